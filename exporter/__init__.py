@@ -1,0 +1,1 @@
+"""Turn a trained detector into a verified ONNX graph and TensorRT engine."""

@@ -1,0 +1,1 @@
+"""ONNX-to-ONNX passes, one a file, each with its equation."""

@@ -1,0 +1,1 @@
+"""The network: spec, blocks, building, checkpoints."""

@@ -1,0 +1,1 @@
+"""The blocks a model YAML can name, one family a file."""

@@ -1,0 +1,1 @@
+"""Precision is a property of the graph: the passes that write it."""

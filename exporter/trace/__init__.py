@@ -1,0 +1,1 @@
+"""From a torch detector to an ONNX graph."""

@@ -1,0 +1,29 @@
+"""The seam between the runtime and whatever executes the network."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Executor(Protocol):
+    """Run one network: a batch of images in, its named outputs out.
+
+    Implementations: `runtime.ort.OrtExecutor` (ONNX Runtime) and `runtime.trt.TrtExecutor` (TensorRT and
+    TensorRT-RTX). A test hands in its own; nothing else of the runtime knows which one runs.
+    """
+
+    @property
+    def description(self) -> str:
+        """Name what really runs, for logs and reports, such as "ONNX Runtime 1.31.1 (CPU)"."""
+
+    def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Return the outputs by name for `images`, (B, 3, H, W) float32 RGB in 0-1.
+
+        Raises:
+            InputError: the shape is outside what the network accepts.
+            ExecutorError: the vendor's library failed.
+        """
+
+    def close(self) -> None:
+        """Free what the executor holds; a second call does nothing."""

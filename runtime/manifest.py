@@ -1,0 +1,174 @@
+"""The manifest: what an artefact says of itself, so that `Runtime(path)` needs no other argument."""
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from runtime.errors import ArtefactError
+
+SCHEMA = 1
+ONNX_KEY = "y12"  # the metadata_props entry of an .onnx that holds the manifest as JSON
+NAME_LIMIT = 4096  # TensorRT refuses longer network names
+NAME_PREFIX = "y12:"  # a network's name that carries a manifest: this, then base64 of zlib of JSON
+MAX_JSON_BYTES = 4 << 20  # bounds what a stranger's file can make us inflate
+
+TASKS = ("detect", "segment", "pose", "obb", "classify")
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class AxisRange:
+    """The sizes one input axis accepts; `opt` is what the engine is tuned for."""
+
+    min: int
+    opt: int
+    max: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min <= self.opt <= self.max <= 65536:
+            raise ArtefactError(
+                f"an axis must satisfy 1 <= min <= opt <= max <= 65536, found {self.min}, {self.opt}, {self.max}"
+            )
+
+    @property
+    def is_fixed(self) -> bool:
+        """True where the axis has one size only."""
+        return self.min == self.max
+
+
+@dataclass(frozen=True)
+class InputProfile:
+    """The shapes the graph input `images` (B, 3, H, W) accepts."""
+
+    batch: AxisRange
+    height: AxisRange
+    width: AxisRange
+
+    @property
+    def opt_hw(self) -> tuple[int, int]:
+        """The (height, width) the artefact was made for."""
+        return self.height.opt, self.width.opt
+
+    @property
+    def is_fixed(self) -> bool:
+        """True where the input has one shape only."""
+        return self.batch.is_fixed and self.height.is_fixed and self.width.is_fixed
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artefact is and how to feed it.
+
+    Attributes:
+        task: one of `TASKS`.
+        names: the class names, by class id.
+        strides: the strides of the detection levels, in pixels; H and W are multiples of the largest.
+        profile: the input shapes.
+        precision: one of `PRECISIONS`; what most of the network computes in.
+        producer: the program that wrote the artefact, with its version.
+        model: the architecture, such as "yolov12n".
+        source: the checkpoint's file name, and `source_sha256` its hash; empty where the weights were seeded.
+        engine: for an engine, what built it and where it runs: `builder`, `version`, `gpus`. Empty for ONNX.
+        licence: what the user has to know about the weights' licence.
+    """
+
+    task: str
+    names: tuple[str, ...]
+    strides: tuple[int, ...]
+    profile: InputProfile
+    precision: str = "fp32"
+    producer: str = ""
+    model: str = ""
+    source: str = ""
+    source_sha256: str = ""
+    engine: Mapping[str, str] = field(default_factory=dict)
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ArtefactError(f"manifest: task must be one of {', '.join(TASKS)}, found {self.task!r}")
+        if self.precision not in PRECISIONS:
+            raise ArtefactError(
+                f"manifest: precision must be one of {', '.join(PRECISIONS)}, found {self.precision!r}"
+            )
+        if not self.names or not all(isinstance(name, str) for name in self.names):
+            raise ArtefactError(f"manifest: names must be one or more strings, found {self.names!r:.80}")
+        if self.task != "classify" and (not self.strides or any(s < 1 for s in self.strides)):
+            raise ArtefactError(f"manifest: strides must be positive, found {self.strides}")
+
+    @property
+    def max_stride(self) -> int:
+        """The number that H and W must be multiples of."""
+        return max(self.strides, default=1)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Give the manifest as JSON text."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=indent, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ArtefactError: the text is no manifest, is too large, or contradicts itself.
+        """
+        if len(text) > MAX_JSON_BYTES:
+            raise ArtefactError(f"manifest: expected at most {MAX_JSON_BYTES} characters, found {len(text)}")
+        try:
+            data = json.loads(text)
+            if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
+                raise ArtefactError(f"manifest: expected schema {SCHEMA}; made by another version of y12? Export again")
+            return cls(**_checked_fields(data))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ArtefactError(f"manifest: not readable ({type(error).__name__}: {error})") from error
+
+    def to_network_name(self) -> str:
+        """Pack the manifest into a TensorRT network's name, so that the plan describes itself.
+
+        Raises:
+            ArtefactError: it does not fit into the 4,096 characters TensorRT allows.
+        """
+        packed = NAME_PREFIX + base64.b64encode(zlib.compress(self.to_json().encode(), level=9)).decode()
+        if len(packed) > NAME_LIMIT:
+            raise ArtefactError(
+                f"manifest: expected at most {NAME_LIMIT} characters once packed, found {len(packed)}: "
+                f"{len(self.names)} class names are too long for an engine's name"
+            )
+        return packed
+
+    @classmethod
+    def from_network_name(cls, name: str) -> Self | None:
+        """Read a network's name; None where it carries no y12 manifest.
+
+        Raises:
+            ArtefactError: it carries one that is damaged.
+        """
+        if not name.startswith(NAME_PREFIX):
+            return None
+        inflate = zlib.decompressobj()
+        try:
+            raw = inflate.decompress(base64.b64decode(name[len(NAME_PREFIX) :], validate=True), MAX_JSON_BYTES)
+            return cls.from_json(raw.decode())
+        except (ValueError, zlib.error) as error:
+            raise ArtefactError(f"the manifest in the engine's name is damaged ({error}): export again") from error
+
+
+def _checked_fields(data: dict[str, Any]) -> dict[str, Any]:
+    """Turn parsed JSON into Manifest's arguments; wrong types raise TypeError or ValueError."""
+    profile = {axis: AxisRange(**{k: _whole(v) for k, v in data["profile"][axis].items()}) for axis in data["profile"]}
+    return {
+        **data,
+        "names": tuple(data["names"]),
+        "strides": tuple(_whole(s) for s in data["strides"]),
+        "profile": InputProfile(**profile),
+        "engine": {str(k): str(v) for k, v in data.get("engine", {}).items()},
+    }
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"expected a whole number, found {value!r}")
+    return value
