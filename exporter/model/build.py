@@ -1,0 +1,76 @@
+"""From a ModelSpec to a torch network."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from exporter.model.blocks.attention import A2C2f
+from exporter.model.blocks.conv import Concat, Conv
+from exporter.model.blocks.csp import C2f, C3k2
+from exporter.model.blocks.heads import Detect
+from exporter.model.detector import Detector
+from exporter.model.rows import LayerSpec, ModelSpec
+
+__all__ = ["MODULES", "detector_from_spec", "seeded_detector"]
+
+# Module name → a function of (input channels, the row) that gives the module. Its keys are those of SIGNATURES.
+MODULES: dict[str, Callable[[tuple[int, ...], LayerSpec], nn.Module]] = {
+    "Conv": lambda c, row: _chain(Conv, c[0], row),
+    "C2f": lambda c, row: C2f(c[0], n=row.repeats, **row.args),
+    "C3k2": lambda c, row: C3k2(c[0], n=row.repeats, **row.args),
+    "A2C2f": lambda c, row: A2C2f(c[0], n=row.repeats, **row.args),
+    "nn.Upsample": lambda _c, row: nn.Upsample(**row.args),
+    "Concat": lambda _c, _row: Concat(),
+    "Detect": lambda c, row: Detect(row.args["nc"], c),
+}
+
+
+def detector_from_spec(spec: ModelSpec) -> Detector:
+    """Build the network with torch's default initial weights, in evaluation mode."""
+    layers = nn.ModuleList()
+    for row in spec.layers:
+        channels = tuple(3 if s == -1 else spec.layers[s].channels for s in row.sources)
+        layers.append(MODULES[row.module](channels, row))
+    return Detector(spec, layers).eval()
+
+
+def seeded_detector(spec: ModelSpec, seed: int = 0) -> Detector:
+    """Build the network with seeded random weights under which signals keep their size through all layers.
+
+    It detects nothing real, but its scores and boxes vary with the image, so that an export of it can be verified:
+    weights by He et al. (arXiv 1502.01852), BatchNorm statistics measured on one seeded image.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    detector = detector_from_spec(spec)
+    for module in detector.modules():
+        if isinstance(module, nn.Conv2d) and module.weight.requires_grad:
+            fan_in = module.weight[0].numel()
+            module.weight.data.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
+    side = 4 * max(spec.strides)
+    _measure_batch_norms(detector, torch.rand(2, 3, side, side, generator=generator))
+    return detector
+
+
+@torch.no_grad()
+def _measure_batch_norms(detector: Detector, images: torch.Tensor) -> None:
+    norms = [m for m in detector.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0  # the statistics of this one batch
+        norm.train()
+    detector(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def _chain(module: Callable[..., nn.Module], c1: int, row: LayerSpec) -> nn.Module:
+    first = module(c1, **row.args)
+    rest: list[nn.Module] = [module(row.channels, **_at_stride_1(row.args)) for _ in range(row.repeats - 1)]
+    return nn.Sequential(first, *rest) if rest else first
+
+
+def _at_stride_1(args: Mapping[str, Any]) -> dict[str, Any]:
+    return {**args, "s": 1} if "s" in args else dict(args)

@@ -1,0 +1,41 @@
+"""The network: rows wired as the spec says, ending in a head."""
+
+from torch import Tensor, nn
+
+from exporter.model.rows import ModelSpec
+from exporter.model.signatures import SIGNATURES
+
+__all__ = ["Detector"]
+
+
+class Detector(nn.Module):
+    """A network of `spec.layers`; `model.i` is row i, as in the published state dicts.
+
+    Args:
+        spec: what the network is.
+        layers: one module a row, the head last.
+    """
+
+    def __init__(self, spec: ModelSpec, layers: nn.ModuleList) -> None:
+        super().__init__()
+        self.spec = spec
+        self.model = layers
+        self.names: tuple[str, ...] = tuple(f"class{i}" for i in range(spec.nc))
+        self.head.strides = spec.strides
+        self._kept = {source for layer in spec.layers for source in layer.sources}
+
+    @property
+    def head(self) -> nn.Module:
+        """The last row."""
+        return self.model[-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W), RGB in 0-1, H and W multiples of the largest stride, to the head's output."""
+        outputs: dict[int, Tensor] = {-1: images}
+        x = images
+        for layer, module in zip(self.spec.layers, self.model, strict=True):
+            inputs = [outputs[s] for s in layer.sources]
+            x = module(inputs if SIGNATURES[layer.module].many else inputs[0])
+            if layer.index in self._kept:
+                outputs[layer.index] = x
+        return x

@@ -1,0 +1,193 @@
+"""The rows of a model YAML, `[from, repeats, module, args]`, resolved to values. No torch here."""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.errors import ModelSpecError
+from exporter.model.signatures import SIGNATURES, Arg, Signature
+
+_MAX_REPEATS = 64
+MAX_CHANNELS = 16384
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One resolved row.
+
+    Attributes:
+        index: its number, counted through backbone and head.
+        sources: the rows whose outputs it takes; -1 is the image.
+        repeats: scaled by depth.
+        module: a key of `exporter.model.signatures.SIGNATURES`.
+        args: every argument by name, defaults filled in, `c2` scaled by width.
+        channels: of its output map; 0 for a head.
+        stride: pixels per cell of its output map; 0 for a head.
+    """
+
+    index: int
+    sources: tuple[int, ...]
+    repeats: int
+    module: str
+    args: Mapping[str, Any]
+    channels: int
+    stride: float
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A network at one scale.
+
+    Attributes:
+        name: such as "yolov12n".
+        task: the task of its head.
+        nc: number of classes.
+        layers: all rows, the head last.
+        strides: pixels per cell of the maps the head reads, finest first.
+    """
+
+    name: str
+    task: str
+    nc: int
+    layers: tuple[LayerSpec, ...]
+    strides: tuple[int, ...]
+
+
+def is_value(value: object, types: type | tuple[type, ...]) -> bool:
+    """Tell whether a YAML value has a type; a bool is no number here."""
+    allowed = types if isinstance(types, tuple) else (types,)
+    if isinstance(value, bool):
+        return bool in allowed
+    return isinstance(value, allowed) and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+class RowReader:
+    """Reads rows one after the other; holds what the earlier ones gave.
+
+    Args:
+        origin: what to call the YAML in messages.
+        scale: depth, width and max_channels.
+        values: what a bare word in a row's args can stand for.
+    """
+
+    def __init__(self, origin: str, scale: tuple[float, float, int], values: Mapping[str, Any]) -> None:
+        self._origin = origin
+        self._depth, self._width, self._max_channels = scale
+        self._values = values
+        self._layers: list[LayerSpec] = []
+
+    def read(self, row: object) -> None:
+        """Resolve the next row.
+
+        Raises:
+            ModelSpecError: naming the row, and the nearest known name where one is unknown.
+        """
+        index = len(self._layers)
+        if not isinstance(row, list | tuple) or len(row) != 4:
+            raise self._error(f"expected [from, repeats, module, args], found {row!r:.80}")
+        source, repeats, module, args = row
+        signature = SIGNATURES.get(module) if isinstance(module, str) else None
+        if signature is None:
+            raise self._error(
+                f"unknown module {module!r:.60}{nearest(str(module), SIGNATURES)}; known: {', '.join(SIGNATURES)}"
+            )
+        if self._layers and SIGNATURES[self._layers[-1].module].head:
+            raise self._error(f"'{module}' follows the head, which must be the last row")
+        sources = self._sources(source, signature, module)
+        if not is_value(repeats, int) or not 1 <= repeats <= _MAX_REPEATS:
+            raise self._error(f"repeats must be a whole number from 1 to {_MAX_REPEATS}, found {repeats!r:.40}")
+        scaled = max(round(repeats * self._depth), 1) if repeats > 1 else 1
+        bound = self._bound_args(args, signature, module)
+        channels, stride = self._output(signature, bound, sources)
+        self._layers.append(LayerSpec(index, sources, scaled, module, bound, channels, stride))
+
+    def finish(self, name: str, nc: int) -> ModelSpec:
+        """Give the network; the last row is its head.
+
+        Raises:
+            ModelSpecError: there is no head, or a row's output is never used.
+        """
+        head = self._layers[-1]
+        task = SIGNATURES[head.module].head
+        if not task:
+            known = [module for module, signature in SIGNATURES.items() if signature.head]
+            raise ModelSpecError(f"{self._origin}: the last row must be a head ({', '.join(known)}), found {head.module}")
+        used = {source for layer in self._layers for source in layer.sources}
+        for layer in self._layers[:-1]:
+            if layer.index not in used:
+                raise ModelSpecError(f"{self._origin}: row {layer.index} ({layer.module}): no other row uses its output")
+        strides = tuple(self._layers[s].stride for s in head.sources)
+        if any(s != int(s) or s < 1 for s in strides) or list(strides) != sorted(strides):
+            raise ModelSpecError(f"{self._origin}: row {head.index}: the head must read maps from fine to coarse, found strides {strides}")
+        return ModelSpec(name, task, nc, tuple(self._layers), tuple(int(s) for s in strides))
+
+    def _error(self, problem: str) -> ModelSpecError:
+        return ModelSpecError(f"{self._origin}: row {len(self._layers)}: {problem}")
+
+    def _sources(self, source: object, signature: Signature, module: str) -> tuple[int, ...]:
+        index = len(self._layers)
+        wanted = "a list of rows" if signature.many else "one row"
+        if isinstance(source, list | tuple) != signature.many or source == []:
+            raise self._error(f"'from' of {module} must be {wanted}, found {source!r:.60}")
+        entries = list(source) if isinstance(source, list | tuple) else [source]
+        for entry in entries:
+            if not is_value(entry, int) or not (0 <= entry < index or -max(index, 1) <= entry < 0):
+                raise self._error(f"'from' {entry!r:.40} names no earlier row; there are rows 0 to {index - 1}, and -1 is the one before")
+        return tuple(-1 if index == 0 else entry % index if entry < 0 else entry for entry in entries)
+
+    def _bound_args(self, args: object, signature: Signature, module: str) -> dict[str, Any]:
+        if not isinstance(args, list | tuple):
+            raise self._error(f"args of {module} must be a list, found {args!r:.60}")
+        if len(args) > len(signature.args):
+            names = ", ".join(arg.name for arg in signature.args)
+            raise self._error(f"{module} takes at most {len(signature.args)} args ({names}), found {len(args)}")
+        bound = {arg.name: self._value(arg, args[i : i + 1], module) for i, arg in enumerate(signature.args)}
+        if signature.scaled:
+            bound["c2"] = self._scaled_channels(bound["c2"])
+        return bound
+
+    def _value(self, arg: Arg, given: list[Any] | tuple[Any, ...], module: str) -> object:
+        if not given:
+            if arg.default is ...:
+                raise self._error(f"{module} needs the argument '{arg.name}'")
+            return arg.default
+        value = given[0]
+        if isinstance(value, str) and value in self._values:
+            value = self._values[value]
+        elif isinstance(value, str) and value not in arg.choices:
+            # The field writes None as a bare word, which YAML reads as a string.
+            if value == "None" and is_value(None, arg.types):
+                return None
+            known = [*self._values, *map(str, arg.choices)]
+            raise self._error(f"{module} '{arg.name}': unknown name '{value:.60}'{nearest(value, known)}; known: {', '.join(known)}")
+        if not is_value(value, arg.types) or (arg.choices and value not in arg.choices):
+            types = arg.types if isinstance(arg.types, tuple) else (arg.types,)
+            wanted = " or ".join(map(str, arg.choices) if arg.choices else (t.__name__ for t in types))
+            raise self._error(f"{module} '{arg.name}' must be {wanted}, found {value!r:.40}")
+        if is_value(value, (int, float)) and not arg.minimum <= value <= MAX_CHANNELS:
+            raise self._error(f"{module} '{arg.name}' must be from {arg.minimum} to {MAX_CHANNELS}, found {value}")
+        return value
+
+    def _scaled_channels(self, channels: int) -> int:
+        return 8 * math.ceil(min(channels, self._max_channels) * self._width / 8)
+
+    def _output(self, signature: Signature, args: Mapping[str, Any], sources: tuple[int, ...]) -> tuple[int, float]:
+        """Give the channels and the stride of the row's output map."""
+        inputs = [(3, 1.0) if s == -1 else (self._layers[s].channels, self._layers[s].stride) for s in sources]
+        if signature.head:
+            return 0, 0.0
+        strides = {stride for _, stride in inputs}
+        if len(strides) > 1:
+            raise self._error(f"its inputs differ in size: rows {list(sources)} have strides {sorted(strides)}")
+        problem = signature.problem(inputs[0][0], args)
+        if problem:
+            raise self._error(problem)
+        channels = args["c2"] if signature.scaled else sum(c for c, _ in inputs)
+        return channels, strides.pop() * signature.stride(args)

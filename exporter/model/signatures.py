@@ -1,0 +1,98 @@
+"""The modules a model YAML can name: their arguments and what they make of channels and strides. No torch here.
+
+A new module is an entry here and its class in `exporter.model.build.MODULES`; the parser does not change.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+ArgType = type | tuple[type, ...]
+
+
+@dataclass(frozen=True)
+class Arg:
+    """One argument of a module: its name, the types it may have, and the default (`...`: it must be given).
+
+    A number is at least `minimum`; `choices` lists all values where there are few.
+    """
+
+    name: str
+    types: ArgType
+    default: Any = ...
+    choices: tuple[Any, ...] = ()
+    minimum: float = 1
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How a row `[from, repeats, module, args]` is to be read for one module.
+
+    Attributes:
+        args: the row's arguments, in order.
+        repeats: "chain" puts `repeats` copies one after the other, "inner" hands the number to the module as `n`.
+        many: whether `from` is a list of rows.
+        scaled: whether `c2`, the output channels, is scaled by width and max_channels.
+        stride: the factor by which the output map is smaller than the input (0.5: twice as large).
+        head: the task the module is a head of; empty where it is no head.
+        problem: given the input channels and the args, says what is wrong with them; empty where nothing is.
+    """
+
+    args: tuple[Arg, ...]
+    repeats: Literal["chain", "inner"] = "chain"
+    many: bool = False
+    scaled: bool = True
+    stride: Callable[[Mapping[str, Any]], float] = lambda _args: 1
+    head: str = ""
+    problem: Callable[[int, Mapping[str, Any]], str] = lambda _c1, _args: ""
+
+
+def _conv_problem(c1: int, args: Mapping[str, Any]) -> str:
+    if c1 % args["g"] or args["c2"] % args["g"]:
+        return f"Conv 'g' must divide its {c1} input and {args['c2']} output channels, found {args['g']}"
+    return ""
+
+
+def _a2c2f_problem(c1: int, args: Mapping[str, Any]) -> str:
+    if args["a2"] and args["c2"] % 64:
+        return f"A2C2f with attention needs 'c2' to be a multiple of 64 after scaling (heads of 32), found {args['c2']}"
+    if args["a2"] and args["residual"] and c1 != args["c2"]:
+        return f"A2C2f with a residual needs as many input as output channels, found {c1} and {args['c2']}"
+    return ""
+
+
+_C2 = Arg("c2", int)
+_NUMBER = (int, float)
+
+SIGNATURES: dict[str, Signature] = {
+    "Conv": Signature(
+        (_C2, Arg("k", int, 1), Arg("s", int, 1), Arg("p", (int, type(None)), None, minimum=0), Arg("g", int, 1)),
+        stride=lambda args: int(args["s"]),
+        problem=_conv_problem,
+    ),
+    "C2f": Signature((_C2, Arg("shortcut", bool, False)), repeats="inner"),
+    "C3k2": Signature((_C2, Arg("c3k", bool, False), Arg("e", _NUMBER, 0.5, minimum=0.01)), repeats="inner"),
+    "A2C2f": Signature(
+        (
+            _C2,
+            Arg("a2", bool, True),
+            Arg("area", int, 1),
+            Arg("residual", bool, False),
+            Arg("mlp_ratio", _NUMBER, 2.0, minimum=0.1),
+            Arg("layout", str, "turbo", choices=("turbo", "v1")),
+        ),
+        repeats="inner",
+        problem=_a2c2f_problem,
+    ),
+    "nn.Upsample": Signature(
+        (
+            Arg("size", type(None), None),
+            Arg("scale_factor", int, 2),
+            Arg("mode", str, "nearest", choices=("nearest",)),
+        ),
+        scaled=False,
+        stride=lambda args: 1 / args["scale_factor"],
+    ),
+    "Concat": Signature((Arg("dimension", int, 1, choices=(1,)),), many=True, scaled=False),
+    "Detect": Signature((Arg("nc", int),), many=True, scaled=False, head="detect"),
+}
