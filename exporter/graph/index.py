@@ -1,0 +1,68 @@
+"""Who makes and who reads each tensor of an ONNX graph."""
+
+from collections import defaultdict
+
+import onnx
+from onnx import TensorProto, numpy_helper
+from numpy.typing import NDArray
+import numpy as np
+
+__all__ = ["GraphIndex"]
+
+
+class GraphIndex:
+    """Look-ups into a graph whose nodes are in topological order. It does not follow later changes of the graph.
+
+    Attributes:
+        producer: tensor name → index of the node that makes it.
+        consumers: tensor name → indices of the nodes that read it.
+        weights: initializer name → tensor.
+    """
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.graph = graph
+        self.producer = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+        self.consumers: defaultdict[str, list[int]] = defaultdict(list)
+        for i, node in enumerate(graph.node):
+            for name in node.input:
+                self.consumers[name].append(i)
+        self.weights = {w.name: w for w in graph.initializer}
+
+    def constant(self, name: str) -> NDArray[np.generic] | None:
+        """Give the value of a tensor that is an initializer or a Constant node; None where it is computed."""
+        if name in self.weights:
+            return numpy_helper.to_array(self.weights[name])
+        node = self.graph.node[self.producer[name]] if name in self.producer else None
+        if node is not None and node.op_type == "Constant" and node.attribute[0].name == "value":
+            return numpy_helper.to_array(node.attribute[0].t)
+        return None
+
+    def only_reader(self, name: str) -> int | None:
+        """Give the one node that reads a tensor; None where there are none or several, or it is a graph output."""
+        readers = self.consumers[name]
+        if len(readers) != 1 or any(output.name == name for output in self.graph.output):
+            return None
+        return readers[0]
+
+    def reaching(self, op_type: str) -> set[int]:
+        """Give the nodes from which a node of this type can be reached, those nodes themselves included."""
+        found: set[int] = set()
+        for i in range(len(self.graph.node) - 1, -1, -1):
+            node = self.graph.node[i]
+            if node.op_type == op_type or any(j in found for name in node.output for j in self.consumers[name]):
+                found.add(i)
+        return found
+
+    def float_tensors(self) -> set[str]:
+        """Give the tensors whose type is FP32.
+
+        Types come from ONNX's own inference, which does not need the shapes to be known.
+        """
+        known = onnx.shape_inference.infer_shapes(onnx.helper.make_model(_without_weight_data(self.graph)))
+        infos = (*known.graph.value_info, *known.graph.input, *known.graph.output)
+        typed = {info.name for info in infos if info.type.tensor_type.elem_type == TensorProto.FLOAT}
+        return typed | {w.name for w in self.graph.initializer if w.data_type == TensorProto.FLOAT}
+
+
+def _without_weight_data(graph: onnx.GraphProto) -> onnx.GraphProto:
+    return graph

@@ -1,0 +1,45 @@
+"""What a graph pass is: a function that changes a model in place and reports what it did."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+
+__all__ = ["Pass", "PassReport", "replace_nodes"]
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """What one pass did.
+
+    Attributes:
+        name: of the pass.
+        changes: how often it rewrote something; 0 when it is run a second time.
+        refused: why it left alone what looked like a match, with the node's name.
+    """
+
+    name: str
+    changes: int
+    refused: tuple[str, ...] = ()
+
+
+Pass = Callable[[onnx.ModelProto], PassReport]
+
+
+def replace_nodes(
+    graph: onnx.GraphProto, replacements: dict[int, list[onnx.NodeProto]], weights: list[onnx.TensorProto]
+) -> None:
+    """Put new nodes in the place of old ones, add weights, and drop the weights nobody reads any more.
+
+    Args:
+        graph: changed in place; its order stays topological where each replacement's inputs come before it.
+        replacements: index of an old node → the nodes that take its place; an empty list removes it.
+        weights: initializers to add.
+    """
+    nodes = [new for i, node in enumerate(graph.node) for new in replacements.get(i, [node])]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input} | {output.name for output in graph.output}
+    kept = [w for w in (*graph.initializer, *weights) if w.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

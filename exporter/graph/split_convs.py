@@ -1,0 +1,121 @@
+"""Make two convolutions of one whose output is split.
+
+    y0, y1 = split(silu(W x + b))   becomes   y0 = silu(W0 x + b0),  y1 = silu(W1 x + b1)
+
+with W = [W0; W1] and b = [b0; b1] cut along the output channels. TensorRT writes the halves where their readers want
+them, so that the kernels that copy a slice, and those that put slices together again, go away.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from exporter.graph.index import GraphIndex
+from exporter.graph.passes import PassReport, replace_nodes
+
+__all__ = ["split_convs"]
+
+
+@dataclass(frozen=True)
+class _Match:
+    """The nodes of one match, as indices: Conv, its activation (none, or Sigmoid and Mul), Split."""
+
+    conv: int
+    activation: tuple[int, ...]
+    split: int
+    sizes: tuple[int, ...]
+
+
+def split_convs(model: onnx.ModelProto) -> PassReport:
+    """Rewrite every Conv (with SiLU or nothing after it) whose only reader is a Split along the channels."""
+    index = GraphIndex(model.graph)
+    refused: list[str] = []
+    replacements: dict[int, list[onnx.NodeProto]] = {}
+    weights: list[onnx.TensorProto] = []
+    changes = 0
+    for i, node in enumerate(model.graph.node):
+        if node.op_type != "Split":
+            continue
+        match = _match(index, i, refused)
+        if match is not None:
+            changes += 1
+            nodes = _rewritten(index, match, weights)
+            replacements |= {j: [] for j in (match.conv, *match.activation)} | {i: nodes}
+    replace_nodes(model.graph, replacements, weights)
+    return PassReport("split_convs", changes, tuple(refused))
+
+
+def _match(index: GraphIndex, split: int, refused: list[str]) -> _Match | None:
+    node = index.graph.node[split]
+    source = index.producer.get(node.input[0])
+    if source is None:
+        return None
+    activation: tuple[int, ...] = ()
+    made_by = index.graph.node[source]
+    if made_by.op_type == "Mul":
+        activation = _silu(index, source)
+        if not activation:
+            return None
+        source = index.producer.get(index.graph.node[activation[0]].input[0], -1)
+        made_by = index.graph.node[source]
+    if made_by.op_type != "Conv":
+        return None
+    problem = _problem(index, split, source, activation)
+    if problem:
+        refused.append(f"{made_by.name}: {problem}")
+        return None
+    sizes = index.constant(node.input[1])
+    return _Match(source, activation, split, tuple(int(s) for s in np.asarray(sizes)))
+
+
+def _silu(index: GraphIndex, mul: int) -> tuple[int, ...]:
+    """Give (Sigmoid, Mul) where the Mul is x * sigmoid(x)."""
+    a, b = index.graph.node[mul].input
+    for x, gate in ((a, b), (b, a)):
+        sigmoid = index.producer.get(gate)
+        if sigmoid is not None and index.graph.node[sigmoid].op_type == "Sigmoid" and index.graph.node[sigmoid].input[0] == x:
+            return sigmoid, mul
+    return ()
+
+
+def _problem(index: GraphIndex, split: int, conv: int, activation: tuple[int, ...]) -> str:
+    node, split_node = index.graph.node[conv], index.graph.node[split]
+    attributes = {a.name: helper.get_attribute_value(a) for a in (*node.attribute, *split_node.attribute)}
+    if attributes.get("group", 1) != 1:
+        return f"group is {attributes['group']}, expected 1"
+    if attributes.get("axis", 0) != 1:
+        return f"it is split along axis {attributes.get('axis', 0)}, expected 1"
+    if any(name not in index.weights for name in node.input[1:]):
+        return "its weights are not constant"
+    if len(split_node.input) < 2 or index.constant(split_node.input[1]) is None:
+        return "the sizes of the split are not constant"
+    if index.only_reader(split_node.input[0]) != split or (
+        activation and set(index.consumers[node.output[0]]) != set(activation)
+    ):
+        return "its output has other readers than the split"
+    return ""
+
+
+def _rewritten(index: GraphIndex, match: _Match, weights: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
+    conv, split = index.graph.node[match.conv], index.graph.node[match.split]
+    nodes: list[onnx.NodeProto] = []
+    start = 0
+    for part, (size, output) in enumerate(zip(match.sizes, split.output, strict=True)):
+        inputs = [conv.input[0]]
+        for name in conv.input[1:]:
+            rows = numpy_helper.to_array(index.weights[name])[start : start + size]
+            weights.append(numpy_helper.from_array(np.ascontiguousarray(rows), f"{name}_{part}"))
+            inputs.append(weights[-1].name)
+        start += size
+        raw = f"{output}_conv" if match.activation else output
+        twin = onnx.NodeProto()
+        twin.CopyFrom(conv)
+        twin.name = f"{conv.name}_{part}"
+        twin.input[:], twin.output[:] = inputs, [raw]
+        nodes.append(twin)
+        if match.activation:
+            nodes.append(helper.make_node("Sigmoid", [raw], [f"{output}_gate"], name=f"{conv.name}_{part}/Sigmoid"))
+            nodes.append(helper.make_node("Mul", [raw, f"{output}_gate"], [output], name=f"{conv.name}_{part}/Mul"))
+    return nodes

@@ -1,0 +1,92 @@
+"""The detector as it is traced: convolutions that carry their BatchNorm, and attention in the form TensorRT fuses."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from exporter.model.blocks.attention import HEAD_DIM, AreaAttention
+from exporter.model.blocks.conv import Conv
+from exporter.model.detector import Detector
+
+__all__ = ["DeployAreaAttention", "deploy_from_detector"]
+
+
+class DeployAreaAttention(nn.Module):
+    """Area attention with one convolution for q, k and v and `softmax(q k^T) v` on (B*area, heads, L, d).
+
+    This operand order is what TensorRT fuses into one kernel; `v @ attn^T` on (d, L), the published one, is not
+    fused. One convolution and one permutation leave a single data-moving kernel before each fused attention.
+    """
+
+    def __init__(self, attention: AreaAttention) -> None:
+        super().__init__()
+        self.num_heads, self.area = attention.num_heads, attention.area
+        self.qkv = _qkv_conv(attention)
+        self.pe, self.proj = attention.pe, attention.proj
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H, W)."""
+        B, C, H, W = x.shape
+        qkv = self.qkv(x)
+        # (B, 3C, H, W) -> (B, 3, heads, d, area, L) -> (3, B, area, heads, L, d) -> (3, B*area, heads, L, d)
+        tokens = qkv.reshape(B, 3, self.num_heads, HEAD_DIM, self.area, -1).permute(1, 0, 4, 2, 5, 3).flatten(1, 2)
+        q, k, v = tokens[0], tokens[1], tokens[2]
+        attended = (q @ k.transpose(-2, -1)).softmax(-1) @ v
+        # (B*area, heads, L, d) -> (B, area, heads, L, d) -> (B, heads, d, area, L) -> (B, C, H, W)
+        attended = attended.reshape(B, self.area, self.num_heads, -1, HEAD_DIM).permute(0, 2, 4, 1, 3)
+        return self.proj(attended.reshape(B, C, H, W) + self.pe(qkv[:, 2 * C :]))
+
+
+@torch.no_grad()
+def _qkv_conv(attention: AreaAttention) -> nn.Conv2d:
+    """Concatenate the projections as [all q | all k | all v] and fold the softmax scale into q's rows."""
+    convs, rows = attention.qkv_weights()
+    fused = [fuse_conv_bn(conv) for conv in convs]
+    order = torch.cat(rows)
+    weight = torch.cat([c.weight for c in fused])[order]
+    bias = torch.cat([_bias(c) for c in fused])[order]
+    dim = len(rows[0])
+    weight[:dim] *= HEAD_DIM**-0.5
+    bias[:dim] *= HEAD_DIM**-0.5
+    qkv = nn.Conv2d(weight.shape[1], 3 * dim, 1)
+    qkv.weight.data, qkv.bias = weight, nn.Parameter(bias)
+    return qkv
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    return torch.zeros(conv.out_channels) if conv.bias is None else conv.bias
+
+
+@torch.no_grad()
+def fuse_conv_bn(module: Conv) -> nn.Conv2d:
+    """Give one convolution equal to `bn(conv(x))`: W' = W g / s and b' = beta - mean g / s, with s = sqrt(var + eps)."""
+    conv, bn = module.conv, module.bn
+    factor = bn.weight / torch.sqrt(bn.running_var + bn.eps)
+    fused = copy.deepcopy(conv)
+    fused.weight.data = conv.weight * factor.view(-1, 1, 1, 1)
+    fused.bias = nn.Parameter(bn.bias - bn.running_mean * factor)
+    return fused
+
+
+def deploy_from_detector(detector: Detector) -> Detector:
+    """Give a copy of a detector in the form that is traced; the input is left as it is.
+
+    It computes the same to FP32 rounding: attention becomes `DeployAreaAttention`, every Conv one convolution and
+    its activation.
+    """
+    deploy = copy.deepcopy(detector).eval().requires_grad_(False)
+    _replace(deploy)
+    return deploy
+
+
+def _replace(module: nn.Module) -> None:
+    for name, child in list(module.named_children()):
+        if isinstance(child, AreaAttention):
+            child = DeployAreaAttention(child)
+            setattr(module, name, child)
+        if isinstance(child, Conv):
+            fused: nn.Module = fuse_conv_bn(child)
+            setattr(module, name, fused if isinstance(child.act, nn.Identity) else nn.Sequential(fused, child.act))
+        else:
+            _replace(child)

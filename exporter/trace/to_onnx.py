@@ -1,0 +1,74 @@
+"""Trace a deploy-form detector to ONNX."""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import onnx
+import torch
+
+from exporter.errors import GraphError
+from exporter.model.detector import Detector
+from runtime.manifest import InputProfile
+
+__all__ = ["INPUT_NAME", "OUTPUT_NAMES", "TraceOptions", "onnx_from_deploy"]
+
+INPUT_NAME = "images"
+OUTPUT_NAMES = ["output0"]
+
+
+@dataclass(frozen=True)
+class TraceOptions:
+    """How to trace.
+
+    Attributes:
+        profile: the input shapes; an axis whose range is wider than one size becomes dynamic.
+        opset: ONNX opset, 17 to 20: TensorRT fuses the plain MatMul and Softmax these have.
+    """
+
+    profile: InputProfile
+    opset: int = 20
+
+    def __post_init__(self) -> None:
+        if not 17 <= self.opset <= 20:
+            raise GraphError(
+                f"opset must be from 17 to 20, found {self.opset}: newer ones turn attention into an operator "
+                "that TensorRT does not build in FP32, older ones lack operators y12 writes"
+            )
+
+
+def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto:
+    """Trace a detector in the form `exporter.trace.deploy` gives it.
+
+    Gives a graph with the input `images` (B, 3, H, W) and the output `output0` (B, 4+nc, A).
+
+    Raises:
+        GraphError: torch could not trace it.
+    """
+    profile = options.profile
+    # Not 1 on a dynamic axis: a tracer may take a size of 1 for a constant.
+    batch = profile.batch.opt if profile.batch.is_fixed else max(2, profile.batch.opt)
+    images = torch.zeros(batch, 3, *profile.opt_hw)
+    axes = {0: profile.batch, 2: profile.height, 3: profile.width}
+    names = {0: "batch", 2: "height", 3: "width"}
+    dynamic = {axis: names[axis] for axis, span in axes.items() if not span.is_fixed}
+    outputs = {axis: name for axis, name in ((0, "batch"), (2, "anchors")) if axis in dynamic or (axis == 2 and 3 in dynamic)}
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            # The tracing exporter is marked as legacy. It takes a tenth of the time of the newer one and keeps
+            # plain MatMul and Softmax (docs/decisions/0003-tracing-exporter.md).
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                deploy,
+                (images,),
+                buffer,
+                dynamo=False,
+                input_names=[INPUT_NAME],
+                output_names=OUTPUT_NAMES,
+                opset_version=options.opset,
+                dynamic_axes={INPUT_NAME: dynamic, OUTPUT_NAMES[0]: outputs} if dynamic else None,
+            )
+    except RuntimeError as error:
+        raise GraphError(f"torch could not trace '{deploy.spec.name}': {str(error).splitlines()[0]}") from error
+    return onnx.load_from_string(buffer.getvalue())
