@@ -31,4 +31,6 @@ class MissingPackageError(Y12Error):
     """An optional package is not installed."""
 
     def __init__(self, package: str, extra: str, needed_for: str) -> None:
-        super().__init__(f"{needed_for} needs the package '{package}', which is not installed: pip install 'y12[{extra}]'")
+        super().__init__(
+            f"{needed_for} needs the package '{package}', which is not installed: pip install 'y12[{extra}]'"
+        )

@@ -120,7 +120,9 @@ class Manifest:
         try:
             data = json.loads(text)
             if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
-                raise ArtefactError(f"manifest: expected schema {SCHEMA}; made by another version of y12? Export again")
+                raise ArtefactError(
+                    f"manifest: expected schema {SCHEMA}; made by another version of y12? Export again"
+                )
             return cls(**_checked_fields(data))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ArtefactError(f"manifest: not readable ({type(error).__name__}: {error})") from error
@@ -150,15 +152,22 @@ class Manifest:
             return None
         inflate = zlib.decompressobj()
         try:
-            raw = inflate.decompress(base64.b64decode(name[len(NAME_PREFIX) :], validate=True), MAX_JSON_BYTES)
+            raw = inflate.decompress(
+                base64.b64decode(name[len(NAME_PREFIX) :], validate=True), MAX_JSON_BYTES
+            )
             return cls.from_json(raw.decode())
         except (ValueError, zlib.error) as error:
-            raise ArtefactError(f"the manifest in the engine's name is damaged ({error}): export again") from error
+            raise ArtefactError(
+                f"the manifest in the engine's name is damaged ({error}): export again"
+            ) from error
 
 
 def _checked_fields(data: dict[str, Any]) -> dict[str, Any]:
     """Turn parsed JSON into Manifest's arguments; wrong types raise TypeError or ValueError."""
-    profile = {axis: AxisRange(**{k: _whole(v) for k, v in data["profile"][axis].items()}) for axis in data["profile"]}
+    profile = {
+        axis: AxisRange(**{k: _whole(v) for k, v in data["profile"][axis].items()})
+        for axis in data["profile"]
+    }
     return {
         **data,
         "names": tuple(data["names"]),

@@ -39,18 +39,33 @@ def detector_from_spec(spec: ModelSpec) -> Detector:
 def seeded_detector(spec: ModelSpec, seed: int = 0) -> Detector:
     """Build the network with seeded random weights under which signals keep their size through all layers.
 
-    It detects nothing real, but its scores and boxes vary with the image, so that an export of it can be verified:
-    weights by He et al. (arXiv 1502.01852), BatchNorm statistics measured on one seeded image.
+    It detects nothing real, but its scores and boxes vary with the image, so that an export of it can be verified.
+    BatchNorm statistics are measured on seeded images with the spectrum of photographs. BatchNorm's scale of 0.5
+    and shift of 0.5 keep SiLU near its linear part; at 1 and 0 a random network of this depth amplifies rounding
+    errors until nothing can be compared.
     """
     generator = torch.Generator().manual_seed(seed)
     detector = detector_from_spec(spec)
     for module in detector.modules():
         if isinstance(module, nn.Conv2d) and module.weight.requires_grad:
-            fan_in = module.weight[0].numel()
-            module.weight.data.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
-    side = 4 * max(spec.strides)
-    _measure_batch_norms(detector, torch.rand(2, 3, side, side, generator=generator))
+            module.weight.data.normal_(0.0, module.weight[0].numel() ** -0.5, generator=generator)
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.fill_(0.5)
+            module.bias.data.fill_(0.5)
+    for box, classes in zip(detector.head.cv2, detector.head.cv3, strict=True):
+        box[-1].weight.data *= 2.0
+        classes[-1].weight.data *= 4.0
+        classes[-1].bias.data.fill_(-8.0)  # few boxes above the usual threshold, as in a trained network
+    _measure_batch_norms(detector, _photo_like_images(generator, 8 * max(spec.strides)))
     return detector
+
+
+def _photo_like_images(generator: torch.Generator, side: int) -> torch.Tensor:
+    """Give (4, 3, side, side) of smooth noise in 0-1: as much variance in every octave, as photographs have."""
+    octaves = (torch.rand(4, 3, 2**k, 2**k, generator=generator) - 0.5 for k in range(1, 8))
+    noise = sum(nn.functional.interpolate(o, size=(side, side), mode="bilinear") for o in octaves)
+    assert isinstance(noise, torch.Tensor)
+    return (noise / noise.std() * 0.25 + 0.5).clamp(0, 1)
 
 
 @torch.no_grad()

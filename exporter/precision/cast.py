@@ -16,8 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from exporter.errors import GraphError
 from exporter.graph.index import GraphIndex
 
-__all__ = ["CastReport", "cast_to_fp16"]
+__all__ = ["HALF_SUFFIX", "CastReport", "cast_to_fp16"]
 
+HALF_SUFFIX = "_fp16"  # of the name of a weight or tensor that was cast
 _HALF_MAX = float(np.finfo(np.float16).max)
 # Inputs that the ONNX specification wants in FP32 whatever the data's type: {operator: positions}.
 _FP32_SLOTS = {"Resize": {1, 2}, "QuantizeLinear": {1}, "DequantizeLinear": {1}}
@@ -95,8 +96,8 @@ class _HalfWriter:
         if (name in self._half) == (wanted == TensorProto.FLOAT16):
             return name
         if (name, wanted) not in self._cast:
-            suffix = "fp16" if wanted == TensorProto.FLOAT16 else "fp32"
-            converted = f"{name}_{suffix}"
+            suffix = HALF_SUFFIX if wanted == TensorProto.FLOAT16 else "_fp32"
+            converted = f"{name}{suffix}"
             self._cast[name, wanted] = converted
             if name in self._weights:
                 self._graph.initializer.append(_half_weight(self._weights[name], converted))

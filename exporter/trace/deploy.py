@@ -16,7 +16,9 @@ class DeployAreaAttention(nn.Module):
     """Area attention with one convolution for q, k and v and `softmax(q k^T) v` on (B*area, heads, L, d).
 
     This operand order is what TensorRT fuses into one kernel; `v @ attn^T` on (d, L), the published one, is not
-    fused. One convolution and one permutation leave a single data-moving kernel before each fused attention.
+    fused. One convolution and one permutation leave a single data-moving kernel before each fused attention, and
+    one after it; that first kernel also writes v back as a map for `pe`, which a slice of the convolution's output
+    would need a kernel of its own for.
     """
 
     def __init__(self, attention: AreaAttention) -> None:
@@ -27,15 +29,18 @@ class DeployAreaAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
-        B, C, H, W = x.shape
+        B = x.shape[0]
         qkv = self.qkv(x)
         # (B, 3C, H, W) -> (B, 3, heads, d, area, L) -> (3, B, area, heads, L, d) -> (3, B*area, heads, L, d)
         tokens = qkv.reshape(B, 3, self.num_heads, HEAD_DIM, self.area, -1).permute(1, 0, 4, 2, 5, 3).flatten(1, 2)
         q, k, v = tokens[0], tokens[1], tokens[2]
         attended = (q @ k.transpose(-2, -1)).softmax(-1) @ v
+        return self.proj(self._map(attended, x) + self.pe(self._map(v, x)))
+
+    def _map(self, tokens: Tensor, like: Tensor) -> Tensor:
         # (B*area, heads, L, d) -> (B, area, heads, L, d) -> (B, heads, d, area, L) -> (B, C, H, W)
-        attended = attended.reshape(B, self.area, self.num_heads, -1, HEAD_DIM).permute(0, 2, 4, 1, 3)
-        return self.proj(attended.reshape(B, C, H, W) + self.pe(qkv[:, 2 * C :]))
+        tokens = tokens.reshape(like.shape[0], self.area, self.num_heads, -1, HEAD_DIM)
+        return tokens.permute(0, 2, 4, 1, 3).reshape(like.shape)
 
 
 @torch.no_grad()

@@ -1,0 +1,168 @@
+"""What an engine is, proved from its layers: fused attentions, precision of every convolution, kernels."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import onnx
+
+from exporter.engine.layers import Layer
+from exporter.graph.index import GraphIndex
+
+__all__ = ["Attention", "EngineFacts", "attentions_of", "facts_of"]
+
+# What may stand between the matrix products of an attention and its softmax.
+_BETWEEN = {"Add", "Cast", "DequantizeLinear", "Div", "Mul", "QuantizeLinear", "Reshape", "Transpose"}
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One attention of an ONNX graph: the names of its softmax and of the two matrix products around it."""
+
+    scores: str
+    softmax: str
+    product: str
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What the final layers of an engine prove.
+
+    Attributes:
+        kernels: launches per inference.
+        moving_kernels: those that only move data.
+        layers_by_precision: kernels by the precision they compute in.
+        convolutions_by_precision: convolutions of the ONNX graph by the precision their weights have in the engine.
+        fp32_convolutions: names of those computed in FP32.
+        attentions_expected: attentions of the ONNX graph that reach an output.
+        attentions_fused: those of them that became one kernel each.
+        unfused: the softmax node of each that did not.
+    """
+
+    kernels: int
+    moving_kernels: int
+    layers_by_precision: Mapping[str, int]
+    convolutions_by_precision: Mapping[str, int]
+    fp32_convolutions: tuple[str, ...]
+    attentions_expected: int
+    attentions_fused: int
+    unfused: tuple[str, ...]
+
+
+def attentions_of(model: onnx.ModelProto) -> tuple[Attention, ...]:
+    """Find the attentions of a graph that reach one of its outputs: MatMul → … → Softmax → … → MatMul."""
+    index = GraphIndex(model.graph)
+    live = _live_nodes(index)
+    found = []
+    for i, node in enumerate(model.graph.node):
+        if node.op_type != "Softmax" or i not in live:
+            continue
+        scores = _walk_back(index, node.input[0])
+        product = _walk_on(index, node.output[0])
+        if scores and product:
+            found.append(Attention(scores, node.name, product))
+    return tuple(found)
+
+
+def _live_nodes(index: GraphIndex) -> set[int]:
+    live: set[int] = set()
+    waiting = [index.producer[o.name] for o in index.graph.output if o.name in index.producer]
+    while waiting:
+        i = waiting.pop()
+        if i not in live:
+            live.add(i)
+            waiting += [index.producer[name] for name in index.graph.node[i].input if name in index.producer]
+    return live
+
+
+def _walk_back(index: GraphIndex, tensor: str) -> str:
+    """Give the MatMul a tensor comes from, through what may stand between; empty where there is none."""
+    while tensor in index.producer:
+        node = index.graph.node[index.producer[tensor]]
+        if node.op_type == "MatMul":
+            return node.name
+        if node.op_type not in _BETWEEN:
+            return ""
+        tensor = node.input[0]
+    return ""
+
+
+def _walk_on(index: GraphIndex, tensor: str) -> str:
+    """Give the MatMul that reads a tensor, through what may stand between; empty where there is none."""
+    for i in index.consumers[tensor]:
+        node = index.graph.node[i]
+        if node.op_type == "MatMul":
+            return node.name
+        if node.op_type in _BETWEEN:
+            return _walk_on(index, node.output[0])
+    return ""
+
+
+def facts_of(layers: Iterable[Layer], model: onnx.ModelProto) -> EngineFacts:
+    """Tell what an engine is.
+
+    Args:
+        layers: its final layers.
+        model: the typed ONNX graph it was built from; node names tie the two together.
+    """
+    layers = tuple(layers)
+    attentions = attentions_of(model)
+    unfused = _unfused(attentions, layers)
+    convolutions = _convolution_precisions(model, layers)
+    return EngineFacts(
+        kernels=len(layers),
+        moving_kernels=sum(layer.moves_data_only for layer in layers),
+        layers_by_precision=dict(Counter(layer.precision for layer in layers)),
+        convolutions_by_precision=dict(Counter(convolutions.values())),
+        fp32_convolutions=tuple(name for name, precision in convolutions.items() if precision == "fp32"),
+        attentions_expected=len(attentions),
+        attentions_fused=len(attentions) - len(unfused),
+        unfused=unfused,
+    )
+
+
+def _unfused(attentions: tuple[Attention, ...], layers: tuple[Layer, ...]) -> tuple[str, ...]:
+    """Give the attentions that are not one layer of their own.
+
+    An attention is fused where one layer computes both of its products and the softmax; a layer counts once.
+    """
+    free = list(layers)
+    unfused = []
+    for attention in attentions:
+        wanted = {attention.scores, attention.softmax, attention.product}
+        layer = next((layer for layer in free if wanted <= set(layer.origins)), None)
+        if layer is None:
+            unfused.append(attention.softmax)
+        else:
+            free.remove(layer)
+    return tuple(unfused)
+
+
+def _convolution_precisions(model: onnx.ModelProto, layers: tuple[Layer, ...]) -> dict[str, str]:
+    """Give the precision in which the engine computes each convolution of the graph.
+
+    Of the layers that name a convolution as their origin it is the one that holds constants of its weights' size;
+    others cast, pad or reshape for it.
+    """
+    sizes = {w.name: _size(w) for w in model.graph.initializer}
+    by_origin: dict[str, list[Layer]] = {}
+    for layer in layers:
+        for origin in set(layer.origins):
+            by_origin.setdefault(origin, []).append(layer)
+    precisions = {}
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            weights = sizes.get(node.input[1], 1)
+            computing = [
+                layer for layer in by_origin.get(node.name, ()) if any(c.elements >= weights for c in layer.constants)
+            ]
+            chosen = computing or by_origin.get(node.name, [])
+            precisions[node.name] = chosen[0].precision if chosen else "unknown"
+    return precisions
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    product = 1
+    for size in tensor.dims:
+        product *= size
+    return product

@@ -1,0 +1,30 @@
+"""What can run a network in a verification: the torch model beside the runtime's executors."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from exporter.model.detector import Detector
+from exporter.trace.to_onnx import OUTPUT_NAMES
+
+__all__ = ["TorchExecutor"]
+
+
+class TorchExecutor:
+    """The model itself in FP32, as an `Executor`: the reference of every verification."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+
+    @property
+    def description(self) -> str:
+        """Name what runs."""
+        return f"torch {torch.__version__} FP32 (CPU)"
+
+    @torch.no_grad()
+    def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Return the outputs by name for images (B, 3, H, W), RGB in 0-1."""
+        return {OUTPUT_NAMES[0]: self._detector(torch.from_numpy(images)).numpy()}
+
+    def close(self) -> None:
+        """Nothing to free."""

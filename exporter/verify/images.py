@@ -1,0 +1,54 @@
+"""The images an export is verified on, prepared exactly as the runtime prepares them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.errors import VerificationError
+from exporter.verify.options import VerifyOptions
+from runtime.errors import InputError
+from runtime.images import image_from
+from runtime.letterbox import blob_from, letterbox
+
+__all__ = ["TestImage", "load_images", "photos_dir"]
+
+_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class TestImage:
+    """One prepared image: its file's name and the network's input (1, 3, H, W), RGB in 0-1."""
+
+    name: str
+    blob: NDArray[np.float32]
+
+
+def photos_dir() -> Path:
+    """Give the folder with y12's own photographs."""
+    return Path(__file__).with_name("photos")
+
+
+def load_images(options: VerifyOptions, input_hw: tuple[int, int]) -> tuple[TestImage, ...]:
+    """Load and letterbox the images to verify on.
+
+    Raises:
+        VerificationError: there are none, or one cannot be read.
+    """
+    source = options.images or photos_dir()
+    paths = list(_image_paths(source))[: options.max_images]
+    if not paths:
+        raise VerificationError(f"expected images to verify on in {source}, found none; known: {', '.join(sorted(_SUFFIXES))}")
+    try:
+        return tuple(TestImage(p.name, blob_from([letterbox(image_from(p), input_hw)[0]])) for p in paths)
+    except InputError as error:
+        raise VerificationError(f"cannot verify on this image: {error}") from error
+
+
+def _image_paths(source: Path) -> Iterator[Path]:
+    if not source.is_dir():
+        yield source
+        return
+    yield from (p for p in sorted(source.iterdir()) if p.suffix.lower() in _SUFFIXES and p.is_file())

@@ -1,0 +1,186 @@
+"""An artefact on disk: an .onnx or a TensorRT engine, and the manifest that says how to feed it.
+
+Where the manifest is looked for, first find wins:
+    .onnx    the metadata entry `runtime.manifest.ONNX_KEY`; else Ultralytics' metadata entries.
+    .engine  JSON put before the plan (Ultralytics); else the network's name inside the plan, which cannot be
+             parted from it; else the sidecar file beside it.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from runtime.errors import ArtefactError
+from runtime.files import check_file
+from runtime.foreign import is_foreign_metadata, manifest_from_metadata
+from runtime.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest
+from runtime.onnx_header import TensorHeader, read_onnx_header
+from runtime.plan import PlanHeader, network_name_in_plan, plan_problem, read_plan_header
+
+MAX_ENGINE_BYTES = 8 << 30
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A file that can be run.
+
+    Attributes:
+        path: the file.
+        kind: what it is.
+        manifest: what it says of itself.
+        manifest_from: where the manifest was found, in words.
+        plan_offset: for an engine, where the plan begins: 0 unless something was put before it.
+        inputs, outputs: the graph's, for an .onnx; empty for an engine.
+        plan_header: for an engine, what its first bytes say.
+    """
+
+    path: Path
+    kind: Literal["onnx", "engine"]
+    manifest: Manifest
+    manifest_from: str
+    plan_offset: int = 0
+    inputs: tuple[TensorHeader, ...] = ()
+    outputs: tuple[TensorHeader, ...] = ()
+    plan_header: PlanHeader | None = None
+
+    def read_model(self) -> bytes:
+        """Give what the vendor's library loads: the ONNX bytes or the plain plan.
+
+        Raises:
+            ArtefactError: the file cannot be read any more.
+        """
+        with _named(self.path), self.path.open("rb") as stream:
+            stream.seek(self.plan_offset)
+            return stream.read()
+
+    def sha256(self) -> str:
+        """Give the hash of the whole file, in hex.
+
+        Raises:
+            ArtefactError: the file cannot be read any more.
+        """
+        with _named(self.path), self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def open_artefact(path: str | Path) -> Artefact:
+    """Look into an .onnx, .engine or .plan file; nothing is executed and no vendor's library is needed.
+
+    Raises:
+        ArtefactError: the file is missing, empty, cut short or foreign, or says nothing of what it is.
+    """
+    path = Path(path)
+    opener = _OPENERS.get(path.suffix.lower())
+    if opener is None:
+        advice = "; run y12-export on it first" if path.suffix in (".pt", ".safetensors", ".yaml") else ""
+        raise ArtefactError(f"{path}: expected a file named {', '.join('*' + s for s in _OPENERS)}{advice}")
+    return opener(path)
+
+
+def sidecar_of(engine: Path) -> Path:
+    """Name the file beside an engine that holds its manifest as JSON: model.engine -> model.engine.json."""
+    return engine.with_name(engine.name + ".json")
+
+
+def onnx_beside(engine: Path) -> Path:
+    """Name the .onnx that an engine was built from, whether or not it is there."""
+    return engine.with_suffix(".onnx")
+
+
+def _open_onnx(path: Path) -> Artefact:
+    header = read_onnx_header(path)
+    images = header.inputs[0].shape if header.inputs else None
+    with _named(path):
+        if ONNX_KEY in header.metadata:
+            manifest, source = Manifest.from_json(header.metadata[ONNX_KEY]), "the model's metadata"
+        elif is_foreign_metadata(header.metadata):
+            manifest, source = manifest_from_metadata(header.metadata, images), "Ultralytics' metadata"
+        else:
+            raise ArtefactError(
+                f"expected metadata with task, names and stride, found {sorted(header.metadata)!r:.80}: "
+                "give the model to y12-export, which writes them"
+            )
+    return Artefact(path, "onnx", manifest, source, inputs=header.inputs, outputs=header.outputs)
+
+
+def _open_engine(path: Path) -> Artefact:
+    check_file(path, "a TensorRT engine", MAX_ENGINE_BYTES, ArtefactError)
+    with _named(path):
+        content = path.read_bytes()
+        prefix = _json_prefix(content)
+        plan = content[prefix[1] :] if prefix else content
+        problem = plan_problem(plan)
+        if problem:
+            raise ArtefactError(problem)
+        manifest, source = _manifest_of_plan(plan, prefix[0] if prefix else None, sidecar_of(path))
+    return Artefact(
+        path, "engine", manifest, source, len(content) - len(plan), plan_header=read_plan_header(plan)
+    )
+
+
+def _manifest_of_plan(
+    plan: bytes, metadata: Mapping[str, object] | None, sidecar: Path
+) -> tuple[Manifest, str]:
+    """Give an engine's manifest and where it was found."""
+    if metadata is not None:
+        return manifest_from_metadata(metadata), "Ultralytics' JSON before the plan"
+    name = network_name_in_plan(plan)
+    manifest = Manifest.from_network_name(name) if name else None
+    if manifest:
+        return manifest, "the network's name"
+    if sidecar.exists():
+        return _manifest_from_sidecar(sidecar), f"the file {sidecar.name}"
+    raise ArtefactError(
+        f"expected a manifest in the engine or in {sidecar.name} beside it, found none: of another tool? "
+        "Build it with y12-export --format engine"
+    )
+
+
+def _json_prefix(content: bytes) -> tuple[dict[str, object], int] | None:
+    """Read Ultralytics' prefix, a 4-byte little-endian length and JSON; None where there is none."""
+    if len(content) < 5 or content[4:5] != b"{":
+        return None
+    end = 4 + int.from_bytes(content[:4], "little")
+    if not 6 <= end < min(len(content), MAX_JSON_BYTES):
+        raise ArtefactError(
+            f"expected {end - 4} bytes of JSON and an engine after them, found {len(content)} bytes in all: "
+            "cut short or no engine; copy or export it again"
+        )
+    try:
+        metadata = json.loads(content[4:end])
+    except (ValueError, RecursionError) as error:
+        raise ArtefactError(f"the JSON before the plan is damaged ({type(error).__name__})") from error
+    if not isinstance(metadata, dict) or not is_foreign_metadata(metadata):
+        raise ArtefactError("expected task, names and stride in the JSON before the plan")
+    return metadata, end
+
+
+def _manifest_from_sidecar(sidecar: Path) -> Manifest:
+    check_file(sidecar, "the engine's manifest", MAX_JSON_BYTES, ArtefactError)
+    try:
+        return Manifest.from_json(sidecar.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ArtefactError(f"{sidecar.name} is no UTF-8 text: export again") from error
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the file's name before what is wrong with it."""
+    try:
+        yield
+    except ArtefactError as error:
+        message = str(error)
+        raise ArtefactError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+    except OSError as error:
+        raise ArtefactError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+_OPENERS: dict[str, Callable[[Path], Artefact]] = {
+    ".onnx": _open_onnx,
+    ".engine": _open_engine,
+    ".plan": _open_engine,
+}

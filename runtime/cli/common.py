@@ -1,0 +1,105 @@
+"""What every command of y12 does the same way: exit codes, messages, and numbers from text.
+
+Exit codes: 0 done, 1 a Y12Error (one line on standard error), 2 a wrong command line, 130 interrupted,
+141 whoever read standard output went away.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from runtime.errors import Y12Error
+
+EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 130, 141
+
+
+def run_command(body: Callable[[], int]) -> int:
+    """Run a command's body and give its exit code; a Y12Error becomes one line, a bug keeps its traceback."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # a command's standard error is for its own messages; -W shows them
+    try:
+        code = body()
+        sys.stdout.flush()
+    except Y12Error as error:
+        say(f"error: {one_line(error)}")
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
+        return EXIT_PIPE_CLOSED
+    return code
+
+
+def say(message: str) -> None:
+    """Write a message for people to standard error."""
+    print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def put(text: str) -> None:
+    """Write data to standard output, line by line, so that a pipe sees it at once."""
+    print(text, flush=True)  # noqa: T201
+
+
+def one_line(error: Exception) -> str:
+    """Give an error's message without line breaks."""
+    return " ".join(str(error).split())
+
+
+def image_size(text: str) -> int | tuple[int, int]:
+    """Read --imgsz: "640", or "480,640" as height, width."""
+    parts = [int(part) for part in text.replace("x", ",").split(",")]
+    if len(parts) not in (1, 2) or min(parts) < 1:
+        raise argparse.ArgumentTypeError(f"expected 640, or 480,640 as height,width; found {text!r}")
+    return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+
+def positive(text: str) -> int:
+    """Read a whole number of 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+    return value
+
+
+def class_ids(text: str) -> tuple[int, ...]:
+    """Read --classes: "0,2,5"."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what chooses the artefact and how it runs."""
+    parser.add_argument("artefact", metavar="ARTEFACT", help="an .onnx or .engine made by y12-export")
+    parser.add_argument(
+        "--imgsz",
+        type=image_size,
+        metavar="N|H,W",
+        help="input size; default: what the artefact was made for",
+    )
+    parser.add_argument(
+        "--provider",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where an .onnx runs; an engine always runs on the GPU (default: %(default)s)",
+    )
+
+
+def add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the thresholds; names and defaults are `DetectOptions`'."""
+    add: Any = parser.add_argument
+    add(
+        "--conf",
+        "--conf-thres",
+        type=float,
+        default=0.25,
+        help="keep boxes scored above this (default: %(default)s)",
+    )
+    add(
+        "--iou", "--iou-thres", type=float, default=0.7, help="overlap that suppresses (default: %(default)s)"
+    )
+    add("--max-det", type=int, default=300, help="boxes per image at most (default: %(default)s)")
+    add("--classes", type=class_ids, metavar="ID,ID", help="keep these class ids only")
+    add("--agnostic-nms", action="store_true", help="let boxes suppress each other across classes")

@@ -1,0 +1,84 @@
+"""y12-inspect: what an artefact is and where it runs, without running it."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from runtime.cli.common import put, run_command
+
+if TYPE_CHECKING:
+    from runtime.artefact import Artefact
+    from runtime.manifest import AxisRange
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, run, give the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="y12-inspect", description="Say what an artefact is and where it runs; needs no GPU."
+    )
+    parser.add_argument("artefact", metavar="ARTEFACT", help="an .onnx or .engine")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args(argv)
+    return run_command(lambda: _inspect(arguments.artefact, arguments.json))
+
+
+def _inspect(path: str, as_json: bool) -> int:
+    from runtime.artefact import open_artefact
+
+    facts = facts_from(open_artefact(path))
+    put(json.dumps(facts, ensure_ascii=False, indent=2) if as_json else _text(facts))
+    return 0
+
+
+def facts_from(artefact: "Artefact") -> dict[str, Any]:
+    """Gather what there is to say of an artefact, JSON-able, in the order in which it is read."""
+    manifest = artefact.manifest
+    profile = manifest.profile
+    header = artefact.plan_header
+    return {
+        "file": str(artefact.path),
+        "kind": artefact.kind,
+        "bytes": artefact.path.stat().st_size,
+        "sha256": artefact.sha256(),
+        "model": manifest.model,
+        "task": manifest.task,
+        "precision": manifest.precision,
+        "classes": len(manifest.names),
+        "names": list(manifest.names),
+        "strides": list(manifest.strides),
+        "input": f"images ({_axis(profile.batch)}, 3, {_axis(profile.height)}, {_axis(profile.width)})",
+        "profile": asdict(profile),
+        "graph_inputs": [asdict(tensor) for tensor in artefact.inputs],
+        "graph_outputs": [asdict(tensor) for tensor in artefact.outputs],
+        "built_by": header.product if header else "",
+        "engine": dict(manifest.engine),
+        "producer": manifest.producer,
+        "source": manifest.source,
+        "source_sha256": manifest.source_sha256,
+        "licence": manifest.licence,
+        "manifest_from": artefact.manifest_from,
+    }
+
+
+def _axis(axis: "AxisRange") -> str:
+    return str(axis.opt) if axis.is_fixed else f"{axis.min}..{axis.max}, made for {axis.opt}"
+
+
+def _text(facts: dict[str, Any]) -> str:
+    """Lay the facts out for reading, one a line; what is empty is left out."""
+    lines = {key: facts[key] for key in ("file", "kind", "bytes", "sha256", "model", "task", "precision")}
+    names = facts["names"]
+    shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    lines["classes"] = f"{len(names)}: {shown}"
+    lines["input"] = facts["input"]
+    for tensor in facts["graph_outputs"]:
+        shape = ", ".join("any" if size is None else str(size) for size in tensor["shape"])
+        lines[f"output {tensor['name']}"] = f"({shape}) {tensor['dtype']}"
+    lines["built by"] = facts["built_by"]
+    lines["runs on"] = facts["engine"].get("gpus", "")
+    lines |= {key: facts[key] for key in ("producer", "source", "source_sha256", "licence")}
+    lines["manifest"] = f"found in {facts['manifest_from']}"
+    width = max(map(len, lines))
+    return "\n".join(f"{key.replace('_', ' '):<{width}}  {value}" for key, value in lines.items() if value)

@@ -1,0 +1,53 @@
+"""Where annotated pictures go: one file each, whole or not at all, and never over an input."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import InputError
+from runtime.files import write_atomically
+
+QUALITY = 95  # JPEG
+
+
+class Saver:
+    """Save pictures into a folder as NAME_annotated.jpg; two inputs of one name give NAME_annotated_2.jpg.
+
+    Args:
+        folder: created where it is missing.
+        inputs: files that are never written over, and whose numbering decides the names.
+    """
+
+    def __init__(self, folder: Path, inputs: list[Path]) -> None:
+        self._folder = folder
+        self._taken = {path.resolve() for path in inputs}
+        self._stems: dict[Path, str] = {}
+
+    def save(self, source: Path, number: int | None, image_bgr: NDArray[np.uint8]) -> Path:
+        """Write the picture of `source` (of its frame `number`, for a video) and give its path.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        import cv2
+
+        if source not in self._stems:
+            self._stems[source] = self._free_stem(source)
+        frame = "" if number is None else f"_{number:06d}"
+        path = self._folder / f"{self._stems[source]}{frame}.jpg"
+        done, content = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        if not done:
+            raise InputError(f"{path}: a picture of shape {image_bgr.shape} cannot be written as JPEG")
+        write_atomically(path, content.tobytes())
+        return path
+
+    def _free_stem(self, source: Path) -> str:
+        """Find a name that no other input of this call uses and that is no input itself."""
+        stem = f"{source.stem}_annotated"
+        attempt, candidate = 1, stem
+        while (key := (self._folder / f"{candidate}.jpg").resolve()) in self._taken:
+            attempt += 1
+            candidate = f"{stem}_{attempt}"
+        self._taken.add(key)
+        return candidate

@@ -1,0 +1,55 @@
+"""Files at the border: refuse what is no plain file before opening it, and never leave half a file behind."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from runtime.errors import InputError, Y12Error
+
+
+def check_file(path: Path, what: str, max_bytes: int, error_type: type[Y12Error] = InputError) -> None:
+    """Refuse, before it is opened, what is no regular file of 1 to `max_bytes` bytes.
+
+    Raises:
+        Y12Error: as `error_type`; the path is missing, is no regular file, is empty or is too large.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise error_type(f"{path}: expected {what}, found none ({reason})") from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
+        raise error_type(f"{path}: expected {what}, found {kind}")
+    if not 0 < status.st_size <= max_bytes:
+        raise error_type(f"{path}: expected {what} of 1 to {max_bytes} bytes, found {status.st_size}")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, then rename it: whoever looks finds all of it or nothing.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would hide the result from everybody else
+        os.replace(temporary, path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

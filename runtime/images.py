@@ -1,0 +1,184 @@
+"""An image from whatever the user has: a path, a PIL image or an array, as HWC uint8 BGR.
+
+Files are read by Pillow. What can be decoded is decoded as OpenCV's `IMREAD_COLOR` does: EXIF orientation
+applied, alpha dropped (not composited), ICC profiles ignored, the first frame of an animation, 16 bits to 8
+by keeping the high byte. Everything else is refused in one line that names the file.
+"""
+
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import InputError
+from runtime.files import check_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    ImageSource = str | os.PathLike[str] | NDArray[Any] | Image
+
+MAX_FILE_BYTES = 512 << 20
+MAX_PIXELS = 128_000_000  # a 100-megapixel camera gives 11,648 x 8,736; decoded, this bound is 384 MB
+# The named formats only: Pillow would also hand PostScript to Ghostscript and fetch files for others.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
+_EXIF_ORIENTATION = 0x0112
+_QUIET = threading.Lock()
+
+
+def image_from(source: "ImageSource") -> NDArray[np.uint8]:
+    """Give `source` as a contiguous (H, W, 3) uint8 array in BGR order.
+
+    Args:
+        source: a path; a PIL image (its EXIF orientation is applied where it still carries one); or a uint8
+            array, (H, W, 3) BGR, (H, W, 4) BGRA, (H, W) or (H, W, 1) gray. A BGR array may be given back as
+            it is, uncopied.
+
+    Raises:
+        InputError: `source` is none of these, is damaged, or is larger than `MAX_PIXELS` or `MAX_FILE_BYTES`.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, str | os.PathLike):
+        return _from_file(Path(source))
+    pillow = sys.modules.get("PIL.Image")
+    if pillow is not None and isinstance(source, pillow.Image):
+        with _translated("the PIL image"):
+            return _from_pil(source)
+    raise InputError(
+        "expected an image as a path, a PIL image or a uint8 BGR array (H, W, 3), "
+        f"found {type(source).__module__}.{type(source).__qualname__}"
+    )
+
+
+def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Check and convert an (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array."""
+    import cv2
+
+    found = f"found {array.dtype} {array.shape}"
+    if array.dtype != np.uint8:
+        raise InputError(f"expected a uint8 image array (H, W, 3) with values 0-255, {found}")
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
+        raise InputError(
+            f"expected an image array (H, W, 3), {found}, which looks like CHW: use .transpose(1, 2, 0)"
+        )
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
+        raise InputError(f"expected an image array (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) gray, {found}")
+    array = np.ascontiguousarray(array)
+    if array.shape[2] == 3:
+        return array
+    code = cv2.COLOR_BGRA2BGR if array.shape[2] == 4 else cv2.COLOR_GRAY2BGR
+    return np.asarray(cv2.cvtColor(array, code), dtype=np.uint8)
+
+
+def _from_file(path: Path) -> NDArray[np.uint8]:
+    """Decode one file; only regular files of a bounded size are opened."""
+    check_file(path, "an image file", MAX_FILE_BYTES)
+    from PIL import Image
+
+    with _translated(str(path)), path.open("rb") as stream:
+        with _quiet():
+            image = Image.open(stream, formats=_formats_here())
+        return _from_pil(image)
+
+
+def _formats_here() -> list[str]:
+    """List those of `FORMATS` that this build of Pillow reads; an older one has no AVIF."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _from_pil(image: "Image") -> NDArray[np.uint8]:
+    """Decode an opened PIL image; the size is checked before any pixel is."""
+    import cv2
+
+    width, height = image.size
+    if not 0 < width * height <= MAX_PIXELS:
+        raise InputError(f"expected an image of 1 to {MAX_PIXELS} pixels, found {width}x{height}")
+    image.load()
+    with _quiet():
+        orientation = image.getexif().get(_EXIF_ORIENTATION)
+    pixels = _pixels_from_pil(image)
+    code = cv2.COLOR_GRAY2BGR if pixels.ndim == 2 else cv2.COLOR_RGB2BGR
+    bgr = np.asarray(cv2.cvtColor(pixels, code), dtype=np.uint8)
+    return np.ascontiguousarray(_UPRIGHT.get(orientation, _as_stored)(bgr))
+
+
+def _pixels_from_pil(image: "Image") -> NDArray[np.uint8]:
+    """Give the pixels as (H, W) gray or (H, W, 3) RGB uint8."""
+    mode = image.mode
+    if mode in ("L", "RGB"):
+        return np.asarray(image)
+    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
+        return (np.asarray(image) >> 8).astype(
+            np.uint8
+        )  # the high byte, as Pillow and OpenCV do for 16-bit RGB
+    if mode in ("P", "PA"):
+        return np.asarray(
+            image.convert("RGBA").convert("RGB")
+        )  # P to RGB at once warns where tRNS is a table
+    if mode in ("1", "LA", "La", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"):
+        return np.asarray(image.convert("RGB"))
+    raise InputError(
+        f"expected 8 or 16 bits per channel in gray, RGB, CMYK or a palette, found Pillow's mode {mode!r}"
+    )
+
+
+def _as_stored(bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return bgr
+
+
+# What undoes each EXIF orientation (Exif 2.32, tag 0x0112) on (H, W, 3); other values mean "as stored".
+_UPRIGHT: dict[int | None, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    2: lambda bgr: bgr[:, ::-1],
+    3: lambda bgr: bgr[::-1, ::-1],
+    4: lambda bgr: bgr[::-1],
+    5: lambda bgr: bgr.transpose(1, 0, 2),
+    6: lambda bgr: bgr.transpose(1, 0, 2)[:, ::-1],
+    7: lambda bgr: bgr[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda bgr: bgr.transpose(1, 0, 2)[::-1],
+}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings about headers to ourselves: sizes are checked here, odd EXIF does not matter.
+
+    The lock is there because `catch_warnings` changes the whole process.
+    """
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """Turn whatever Pillow raises on a damaged file into one InputError that names it."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    except UnidentifiedImageError as error:
+        formats = ", ".join(FORMATS)
+        raise InputError(
+            f"{name}: expected an image ({formats}), found a damaged or a foreign file"
+        ) from error
+    except (
+        Exception
+    ) as error:  # Pillow's plugins raise almost anything: SyntaxError, struct.error, KeyError …
+        raise InputError(
+            f"{name}: cannot be decoded as an image ({' '.join(str(error).split()):.160})"
+        ) from error

@@ -1,0 +1,130 @@
+"""Fit an image into the network's input without distortion, and take boxes back to the image.
+
+Equation, with (h, w) the image and (H, W) the input: r = min(H/h, W/w); the image is resized bilinearly to
+(round(h r), round(w r)) and centred on gray 114; an odd pixel of padding goes to the bottom or the right.
+This is what YOLO detectors are trained with, so a pixel more or less here is a pixel more or less in every
+box.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import InputError
+
+PAD_GRAY = 114
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where an image lies in the network's input; all in pixels.
+
+    Attributes:
+        scale: r, the factor asked for. `resized_hw` is rounded, so that each axis' true factor differs.
+        left, top: the padding before the image.
+        resized_hw: the image's size in the input.
+        input_hw: the network's input.
+        image_hw: the original image.
+    """
+
+    scale: float
+    left: int
+    top: int
+    resized_hw: tuple[int, int]
+    input_hw: tuple[int, int]
+    image_hw: tuple[int, int]
+
+    @classmethod
+    def fit(cls, image_hw: tuple[int, int], input_hw: tuple[int, int]) -> "Letterbox":
+        """Place an image of `image_hw` in an input of `input_hw`; no side becomes smaller than a pixel."""
+        (height, width), (input_height, input_width) = image_hw, input_hw
+        if min(height, width, input_height, input_width) < 1:
+            raise InputError(
+                f"expected an image and an input of 1x1 pixel or more, found {image_hw} and {input_hw}"
+            )
+        scale = min(input_height / height, input_width / width)
+        resized_hw = max(1, round(height * scale)), max(1, round(width * scale))
+        top = round((input_height - resized_hw[0]) / 2 - 0.1)  # -0.1: a half goes to the bottom and the right
+        left = round((input_width - resized_hw[1]) / 2 - 0.1)
+        return cls(scale, left, top, resized_hw, input_hw, image_hw)
+
+
+def letterbox(image_bgr: NDArray[np.uint8], input_hw: tuple[int, int]) -> tuple[NDArray[np.uint8], Letterbox]:
+    """Resize and pad an (h, w, 3) image to (H, W, 3), and say where it lies.
+
+    Raises:
+        InputError: the image or the input has no pixels.
+    """
+    import cv2
+
+    frame = Letterbox.fit((image_bgr.shape[0], image_bgr.shape[1]), input_hw)
+    padded = np.full((*input_hw, 3), PAD_GRAY, dtype=np.uint8)
+    height, width = frame.resized_hw
+    inside = padded[frame.top : frame.top + height, frame.left : frame.left + width]
+    if frame.resized_hw == frame.image_hw:
+        inside[...] = image_bgr
+    else:
+        cv2.resize(image_bgr, (width, height), dst=inside, interpolation=cv2.INTER_LINEAR)
+    return padded, frame
+
+
+def blob_from(images_bgr: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Stack (H, W, 3) uint8 BGR images into the network's input, (B, 3, H, W) float32 RGB in 0-1.
+
+    Raises:
+        InputError: there is no image, or they differ in size.
+    """
+    import cv2
+
+    shapes = {image.shape for image in images_bgr}
+    if len(shapes) != 1:
+        raise InputError(f"expected one or more images of one size, found {sorted(shapes) or 'none'}")
+    height, width, _ = shapes.pop()
+    blob = np.empty((len(images_bgr), 3, height, width), dtype=np.float32)
+    for planes, image in zip(blob, images_bgr, strict=True):
+        for plane, channel in zip(planes[::-1], cv2.split(image), strict=True):  # BGR -> RGB
+            plane[...] = channel
+            plane /= np.float32(255)
+    return blob
+
+
+def boxes_to_original(xyxy: NDArray[np.float32], frame: Letterbox) -> NDArray[np.float32]:
+    """Take (N, 4) boxes from pixels of the network's input to pixels of the original image, clipped to it.
+
+    Each axis is divided by its own true factor, resized / original: dividing both by `scale` would put boxes
+    of a 1689x835 image in a 640x640 input off by up to a pixel at the bottom.
+    """
+    scale_y, scale_x = (
+        resized / full for resized, full in zip(frame.resized_hw, frame.image_hw, strict=True)
+    )
+    offset = np.array([frame.left, frame.top] * 2, dtype=np.float32)
+    scale = np.array([scale_x, scale_y] * 2, dtype=np.float32)
+    height, width = frame.image_hw
+    limit = np.array([width, height] * 2, dtype=np.float32)
+    clipped = np.clip((xyxy - offset) / scale, np.float32(0), limit)
+    return np.asarray(clipped, dtype=np.float32)
+
+
+def resize_bilinear(image: NDArray[np.uint8], out_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize (h, w, C) uint8 to `out_hw`, equal to OpenCV's INTER_LINEAR within one gray level.
+
+    Sample i of n lies at (i + 0.5) m / n - 0.5 in the m pixels of the source, clamped to the edge pixels.
+    """
+    rows = _blend_weights(image.shape[0], out_hw[0])
+    columns = _blend_weights(image.shape[1], out_hw[1])
+    (top, bottom, down), (left, right, across) = rows, columns
+    source = image.astype(np.float32)
+    wide = source[:, left] + (source[:, right] - source[:, left]) * across[None, :, None]  # (h, W, C)
+    tall = wide[top] + (wide[bottom] - wide[top]) * down[:, None, None]  # (H, W, C)
+    return np.rint(tall).astype(np.uint8)
+
+
+def _blend_weights(
+    size: int, out_size: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Give for each output sample the two source indices and the second's weight, each (out_size,)."""
+    position = np.clip((np.arange(out_size) + 0.5) * size / out_size - 0.5, 0, size - 1)
+    low = np.floor(position).astype(np.intp)
+    return low, np.minimum(low + 1, size - 1), (position - low).astype(np.float32)

@@ -1,0 +1,101 @@
+"""Greedy non-maximum suppression in numpy.
+
+Boxes are taken by falling score (ties: by index). One is kept unless a kept box of its class overlaps it with
+IoU > `iou`. Classes are compared as such, not by moving each class' boxes apart: adding an offset of class
+times image size costs float32 the precision that decides close cases.
+
+The boxes are worked off in blocks: each block against what is kept so far, then within itself. That is
+exact, needs memory for max_det x BLOCK overlaps only, and stops as soon as max_det boxes are kept.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import InputError
+
+BLOCK = 64  # measured on one core: smaller blocks pay numpy's call overhead, larger ones needless overlaps
+
+
+def nms(
+    xyxy: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    class_ids: NDArray[np.integer],
+    iou: float,
+    max_det: int,
+    agnostic: bool = False,
+) -> NDArray[np.intp]:
+    """Give the indices of the boxes to keep, best first, at most `max_det` of them.
+
+    Args:
+        xyxy: (N, 4) corners in any frame and of any magnitude.
+        scores: (N,).
+        class_ids: (N,); boxes of different classes leave each other alone unless `agnostic`.
+        iou: boxes that overlap by more than this are suppressed, 0-1.
+        max_det: the most boxes to keep.
+        agnostic: treat all boxes as one class.
+
+    Raises:
+        InputError: the shapes disagree, or a coordinate or a score is NaN or infinite.
+    """
+    if xyxy.ndim != 2 or xyxy.shape[1] != 4 or not len(xyxy) == len(scores) == len(class_ids):
+        found = f"{xyxy.shape}, {scores.shape}, {class_ids.shape}"
+        raise InputError(f"nms: expected boxes (N, 4), scores (N,) and class ids (N,), found {found}")
+    if not (np.isfinite(xyxy).all() and np.isfinite(scores).all()):
+        raise InputError("nms: expected finite numbers, found NaN or infinity in the boxes or scores")
+    order = np.argsort(-scores, kind="stable")
+    sides = np.ascontiguousarray(
+        xyxy[order].T, dtype=np.float64
+    )  # so that half-precision areas do not overflow
+    classes = np.zeros(len(order), np.intp) if agnostic else class_ids[order]
+    boxes = _Boxes(sides, _areas(sides), classes)
+    kept = np.empty(0, dtype=np.intp)  # positions in `order`
+    for start in range(0, len(order), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(order)))
+        if len(kept):
+            block = block[~_overlaps(boxes, kept, block, iou).any(axis=0)]
+        kept = np.concatenate([kept, block[_greedy(_overlaps(boxes, block, block, iou))]])
+        if len(kept) >= max_det:
+            break
+    return order[kept[:max_det]]
+
+
+class _Boxes(NamedTuple):
+    """The boxes by falling score: sides x1, y1, x2, y2 as (4, N), areas (N,), classes (N,)."""
+
+    sides: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    classes: NDArray[np.integer]
+
+
+def _greedy(overlaps: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Say which of n boxes, best first, survive: (n, n) overlaps -> (n,)."""
+    alive = np.ones(len(overlaps), dtype=np.bool_)
+    later = np.triu(overlaps, k=1)
+    for i in np.flatnonzero(later.any(axis=1)):  # the others suppress nobody
+        if alive[i]:
+            alive &= ~later[i]
+    return alive
+
+
+def _overlaps(
+    boxes: _Boxes, rows: NDArray[np.intp], columns: NDArray[np.intp], iou: float
+) -> NDArray[np.bool_]:
+    """Say which pairs are of one class with IoU > iou: (len(rows), len(columns)).
+
+    Compared as intersection > iou * union, so that two empty boxes (0 / 0) do not suppress each other.
+    """
+    x1, y1, x2, y2 = boxes.sides[:, rows, None]  # (R, 1) each
+    u1, v1, u2, v2 = boxes.sides[:, None, columns]  # (1, C) each
+    width = np.minimum(x2, u2) - np.maximum(x1, u1)
+    height = np.minimum(y2, v2) - np.maximum(y1, v1)
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    union = boxes.areas[rows, None] + boxes.areas[columns] - intersection
+    same_class = boxes.classes[rows, None] == boxes.classes[columns]
+    return np.asarray((intersection > iou * union) & same_class)
+
+
+def _areas(sides: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the areas of boxes (4, N), (N,); one whose corners are crossed is empty."""
+    return np.asarray(np.maximum(sides[2] - sides[0], 0) * np.maximum(sides[3] - sides[1], 0))

@@ -1,0 +1,60 @@
+"""The thresholds a user may choose, refused at construction."""
+
+from dataclasses import dataclass
+
+from runtime.errors import InputError
+
+MAX_DETECTIONS = 30_000
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """What to keep of a network's output.
+
+    Attributes:
+        conf: keep boxes whose score is above this, 0-1.
+        iou: of two boxes of one class whose intersection over union is above this, 0-1, keep the better.
+        max_det: keep at most this many boxes per image.
+        classes: keep these class ids only; None keeps all.
+        agnostic: let boxes suppress each other across classes.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    conf: float = 0.25
+    iou: float = 0.7
+    max_det: int = 300
+    classes: tuple[int, ...] | None = None
+    agnostic: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("conf", "iou"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise InputError(f"{name}: expected a number from 0 to 1, found {value!r}")
+        if not _is_whole(self.max_det) or not 1 <= self.max_det <= MAX_DETECTIONS:
+            raise InputError(
+                f"max_det: expected a whole number from 1 to {MAX_DETECTIONS}, found {self.max_det!r}"
+            )
+        if self.classes is None:
+            return
+        if not isinstance(self.classes, tuple) or not self.classes or not all(map(_is_whole, self.classes)):
+            raise InputError(
+                f"classes: expected None or a tuple of one or more class ids, found {self.classes!r}"
+            )
+        if min(self.classes) < 0:
+            raise InputError(f"classes: expected ids of 0 or more, found {min(self.classes)}")
+
+    def check_classes(self, count: int) -> None:
+        """Refuse class ids that a model with `count` classes does not have.
+
+        Raises:
+            InputError: there is one.
+        """
+        if self.classes is not None and max(self.classes) >= count:
+            raise InputError(f"classes: expected ids of 0 to {count - 1}, found {max(self.classes)}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

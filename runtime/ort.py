@@ -1,0 +1,154 @@
+"""The seam to ONNX Runtime: the only file that loads it, and where its exceptions become ours."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
+
+PROVIDERS = ("auto", "cpu", "cuda")
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_INPUT_TYPES: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_ONLY_FATAL = 4  # ONNX Runtime writes its log to stderr, past Python; what matters comes as an exception
+
+
+class OrtExecutor:
+    """Run an ONNX model with ONNX Runtime, on CUDA or the CPU.
+
+    Args:
+        model: the file, or its bytes (which cannot have weights in a second file).
+        provider: "cpu"; "cuda", which fails where CUDA does not load; or "auto", CUDA where it loads, else
+            the CPU.
+        threads: how many threads one operator may use; 0 leaves it to ONNX Runtime.
+
+    Raises:
+        ArtefactError: the model is damaged, or takes something else than one batch of images.
+        ExecutorError: CUDA was asked for and does not load.
+        InputError: the provider is unknown.
+        MissingPackageError: ONNX Runtime is not installed.
+    """
+
+    def __init__(self, model: str | Path | bytes, provider: str = "auto", threads: int = 0) -> None:
+        if provider not in PROVIDERS:
+            raise InputError(f"provider: expected one of {', '.join(PROVIDERS)}, found {provider!r}")
+        if threads < 0:
+            raise InputError(f"threads: expected 0 (all) or more, found {threads}")
+        self._name = "the ONNX model" if isinstance(model, bytes) else str(model)
+        ort = _onnxruntime()
+        source = model if isinstance(model, bytes) else str(model)
+        self._session: Any = _session(ort, source, self._name, provider, threads)
+        self._input_name, self._input_type, self._input_shape = self._described_input()
+        place = "CUDA" if self._session.get_providers()[0] == _CUDA else "CPU"
+        self._description = f"ONNX Runtime {ort.__version__} ({place})"
+
+    @property
+    def description(self) -> str:
+        """Name what really runs, such as "ONNX Runtime 1.31.1 (CPU)"."""
+        return self._description
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """The input's (B, 3, H, W); None where an axis is free."""
+        return self._input_shape
+
+    def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Return the outputs by name for `images`, (B, 3, H, W) float32 RGB in 0-1.
+
+        Raises:
+            InputError: the shape is not what the network takes.
+            ExecutorError: ONNX Runtime failed, or the executor was closed.
+        """
+        if self._session is None:
+            raise ExecutorError(f"{self._name}: the executor was closed; open another")
+        fits = images.ndim == len(self._input_shape) and all(
+            want in (None, found) for want, found in zip(self._input_shape, images.shape, strict=True)
+        )
+        if not fits or images.dtype != np.float32:
+            wanted = ", ".join("any" if size is None else str(size) for size in self._input_shape)
+            raise InputError(
+                f"{self._name}: expected float32 images ({wanted}), found {images.dtype} {images.shape}"
+            )
+        feed = {self._input_name: images.astype(self._input_type, copy=False)}
+        with _translated(f"{self._name}: ONNX Runtime could not run it", ExecutorError):
+            names = [output.name for output in self._session.get_outputs()]
+            arrays = self._session.run(names, feed)
+        return {name: np.asarray(array, dtype=np.float32) for name, array in zip(names, arrays, strict=True)}
+
+    def close(self) -> None:
+        """Free the session; a second call does nothing."""
+        self._session = None
+
+    def _described_input(self) -> tuple[str, type[np.floating[Any]], tuple[int | None, ...]]:
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in _INPUT_TYPES or len(inputs[0].shape) != 4:
+            found = "; ".join(f"{i.name} {i.type} {i.shape}" for i in inputs) or "none"
+            raise ArtefactError(f"{self._name}: expected one input (B, 3, H, W) of floats, found {found}")
+        shape = tuple(size if isinstance(size, int) else None for size in inputs[0].shape)
+        return inputs[0].name, _INPUT_TYPES[inputs[0].type], shape
+
+
+def _onnxruntime() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingPackageError("onnxruntime", "ort", "running an .onnx") from error
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, threads: int) -> Any:  # noqa: ANN401
+    """Create the session on the first provider that works; with "cuda" there is no second."""
+    if provider != "cpu" and _CUDA in ort.get_available_providers():
+        session = _cuda_session(ort, source, threads, must_load=provider == "cuda")
+        if session is not None:
+            return session
+    if provider == "cuda":
+        raise ExecutorError(
+            f"{name}: CUDA was asked for, but ONNX Runtime {ort.__version__} could not load {_CUDA}: "
+            "pip install 'y12[ort-gpu]' on a machine with an NVIDIA driver, or choose --provider cpu"
+        )
+    with _translated(f"{name}: expected an ONNX model, but ONNX Runtime cannot load it", ArtefactError):
+        return ort.InferenceSession(source, _options(ort, threads), providers=[_CPU], enable_fallback=0)
+
+
+def _cuda_session(ort: ModuleType, source: str | bytes, threads: int, must_load: bool) -> Any | None:  # noqa: ANN401
+    """Create a session on CUDA; None where CUDA does not load."""
+    ort.set_default_logger_severity(_ONLY_FATAL)  # a missing driver is reported by the caller, in one line
+    with contextlib.redirect_stdout(sys.stderr):  # preload_dlls prints; standard output is for data
+        if hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+        try:
+            session = ort.InferenceSession(
+                source, _options(ort, threads), providers=[_CUDA, _CPU], enable_fallback=0
+            )
+        except Exception as error:
+            if must_load:
+                raise ExecutorError(f"ONNX Runtime could not start on CUDA ({_one_line(error)})") from error
+            return None  # `description` will say CPU; a damaged model fails there again, aloud
+    return session if session.get_providers()[0] == _CUDA else None
+
+
+def _options(ort: ModuleType, threads: int) -> Any:  # noqa: ANN401
+    options = ort.SessionOptions()
+    options.log_severity_level = _ONLY_FATAL
+    options.intra_op_num_threads = threads
+    return options
+
+
+@contextlib.contextmanager
+def _translated(what: str, error_type: type[ArtefactError] | type[ExecutorError]) -> Iterator[None]:
+    """Turn ONNX Runtime's exceptions, which have no parent but Exception, into ours."""
+    try:
+        yield
+    except Exception as error:
+        raise error_type(f"{what} ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,106 @@
+"""A tiny real model, and a fake executor, for everything that needs a network."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from runtime.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest
+
+NAMES = ("red", "green", "blue")
+BOX = (32.0, 32.0, 16.0, 8.0)  # centre x, y, width, height in the 64x64 input
+
+
+def colour_model(batch: int | str = 1, metadata: dict[str, str] | None = None, size: int | str = 64) -> bytes:
+    """One anchor at BOX whose class scores are the mean of R, of G and of B: output0 is (B, 4 + 3, 1)."""
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["means"], axes=[2, 3], keepdims=0),  # (B, 3)
+        helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=0),  # (B,)
+        helper.make_node("Unsqueeze", ["mean", "last"], ["column"]),  # (B, 1)
+        helper.make_node("Mul", ["column", "zero"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "box"], ["boxes"]),  # (B, 4)
+        helper.make_node("Concat", ["boxes", "means"], ["rows"], axis=1),  # (B, 7)
+        helper.make_node("Unsqueeze", ["rows", "last_of_3"], ["output0"]),  # (B, 7, 1)
+    ]
+    weights = {
+        "last": np.array([1]),
+        "last_of_3": np.array([2]),
+        "zero": np.zeros(1, np.float32),
+        "box": np.array([BOX], np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, 3, size, size])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [batch, 7, 1])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, metadata or {})
+    return bytes(model.SerializeToString())
+
+
+def colour_manifest(
+    batch: AxisRange | None = None, size: AxisRange | None = None, **changes: object
+) -> Manifest:
+    """What `colour_model` says of itself."""
+    batch, size = batch or AxisRange(1, 1, 1), size or AxisRange(64, 64, 64)
+    values = {"task": "detect", "names": NAMES, "strides": (8, 16, 32)} | changes
+    return Manifest(profile=InputProfile(batch, size, size), **values)  # type: ignore[arg-type]
+
+
+class FakeExecutor:
+    """Gives the answer of a function of the blob, and keeps the blobs it was given."""
+
+    description = "fake"
+
+    def __init__(self, answer: Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]]) -> None:
+        self.answer = answer
+        self.blobs: list[NDArray[np.float32]] = []
+        self.closed = 0
+
+    def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        self.blobs.append(images)
+        return self.answer(images)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def fake_executor() -> Callable[..., FakeExecutor]:
+    return FakeExecutor
+
+
+@pytest.fixture
+def make_onnx(tmp_path: Path) -> Callable[..., Path]:
+    """Write a colour model with the manifest that fits it; `metadata` replaces the manifest."""
+
+    def make(
+        name: str = "colours.onnx",
+        batch: int | str = 1,
+        manifest: Manifest | None = None,
+        metadata: dict[str, str] | None = None,
+        size: int | str = 64,
+    ) -> Path:
+        path = tmp_path / name
+        if metadata is None:
+            metadata = {ONNX_KEY: (manifest or colour_manifest()).to_json()}
+        path.write_bytes(colour_model(batch, metadata, size))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_manifest() -> Callable[..., Manifest]:
+    return colour_manifest
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(12)

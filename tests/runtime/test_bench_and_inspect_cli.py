@@ -1,0 +1,113 @@
+"""y12-bench and y12-inspect."""
+
+import hashlib
+import json
+import time
+
+import numpy as np
+import pytest
+
+from runtime import Runtime
+from runtime.artefact import sidecar_of
+from runtime.cli import bench, inspect
+from runtime.manifest import AxisRange
+
+
+@pytest.fixture
+def engine(tmp_path, make_manifest):
+    path = tmp_path / "m_fp16.engine"
+    path.write_bytes(
+        (b"vtrt" + bytes(12) + (80).to_bytes(8, "little") + bytes([1, 7, 1, 116])).ljust(80, b"\0")
+    )
+    manifest = make_manifest(
+        size=AxisRange(32, 64, 128),
+        precision="fp16",
+        model="yolov12n",
+        licence="AGPL weights stay AGPL",
+        engine={"gpus": "SM 75, 80, 86, 89, 120, 121"},
+    )
+    sidecar_of(path).write_text(manifest.to_json())
+    return path
+
+
+def test_inspect_an_engine_without_a_gpu(engine, capsys):
+    assert inspect.main([str(engine)]) == 0
+    out = capsys.readouterr().out
+    for fact in (
+        "yolov12n",
+        "fp16",
+        "SM 75, 80, 86",
+        "TensorRT-RTX 1.7.1.116",
+        "AGPL weights",
+        "32..128, made for 64",
+        "3: red, green, blue",
+        hashlib.sha256(engine.read_bytes()).hexdigest(),
+    ):
+        assert fact in out
+
+
+def test_inspect_json(engine, make_onnx, capsys):
+    assert inspect.main([str(engine), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["kind"], facts["precision"], facts["bytes"]) == ("engine", "fp16", 80)
+    assert facts["engine"]["gpus"].startswith("SM 75")
+    assert inspect.main([str(make_onnx()), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["input"] == "images (1, 3, 64, 64)"
+    assert facts["graph_outputs"] == [{"name": "output0", "dtype": "float32", "shape": [1, 7, 1]}]
+
+
+def test_inspect_text_of_an_onnx(make_onnx, capsys):
+    assert inspect.main([str(make_onnx(batch="batch"))]) == 0
+    assert "(any, 7, 1) float32" in capsys.readouterr().out
+
+
+def test_inspect_refuses(tmp_path, capsys):
+    (tmp_path / "x.onnx").write_bytes(b"nothing")
+    assert inspect.main([str(tmp_path / "x.onnx")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+
+
+def test_bench(make_onnx, make_manifest, capsys):
+    path = make_onnx(batch="batch", manifest=make_manifest(batch=AxisRange(1, 1, 8)))
+    assert bench.main([str(path), "--iterations", "5", "--warmup", "1", "--batch", "2", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["batch"], report["iterations"], report["input_hw"]) == (2, 5, [64, 64])
+    assert set(report["stages_ms"]) == {"decode", "preprocess", "execute", "postprocess", "total"}
+    for ms in report["stages_ms"].values():
+        assert 0 <= ms["p50"] <= ms["p90"] <= ms["p99"]
+    total = report["stages_ms"]["total"]["p50"]
+    assert report["images_per_second"] == pytest.approx(2000 / total, rel=0.01)
+
+
+def test_bench_text_and_image(make_onnx, shared, capsys):
+    path = make_onnx()
+    assert bench.main([str(path), "--iterations", "3", "--image", str(shared / "images/bus.jpg")]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[1].split() == ["stage", "p50", "p90", "p99"]
+    assert "images per second" in captured.out
+    assert "ONNX Runtime" in captured.err
+
+
+@pytest.mark.parametrize("option", ["--iterations", "--warmup", "--batch"])
+def test_bench_refuses_zero(make_onnx, option):
+    with pytest.raises(SystemExit) as caught:
+        bench.main([str(make_onnx()), option, "0"])
+    assert caught.value.code == 2
+
+
+def test_warm_up_is_not_timed(make_onnx, fake_executor):
+    """The first two calls wait 50 ms in the network; the timed ones do not."""
+    calls = []
+
+    def answer(blob):
+        calls.append(None)
+        time.sleep(0.05 if len(calls) <= 2 else 0)
+        return {"output0": np.zeros((len(blob), 7, 1), np.float32)}
+
+    with Runtime(make_onnx(), fake_executor(answer)) as runtime:
+        report = bench.measure(runtime, [np.zeros((64, 64, 3), np.uint8)], iterations=3, warmup=2)
+    assert len(calls) == 5
+    assert report["stages_ms"]["execute"]["p99"] < 25

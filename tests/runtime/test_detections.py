@@ -1,0 +1,160 @@
+"""The result type: its checks, its rows, and what supervision needs of it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from runtime.detections import Detections
+from runtime.errors import InputError
+
+
+def make(count=3, **changes):
+    values = {
+        "xyxy": np.arange(count * 4, dtype=np.float32).reshape(count, 4) * [1, 1, 2, 2],
+        "confidence": np.linspace(0.9, 0.1, count, dtype=np.float32),
+        "class_id": np.arange(count) % 2,
+        "names": ("cat", "dog"),
+        "image_hw": (6, 8),
+    }
+    return Detections(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"xyxy": np.zeros((3, 5))}, r"xyxy: expected shape \(N, 4\), found \(3, 5\)"),
+        ({"xyxy": np.zeros(4)}, r"xyxy: expected shape \(N, 4\), found \(4,\)"),
+        ({"confidence": np.zeros(2)}, r"confidence: expected shape \(3,\), found \(2,\)"),
+        ({"class_id": np.zeros((3, 1), int)}, r"class_id: expected shape \(3,\), found \(3, 1\)"),
+        ({"class_id": np.zeros(3)}, "class_id: expected integers, found float64"),
+        ({"class_id": np.array([0, 1, 2])}, "class_id: expected 0 to 1, .* found 0 to 2"),
+        ({"class_id": np.array([0, -1, 0])}, "found -1 to 0"),
+        ({"mask": np.zeros((3, 8, 6), bool)}, r"mask: expected shape \(3, 6, 8\), found \(3, 8, 6\)"),
+        ({"keypoints": np.zeros((3, 17, 2))}, r"keypoints: expected shape \(3, K, 3\), found \(3, 17, 2\)"),
+        ({"tracker_id": np.zeros(4, int)}, r"tracker_id: expected shape \(3,\), found \(4,\)"),
+    ],
+)
+def test_refuses_arrays_that_disagree(changes, message):
+    with pytest.raises(InputError, match=message):
+        make(**changes)
+
+
+@pytest.mark.parametrize(
+    ("index", "rows"),
+    [
+        (1, [1]),
+        (-1, [2]),
+        (np.int64(0), [0]),
+        (slice(0, 2), [0, 1]),
+        (slice(None, None, -1), [2, 1, 0]),
+        ([2, 0], [2, 0]),
+        ([], []),
+        (np.array([True, False, True]), [0, 2]),
+        ([False, True, False], [1]),
+        (np.array([0, 0]), [0, 0]),
+        (np.array([False] * 3), []),
+    ],
+)
+def test_picks_rows_of_every_array(index, rows):
+    full = make(
+        mask=np.arange(3 * 48).reshape(3, 6, 8) % 5 == 0,
+        keypoints=np.arange(3 * 2 * 3, dtype=np.float32).reshape(3, 2, 3),
+        tracker_id=np.array([7, 8, 9]),
+    )
+    part = full[index]
+    assert len(part) == len(rows)
+    for name in ("xyxy", "confidence", "class_id", "mask", "keypoints", "tracker_id"):
+        assert np.array_equal(getattr(part, name), getattr(full, name)[rows]), name
+    assert (part.names, part.image_hw) == (full.names, full.image_hw)
+
+
+@pytest.mark.parametrize("detections", [make(), Detections.empty()])
+@pytest.mark.parametrize(
+    ("index", "error"),
+    [(3, IndexError), (-4, IndexError), ([5], IndexError), ([True], IndexError), ("names", KeyError)],
+)
+def test_refuses_rows_that_are_not_there(detections, index, error):
+    with pytest.raises(error):
+        detections[index]
+
+
+def test_rows_and_names():
+    rows = list(make())
+    assert [row.data["class_name"] for row in rows] == ["cat", "dog", "cat"]
+    assert rows[0].mask is None
+    assert rows[0].tracker_id is None
+    xyxy, _, confidence, class_id, _, data = rows[1]  # supervision's order
+    assert (xyxy.tolist(), class_id, data) == ([4, 5, 12, 14], 1, {"class_name": "dog"})
+    assert confidence == pytest.approx(0.5)
+    assert make().class_name == make()["class_name"].tolist() == ["cat", "dog", "cat"]
+
+
+def test_empty():
+    empty = Detections.empty(("cat",), (4, 5))
+    assert (len(empty), list(empty), empty.as_records(), empty.class_name) == (0, [], [], [])
+    assert empty.is_empty()
+    assert not make().is_empty()
+    assert empty.area.shape == (0,)
+
+
+def test_records_are_json():
+    records = make(keypoints=np.ones((3, 1, 3), np.float32) / 3).as_records()
+    assert json.loads(json.dumps(records))[1] == {
+        "box_xyxy": [4.0, 5.0, 12.0, 14.0],
+        "confidence": 0.5,
+        "class_id": 1,
+        "class_name": "dog",
+        "keypoints": [[0.333, 0.333, 0.333]],
+    }
+
+
+def test_area_is_of_boxes_or_masks():
+    assert make(1).area.tolist() == [(4 - 0) * (6 - 1)]
+    mask = np.zeros((1, 6, 8), bool)
+    mask[0, 2, 3:6] = True
+    assert make(1, mask=mask).area.tolist() == [3]
+
+
+class Place:
+    """Looks like a member of supervision's Position."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+@pytest.mark.parametrize(
+    ("place", "xy"),
+    [
+        ("CENTER", [2, 3.5]),
+        ("CENTER_LEFT", [0, 3.5]),
+        ("CENTER_RIGHT", [4, 3.5]),
+        ("TOP_CENTER", [2, 1]),
+        ("TOP_LEFT", [0, 1]),
+        ("TOP_RIGHT", [4, 1]),
+        ("BOTTOM_LEFT", [0, 6]),
+        ("BOTTOM_CENTER", [2, 6]),
+        ("BOTTOM_RIGHT", [4, 6]),
+    ],
+)
+def test_anchors(place, xy):
+    assert make(1).get_anchors_coordinates(Place(place)).tolist() == [xy]
+
+
+def test_unknown_anchor():
+    with pytest.raises(InputError, match="CENTER_OF_MASS"):
+        make().get_anchors_coordinates(Place("CENTER_OF_MASS"))
+
+
+def test_supervision_annotates_ours():
+    sv = pytest.importorskip("supervision", reason="supervision is not installed")
+    scene = np.zeros((60, 80, 3), np.uint8)
+    found = make(2, xyxy=np.array([[5, 20, 40, 50], [30, 25, 70, 55]], np.float32), image_hw=(60, 80))
+    masked = make(1, xyxy=found.xyxy[:1], mask=np.ones((1, 60, 80), bool), image_hw=(60, 80))
+    for annotator, detections in [
+        (sv.BoxAnnotator(), found),
+        (sv.LabelAnnotator(), found),
+        (sv.DotAnnotator(), found),
+        (sv.MaskAnnotator(), masked),
+    ]:
+        assert annotator.annotate(scene.copy(), detections).any(), annotator

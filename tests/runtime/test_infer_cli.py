@@ -1,0 +1,240 @@
+"""y12-infer, and what all commands share: exit codes, streams, messages."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime.cli.common import run_command
+from runtime.cli.infer import main
+from runtime.cli.saving import Saver
+from runtime.cli.sources import paths_from
+from runtime.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+RED = np.full((48, 64, 3), (0, 0, 255), np.uint8)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder with a.jpg, b.png and a text file."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.fromarray(RED[..., ::-1]).save(folder / "a.jpg", quality=95)
+    Image.fromarray(RED).save(folder / "b.png")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def lines(capsys):
+    captured = capsys.readouterr()
+    return captured.out.splitlines(), captured.err.splitlines()
+
+
+def test_one_line_per_image(make_onnx, images, capsys):
+    assert main([str(make_onnx()), str(images)]) == 0
+    out, err = lines(capsys)
+    assert [line.split(": ")[:3] for line in out] == [
+        [str(images / "a.jpg"), "64x48", out[0].split(": ")[2]],
+        [str(images / "b.png"), "64x48", out[1].split(": ")[2]],
+    ]
+    assert "1 red" in out[0]
+    assert "1 blue" in out[1]
+    assert len(err) == 1  # what runs where
+
+
+def test_json_lines(make_onnx, images, capsys):
+    assert main([str(make_onnx()), str(images / "*.jpg"), "--json", "--provider", "cpu"]) == 0
+    out, _ = lines(capsys)
+    (record,) = map(json.loads, out)
+    assert (record["source"], record["frame"]) == (str(images / "a.jpg"), None)
+    assert (record["height"], record["width"]) == (48, 64)
+    assert record["detections"][0]["class_name"] == "red"
+    assert record["detections"][0]["box_xyxy"] == [24.0, 20.0, 40.0, 28.0]
+    assert set(record["ms"]) == {"decode", "preprocess", "execute", "postprocess"}
+
+
+def test_a_bad_image_is_reported_and_the_others_are_done(make_onnx, images, capsys):
+    (images / "aa.jpg").write_bytes(b"no image")
+    arguments = [str(make_onnx()), str(images), str(images / "missing.jpg"), "--json"]
+    assert main(arguments) == 1
+    out, err = lines(capsys)
+    records = [json.loads(line) for line in out]
+    assert [Path(r["source"]).name for r in records] == ["a.jpg", "aa.jpg", "b.png", "missing.jpg"]
+    assert ["error" in r for r in records] == [False, True, False, True]
+    assert err[-1] == "error: 2 of 4 files could not be used"
+    assert sum(str(images / "aa.jpg") in line for line in err) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ([], 1),
+        (["--conf", "0.99"], 0),
+        (["--classes", "1,2"], 0),
+        (["--classes", "0"], 1),
+        (["--max-det", "1", "--iou", "0.1", "--agnostic-nms", "--imgsz", "64"], 1),
+        (["--conf-thres", "0.5", "--iou-thres", "0.5", "--imgsz", "64,64"], 1),
+    ],
+)
+def test_options(make_onnx, images, capsys, options, found):
+    assert main([str(make_onnx()), str(images / "a.jpg"), "--json", *options]) == 0
+    out, _ = lines(capsys)
+    assert len(json.loads(out[0])["detections"]) == found
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--conf", "2"], "conf: expected a number from 0 to 1, found 2.0"),
+        (["--max-det", "0"], "max_det"),
+        (["--classes", "7"], "ids of 0 to 2, found 7"),
+        (["--imgsz", "96"], "imgsz: expected a height of 64"),
+    ],
+)
+def test_refusals_are_one_line(make_onnx, images, capsys, options, message):
+    assert main([str(make_onnx()), str(images), *options]) == 1
+    out, err = lines(capsys)
+    assert out == []
+    assert len(err) == 1
+    assert err[0].startswith("error: ")
+    assert message in err[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["m.onnx"], ["m.onnx", "a.jpg", "--imgsz", "x"], ["m.onnx", "a.jpg", "--provider", "tpu"]],
+)
+def test_usage_errors_exit_2(arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+def test_missing_artefact(capsys, images):
+    assert main(["nowhere.onnx", str(images)]) == 1
+    _, err = lines(capsys)
+    assert len(err) == 1
+    assert "nowhere.onnx" in err[0]
+
+
+def test_save(make_onnx, images, tmp_path, capsys):
+    out = tmp_path / "new" / "out"
+    assert main([str(make_onnx()), str(images), "--save", str(out)]) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["a_annotated.jpg", "b_annotated.jpg"]
+    assert cv2.imread(str(out / "a_annotated.jpg")).shape == (48, 64, 3)
+    assert (out / "a_annotated.jpg").stat().st_mode & 0o444 == 0o444 & ~_umask()
+
+
+def _umask():
+    import os
+
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def test_save_keeps_inputs_of_one_name_apart_and_never_writes_over_one(tmp_path):
+    folder = tmp_path / "x"
+    inputs = [tmp_path / "1/bus.jpg", tmp_path / "2/bus.png", folder / "bus_annotated.jpg"]
+    saver = Saver(folder, inputs)
+    names = [saver.save(path, None, RED).name for path in inputs]
+    assert names == ["bus_annotated_2.jpg", "bus_annotated_3.jpg", "bus_annotated_annotated.jpg"]
+    assert saver.save(inputs[0], None, RED).name == names[0]
+    assert sorted(p.name for p in folder.iterdir()) == sorted(names)  # and no temporary file
+
+
+def test_save_where_nothing_can_be_written(make_onnx, images, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main([str(make_onnx()), str(images / "a.jpg"), "--save", str(tmp_path / "file")]) == 1
+    _, err = lines(capsys)
+    assert any("cannot be written" in line for line in err)
+
+
+def test_video_frame_by_frame(make_onnx, tmp_path, capsys):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for colour in ((0, 0, 255), (255, 0, 0), (0, 255, 0)):
+        writer.write(np.full((48, 64, 3), colour, np.uint8))
+    writer.release()
+    assert main([str(make_onnx()), str(path), "--json", "--save", str(tmp_path / "out")]) == 0
+    records = [json.loads(line) for line in lines(capsys)[0]]
+    assert [r["frame"] for r in records] == [0, 1, 2]
+    assert [r["detections"][0]["class_name"] for r in records] == ["red", "blue", "green"]
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no video"])
+def test_bad_video(make_onnx, tmp_path, capsys, content):
+    path = tmp_path / "clip.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    assert main([str(make_onnx()), str(path)]) == 1
+    assert "clip.mp4: expected a video" in capsys.readouterr().err
+
+
+def test_sources(images, tmp_path):
+    names = ["a.jpg", "b.png"]
+    assert [p.name for p in paths_from([str(images)])] == names
+    assert [p.name for p in paths_from([str(images / "*.[jp]*g"), str(images / "a.jpg")])] == names
+    (images / "[1].jpg").write_bytes(b"")
+    assert paths_from([str(images / "[1].jpg")]) == [images / "[1].jpg"]  # a file's own name is no pattern
+    (tmp_path / "empty").mkdir()
+    for nothing in (tmp_path / "empty", images / "*.bmp"):
+        with pytest.raises(InputError, match="found none"):
+            paths_from([str(nothing)])
+
+
+def raises(error):
+    def body():
+        raise error
+
+    return body
+
+
+def test_run_command_translates(capsys):
+    assert run_command(lambda: 0) == 0
+    assert run_command(raises(InputError("two\nlines"))) == 1
+    assert capsys.readouterr().err == "error: two lines\n"
+    assert run_command(raises(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ZeroDivisionError):  # a bug keeps its traceback
+        run_command(raises(ZeroDivisionError()))
+
+
+def start(code, **streams):
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, **streams)
+
+
+def test_a_closed_pipe_is_no_traceback(make_onnx, images):
+    arguments = [str(make_onnx()), *[str(images)] * 1, "--json"]
+    code = f"import sys; from runtime.cli.infer import main; sys.exit(main({arguments!r}))"
+    process = start(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 141
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+
+
+@pytest.mark.parametrize("command", ["infer", "bench", "inspect"])
+def test_help_is_quick_and_loads_nothing_heavy(command):
+    code = (
+        f"import sys; from runtime.cli.{command} import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as e: assert e.code == 0\n"
+        "assert not {'cv2', 'PIL', 'onnxruntime', 'torch', 'tensorrt_rtx'} & set(sys.modules)"
+    )
+    begin = time.perf_counter()
+    process = start(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert "ARTEFACT" in out
+    assert time.perf_counter() - begin < 2  # 0.2 s on an idle machine; the bound allows for a busy one

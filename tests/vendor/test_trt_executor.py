@@ -1,0 +1,253 @@
+"""TrtExecutor: refusals with no GPU on real plans, and its whole life on a GPU that is faked."""
+
+import ctypes.util
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fake_gpu
+import numpy as np
+import pytest
+
+import runtime.cuda
+from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
+from runtime.trt import TrtExecutor, capture, load_bindings, process_logger, read_engine_name
+
+HAS_DRIVER = ctypes.util.find_library("cuda") is not None
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """Put the fakes where the vendor's modules would be; gives the set of calls that are to be refused."""
+    refuses: set[str] = set()
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_gpu.tensorrt(refuses))
+    monkeypatch.setitem(sys.modules, "cuda.core", fake_gpu.cuda_core())
+    monkeypatch.setattr(runtime.cuda, "DRIVER", "libc.so.6")
+    fake_gpu.Buffer.live.clear()
+    yield refuses
+    assert fake_gpu.Buffer.live == set()
+    assert fake_gpu.Device.stream.closed
+
+
+def images(batch: int, side: int, value: float) -> np.ndarray:
+    return np.full((batch, 3, side, side), value, np.float32)
+
+
+# on real plans of TensorRT-RTX
+
+
+@pytest.mark.skipif(HAS_DRIVER, reason="this machine has a driver")
+def test_with_no_driver_it_is_refused_in_one_line_with_nothing_on_stderr(
+    rtx_plan: bytes, tmp_path: Path
+) -> None:
+    plan = tmp_path / "tiny.engine"
+    plan.write_bytes(rtx_plan)
+    program = """
+import sys
+from pathlib import Path
+from runtime.errors import ExecutorError
+from runtime.trt import TrtExecutor
+try:
+    TrtExecutor(Path(sys.argv[1]).read_bytes())
+except ExecutorError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", program, str(plan)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+    assert "expected an NVIDIA driver (libcuda.so.1), found none" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("damage", "flavour", "error", "message"),
+    [
+        (lambda plan: plan[:-1], "auto", ArtefactError, "truncated"),
+        (lambda plan: plan + b"\0", "auto", ArtefactError, "something was appended"),
+        (lambda plan: b"", "auto", ArtefactError, "an empty file"),
+        (lambda plan: plan, "full", ExecutorError, "expected a plan for TensorRT, found one of TensorRT-RTX"),
+        (
+            lambda plan: plan[:24] + b"\1\2\3\4" + plan[28:],
+            "auto",
+            ExecutorError,
+            "found one of TensorRT-RTX 1.2.3.4",
+        ),
+        (lambda plan: plan[:24] + b"\1\2\3\4" + plan[28:], "rtx", ExecutorError, "export again or install"),
+    ],
+)
+def test_a_plan_that_cannot_run_is_refused_before_anything_is_loaded(
+    rtx_plan: bytes, damage: Callable[[bytes], bytes], flavour: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        TrtExecutor(damage(rtx_plan), flavour)
+
+
+@pytest.mark.skipif(HAS_DRIVER, reason="this machine has a driver")
+def test_the_name_is_not_read_through_tensorrt_without_a_gpu(rtx_plan: bytes) -> None:
+    with pytest.raises(ExecutorError, match="expected an NVIDIA driver"):
+        read_engine_name(rtx_plan)
+
+
+def test_a_capture_hears_everything_the_real_library_says(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    bindings = load_bindings("rtx")
+    assert process_logger(bindings) is process_logger(load_bindings("rtx"))
+    with capture(bindings) as outer, capture(bindings) as inner:
+        bindings.trt.Runtime(process_logger(bindings)).deserialize_cuda_engine(b"no plan")
+    assert "ERROR" in {severity for severity, _ in inner}
+    assert inner == outer
+    assert all(record.levelno == logging.DEBUG for record in caplog.records)
+    with capture(bindings) as later:
+        pass
+    assert later == []
+
+
+@pytest.mark.parametrize(
+    ("flavour", "error", "message"),
+    [
+        ("11", InputError, "expected auto, full or rtx, found '11'"),
+        ("full", MissingPackageError, "pip install 'y12[tensorrt]'"),
+        ("rtx", MissingPackageError, "pip install 'y12[rtx]'"),
+        ("auto", MissingPackageError, "pip install 'y12[rtx]'"),
+    ],
+)
+def test_missing_bindings_are_told_with_the_pip_line(
+    monkeypatch: pytest.MonkeyPatch, flavour: str, error: type[Exception], message: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(error) as caught:
+        load_bindings(flavour)
+    assert message in str(caught.value)
+
+
+def test_a_full_tensorrt_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = fake_gpu.tensorrt(set())
+    monkeypatch.setattr(old, "__version__", "10.11.0.33")
+    monkeypatch.setitem(sys.modules, "tensorrt", old)
+    with pytest.raises(ExecutorError, match=r"expected TensorRT 10\.12 or later, found 10\.11\.0\.33"):
+        load_bindings("full")
+
+
+# on the fake
+
+
+def test_it_runs_batches_of_every_shape_of_the_profile(fake: set[str]) -> None:
+    executor = TrtExecutor(fake_gpu.PLAN)
+    assert executor.description == "TensorRT 10.16.1.11 (Fake GPU, SM 89)"
+    kept = executor.run(images(1, 8, 3))
+    for batch, side, value in ((2, 16, 5), (2, 16, 6), (1, 8, 7)):
+        found = executor.run(images(batch, side, value))
+        np.testing.assert_array_equal(found["output0"], images(batch, side, value * 2))
+        assert found["count"].tolist() == [value]
+        assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(kept["output0"], images(1, 8, 6))  # no later run writes into it
+    assert len(fake_gpu.Buffer.live) == 6  # a host and a device side for each of three tensors
+    executor.close()
+    executor.close()
+    with pytest.raises(ExecutorError, match="found a closed one"):
+        executor.run(images(1, 8, 1))
+
+
+def test_images_that_are_not_in_memory_order_are_taken(fake: set[str]) -> None:
+    executor = TrtExecutor(fake_gpu.PLAN)
+    batch = np.arange(8 * 8 * 3, dtype=np.float32).reshape(1, 8, 8, 3).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(executor.run(batch)["output0"], batch * 2)
+    executor.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        images(3, 8, 1),
+        images(1, 17, 1),
+        images(1, 8, 1)[0],
+        images(1, 8, 1)[:, :1],
+        images(1, 8, 1).astype(np.uint8),
+    ],
+)
+def test_images_outside_the_profile_are_refused(fake: set[str], wrong: np.ndarray) -> None:
+    executor = TrtExecutor(fake_gpu.PLAN)
+    with pytest.raises(InputError, match=r"between \(1, 3, 8, 8\) and \(2, 3, 16, 16\)"):
+        executor.run(wrong)
+    executor.close()
+
+
+@pytest.mark.parametrize("refused", ["deserialize_cuda_engine", "create_execution_context"])
+def test_an_engine_that_is_refused_leaves_nothing_behind(fake: set[str], refused: str) -> None:
+    fake.add(refused)
+    with pytest.raises(ExecutorError, match=f"{refused} is refused"):
+        TrtExecutor(fake_gpu.PLAN)
+
+
+def test_an_engine_whose_input_is_not_float32_is_refused(fake: set[str]) -> None:
+    fake.add("float16")
+    with pytest.raises(
+        ArtefactError, match="expected an engine with one float32 input, found images float16"
+    ):
+        TrtExecutor(fake_gpu.PLAN)
+
+
+@pytest.mark.parametrize("refused", ["set_input_shape", "set_tensor_address", "execute_async_v3"])
+def test_a_run_that_fails_quotes_the_log_and_the_next_one_works(fake: set[str], refused: str) -> None:
+    executor = TrtExecutor(fake_gpu.PLAN)
+    fake.add(refused)
+    with pytest.raises(ExecutorError, match=f"could not run the engine: {refused} is refused"):
+        executor.run(images(1, 8, 1))
+    fake.clear()
+    assert executor.run(images(1, 8, 2))["count"].tolist() == [2]
+    executor.close()
+
+
+def test_memory_that_runs_out_is_told_and_freed(fake: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = TrtExecutor(fake_gpu.PLAN)
+    monkeypatch.setattr(fake_gpu.Device, "memory_left", 2000)
+    with pytest.raises(ExecutorError, match=r"could not allocate 6144 bytes .*CUDA_ERROR_OUT_OF_MEMORY"):
+        executor.run(images(2, 16, 1))
+    assert executor.run(images(1, 8, 4))["count"].tolist() == [4]
+    executor.close()
+
+
+def test_threads_take_turns(fake: set[str]) -> None:
+    executor = TrtExecutor(fake_gpu.PLAN)
+    wrong: list[float] = []
+
+    def work(value: int) -> None:
+        for _ in range(20):
+            found = executor.run(images(1 + value % 2, 8, value))["output0"]
+            wrong.extend(found[found != value * 2].tolist())
+
+    threads = [threading.Thread(target=work, args=(value,)) for value in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    executor.close()
+    assert wrong == []
+
+
+def test_the_name_comes_from_the_engine(fake: set[str]) -> None:
+    assert read_engine_name(fake_gpu.PLAN) == "y12:QUJD"
+
+
+def test_what_nobody_captures_goes_to_the_log(fake: set[str], caplog: pytest.LogCaptureFixture) -> None:
+    fake.add("deserialize_cuda_engine")
+    bindings = load_bindings("full")
+    bindings.trt.Runtime(process_logger(bindings)).deserialize_cuda_engine(b"")
+    assert ("y12.tensorrt", logging.ERROR) in [(record.name, record.levelno) for record in caplog.records]
+    runtime.cuda.Gpu().close()  # the fixture looks for a closed stream
+
+
+def test_the_names_used_of_cuda_core_exist() -> None:
+    core = pytest.importorskip("cuda.core", exc_type=ImportError)
+    used = {
+        core.Device: ("set_current", "create_stream", "allocate", "name", "arch", "device_id"),
+        core.Stream: ("handle", "sync", "close"),
+        core.Buffer: ("handle", "copy_from", "copy_to", "close"),
+        core.LegacyPinnedMemoryResource: ("allocate",),
+    }
+    assert [name for owner, names in used.items() for name in names if not hasattr(owner, name)] == []
