@@ -176,9 +176,7 @@ def _translated(name: str) -> Iterator[None]:
         raise InputError(
             f"{name}: expected an image ({formats}), found a damaged or a foreign file"
         ) from error
-    except (
-        Exception
-    ) as error:  # Pillow's plugins raise almost anything: SyntaxError, struct.error, KeyError …
+    except Exception as error:  # Pillow's plugins raise anything: SyntaxError, struct.error, KeyError …
         raise InputError(
             f"{name}: cannot be decoded as an image ({' '.join(str(error).split()):.160})"
         ) from error

@@ -45,9 +45,8 @@ def nms(
     if not (np.isfinite(xyxy).all() and np.isfinite(scores).all()):
         raise InputError("nms: expected finite numbers, found NaN or infinity in the boxes or scores")
     order = np.argsort(-scores, kind="stable")
-    sides = np.ascontiguousarray(
-        xyxy[order].T, dtype=np.float64
-    )  # so that half-precision areas do not overflow
+    # float64: areas of half-precision boxes would round and overflow
+    sides = np.ascontiguousarray(xyxy[order].T, dtype=np.float64)
     classes = np.zeros(len(order), np.intp) if agnostic else class_ids[order]
     boxes = _Boxes(sides, _areas(sides), classes)
     kept = np.empty(0, dtype=np.intp)  # positions in `order`

@@ -14,9 +14,9 @@ from runtime.manifest import InputProfile
 from runtime.trt import Bindings, capture, load_bindings, process_logger
 
 if TYPE_CHECKING:
-    import tensorrt as tensorrt  # names the vendor's classes in annotations; never executed
+    from runtime.trt import tensorrt  # names the vendor's classes in annotations; never executed
 
-__all__ = ["RTX_DEFAULT_SMS", "BuildOptions", "BuiltEngine", "bindings_for_build", "engine_from_onnx"]
+__all__ = ["RTX_DEFAULT_SMS", "BuildOptions", "BuiltEngine", "bindings_for_build", "engine_from_onnx", "gpu_problem"]
 
 # The compute capabilities an RTX engine runs on where none is asked for, by NVIDIA's documentation; SM 75 is built
 # only when it is named, since it makes the engine larger and slower on the others.
@@ -74,7 +74,7 @@ def bindings_for_build(flavour: str) -> Bindings:
         return load_bindings("rtx")
     if flavour == "full":
         bindings = load_bindings("full")
-        problem = _gpu_problem()
+        problem = gpu_problem()
         if problem:
             raise EngineBuildError(
                 f"full TensorRT builds engines on a GPU only, and here is none ({problem}); use --tensorrt rtx"
@@ -84,10 +84,11 @@ def bindings_for_build(flavour: str) -> Bindings:
         bindings = load_bindings("full")
     except Y12Error:
         return load_bindings("rtx")
-    return load_bindings("rtx") if _gpu_problem() else bindings
+    return load_bindings("rtx") if gpu_problem() else bindings
 
 
-def _gpu_problem() -> str:
+def gpu_problem() -> str:
+    """Say why no GPU can be used here; empty where one can."""
     try:
         Gpu().close()
     except Y12Error as error:
@@ -142,7 +143,7 @@ def _network(
 ) -> "tensorrt.INetworkDefinition":
     trt = bindings.trt
     flags = 0
-    # Gone in TensorRT 11, where every network is strongly typed.
+    # All releases known to us have it; where every network is strongly typed it may go.
     if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
         flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network: tensorrt.INetworkDefinition = builder.create_network(flags)
@@ -165,7 +166,8 @@ def _config(bindings: Bindings, builder: "tensorrt.Builder", options: BuildOptio
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options.workspace_gib * (1 << 30)))
     if not options.profile.is_fixed:
         profile: tensorrt.IOptimizationProfile = builder.create_optimization_profile()
-        profile.set_shape(options.input_name, *_profile_shapes(options.profile))
+        least, best, largest = _profile_shapes(options.profile)
+        profile.set_shape(options.input_name, least, best, largest)
         if config.add_optimization_profile(profile) < 0:
             raise EngineBuildError(f"{bindings.product} refused the optimisation profile {_profile_shapes(options.profile)}")
     if options.sms:

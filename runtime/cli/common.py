@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 a Y12Error (one line on standard error), 2 a wrong command
 """
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -29,7 +28,6 @@ def run_command(body: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at exit
         return EXIT_PIPE_CLOSED
     return code
 

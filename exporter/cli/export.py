@@ -1,0 +1,170 @@
+"""y12-export: a model in, a verified ONNX graph or TensorRT engine out."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from runtime.cli.common import put, run_command, say
+
+if TYPE_CHECKING:
+    from exporter.recipe import Recipe
+
+_FORMATS = {"onnx": "onnx", "engine": "engine", "tensorrt": "engine", "trt": "engine"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and give its exit code."""
+    arguments = _parser().parse_args(argv)
+    return run_command(lambda: _export(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="y12-export",
+        description="Export a YOLOv12 detector to a verified ONNX graph or TensorRT engine, with or without a GPU.",
+    )
+    add = parser.add_argument
+    add(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a .pt or .safetensors checkpoint, an .onnx, or a model YAML or its name (yolov12n, yolov12l-v1); "
+        "left out: yolov12n with seeded weights",
+    )
+    add("--format", choices=sorted(_FORMATS), default="onnx", help="what to make; tensorrt and trt mean engine (default: %(default)s)")
+    add("--half", "--fp16", action="store_true", help="FP16, with the decode in FP32")
+    add("--int8", action="store_true", help="INT8 with an FP16 remainder (not in this version: refused)")
+    add("--quantize", choices=("8", "16"), help="16 is --half, 8 is --int8")
+    add("--imgsz", metavar="SIZES", default="640", help="640, or 480,640 as height,width; least:best:largest makes it dynamic (default: %(default)s)")
+    add("--batch", metavar="SIZES", default="1", help="1, or least:best:largest (default: %(default)s)")
+    add("--dynamic", action="store_true", help="free batch and size: batch 1 to 8, sides from half to double of --imgsz")
+    add("--scale", choices=tuple("nsmlx"), help="scale of a model YAML whose name tells none")
+    add("--opset", type=int, default=20, help="ONNX opset, 17 to 20 (default: %(default)s)")
+    add("--no-simplify", action="store_true", help="leave the graph as it was traced")
+    add("--tensorrt", choices=("auto", "full", "rtx"), default="auto", help="auto: full TensorRT where it and a GPU are, else TensorRT-RTX")
+    add("--workspace", type=float, metavar="GiB", help="scratch memory of a layer at most")
+    add("--sm", metavar="SM,SM", help="compute capabilities to build for, such as 80,89 (TensorRT-RTX)")
+    add("--images", type=Path, metavar="DIR", help="photographs to verify on; default: y12's own")
+    add("--no-verify", action="store_true", help="do not compare the result with the model")
+    add("--allow-inconclusive", action="store_true", help="accept fewer than five matched detections")
+    add("--nms", "--end2end", action="store_true", help="NMS in the graph (not in this version: refused)")
+    add("--output", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
+    add("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    recipe = recipe_from_arguments(arguments)
+    from exporter.pipeline import export
+
+    with _terminated_like_interrupted():
+        result = export(recipe, _progress())
+    put(result.report.to_json() if arguments.json else "\n".join(result.report.summary()))
+    for note in result.report.notes:
+        say(f"note: {note}")
+    return 0
+
+
+def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
+    """Turn the command line into a recipe.
+
+    Raises:
+        RecipeError: options contradict each other, or ask for what this version does not do.
+    """
+    from exporter.errors import RecipeError
+    from exporter.recipe import Recipe, Shapes, Target
+    from exporter.verify.options import VerifyOptions
+
+    if arguments.nms:
+        raise RecipeError("--nms: this version exports raw predictions only; y12-infer and Runtime do the NMS")
+    if arguments.no_verify and (arguments.images or arguments.allow_inconclusive):
+        raise RecipeError("--no-verify contradicts --images and --allow-inconclusive, which are of the verification")
+    return Recipe(
+        model=arguments.model,
+        scale=arguments.scale,
+        format=_FORMATS[arguments.format],
+        precision=_precision(arguments),
+        shapes=Shapes(_sizes(arguments.imgsz), _numbers("--batch", arguments.batch, ":"), arguments.dynamic),
+        target=Target(arguments.tensorrt, arguments.workspace, _numbers("--sm", arguments.sm, ",") if arguments.sm else ()),
+        opset=arguments.opset,
+        simplify=not arguments.no_simplify,
+        verify=None if arguments.no_verify else VerifyOptions(arguments.images, allow_inconclusive=arguments.allow_inconclusive),
+        output=arguments.output,
+    )
+
+
+def _precision(arguments: argparse.Namespace) -> str:
+    from exporter.errors import RecipeError
+
+    half = arguments.half or arguments.quantize == "16"
+    int8 = arguments.int8 or arguments.quantize == "8"
+    if half and int8:
+        raise RecipeError("precision: choose one of --half and --int8 (or --quantize 16 and 8); found both")
+    if int8:
+        raise RecipeError("--int8: this version exports FP32 and FP16 only; use --half")
+    return "fp16" if half else "fp32"
+
+
+def _sizes(text: str) -> tuple[tuple[int, int], ...]:
+    """Read --imgsz: parts by ":", each one number or height,width."""
+    sizes = []
+    for part in text.split(":"):
+        numbers = _numbers("--imgsz", part.replace("x", ","), ",")
+        if len(numbers) > 2:
+            _refuse_number("--imgsz", text)
+        sizes.append((numbers[0], numbers[-1]))
+    return tuple(sizes)
+
+
+def _numbers(option: str, text: str, separator: str) -> tuple[int, ...]:
+    parts = text.split(separator)
+    if not all(part.isascii() and part.isdigit() and len(part) < 7 for part in parts):
+        _refuse_number(option, text)
+    return tuple(int(part) for part in parts)
+
+
+def _refuse_number(option: str, text: str) -> NoReturn:
+    from exporter.errors import RecipeError
+
+    examples = {"--imgsz": "640, 480,640 or 320:640:960", "--batch": "1 or 1:4:8", "--sm": "80,89"}
+    raise RecipeError(f"{option}: expected something like {examples[option]}, found '{text}'")
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, so that what was begun is cleaned up."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _progress() -> Any:  # noqa: ANN401 - exporter.pipeline.Progress, which the command's start must not load
+    """Give what shows a stage while it runs: a spinner on a terminal, a line each elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        if not console.is_terminal:
+            say(f"{name} …")
+            yield
+            return
+        with console.status(f"{name} …"):
+            yield
+
+    return stage
+
+
+if __name__ == "__main__":
+    sys.exit(main())

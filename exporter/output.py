@@ -1,0 +1,82 @@
+"""Write all of an export's files or none: into a hidden folder first, renamed into place at the end."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from exporter.errors import OutputError
+
+__all__ = ["Outputs", "output_folder"]
+
+
+class Outputs:
+    """Collects files for one folder.
+
+    Args:
+        folder: where they shall lie.
+        staging: where they wait for `commit`, in the same file system.
+    """
+
+    def __init__(self, folder: Path, staging: Path) -> None:
+        self._folder, self._staging = folder, staging
+        self._names: list[str] = []
+
+    @property
+    def paths(self) -> list[str]:
+        """Where the files will lie, in the order they were added."""
+        return [str(self._folder / name) for name in self._names]
+
+    def add(self, name: str, content: bytes) -> None:
+        """Write a file to where it waits.
+
+        Raises:
+            OutputError: the disk is full or the folder cannot be written.
+        """
+        try:
+            (self._staging / name).write_bytes(content)
+        except OSError as error:
+            raise _refused(self._folder, error) from error
+        self._names.append(name)
+
+    def commit(self) -> None:
+        """Move every file into place, over older ones of the same name.
+
+        Raises:
+            OutputError: one cannot be replaced.
+        """
+        try:
+            for name in self._names:
+                os.replace(self._staging / name, self._folder / name)
+        except OSError as error:
+            raise _refused(self._folder, error) from error
+
+
+@contextmanager
+def output_folder(folder: Path) -> Iterator[Outputs]:
+    """Open a folder for the outputs, made if need be; what was not committed is gone afterwards.
+
+    It is tried before the work begins, so that an hour's work does not end at a read-only folder.
+
+    Raises:
+        OutputError: it cannot be made or written.
+    """
+    missing = [p for p in (folder, *folder.parents) if not p.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".y12-", dir=folder))
+    except OSError as error:
+        raise _refused(folder, error) from error
+    try:
+        yield Outputs(folder, staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        for made in missing:  # an export that failed leaves no empty folders either
+            if made.is_dir() and not any(made.iterdir()):
+                made.rmdir()
+
+
+def _refused(folder: Path, error: OSError) -> OutputError:
+    return OutputError(f"--output: cannot write to '{folder}' ({error.strerror}); name another folder")

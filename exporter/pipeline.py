@@ -1,0 +1,194 @@
+"""The whole story of an export: source → trace → simplify → precision → engine → verification → files."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from importlib import metadata
+
+import onnx
+
+from exporter.engine.build import RTX_DEFAULT_SMS, BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx
+from exporter.engine.inspect import facts_of
+from exporter.errors import EngineBuildError, RecipeError
+from exporter.graph.simplify import simplify
+from exporter.output import Outputs, output_folder
+from exporter.precision.cast import cast_to_fp16
+from exporter.recipe import Recipe
+from exporter.source import Source, source_from_recipe
+from exporter.trace.deploy import deploy_from_detector
+from exporter.trace.to_onnx import INPUT_NAME, TraceOptions, onnx_from_deploy
+from exporter.verify.report import ExportReport
+from exporter.verify.verify import Proof, prove
+from exporter.verify.weights import check_weights
+from runtime.manifest import ONNX_KEY, InputProfile, Manifest
+
+__all__ = ["ExportResult", "export"]
+
+Progress = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export made: the report, and the artefact the user asked for by path."""
+
+    report: ExportReport
+    artefact: str
+
+
+def export(recipe: Recipe, progress: Progress) -> ExportResult:
+    """Do one export.
+
+    Args:
+        recipe: what is asked for.
+        progress: a context manager that shows what is going on while a stage runs.
+
+    Raises:
+        Y12Error: the child says which stage failed; nothing is written then.
+    """
+    clock = _Clock(progress)
+    with output_folder(recipe.output) as outputs:
+        with clock("load"):
+            source = source_from_recipe(recipe)
+        profile = _profile(recipe, source)
+        report = ExportReport(source.model, source.file, recipe.precision, _in_words(profile), list(source.notes))
+        simplified = _graph(recipe, source, profile, report, clock)
+        typed = simplified
+        if recipe.precision == "fp16":
+            with clock("precision"):
+                typed, report.cast = cast_to_fp16(simplified)
+        manifest = _manifest(recipe, source, profile)
+        _embed(manifest, typed)
+        built = None
+        if recipe.format == "engine":
+            with clock("engine"):
+                built, manifest = _engine(recipe, typed, manifest, report)
+        if recipe.verify is not None:
+            with clock("verify"):
+                report.weights_checked = check_weights(simplified, typed)
+                proof = Proof(source.detector, source.graph, simplified, typed, built, profile, recipe.precision)
+                prove(proof, recipe.verify, report)
+        report.seconds = clock.seconds
+        with clock("write"):
+            _write(outputs, recipe, source, typed, built, manifest, report)
+    return ExportResult(report, report.files[0])
+
+
+class _Clock:
+    """Times stages while showing progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        with self._progress(stage):
+            yield
+        self.seconds[stage] = time.perf_counter() - started
+
+
+def _profile(recipe: Recipe, source: Source) -> InputProfile:
+    if source.profile is None:
+        return recipe.shapes.profile(max(source.strides))
+    asked, has = recipe.shapes.profile(max(source.strides)), source.profile
+    for axis in ("batch", "height", "width"):
+        wanted, given = getattr(asked, axis), getattr(has, axis)
+        if given.is_fixed and wanted != given:
+            raise RecipeError(
+                f"{source.file}: its {axis} is fixed to {given.opt}, asked for {wanted.min} to {wanted.max}; "
+                "pass --imgsz and --batch as the graph has them, or export from the checkpoint"
+            )
+    return asked
+
+
+def _graph(
+    recipe: Recipe, source: Source, profile: InputProfile, report: ExportReport, clock: _Clock
+) -> onnx.ModelProto:
+    if source.graph is not None:
+        graph = source.graph
+    else:
+        assert source.detector is not None
+        with clock("trace"):
+            graph = onnx_from_deploy(deploy_from_detector(source.detector), TraceOptions(profile, recipe.opset))
+    if recipe.simplify:
+        with clock("simplify"):
+            graph, report.simplification = simplify(graph, profile)
+    return graph
+
+
+def _manifest(recipe: Recipe, source: Source, profile: InputProfile) -> Manifest:
+    return Manifest(
+        task="detect",
+        names=source.names,
+        strides=source.strides,
+        profile=profile,
+        precision=recipe.precision,
+        producer=f"y12 {metadata.version('y12')}",
+        model=source.model,
+        source=source.file,
+        source_sha256=source.sha256,
+        licence=source.licence,
+    )
+
+
+def _embed(manifest: Manifest, graph: onnx.ModelProto) -> None:
+    """Write the manifest into the graph's metadata; what another exporter said there is no longer true."""
+    del graph.metadata_props[:]
+    graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
+
+
+def _engine(
+    recipe: Recipe, typed: onnx.ModelProto, manifest: Manifest, report: ExportReport
+) -> tuple[BuiltEngine, Manifest]:
+    bindings = bindings_for_build(recipe.target.tensorrt)
+    sms = recipe.target.sms or RTX_DEFAULT_SMS
+    gpus = f"SM {', '.join(map(str, sms))}" if bindings.flavour == "rtx" else "the kind of GPU it was built on"
+    manifest = replace(manifest, engine={"builder": bindings.product, "gpus": gpus})
+    options = BuildOptions(
+        manifest.profile, INPUT_NAME, recipe.target.workspace_gib, recipe.target.sms, manifest.to_network_name()
+    )
+    built = engine_from_onnx(typed.SerializeToString(), options, bindings)
+    report.builder, report.gpus = bindings.product, gpus
+    report.engine = facts_of(built.layers, typed)
+    if recipe.precision == "fp16" and report.engine.fp32_convolutions:
+        raise EngineBuildError(
+            f"asked for FP16, but {bindings.product} left {len(report.engine.fp32_convolutions)} convolutions in FP32, "
+            f"first {report.engine.fp32_convolutions[0]}"
+        )
+    if recipe.precision == "fp16" and report.engine.unfused:
+        report.notes.append(
+            f"{len(report.engine.unfused)} of {report.engine.attentions_expected} attentions are not fused, "
+            f"first {report.engine.unfused[0]}; export from the checkpoint to get the form that fuses"
+        )
+    return built, manifest
+
+
+def _write(
+    outputs: Outputs,
+    recipe: Recipe,
+    source: Source,
+    typed: onnx.ModelProto,
+    built: BuiltEngine | None,
+    manifest: Manifest,
+    report: ExportReport,
+) -> None:
+    suffix = "" if recipe.precision == "fp32" else f"_{recipe.precision}"
+    stem = source.stem.removesuffix(suffix) + suffix
+    if built is not None:
+        outputs.add(f"{stem}.engine", built.plan)
+        outputs.add(f"{stem}.engine.json", manifest.to_json(indent=2).encode())
+    outputs.add(f"{stem}.onnx", typed.SerializeToString())
+    report.files = [*outputs.paths, str(recipe.output / f"{stem}.report.json")]
+    outputs.add(f"{stem}.report.json", report.to_json().encode())
+    outputs.commit()
+
+
+def _in_words(profile: InputProfile) -> str:
+    def axis(name: str) -> str:
+        span = getattr(profile, name)
+        return str(span.opt) if span.is_fixed else f"{span.min}..{span.opt}..{span.max}"
+
+    return f"batch {axis('batch')}, {axis('height')}x{axis('width')} pixels"
+

@@ -1,0 +1,136 @@
+"""What the user asked for, as one frozen value; what contradicts itself is refused here, before any work."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.errors import RecipeError
+from exporter.verify.options import VerifyOptions
+from runtime.errors import ArtefactError
+from runtime.manifest import AxisRange, InputProfile
+
+__all__ = ["DEMO_MODEL", "FORMATS", "Recipe", "Shapes", "Target"]
+
+FORMATS = ("onnx", "engine")
+DEMO_MODEL = "yolov12n"  # exported with seeded weights where no model is named
+
+Size = tuple[int, int]  # height, width
+_LARGEST_SIDE = 8192
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The input shapes asked for.
+
+    Attributes:
+        imgsz: one (height, width), or the least, the best and the largest one.
+        batch: one batch size, or the least, the best and the largest one.
+        dynamic: make batch and size free where only one of each is given: batch 1 to `batch` or 8, whichever is
+            more, and sides from half to double of `imgsz`.
+    """
+
+    imgsz: tuple[Size, ...] = ((640, 640),)
+    batch: tuple[int, ...] = (1,)
+    dynamic: bool = False
+
+    def __post_init__(self) -> None:
+        for name, values in (("--imgsz", self.imgsz), ("--batch", self.batch)):
+            if len(values) not in (1, 3):
+                raise RecipeError(f"{name}: expected one value, or least:best:largest; found {len(values)} values")
+
+    def profile(self, stride: int) -> InputProfile:
+        """Give the input profile for a network whose sides must be multiples of `stride` pixels.
+
+        Raises:
+            RecipeError: a side is no multiple of it or too large, or a range is not in order.
+        """
+        sides = self.imgsz
+        batches = self.batch
+        if self.dynamic and len(sides) == 1:
+            ((h, w),) = sides
+            sides = ((_multiple(h // 2, stride), _multiple(w // 2, stride)), (h, w), (2 * h, 2 * w))
+        if self.dynamic and len(batches) == 1:
+            batches = (1, batches[0], max(8, batches[0]))
+        for h, w in sides:
+            for side in (h, w):
+                if side % stride or not stride <= side <= _LARGEST_SIDE:
+                    lower, upper = max(stride, side // stride * stride), (side // stride + 1) * stride
+                    raise RecipeError(
+                        f"--imgsz: expected multiples of the stride {stride} up to {_LARGEST_SIDE}, found {side}; "
+                        f"the nearest are {lower} and {min(upper, _LARGEST_SIDE)}"
+                    )
+        try:
+            return InputProfile(
+                AxisRange(*_three(batches)), AxisRange(*_three([h for h, _ in sides])), AxisRange(*_three([w for _, w in sides]))
+            )
+        except ArtefactError as error:
+            raise RecipeError(f"--batch, --imgsz: {error}") from error
+
+
+def _multiple(value: int, stride: int) -> int:
+    return max(stride, round(value / stride) * stride)
+
+
+def _three(values: tuple[int, ...] | list[int]) -> tuple[int, int, int]:
+    return (values[0], values[0], values[0]) if len(values) == 1 else (values[0], values[1], values[2])
+
+
+@dataclass(frozen=True)
+class Target:
+    """The engine asked for.
+
+    Attributes:
+        tensorrt: "auto", "full" or "rtx".
+        workspace_gib: scratch memory of a layer at most, in GiB.
+        sms: compute capabilities to build for, in TensorRT-RTX.
+    """
+
+    tensorrt: str = "auto"
+    workspace_gib: float | None = None
+    sms: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.workspace_gib is not None and not 0 < self.workspace_gib <= 1024:
+            raise RecipeError(f"--workspace: expected GiB from above 0 to 1024, found {self.workspace_gib:g}")
+        if self.sms and self.tensorrt == "full":
+            raise RecipeError("--sm chooses targets for TensorRT-RTX; full TensorRT builds for the GPU at hand: drop one of them")
+        if len(set(self.sms)) != len(self.sms):
+            raise RecipeError(f"--sm: expected each target once, found {', '.join(map(str, self.sms))}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One export.
+
+    Attributes:
+        model: a checkpoint, a model YAML or its name, or an .onnx; None for the demo model.
+        scale: of a model YAML whose name tells none.
+        format: "onnx" or "engine" (which writes the .onnx it was built from, too).
+        precision: "fp32" or "fp16".
+        shapes: of the input.
+        target: of the engine.
+        opset: of the ONNX graph.
+        simplify: run onnxsim and y12's own passes.
+        verify: what to verify on; None leaves it out.
+        output: the folder to write to.
+    """
+
+    model: str | None = None
+    scale: str | None = None
+    format: str = "onnx"
+    precision: str = "fp32"
+    shapes: Shapes = field(default_factory=Shapes)
+    target: Target = field(default_factory=Target)
+    opset: int = 20
+    simplify: bool = True
+    verify: VerifyOptions | None = field(default_factory=VerifyOptions)
+    output: Path = Path()
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise RecipeError(f"--format: expected one of {', '.join(FORMATS)}, found '{self.format}'")
+        if self.precision not in ("fp32", "fp16"):
+            raise RecipeError(f"precision: expected fp32 or fp16, found '{self.precision}'")
+        if self.format != "engine" and self.target != Target():
+            raise RecipeError("--tensorrt, --workspace and --sm are of engines: add --format engine, or drop them")
+        if self.scale is not None and self.model is not None and Path(self.model).suffix not in ("", ".yaml", ".yml"):
+            raise RecipeError(f"--scale is for a model YAML; '{self.model}' tells its own scale: drop --scale")

@@ -1,0 +1,124 @@
+"""Where an export starts: a checkpoint, a model's name, or an ONNX graph, brought to one form."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from exporter.errors import GraphError, RecipeError
+from exporter.model.build import seeded_detector
+from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
+from exporter.model.detector import Detector
+from exporter.model.spec import spec_from_name
+from exporter.recipe import DEMO_MODEL, Recipe
+from runtime.artefact import open_artefact
+from runtime.manifest import InputProfile
+
+__all__ = ["Source", "source_from_recipe"]
+
+_LICENCE = (
+    "Exporting weights does not change their licence. Weights trained with AGPL-3.0 code, as the published YOLO "
+    "checkpoints are, stay under AGPL-3.0 in this file."
+)
+CHECKPOINTS = (".pt", ".pth", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported.
+
+    Attributes:
+        stem: what the artefacts' names begin with.
+        model: the architecture's name.
+        file: the weights' file name; empty where they are seeded.
+        sha256: of that file.
+        names: class names by id.
+        strides: of the detection levels, in pixels.
+        licence: what the user has to know of the weights' licence.
+        detector: the torch network; None for an ONNX graph.
+        graph: the ONNX graph; None for a torch network.
+        profile: the shapes an ONNX graph accepts; None for a torch network, which takes any.
+        notes: what the user must be told.
+    """
+
+    stem: str
+    model: str
+    names: tuple[str, ...]
+    strides: tuple[int, ...]
+    file: str = ""
+    sha256: str = ""
+    licence: str = ""
+    detector: Detector | None = None
+    graph: onnx.ModelProto | None = None
+    profile: InputProfile | None = None
+    notes: tuple[str, ...] = ()
+
+
+def source_from_recipe(recipe: Recipe) -> Source:
+    """Read what a recipe names.
+
+    Raises:
+        Y12Error: a child of it that says what is wrong with the file or the name.
+    """
+    if recipe.model is None:
+        note = f"no model was named: exporting {DEMO_MODEL} with seeded random weights, which detects nothing real"
+        return _seeded(DEMO_MODEL, recipe.scale, note)
+    path = Path(recipe.model)
+    if path.suffix in CHECKPOINTS:
+        return _from_checkpoint(path)
+    if path.suffix == ".onnx":
+        return _from_onnx(path, recipe)
+    if path.suffix in ("", ".yaml", ".yml"):
+        note = f"{recipe.model} names a network without weights: they are seeded random ones, which detect nothing real"
+        return _seeded(recipe.model, recipe.scale, note)
+    known = ", ".join((*CHECKPOINTS, ".onnx", ".yaml"))
+    raise RecipeError(f"MODEL: expected a file ending in {known}, or a model's name such as {DEMO_MODEL}; found '{recipe.model}'")
+
+
+def _seeded(name: str, scale: str | None, note: str) -> Source:
+    spec = spec_from_name(name, scale=scale)
+    detector = seeded_detector(spec)
+    return Source(spec.name, spec.name, detector.names, spec.strides, detector=detector, notes=(note,))
+
+
+def _from_checkpoint(path: Path) -> Source:
+    checkpoint = read_checkpoint(path)
+    detector = detector_from_checkpoint(checkpoint)
+    spec = detector.spec
+    return Source(
+        path.stem,
+        spec.name,
+        detector.names,
+        spec.strides,
+        file=path.name,
+        sha256=checkpoint.sha256,
+        licence=_LICENCE,
+        detector=detector,
+    )
+
+
+def _from_onnx(path: Path, recipe: Recipe) -> Source:
+    artefact = open_artefact(path)
+    manifest = artefact.manifest
+    if manifest.precision != "fp32":
+        raise RecipeError(f"{path}: expected an FP32 graph to start from, found one in {manifest.precision}; export from the original")
+    if manifest.task != "detect":
+        raise RecipeError(f"{path}: expected a detector, found the task '{manifest.task}'")
+    try:
+        graph = onnx.load(path)
+        onnx.checker.check_model(graph)
+    # The protobuf and onnx libraries raise many kinds for a damaged file.
+    except Exception as error:
+        raise GraphError(f"{path}: not a sound ONNX file ({str(error).splitlines()[0]:.160})") from error
+    return Source(
+        path.stem,
+        manifest.model or path.stem,
+        manifest.names,
+        manifest.strides,
+        file=path.name,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        licence=manifest.licence or _LICENCE,
+        graph=graph,
+        profile=manifest.profile,
+    )

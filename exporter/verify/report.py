@@ -1,0 +1,101 @@
+"""What an export made and what was proved of it, as JSON and as a few lines for the terminal."""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from exporter.engine.inspect import EngineFacts
+from exporter.graph.simplify import SimplifyReport
+from exporter.precision.cast import CastReport
+from exporter.verify.compare import Comparison
+
+__all__ = ["ExportReport"]
+
+
+@dataclass
+class ExportReport:
+    """Filled stage by stage; what has not been run stays None.
+
+    Attributes:
+        model: the architecture.
+        source: the weights' file; empty where they are seeded.
+        precision: "fp32" or "fp16".
+        input: the input shapes in words.
+        notes: what the user must be told.
+        simplification: what the graph passes changed.
+        cast: what the FP16 pass changed.
+        weights_checked: weights of the typed graph found equal to the model's.
+        engine: what the engine's final layers prove.
+        builder: what built the engine.
+        gpus: where the engine runs.
+        engine_executed: whether the engine was run here, and if not, why.
+        comparisons: one for each executor that was compared with the model.
+        verdict: of the export.
+        seconds: by stage.
+        files: what was written.
+    """
+
+    model: str
+    source: str
+    precision: str
+    input: str
+    notes: list[str] = field(default_factory=list)
+    simplification: SimplifyReport | None = None
+    cast: CastReport | None = None
+    weights_checked: int | None = None
+    engine: EngineFacts | None = None
+    builder: str = ""
+    gpus: str = ""
+    engine_executed: str = ""
+    comparisons: list[Comparison] = field(default_factory=list)
+    verdict: str = "not verified"
+    seconds: dict[str, float] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """Give the report as JSON text."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+
+    def summary(self) -> list[str]:
+        """Give the report as lines for people."""
+        lines = [f"model        {self.model} from {self.source or 'seeded random weights'}"]
+        lines += [f"input        {self.input}, {self.precision}"]
+        if self.simplification is not None:
+            lines.append(f"graph        {self._graph_line(self.simplification)}")
+        if self.cast is not None:
+            lines.append(f"precision    {self.cast.half_nodes} nodes FP16, {self.cast.float_nodes} FP32 (the decode), {self.cast.casts} casts")
+        if self.engine is not None:
+            lines += self._engine_lines(self.engine)
+        lines += [line for comparison in self.comparisons for line in _comparison_lines(comparison)]
+        if self.engine_executed:
+            lines.append(f"engine run   {self.engine_executed}")
+        lines.append(f"verdict      {self.verdict}")
+        lines.append(f"took         {sum(self.seconds.values()):.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in self.seconds.items())})")
+        lines += [f"wrote        {file}" for file in self.files]
+        return lines
+
+    @staticmethod
+    def _graph_line(done: SimplifyReport) -> str:
+        passes = ", ".join(f"{p.name} {p.changes}" for p in done.passes)
+        return f"{done.nodes_before} -> {done.nodes_after} nodes ({passes}); same result to {done.difference:.1e}"
+
+    def _engine_lines(self, facts: EngineFacts) -> list[str]:
+        def counted(counts: object) -> str:
+            assert isinstance(counts, dict)
+            return ", ".join(f"{n} {precision.upper()}" for precision, n in counts.items())
+
+        return [
+            f"engine       {self.builder}; runs on {self.gpus}",
+            f"kernels      {facts.kernels} ({facts.moving_kernels} move data only): {counted(facts.layers_by_precision)}",
+            f"convolutions {counted(facts.convolutions_by_precision)}",
+            f"attention    {facts.attentions_fused} of {facts.attentions_expected} fused",
+        ]
+
+
+def _comparison_lines(c: Comparison) -> list[str]:
+    return [
+        f"compared     {c.candidate} with {c.reference}: {c.verdict}",
+        f"             {c.images} images, {c.matched} of {c.detections} detections matched "
+        f"({c.above_threshold} above 0.25), {c.lost} lost, {c.new} new",
+        f"             boxes median {c.box_px['median']:.3f} p95 {c.box_px['p95']:.3f} max {c.box_px['max']:.3f} px, "
+        f"scores median {c.score['median']:.5f} p95 {c.score['p95']:.5f} max {c.score['max']:.5f}",
+    ]
