@@ -8,7 +8,13 @@ from importlib import metadata
 
 import onnx
 
-from exporter.engine.build import RTX_DEFAULT_SMS, BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx
+from exporter.engine.build import (
+    RTX_DEFAULT_SMS,
+    BuildOptions,
+    BuiltEngine,
+    bindings_for_build,
+    engine_from_onnx,
+)
 from exporter.engine.inspect import facts_of
 from exporter.errors import EngineBuildError, RecipeError
 from exporter.graph.simplify import simplify
@@ -147,7 +153,11 @@ def _engine(
     gpus = f"SM {', '.join(map(str, sms))}" if bindings.flavour == "rtx" else "the kind of GPU it was built on"
     manifest = replace(manifest, engine={"builder": bindings.product, "gpus": gpus})
     options = BuildOptions(
-        manifest.profile, INPUT_NAME, recipe.target.workspace_gib, recipe.target.sms, manifest.to_network_name()
+        manifest.profile,
+        INPUT_NAME,
+        recipe.target.workspace_gib,
+        recipe.target.sms,
+        manifest.to_network_name(),
     )
     built = engine_from_onnx(typed.SerializeToString(), options, bindings)
     report.builder, report.gpus = bindings.product, gpus
@@ -191,4 +201,3 @@ def _in_words(profile: InputProfile) -> str:
         return str(span.opt) if span.is_fixed else f"{span.min}..{span.opt}..{span.max}"
 
     return f"batch {axis('batch')}, {axis('height')}x{axis('width')} pixels"
-

@@ -60,7 +60,9 @@ class Shapes:
                     )
         try:
             return InputProfile(
-                AxisRange(*_three(batches)), AxisRange(*_three([h for h, _ in sides])), AxisRange(*_three([w for _, w in sides]))
+                AxisRange(*_three(batches)),
+                AxisRange(*_three([h for h, _ in sides])),
+                AxisRange(*_three([w for _, w in sides])),
             )
         except ArtefactError as error:
             raise RecipeError(f"--batch, --imgsz: {error}") from error
@@ -92,7 +94,9 @@ class Target:
         if self.workspace_gib is not None and not 0 < self.workspace_gib <= 1024:
             raise RecipeError(f"--workspace: expected GiB from above 0 to 1024, found {self.workspace_gib:g}")
         if self.sms and self.tensorrt == "full":
-            raise RecipeError("--sm chooses targets for TensorRT-RTX; full TensorRT builds for the GPU at hand: drop one of them")
+            raise RecipeError(
+                "--sm chooses targets for TensorRT-RTX; full TensorRT builds for the GPU at hand: drop one of them"
+            )
         if len(set(self.sms)) != len(self.sms):
             raise RecipeError(f"--sm: expected each target once, found {', '.join(map(str, self.sms))}")
 

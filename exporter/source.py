@@ -73,7 +73,9 @@ def source_from_recipe(recipe: Recipe) -> Source:
         note = f"{recipe.model} names a network without weights: they are seeded random ones, which detect nothing real"
         return _seeded(recipe.model, recipe.scale, note)
     known = ", ".join((*CHECKPOINTS, ".onnx", ".yaml"))
-    raise RecipeError(f"MODEL: expected a file ending in {known}, or a model's name such as {DEMO_MODEL}; found '{recipe.model}'")
+    raise RecipeError(
+        f"MODEL: expected a file ending in {known}, or a model's name such as {DEMO_MODEL}; found '{recipe.model}'"
+    )
 
 
 def _seeded(name: str, scale: str | None, note: str) -> Source:
@@ -102,7 +104,9 @@ def _from_onnx(path: Path, recipe: Recipe) -> Source:
     artefact = open_artefact(path)
     manifest = artefact.manifest
     if manifest.precision != "fp32":
-        raise RecipeError(f"{path}: expected an FP32 graph to start from, found one in {manifest.precision}; export from the original")
+        raise RecipeError(
+            f"{path}: expected an FP32 graph to start from, found one in {manifest.precision}; export from the original"
+        )
     if manifest.task != "detect":
         raise RecipeError(f"{path}: expected a detector, found the task '{manifest.task}'")
     try:

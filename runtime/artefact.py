@@ -117,14 +117,10 @@ def _open_engine(path: Path) -> Artefact:
         if problem:
             raise ArtefactError(problem)
         manifest, source = _manifest_of_plan(plan, prefix[0] if prefix else None, sidecar_of(path))
-    return Artefact(
-        path, "engine", manifest, source, len(content) - len(plan), plan_header=read_plan_header(plan)
-    )
+    return Artefact(path, "engine", manifest, source, len(content) - len(plan), plan_header=read_plan_header(plan))
 
 
-def _manifest_of_plan(
-    plan: bytes, metadata: Mapping[str, object] | None, sidecar: Path
-) -> tuple[Manifest, str]:
+def _manifest_of_plan(plan: bytes, metadata: Mapping[str, object] | None, sidecar: Path) -> tuple[Manifest, str]:
     """Give an engine's manifest and where it was found."""
     if metadata is not None:
         return manifest_from_metadata(metadata), "Ultralytics' JSON before the plan"

@@ -24,9 +24,7 @@ def decoder_for(task: str) -> Decoder:
         ArtefactError: y12 cannot decode that task.
     """
     if task not in _DECODERS:
-        raise ArtefactError(
-            f"expected a model for one of the tasks {', '.join(_DECODERS)}, found task {task!r}"
-        )
+        raise ArtefactError(f"expected a model for one of the tasks {', '.join(_DECODERS)}, found task {task!r}")
     return _DECODERS[task]
 
 
@@ -89,9 +87,7 @@ def _xyxy_from_xywh(xywh: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([xywh[:, :2] - half, xywh[:, :2] + half], axis=1)
 
 
-def _decode_detect(
-    outputs: Outputs, frame: Letterbox, names: tuple[str, ...], options: DetectOptions
-) -> Detections:
+def _decode_detect(outputs: Outputs, frame: Letterbox, names: tuple[str, ...], options: DetectOptions) -> Detections:
     if "output0" not in outputs:
         raise ArtefactError(f"expected a network output named output0, found {', '.join(outputs) or 'none'}")
     return detections_from_output(outputs["output0"], frame, names, options)

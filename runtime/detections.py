@@ -73,9 +73,7 @@ class Detections:
             raise InputError(f"class_id: expected integers, found {self.class_id.dtype}")
         if count and not 0 <= self.class_id.min() <= self.class_id.max() < len(self.names):
             found = f"{self.class_id.min()} to {self.class_id.max()}"
-            raise InputError(
-                f"class_id: expected 0 to {len(self.names) - 1}, the indices of the names, found {found}"
-            )
+            raise InputError(f"class_id: expected 0 to {len(self.names) - 1}, the indices of the names, found {found}")
 
     @classmethod
     def empty(cls, names: tuple[str, ...] = (), image_hw: tuple[int, int] = (0, 0)) -> Self:
@@ -182,7 +180,7 @@ class Detections:
         return records
 
 
-def _row_index(index: Index) -> Any:  # noqa: ANN401 - whatever numpy takes
+def _row_index(index: Index) -> Any:
     """Turn an int into a slice of one row, and an empty list into an empty integer array."""
     if isinstance(index, int | np.integer) and not isinstance(index, bool):
         return [index]

@@ -60,17 +60,13 @@ def _literal(key: str, value: object) -> object:
     if not isinstance(value, str):
         return value
     if len(value) > MAX_LITERAL:
-        raise ArtefactError(
-            f"metadata: expected at most {MAX_LITERAL} characters in {key!r:.60}, found {len(value)}"
-        )
+        raise ArtefactError(f"metadata: expected at most {MAX_LITERAL} characters in {key!r:.60}, found {len(value)}")
     if not value.startswith(("{", "[", "(")) and not value.isdigit():
         return value
     try:
         return ast.literal_eval(value)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
-        raise ArtefactError(
-            f"metadata: the entry {key!r:.60} is not readable ({type(error).__name__})"
-        ) from error
+        raise ArtefactError(f"metadata: the entry {key!r:.60} is not readable ({type(error).__name__})") from error
 
 
 def _names(value: object) -> tuple[str, ...]:
@@ -81,9 +77,7 @@ def _names(value: object) -> tuple[str, ...]:
         by_id = {str(key): str(name) for key, name in value.items()}
         if all(str(i) in by_id for i in range(len(by_id))):
             return tuple(by_id[str(i)] for i in range(len(by_id)))
-    raise ArtefactError(
-        f"metadata: expected names as a list or as a dict with ids from 0, found {value!r:.80}"
-    )
+    raise ArtefactError(f"metadata: expected names as a list or as a dict with ids from 0, found {value!r:.80}")
 
 
 def _profile(values: Mapping[str, object], stride: int, input_shape: Shape | None) -> InputProfile:

@@ -68,9 +68,7 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
-        raise InputError(
-            f"expected an image array (H, W, 3), {found}, which looks like CHW: use .transpose(1, 2, 0)"
-        )
+        raise InputError(f"expected an image array (H, W, 3), {found}, which looks like CHW: use .transpose(1, 2, 0)")
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
         raise InputError(f"expected an image array (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) gray, {found}")
     array = np.ascontiguousarray(array)
@@ -121,18 +119,12 @@ def _pixels_from_pil(image: "Image") -> NDArray[np.uint8]:
     if mode in ("L", "RGB"):
         return np.asarray(image)
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
-        return (np.asarray(image) >> 8).astype(
-            np.uint8
-        )  # the high byte, as Pillow and OpenCV do for 16-bit RGB
+        return (np.asarray(image) >> 8).astype(np.uint8)  # the high byte, as Pillow and OpenCV do for 16-bit RGB
     if mode in ("P", "PA"):
-        return np.asarray(
-            image.convert("RGBA").convert("RGB")
-        )  # P to RGB at once warns where tRNS is a table
+        return np.asarray(image.convert("RGBA").convert("RGB"))  # P to RGB at once warns where tRNS is a table
     if mode in ("1", "LA", "La", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"):
         return np.asarray(image.convert("RGB"))
-    raise InputError(
-        f"expected 8 or 16 bits per channel in gray, RGB, CMYK or a palette, found Pillow's mode {mode!r}"
-    )
+    raise InputError(f"expected 8 or 16 bits per channel in gray, RGB, CMYK or a palette, found Pillow's mode {mode!r}")
 
 
 def _as_stored(bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -173,10 +165,6 @@ def _translated(name: str) -> Iterator[None]:
         raise InputError(f"{name}: {error}") from error
     except UnidentifiedImageError as error:
         formats = ", ".join(FORMATS)
-        raise InputError(
-            f"{name}: expected an image ({formats}), found a damaged or a foreign file"
-        ) from error
+        raise InputError(f"{name}: expected an image ({formats}), found a damaged or a foreign file") from error
     except Exception as error:  # Pillow's plugins raise anything: SyntaxError, struct.error, KeyError …
-        raise InputError(
-            f"{name}: cannot be decoded as an image ({' '.join(str(error).split()):.160})"
-        ) from error
+        raise InputError(f"{name}: cannot be decoded as an image ({' '.join(str(error).split()):.160})") from error

@@ -41,9 +41,7 @@ class Letterbox:
         """Place an image of `image_hw` in an input of `input_hw`; no side becomes smaller than a pixel."""
         (height, width), (input_height, input_width) = image_hw, input_hw
         if min(height, width, input_height, input_width) < 1:
-            raise InputError(
-                f"expected an image and an input of 1x1 pixel or more, found {image_hw} and {input_hw}"
-            )
+            raise InputError(f"expected an image and an input of 1x1 pixel or more, found {image_hw} and {input_hw}")
         scale = min(input_height / height, input_width / width)
         resized_hw = max(1, round(height * scale)), max(1, round(width * scale))
         top = round((input_height - resized_hw[0]) / 2 - 0.1)  # -0.1: a half goes to the bottom and the right
@@ -96,9 +94,7 @@ def boxes_to_original(xyxy: NDArray[np.float32], frame: Letterbox) -> NDArray[np
     Each axis is divided by its own true factor, resized / original: dividing both by `scale` would put boxes
     of a 1689x835 image in a 640x640 input off by up to a pixel at the bottom.
     """
-    scale_y, scale_x = (
-        resized / full for resized, full in zip(frame.resized_hw, frame.image_hw, strict=True)
-    )
+    scale_y, scale_x = (resized / full for resized, full in zip(frame.resized_hw, frame.image_hw, strict=True))
     offset = np.array([frame.left, frame.top] * 2, dtype=np.float32)
     scale = np.array([scale_x, scale_y] * 2, dtype=np.float32)
     height, width = frame.image_hw
@@ -121,9 +117,7 @@ def resize_bilinear(image: NDArray[np.uint8], out_hw: tuple[int, int]) -> NDArra
     return np.rint(tall).astype(np.uint8)
 
 
-def _blend_weights(
-    size: int, out_size: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+def _blend_weights(size: int, out_size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """Give for each output sample the two source indices and the second's weight, each (out_size,)."""
     position = np.clip((np.arange(out_size) + 0.5) * size / out_size - 0.5, 0, size - 1)
     low = np.floor(position).astype(np.intp)

@@ -91,9 +91,7 @@ class Manifest:
         if self.task not in TASKS:
             raise ArtefactError(f"manifest: task must be one of {', '.join(TASKS)}, found {self.task!r}")
         if self.precision not in PRECISIONS:
-            raise ArtefactError(
-                f"manifest: precision must be one of {', '.join(PRECISIONS)}, found {self.precision!r}"
-            )
+            raise ArtefactError(f"manifest: precision must be one of {', '.join(PRECISIONS)}, found {self.precision!r}")
         if not self.names or not all(isinstance(name, str) for name in self.names):
             raise ArtefactError(f"manifest: names must be one or more strings, found {self.names!r:.80}")
         if self.task != "classify" and (not self.strides or any(s < 1 for s in self.strides)):
@@ -120,9 +118,7 @@ class Manifest:
         try:
             data = json.loads(text)
             if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
-                raise ArtefactError(
-                    f"manifest: expected schema {SCHEMA}; made by another version of y12? Export again"
-                )
+                raise ArtefactError(f"manifest: expected schema {SCHEMA}; made by another version of y12? Export again")
             return cls(**_checked_fields(data))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ArtefactError(f"manifest: not readable ({type(error).__name__}: {error})") from error
@@ -152,22 +148,15 @@ class Manifest:
             return None
         inflate = zlib.decompressobj()
         try:
-            raw = inflate.decompress(
-                base64.b64decode(name[len(NAME_PREFIX) :], validate=True), MAX_JSON_BYTES
-            )
+            raw = inflate.decompress(base64.b64decode(name[len(NAME_PREFIX) :], validate=True), MAX_JSON_BYTES)
             return cls.from_json(raw.decode())
         except (ValueError, zlib.error) as error:
-            raise ArtefactError(
-                f"the manifest in the engine's name is damaged ({error}): export again"
-            ) from error
+            raise ArtefactError(f"the manifest in the engine's name is damaged ({error}): export again") from error
 
 
 def _checked_fields(data: dict[str, Any]) -> dict[str, Any]:
     """Turn parsed JSON into Manifest's arguments; wrong types raise TypeError or ValueError."""
-    profile = {
-        axis: AxisRange(**{k: _whole(v) for k, v in data["profile"][axis].items()})
-        for axis in data["profile"]
-    }
+    profile = {axis: AxisRange(**{k: _whole(v) for k, v in data["profile"][axis].items()}) for axis in data["profile"]}
     return {
         **data,
         "names": tuple(data["names"]),

@@ -78,9 +78,7 @@ def _greedy(overlaps: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return alive
 
 
-def _overlaps(
-    boxes: _Boxes, rows: NDArray[np.intp], columns: NDArray[np.intp], iou: float
-) -> NDArray[np.bool_]:
+def _overlaps(boxes: _Boxes, rows: NDArray[np.intp], columns: NDArray[np.intp], iou: float) -> NDArray[np.bool_]:
     """Say which pairs are of one class with IoU > iou: (len(rows), len(columns)).
 
     Compared as intersection > iou * union, so that two empty boxes (0 / 0) do not suppress each other.

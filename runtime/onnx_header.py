@@ -111,9 +111,7 @@ def _tensor(model: memoryview, start: int, end: int) -> TensorHeader:
 
 def _dimension(model: memoryview, start: int, end: int) -> int | None:
     """Read a Dimension: dim_value (1) gives its size; without one it is free."""
-    return next(
-        (value for number, _, _, value in _fields(model, start, end) if number == 1 and value > 0), None
-    )
+    return next((value for number, _, _, value in _fields(model, start, end) if number == 1 and value > 0), None)
 
 
 def _children(model: memoryview, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:

@@ -71,9 +71,7 @@ class OrtExecutor:
         )
         if not fits or images.dtype != np.float32:
             wanted = ", ".join("any" if size is None else str(size) for size in self._input_shape)
-            raise InputError(
-                f"{self._name}: expected float32 images ({wanted}), found {images.dtype} {images.shape}"
-            )
+            raise InputError(f"{self._name}: expected float32 images ({wanted}), found {images.dtype} {images.shape}")
         feed = {self._input_name: images.astype(self._input_type, copy=False)}
         with _translated(f"{self._name}: ONNX Runtime could not run it", ExecutorError):
             names = [output.name for output in self._session.get_outputs()]
@@ -102,7 +100,7 @@ def _onnxruntime() -> ModuleType:
     return module
 
 
-def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, threads: int) -> Any:  # noqa: ANN401
+def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, threads: int) -> Any:
     """Create the session on the first provider that works; with "cuda" there is no second."""
     if provider != "cpu" and _CUDA in ort.get_available_providers():
         session = _cuda_session(ort, source, threads, must_load=provider == "cuda")
@@ -117,16 +115,14 @@ def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, thr
         return ort.InferenceSession(source, _options(ort, threads), providers=[_CPU], enable_fallback=0)
 
 
-def _cuda_session(ort: ModuleType, source: str | bytes, threads: int, must_load: bool) -> Any | None:  # noqa: ANN401
+def _cuda_session(ort: ModuleType, source: str | bytes, threads: int, must_load: bool) -> Any | None:
     """Create a session on CUDA; None where CUDA does not load."""
     ort.set_default_logger_severity(_ONLY_FATAL)  # a missing driver is reported by the caller, in one line
     with contextlib.redirect_stdout(sys.stderr):  # preload_dlls prints; standard output is for data
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
         try:
-            session = ort.InferenceSession(
-                source, _options(ort, threads), providers=[_CUDA, _CPU], enable_fallback=0
-            )
+            session = ort.InferenceSession(source, _options(ort, threads), providers=[_CUDA, _CPU], enable_fallback=0)
         except Exception as error:
             if must_load:
                 raise ExecutorError(f"ONNX Runtime could not start on CUDA ({_one_line(error)})") from error
@@ -134,7 +130,7 @@ def _cuda_session(ort: ModuleType, source: str | bytes, threads: int, must_load:
     return session if session.get_providers()[0] == _CUDA else None
 
 
-def _options(ort: ModuleType, threads: int) -> Any:  # noqa: ANN401
+def _options(ort: ModuleType, threads: int) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = _ONLY_FATAL
     options.intra_op_num_threads = threads

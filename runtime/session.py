@@ -73,9 +73,7 @@ class Runtime:
         self._decode = decoder_for(self.manifest.task)
         self.input_hw = _input_hw(self.manifest, imgsz)
         self.timings = Timings()
-        self._executor = (
-            executor if executor is not None else _EXECUTORS[self.artefact.kind](self.artefact, provider)
-        )
+        self._executor = executor if executor is not None else _EXECUTORS[self.artefact.kind](self.artefact, provider)
 
     @property
     def manifest(self) -> Manifest:
@@ -96,9 +94,7 @@ class Runtime:
         """
         return self.infer_batch([image], options)[0]
 
-    def infer_batch(
-        self, images: "Sequence[ImageSource]", options: DetectOptions | None = None
-    ) -> list[Detections]:
+    def infer_batch(self, images: "Sequence[ImageSource]", options: DetectOptions | None = None) -> list[Detections]:
         """Find the objects in each image, in the order given.
 
         More images than the network takes at once are split; where it takes only more, the last run is
@@ -140,12 +136,8 @@ class Runtime:
     ) -> Detections:
         for name, array in outputs.items():
             if len(array) != batch:
-                raise ExecutorError(
-                    f"expected {batch} results in the output {name}, found shape {array.shape}"
-                )
-        return self._decode(
-            {name: array[i] for name, array in outputs.items()}, frame, self.manifest.names, options
-        )
+                raise ExecutorError(f"expected {batch} results in the output {name}, found shape {array.shape}")
+        return self._decode({name: array[i] for name, array in outputs.items()}, frame, self.manifest.names, options)
 
     def close(self) -> None:
         """Free what the network holds; a second call does nothing."""
@@ -181,9 +173,7 @@ def _chunks(images: "Sequence[ImageSource]", batch: AxisRange) -> "Iterator[Sequ
 def _filled(blob: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
     """Fill a (b, 3, H, W) blob up to `batch` images."""
     missing = batch - len(blob)
-    return (
-        blob if missing <= 0 else np.concatenate([blob, np.full((missing, *blob.shape[1:]), 0.5, np.float32)])
-    )
+    return blob if missing <= 0 else np.concatenate([blob, np.full((missing, *blob.shape[1:]), 0.5, np.float32)])
 
 
 def _input_hw(manifest: Manifest, imgsz: int | tuple[int, int] | None) -> tuple[int, int]:
@@ -197,12 +187,8 @@ def _input_hw(manifest: Manifest, imgsz: int | tuple[int, int] | None) -> tuple[
         ("width", width, manifest.profile.width),
     ):
         if not axis.min <= size <= axis.max or size % stride:
-            wanted = (
-                str(axis.min) if axis.is_fixed else f"a multiple of {stride} from {axis.min} to {axis.max}"
-            )
-            raise InputError(
-                f"imgsz: expected a {name} of {wanted}, as the artefact was exported for, found {size}"
-            )
+            wanted = str(axis.min) if axis.is_fixed else f"a multiple of {stride} from {axis.min} to {axis.max}"
+            raise InputError(f"imgsz: expected a {name} of {wanted}, as the artefact was exported for, found {size}")
     return height, width
 
 
@@ -215,8 +201,7 @@ def _ort_executor(artefact: Artefact, provider: str) -> Executor:
 def _trt_executor(artefact: Artefact, provider: str) -> Executor:
     if provider not in ("auto", "cuda"):
         raise InputError(
-            f"{artefact.path}: an engine runs on an NVIDIA GPU only, found provider {provider!r}"
-            f"{_other_way(artefact)}"
+            f"{artefact.path}: an engine runs on an NVIDIA GPU only, found provider {provider!r}{_other_way(artefact)}"
         )
     from runtime.trt import TrtExecutor
 

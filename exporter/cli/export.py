@@ -35,17 +35,36 @@ def _parser() -> argparse.ArgumentParser:
         help="a .pt or .safetensors checkpoint, an .onnx, or a model YAML or its name (yolov12n, yolov12l-v1); "
         "left out: yolov12n with seeded weights",
     )
-    add("--format", choices=sorted(_FORMATS), default="onnx", help="what to make; tensorrt and trt mean engine (default: %(default)s)")
+    add(
+        "--format",
+        choices=sorted(_FORMATS),
+        default="onnx",
+        help="what to make; tensorrt and trt mean engine (default: %(default)s)",
+    )
     add("--half", "--fp16", action="store_true", help="FP16, with the decode in FP32")
     add("--int8", action="store_true", help="INT8 with an FP16 remainder (not in this version: refused)")
     add("--quantize", choices=("8", "16"), help="16 is --half, 8 is --int8")
-    add("--imgsz", metavar="SIZES", default="640", help="640, or 480,640 as height,width; least:best:largest makes it dynamic (default: %(default)s)")
+    add(
+        "--imgsz",
+        metavar="SIZES",
+        default="640",
+        help="640, or 480,640 as height,width; least:best:largest makes it dynamic (default: %(default)s)",
+    )
     add("--batch", metavar="SIZES", default="1", help="1, or least:best:largest (default: %(default)s)")
-    add("--dynamic", action="store_true", help="free batch and size: batch 1 to 8, sides from half to double of --imgsz")
+    add(
+        "--dynamic",
+        action="store_true",
+        help="free batch and size: batch 1 to 8, sides from half to double of --imgsz",
+    )
     add("--scale", choices=tuple("nsmlx"), help="scale of a model YAML whose name tells none")
     add("--opset", type=int, default=20, help="ONNX opset, 17 to 20 (default: %(default)s)")
     add("--no-simplify", action="store_true", help="leave the graph as it was traced")
-    add("--tensorrt", choices=("auto", "full", "rtx"), default="auto", help="auto: full TensorRT where it and a GPU are, else TensorRT-RTX")
+    add(
+        "--tensorrt",
+        choices=("auto", "full", "rtx"),
+        default="auto",
+        help="auto: full TensorRT where it and a GPU are, else TensorRT-RTX",
+    )
     add("--workspace", type=float, metavar="GiB", help="scratch memory of a layer at most")
     add("--sm", metavar="SM,SM", help="compute capabilities to build for, such as 80,89 (TensorRT-RTX)")
     add("--images", type=Path, metavar="DIR", help="photographs to verify on; default: y12's own")
@@ -89,10 +108,16 @@ def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
         format=_FORMATS[arguments.format],
         precision=_precision(arguments),
         shapes=Shapes(_sizes(arguments.imgsz), _numbers("--batch", arguments.batch, ":"), arguments.dynamic),
-        target=Target(arguments.tensorrt, arguments.workspace, _numbers("--sm", arguments.sm, ",") if arguments.sm else ()),
+        target=Target(
+            arguments.tensorrt,
+            arguments.workspace,
+            _numbers("--sm", arguments.sm, ",") if arguments.sm else (),
+        ),
         opset=arguments.opset,
         simplify=not arguments.no_simplify,
-        verify=None if arguments.no_verify else VerifyOptions(arguments.images, allow_inconclusive=arguments.allow_inconclusive),
+        verify=None
+        if arguments.no_verify
+        else VerifyOptions(arguments.images, allow_inconclusive=arguments.allow_inconclusive),
         output=arguments.output,
     )
 
@@ -148,7 +173,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _progress() -> Any:  # noqa: ANN401 - exporter.pipeline.Progress, which the command's start must not load
+def _progress() -> Any:
     """Give what shows a stage while it runs: a spinner on a terminal, a line each elsewhere."""
     from rich.console import Console
 

@@ -16,7 +16,14 @@ from runtime.trt import Bindings, capture, load_bindings, process_logger
 if TYPE_CHECKING:
     from runtime.trt import tensorrt  # names the vendor's classes in annotations; never executed
 
-__all__ = ["RTX_DEFAULT_SMS", "BuildOptions", "BuiltEngine", "bindings_for_build", "engine_from_onnx", "gpu_problem"]
+__all__ = [
+    "RTX_DEFAULT_SMS",
+    "BuildOptions",
+    "BuiltEngine",
+    "bindings_for_build",
+    "engine_from_onnx",
+    "gpu_problem",
+]
 
 # The compute capabilities an RTX engine runs on where none is asked for, by NVIDIA's documentation; SM 75 is built
 # only when it is named, since it makes the engine larger and slower on the others.
@@ -139,7 +146,11 @@ def _refuse_logged_errors(bindings: Bindings, messages: list[tuple[str, str]]) -
 
 
 def _network(
-    bindings: Bindings, builder: "tensorrt.Builder", model: bytes, options: BuildOptions, messages: list[tuple[str, str]]
+    bindings: Bindings,
+    builder: "tensorrt.Builder",
+    model: bytes,
+    options: BuildOptions,
+    messages: list[tuple[str, str]],
 ) -> "tensorrt.INetworkDefinition":
     trt = bindings.trt
     flags = 0
@@ -169,7 +180,9 @@ def _config(bindings: Bindings, builder: "tensorrt.Builder", options: BuildOptio
         least, best, largest = _profile_shapes(options.profile)
         profile.set_shape(options.input_name, least, best, largest)
         if config.add_optimization_profile(profile) < 0:
-            raise EngineBuildError(f"{bindings.product} refused the optimisation profile {_profile_shapes(options.profile)}")
+            raise EngineBuildError(
+                f"{bindings.product} refused the optimisation profile {_profile_shapes(options.profile)}"
+            )
     if options.sms:
         _target(bindings, config, options.sms)
     return config

@@ -17,7 +17,14 @@ _TENSOR = re.compile(r"\{ Name: (?P<name>.*?), Dimensions: \[(?P<dims>[-\d,]*)\]
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 _SYNCHRONISES = {"signal", "wait"}
 # A datatype is named differently by the build log ("Half") and the inspector ("Row major linear FP16 format").
-_PRECISIONS = (("int8", "int8"), ("fp16", "fp16"), ("half", "fp16"), ("fp32", "fp32"), ("float", "fp32"), ("bf16", "bf16"))
+_PRECISIONS = (
+    ("int8", "int8"),
+    ("fp16", "fp16"),
+    ("half", "fp16"),
+    ("fp32", "fp32"),
+    ("float", "fp32"),
+    ("bf16", "bf16"),
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,10 @@ def _tensors(text: str) -> tuple[Tensor, ...]:
 
 def _inspected(entries: Iterable[dict[str, object]]) -> tuple[Tensor, ...]:
     return tuple(
-        Tensor(_precision(str(e.get("Format/Datatype", e.get("Datatype", "")))), _elements(e.get("Dimensions", ())))
+        Tensor(
+            _precision(str(e.get("Format/Datatype", e.get("Datatype", "")))),
+            _elements(e.get("Dimensions", ())),
+        )
         for e in entries
     )
 

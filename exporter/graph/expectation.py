@@ -38,7 +38,9 @@ def sum_expectations(model: onnx.ModelProto) -> PassReport:
         weighted = f"{node.output[0]}_weighted"
         replacements[i] = [
             helper.make_node("Mul", [node.input[0], values], [weighted], name=f"{node.name}/Mul"),
-            helper.make_node("ReduceSum", [weighted, axes], [node.output[0]], name=f"{node.name}/ReduceSum", keepdims=1),
+            helper.make_node(
+                "ReduceSum", [weighted, axes], [node.output[0]], name=f"{node.name}/ReduceSum", keepdims=1
+            ),
         ]
     replace_nodes(model.graph, replacements, weights)
     return PassReport("sum_expectations", len(replacements), tuple(refused))

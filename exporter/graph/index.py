@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 
-import onnx
-from onnx import TensorProto, numpy_helper
-from numpy.typing import NDArray
 import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
 
 __all__ = ["GraphIndex"]
 

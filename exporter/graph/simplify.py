@@ -82,7 +82,7 @@ def _simplified_by_onnxsim(model: onnx.ModelProto) -> onnx.ModelProto:
             simplified, _ = onnxsim.simplify(model, check_n=0)  # our own check covers the whole chain
     # onnxsim raises whatever its C++ part throws.
     except Exception as error:
-        raise GraphError(f"onnxsim failed ({str(error):.200}); --no-simplify leaves it out") from error
+        raise GraphError(f"onnxsim failed ({error!s:.200}); --no-simplify leaves it out") from error
     return simplified
 
 

@@ -75,7 +75,11 @@ def _silu(index: GraphIndex, mul: int) -> tuple[int, ...]:
     a, b = index.graph.node[mul].input
     for x, gate in ((a, b), (b, a)):
         sigmoid = index.producer.get(gate)
-        if sigmoid is not None and index.graph.node[sigmoid].op_type == "Sigmoid" and index.graph.node[sigmoid].input[0] == x:
+        if (
+            sigmoid is not None
+            and index.graph.node[sigmoid].op_type == "Sigmoid"
+            and index.graph.node[sigmoid].input[0] == x
+        ):
             return sigmoid, mul
     return ()
 

@@ -64,13 +64,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _read_pt(path: Path) -> Checkpoint:
     root = read_pickled_zip(path)
-    model = next((root[k] for k in ("ema", "model") if root.get(k) is not None), root) if isinstance(root, dict) else root
+    model = (
+        next((root[k] for k in ("ema", "model") if root.get(k) is not None), root) if isinstance(root, dict) else root
+    )
     if isinstance(model, dict) and "state_dict" in model:
         model = model["state_dict"]
     if isinstance(model, dict) and model and all(isinstance(v, Tensor) for v in model.values()):
         return Checkpoint(path, _sha256(path), _without_wrappers({str(k): v for k, v in model.items()}))
     if not isinstance(model, Record):
-        raise CheckpointError(f"{path}: expected a network under 'ema' or 'model', or a state dict; found {type(model).__name__}")
+        raise CheckpointError(
+            f"{path}: expected a network under 'ema' or 'model', or a state dict; found {type(model).__name__}"
+        )
     state = dict(tensors_of(model))
     if not state:
         raise CheckpointError(f"{path}: '{model.qualified_name}' holds no weights")
@@ -98,7 +102,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- no mapping: it has no __iter__
         names = json.loads(metadata.get("names", "[]"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a sound .safetensors file ({str(error):.120})") from error
+        raise CheckpointError(f"{path}: not a sound .safetensors file ({error!s:.120})") from error
     return Checkpoint(path, _sha256(path), state, model=metadata.get("model", ""), names=_names(names, path))
 
 
@@ -106,7 +110,9 @@ def _names(names: object, path: Path) -> tuple[str, ...]:
     """Check class names: a list, or a mapping of ids 0..n-1."""
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
-            raise CheckpointError(f"{path}: expected class names for the ids 0 to {len(names) - 1}, found the ids {list(names)!r:.80}")
+            raise CheckpointError(
+                f"{path}: expected class names for the ids 0 to {len(names) - 1}, found the ids {list(names)!r:.80}"
+            )
         names = [names[i] for i in range(len(names))]
     if names is None:
         return ()
@@ -188,7 +194,9 @@ def detector_from_checkpoint(checkpoint: Checkpoint, spec: ModelSpec | None = No
             module.eps = checkpoint.batch_norm_eps
     if checkpoint.names:
         if len(checkpoint.names) != spec.nc:
-            raise CheckpointError(f"{checkpoint.path}: it has {len(checkpoint.names)} class names, but its network {spec.nc} classes")
+            raise CheckpointError(
+                f"{checkpoint.path}: it has {len(checkpoint.names)} class names, but its network {spec.nc} classes"
+            )
         detector.names = checkpoint.names
     return detector
 
@@ -224,4 +232,6 @@ def _check_fit(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor
     for problem, found in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)):
         if found:
             more = f" and {len(found) - 2} more" if len(found) > 2 else ""
-            raise CheckpointError(f"{path}: its weights contradict its network ({spec.name}): {problem}: {'; '.join(found[:2])}{more}")
+            raise CheckpointError(
+                f"{path}: its weights contradict its network ({spec.name}): {problem}: {'; '.join(found[:2])}{more}"
+            )

@@ -146,24 +146,32 @@ class _Unpickler(pickle.Unpickler):
             try:
                 raw = self._archive.read(f"{self._root}data/{key}")
             except KeyError as error:
-                raise CheckpointError(f"{self._path}: the tensor data '{key}' is missing: the file is incomplete") from error
+                raise CheckpointError(
+                    f"{self._path}: the tensor data '{key}' is missing: the file is incomplete"
+                ) from error
             if not isinstance(elements, int) or elements * dtype.itemsize != len(raw):
                 raise CheckpointError(
                     f"{self._path}: the tensor data '{key}' should hold {elements!r:.30} elements of {dtype}, "
                     f"but has {len(raw)} bytes: the file is damaged"
                 )
             # bytearray: torch wants writable memory, and an empty buffer is no buffer to it.
-            self._storages[str(key)] = torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+            self._storages[str(key)] = (
+                torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+            )
         return self._storages[str(key)]
 
     def _tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: object) -> Tensor:
         numbers = (offset, *size, *stride)
         sound = isinstance(storage, Tensor) and len(size) == len(stride) <= 8
         if not sound or not all(isinstance(n, int) and n >= 0 for n in numbers):
-            raise CheckpointError(f"{self._path}: a tensor of size {size!r:.60} and stride {stride!r:.60} makes no sense")
+            raise CheckpointError(
+                f"{self._path}: a tensor of size {size!r:.60} and stride {stride!r:.60} makes no sense"
+            )
         last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
         if 0 not in size and last >= storage.numel():
-            raise CheckpointError(f"{self._path}: a tensor of size {tuple(size)} reaches beyond its data: the file is damaged")
+            raise CheckpointError(
+                f"{self._path}: a tensor of size {tuple(size)} reaches beyond its data: the file is damaged"
+            )
         return storage.as_strided(tuple(size), tuple(stride), offset)
 
 
@@ -180,30 +188,40 @@ def read_pickled_zip(path: Path) -> Any:
         with path.open("rb") as file:
             start = file.read(4)
         if start.startswith(b"PK"):
-            raise CheckpointError(f"{path}: truncated: it starts as a .pt file but ends before its table of contents; copy it again") from error
-        raise CheckpointError(f"{path}: expected a .pt file (a zip written by torch.save), found something else ({error})") from error
+            raise CheckpointError(
+                f"{path}: truncated: it starts as a .pt file but ends before its table of contents; copy it again"
+            ) from error
+        raise CheckpointError(
+            f"{path}: expected a .pt file (a zip written by torch.save), found something else ({error})"
+        ) from error
     except CheckpointError:
         raise
     # What a damaged or hostile pickle can raise is open-ended; none of it is a fault of ours to show as a traceback.
     except Exception as error:
-        raise CheckpointError(f"{path}: its pickle is damaged ({type(error).__name__}: {str(error):.120})") from error
+        raise CheckpointError(f"{path}: its pickle is damaged ({type(error).__name__}: {error!s:.120})") from error
 
 
 def _unpickled(archive: zipfile.ZipFile, path: Path) -> Any:
     entries = archive.infolist()
     pickles = [e.filename for e in entries if e.filename == "data.pkl" or e.filename.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise CheckpointError(f"{path}: expected a torch checkpoint (a zip with one data.pkl), found {len(pickles)} of them")
+        raise CheckpointError(
+            f"{path}: expected a torch checkpoint (a zip with one data.pkl), found {len(pickles)} of them"
+        )
     # torch stores without compression; a compressed entry could inflate to any size.
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
-        raise CheckpointError(f"{path}: expected uncompressed entries, as torch.save writes them, found compressed ones")
+        raise CheckpointError(
+            f"{path}: expected uncompressed entries, as torch.save writes them, found compressed ones"
+        )
     if sum(e.file_size for e in entries) > min(path.stat().st_size, _MAX_FILE_BYTES):
         raise CheckpointError(f"{path}: its entries claim more bytes than the file has: the file is damaged")
     if archive.getinfo(pickles[0]).file_size > _MAX_PICKLE_BYTES:
         raise CheckpointError(f"{path}: expected a data.pkl of at most {_MAX_PICKLE_BYTES} bytes")
     root = pickles[0].removesuffix("data.pkl")
     if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
-        raise CheckpointError(f"{path}: expected little-endian tensors, found big-endian ones; save it again on another machine")
+        raise CheckpointError(
+            f"{path}: expected little-endian tensors, found big-endian ones; save it again on another machine"
+        )
     return _Unpickler(archive, root, path).load()
 
 

@@ -118,14 +118,20 @@ class RowReader:
         task = SIGNATURES[head.module].head
         if not task:
             known = [module for module, signature in SIGNATURES.items() if signature.head]
-            raise ModelSpecError(f"{self._origin}: the last row must be a head ({', '.join(known)}), found {head.module}")
+            raise ModelSpecError(
+                f"{self._origin}: the last row must be a head ({', '.join(known)}), found {head.module}"
+            )
         used = {source for layer in self._layers for source in layer.sources}
         for layer in self._layers[:-1]:
             if layer.index not in used:
-                raise ModelSpecError(f"{self._origin}: row {layer.index} ({layer.module}): no other row uses its output")
+                raise ModelSpecError(
+                    f"{self._origin}: row {layer.index} ({layer.module}): no other row uses its output"
+                )
         strides = tuple(self._layers[s].stride for s in head.sources)
         if any(s != int(s) or s < 1 for s in strides) or list(strides) != sorted(strides):
-            raise ModelSpecError(f"{self._origin}: row {head.index}: the head must read maps from fine to coarse, found strides {strides}")
+            raise ModelSpecError(
+                f"{self._origin}: row {head.index}: the head must read maps from fine to coarse, found strides {strides}"
+            )
         return ModelSpec(name, task, nc, tuple(self._layers), tuple(int(s) for s in strides))
 
     def _error(self, problem: str) -> ModelSpecError:
@@ -139,7 +145,9 @@ class RowReader:
         entries = list(source) if isinstance(source, list | tuple) else [source]
         for entry in entries:
             if not is_value(entry, int) or not (0 <= entry < index or -max(index, 1) <= entry < 0):
-                raise self._error(f"'from' {entry!r:.40} names no earlier row; there are rows 0 to {index - 1}, and -1 is the one before")
+                raise self._error(
+                    f"'from' {entry!r:.40} names no earlier row; there are rows 0 to {index - 1}, and -1 is the one before"
+                )
         return tuple(-1 if index == 0 else entry % index if entry < 0 else entry for entry in entries)
 
     def _bound_args(self, args: object, signature: Signature, module: str) -> dict[str, Any]:
@@ -166,7 +174,9 @@ class RowReader:
             if value == "None" and is_value(None, arg.types):
                 return None
             known = [*self._values, *map(str, arg.choices)]
-            raise self._error(f"{module} '{arg.name}': unknown name '{value:.60}'{nearest(value, known)}; known: {', '.join(known)}")
+            raise self._error(
+                f"{module} '{arg.name}': unknown name '{value:.60}'{nearest(value, known)}; known: {', '.join(known)}"
+            )
         if not is_value(value, arg.types) or (arg.choices and value not in arg.choices):
             types = arg.types if isinstance(arg.types, tuple) else (arg.types,)
             wanted = " or ".join(map(str, arg.choices) if arg.choices else (t.__name__ for t in types))

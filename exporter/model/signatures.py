@@ -66,7 +66,13 @@ _NUMBER = (int, float)
 
 SIGNATURES: dict[str, Signature] = {
     "Conv": Signature(
-        (_C2, Arg("k", int, 1), Arg("s", int, 1), Arg("p", (int, type(None)), None, minimum=0), Arg("g", int, 1)),
+        (
+            _C2,
+            Arg("k", int, 1),
+            Arg("s", int, 1),
+            Arg("p", (int, type(None)), None, minimum=0),
+            Arg("g", int, 1),
+        ),
         stride=lambda args: int(args["s"]),
         problem=_conv_problem,
     ),

@@ -115,7 +115,9 @@ def spec_from_yaml(
 
 def _chosen_scale(scales: object, scale: str | None, origin: str) -> str:
     if not isinstance(scales, dict) or not scales:
-        raise ModelSpecError(f"{origin}: scales must be a mapping such as {{n: [0.5, 0.25, 1024]}}, found {scales!r:.60}")
+        raise ModelSpecError(
+            f"{origin}: scales must be a mapping such as {{n: [0.5, 0.25, 1024]}}, found {scales!r:.60}"
+        )
     if scale is None and len(scales) == 1:
         scale = next(iter(scales))
     if scale is None:

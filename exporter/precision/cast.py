@@ -23,7 +23,17 @@ _HALF_MAX = float(np.finfo(np.float16).max)
 # Inputs that the ONNX specification wants in FP32 whatever the data's type: {operator: positions}.
 _FP32_SLOTS = {"Resize": {1, 2}, "QuantizeLinear": {1}, "DequantizeLinear": {1}}
 # Operators that only move or copy elements.
-_MOVES_DATA = {"Concat", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+_MOVES_DATA = {
+    "Concat",
+    "Flatten",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+}
 
 
 @dataclass(frozen=True)

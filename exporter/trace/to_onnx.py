@@ -52,7 +52,9 @@ def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto
     axes = {0: profile.batch, 2: profile.height, 3: profile.width}
     names = {0: "batch", 2: "height", 3: "width"}
     dynamic = {axis: names[axis] for axis, span in axes.items() if not span.is_fixed}
-    outputs = {axis: name for axis, name in ((0, "batch"), (2, "anchors")) if axis in dynamic or (axis == 2 and 3 in dynamic)}
+    outputs = {
+        axis: name for axis, name in ((0, "batch"), (2, "anchors")) if axis in dynamic or (axis == 2 and 3 in dynamic)
+    }
     buffer = io.BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad():

@@ -213,7 +213,9 @@ def _failures(shifts: _Shifts, tolerance: Tolerance) -> tuple[str, ...]:
         ("new detections", shifts.new, allowed, ""),
         ("NaN or infinite values", shifts.non_finite, 0, ""),
     )
-    return tuple(f"{what} {found:.4g}{unit}, allowed {limit:.4g}" for what, found, limit, unit in checks if found > limit)
+    return tuple(
+        f"{what} {found:.4g}{unit}, allowed {limit:.4g}" for what, found, limit, unit in checks if found > limit
+    )
 
 
 def _verdict(shifts: _Shifts, failures: tuple[str, ...], options: VerifyOptions) -> str:

@@ -40,7 +40,9 @@ def load_images(options: VerifyOptions, input_hw: tuple[int, int]) -> tuple[Test
     source = options.images or photos_dir()
     paths = list(_image_paths(source))[: options.max_images]
     if not paths:
-        raise VerificationError(f"expected images to verify on in {source}, found none; known: {', '.join(sorted(_SUFFIXES))}")
+        raise VerificationError(
+            f"expected images to verify on in {source}, found none; known: {', '.join(sorted(_SUFFIXES))}"
+        )
     try:
         return tuple(TestImage(p.name, blob_from([letterbox(image_from(p), input_hw)[0]])) for p in paths)
     except InputError as error:

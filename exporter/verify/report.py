@@ -62,14 +62,18 @@ class ExportReport:
         if self.simplification is not None:
             lines.append(f"graph        {self._graph_line(self.simplification)}")
         if self.cast is not None:
-            lines.append(f"precision    {self.cast.half_nodes} nodes FP16, {self.cast.float_nodes} FP32 (the decode), {self.cast.casts} casts")
+            lines.append(
+                f"precision    {self.cast.half_nodes} nodes FP16, {self.cast.float_nodes} FP32 (the decode), {self.cast.casts} casts"
+            )
         if self.engine is not None:
             lines += self._engine_lines(self.engine)
         lines += [line for comparison in self.comparisons for line in _comparison_lines(comparison)]
         if self.engine_executed:
             lines.append(f"engine run   {self.engine_executed}")
         lines.append(f"verdict      {self.verdict}")
-        lines.append(f"took         {sum(self.seconds.values()):.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in self.seconds.items())})")
+        lines.append(
+            f"took         {sum(self.seconds.values()):.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in self.seconds.items())})"
+        )
         lines += [f"wrote        {file}" for file in self.files]
         return lines
 

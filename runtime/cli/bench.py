@@ -31,9 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     add_runtime_arguments(parser)
     parser.add_argument("--batch", type=positive, default=1, help="images per call (default: %(default)s)")
     parser.add_argument("--iterations", type=positive, default=100, help="timed calls (default: %(default)s)")
-    parser.add_argument(
-        "--warmup", type=positive, default=10, help="calls before them (default: %(default)s)"
-    )
+    parser.add_argument("--warmup", type=positive, default=10, help="calls before them (default: %(default)s)")
     parser.add_argument(
         "--image",
         help="decode and run this file; default: a made-up 640x480 array, whose decoding is not timed",

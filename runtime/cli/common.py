@@ -95,9 +95,7 @@ def add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.25,
         help="keep boxes scored above this (default: %(default)s)",
     )
-    add(
-        "--iou", "--iou-thres", type=float, default=0.7, help="overlap that suppresses (default: %(default)s)"
-    )
+    add("--iou", "--iou-thres", type=float, default=0.7, help="overlap that suppresses (default: %(default)s)")
     add("--max-det", type=int, default=300, help="boxes per image at most (default: %(default)s)")
     add("--classes", type=class_ids, metavar="ID,ID", help="keep these class ids only")
     add("--agnostic-nms", action="store_true", help="let boxes suppress each other across classes")

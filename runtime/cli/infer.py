@@ -61,9 +61,7 @@ def _infer(arguments: argparse.Namespace) -> int:
     from runtime.options import DetectOptions
     from runtime.session import Runtime
 
-    options = DetectOptions(
-        arguments.conf, arguments.iou, arguments.max_det, arguments.classes, arguments.agnostic_nms
-    )
+    options = DetectOptions(arguments.conf, arguments.iou, arguments.max_det, arguments.classes, arguments.agnostic_nms)
     paths = paths_from(arguments.sources)
     saver = Saver(arguments.save, paths) if arguments.save else None
     failed = 0
@@ -81,19 +79,13 @@ def _infer(arguments: argparse.Namespace) -> int:
     return EXIT_FAILED if failed else 0
 
 
-def _infer_file(
-    runtime: "Runtime", path: Path, options: "DetectOptions", saver: "Saver | None", as_json: bool
-) -> None:
+def _infer_file(runtime: "Runtime", path: Path, options: "DetectOptions", saver: "Saver | None", as_json: bool) -> None:
     from runtime.cli.sources import frames_from
     from runtime.draw import annotated
 
     for frame in frames_from(path):
         found = runtime.infer(frame.image_bgr, options)
-        put(
-            _json_line(frame, found, runtime.timings)
-            if as_json
-            else _text_line(frame, found, runtime.timings)
-        )
+        put(_json_line(frame, found, runtime.timings) if as_json else _text_line(frame, found, runtime.timings))
         if saver:
             saver.save(frame.path, frame.number, annotated(frame.image_bgr, found))
 
@@ -119,8 +111,6 @@ def _json_line(frame: "Frame", found: "Detections", timings: "Timings") -> str:
 
 def _text_line(frame: "Frame", found: "Detections", timings: "Timings") -> str:
     height, width = found.image_hw
-    counts = (
-        ", ".join(f"{n} {name}" for name, n in Counter(found.class_name).most_common()) or "nothing found"
-    )
+    counts = ", ".join(f"{n} {name}" for name, n in Counter(found.class_name).most_common()) or "nothing found"
     number = "" if frame.number is None else f" frame {frame.number}"
     return f"{frame.path}{number}: {width}x{height}: {counts} ({timings.total_ms:.1f} ms)"

@@ -44,9 +44,7 @@ def colour_model(batch: int | str = 1, metadata: dict[str, str] | None = None, s
     return bytes(model.SerializeToString())
 
 
-def colour_manifest(
-    batch: AxisRange | None = None, size: AxisRange | None = None, **changes: object
-) -> Manifest:
+def colour_manifest(batch: AxisRange | None = None, size: AxisRange | None = None, **changes: object) -> Manifest:
     """What `colour_model` says of itself."""
     batch, size = batch or AxisRange(1, 1, 1), size or AxisRange(64, 64, 64)
     values = {"task": "detect", "names": NAMES, "strides": (8, 16, 32)} | changes

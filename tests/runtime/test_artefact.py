@@ -170,9 +170,7 @@ def test_paths_that_are_no_files(tmp_path, name):
             open_artefact(path)
 
 
-@pytest.mark.parametrize(
-    ("name", "advice"), [("m.pt", "y12-export"), ("m.tflite", r"\*\.onnx"), ("m", r"\*\.engine")]
-)
+@pytest.mark.parametrize(("name", "advice"), [("m.pt", "y12-export"), ("m.tflite", r"\*\.onnx"), ("m", r"\*\.engine")])
 def test_other_names_are_refused(tmp_path, name, advice):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(ArtefactError, match=advice):

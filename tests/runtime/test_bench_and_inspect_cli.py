@@ -16,9 +16,7 @@ from runtime.manifest import AxisRange
 @pytest.fixture
 def engine(tmp_path, make_manifest):
     path = tmp_path / "m_fp16.engine"
-    path.write_bytes(
-        (b"vtrt" + bytes(12) + (80).to_bytes(8, "little") + bytes([1, 7, 1, 116])).ljust(80, b"\0")
-    )
+    path.write_bytes((b"vtrt" + bytes(12) + (80).to_bytes(8, "little") + bytes([1, 7, 1, 116])).ljust(80, b"\0"))
     manifest = make_manifest(
         size=AxisRange(32, 64, 128),
         precision="fp16",

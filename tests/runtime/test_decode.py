@@ -36,9 +36,7 @@ def test_boxes_go_back_to_the_image():
     assert found.image_hw == (100, 200)
 
 
-TWO_CLASSES_IN_ONE_PLACE = output(
-    (20, 20, 10, 10, 0.9, 0.1), (20, 20, 10, 10, 0.3, 0.8), (50, 50, 4, 4, 0.5, 0.4)
-)
+TWO_CLASSES_IN_ONE_PLACE = output((20, 20, 10, 10, 0.9, 0.1), (20, 20, 10, 10, 0.3, 0.8), (50, 50, 4, 4, 0.5, 0.4))
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,7 @@ def test_refuses_in_one_line(shared, name, reason):
 def test_orientations_come_out_alike(shared, orientation):
     upright = image_from(shared / "images/awkward/exif/Landscape_1.jpg")
     turned = image_from(shared / f"images/awkward/exif/Landscape_{orientation}.jpg")
-    assert (
-        near(upright, turned) < 4
-    )  # each file was compressed anew (1.3-2.6 measured); a wrong turn gives 60
+    assert near(upright, turned) < 4  # each file was compressed anew (1.3-2.6 measured); a wrong turn gives 60
 
 
 def test_webp_and_png_orientation_is_applied(shared):

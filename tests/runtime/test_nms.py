@@ -39,9 +39,7 @@ def onnx_answer(case):
         ]
     )
     if case["attributes"].get("center_point_box"):
-        boxes = np.concatenate(
-            [boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], axis=2
-        )
+        boxes = np.concatenate([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], axis=2)
     corners = np.sort(boxes.reshape(*boxes.shape[:2], 2, 2), axis=2).reshape(boxes.shape)  # may be flipped
     selected = []
     for image in range(len(boxes)):

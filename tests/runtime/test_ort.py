@@ -67,9 +67,7 @@ def test_damaged_model(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"), [(("tpu",), "expected one of auto"), (("cpu", -1), "threads")]
-)
+@pytest.mark.parametrize(("arguments", "message"), [(("tpu",), "expected one of auto"), (("cpu", -1), "threads")])
 def test_refuses_arguments(make_onnx, arguments, message):
     with pytest.raises(InputError, match=message):
         OrtExecutor(make_onnx(), *arguments)

@@ -165,9 +165,7 @@ def test_a_network_that_cannot_run_is_refused(make_onnx, tmp_path):
 def engine(tmp_path, make_manifest):
     """A file that begins like a plan, with a manifest beside it; no TensorRT can run it."""
     path = tmp_path / "colours_fp16.engine"
-    path.write_bytes(
-        (b"vtrt" + bytes(12) + (80).to_bytes(8, "little") + bytes([1, 7, 1, 116])).ljust(80, b"\0")
-    )
+    path.write_bytes((b"vtrt" + bytes(12) + (80).to_bytes(8, "little") + bytes([1, 7, 1, 116])).ljust(80, b"\0"))
     sidecar_of(path).write_text(make_manifest().to_json())
     return path
 

@@ -105,9 +105,7 @@ class Context:
     def compute(self) -> None:
         numbers = int(np.prod(self.shape))
         images = np.ctypeslib.as_array((ctypes.c_float * numbers).from_address(self.addresses["images"]))
-        np.ctypeslib.as_array((ctypes.c_float * numbers).from_address(self.addresses["output0"]))[:] = (
-            images * 2
-        )
+        np.ctypeslib.as_array((ctypes.c_float * numbers).from_address(self.addresses["output0"]))[:] = images * 2
         ctypes.c_int32.from_address(self.addresses["count"]).value = int(images[0])
 
 

@@ -65,9 +65,7 @@ def test_the_installed_rtx_bindings_offer_what_was_recorded() -> None:
         assert installed.record == recorded.record
 
 
-HEAD = (
-    "def f(trt: ModuleType, log: 'tensorrt.ILogger', b: 'tensorrt.Builder', c: 'tensorrt.IBuilderConfig'):\n"
-)
+HEAD = "def f(trt: ModuleType, log: 'tensorrt.ILogger', b: 'tensorrt.Builder', c: 'tensorrt.IBuilderConfig'):\n"
 GOOD = {
     "module function": "trt.nptype(trt.DataType.HALF)",
     "constructed": "p: tensorrt.OnnxParser = trt.OnnxParser(b.create_network(), log)\n p.parse(b'', path='')",

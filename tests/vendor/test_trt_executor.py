@@ -41,9 +41,7 @@ def images(batch: int, side: int, value: float) -> np.ndarray:
 
 
 @pytest.mark.skipif(HAS_DRIVER, reason="this machine has a driver")
-def test_with_no_driver_it_is_refused_in_one_line_with_nothing_on_stderr(
-    rtx_plan: bytes, tmp_path: Path
-) -> None:
+def test_with_no_driver_it_is_refused_in_one_line_with_nothing_on_stderr(rtx_plan: bytes, tmp_path: Path) -> None:
     plan = tmp_path / "tiny.engine"
     plan.write_bytes(rtx_plan)
     program = """
@@ -186,9 +184,7 @@ def test_an_engine_that_is_refused_leaves_nothing_behind(fake: set[str], refused
 
 def test_an_engine_whose_input_is_not_float32_is_refused(fake: set[str]) -> None:
     fake.add("float16")
-    with pytest.raises(
-        ArtefactError, match="expected an engine with one float32 input, found images float16"
-    ):
+    with pytest.raises(ArtefactError, match="expected an engine with one float32 input, found images float16"):
         TrtExecutor(fake_gpu.PLAN)
 
 

@@ -11,9 +11,7 @@ from runtime.manifest import NAME_LIMIT, AxisRange, InputProfile, Manifest
 from runtime.plan import HEADER_BYTES, network_name_in_plan, plan_problem, read_plan_header
 
 
-def header(
-    tag: bytes = b"vtrt", size: int = HEADER_BYTES, version: tuple[int, ...] = (1, 7, 1, 116)
-) -> bytes:
+def header(tag: bytes = b"vtrt", size: int = HEADER_BYTES, version: tuple[int, ...] = (1, 7, 1, 116)) -> bytes:
     return struct.pack("<4sIQQ4B", tag, 0, 2, size, *version).ljust(HEADER_BYTES, b"\0")
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from exporter.model.blocks.conv import Conv
 
-__all__ = ["C2f", "C3k", "C3k2", "Bottleneck"]
+__all__ = ["Bottleneck", "C2f", "C3k", "C3k2"]
 
 
 class Bottleneck(nn.Module):
@@ -20,9 +20,7 @@ class Bottleneck(nn.Module):
         e: hidden channels as a share of c2.
     """
 
-    def __init__(
-        self, c1: int, c2: int, shortcut: bool = True, g: int = 1, *, k: int = 3, e: float = 0.5
-    ) -> None:
+    def __init__(self, c1: int, c2: int, shortcut: bool = True, g: int = 1, *, k: int = 3, e: float = 0.5) -> None:
         super().__init__()
         hidden = int(c2 * e)
         self.cv1 = Conv(c1, hidden, k)
@@ -56,9 +54,7 @@ class C3k(nn.Module):
 class C2f(nn.Module):
     """Split `cv1(x)` into two halves, chain n inner blocks on the second, and project all of them with `cv2`."""
 
-    def __init__(
-        self, c1: int, c2: int, n: int = 1, shortcut: bool = False, g: int = 1, *, e: float = 0.5
-    ) -> None:
+    def __init__(self, c1: int, c2: int, n: int = 1, shortcut: bool = False, g: int = 1, *, e: float = 0.5) -> None:
         super().__init__()
         self.c = int(c2 * e)
         self.cv1 = Conv(c1, 2 * self.c)
@@ -80,7 +76,14 @@ class C3k2(C2f):
     """C2f whose inner blocks are C3k of two bottlenecks where `c3k` is set, else narrow bottlenecks."""
 
     def __init__(
-        self, c1: int, c2: int, n: int = 1, c3k: bool = False, e: float = 0.5, g: int = 1, shortcut: bool = True
+        self,
+        c1: int,
+        c2: int,
+        n: int = 1,
+        c3k: bool = False,
+        e: float = 0.5,
+        g: int = 1,
+        shortcut: bool = True,
     ) -> None:
         self._c3k = c3k  # read by _inner, which the parent's __init__ calls
         super().__init__(c1, c2, n, shortcut, g, e=e)

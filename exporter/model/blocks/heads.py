@@ -75,7 +75,9 @@ class Detect(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Map the pyramid's (B, Ci, Hi, Wi) to `output0` (B, 4+nc, A): x, y, w, h in input pixels, then scores."""
-        logits = [torch.cat((box(m), cls(m)), 1).flatten(2) for m, box, cls in zip(maps, self.cv2, self.cv3, strict=True)]
+        logits = [
+            torch.cat((box(m), cls(m)), 1).flatten(2) for m, box, cls in zip(maps, self.cv2, self.cv3, strict=True)
+        ]
         box, cls = torch.cat(logits, 2).split((4 * REG_MAX, self.nc), 1)
         centres, strides = cell_centres(maps, self.strides)
         left_top, right_bottom = self.dfl(box).chunk(2, 1)
