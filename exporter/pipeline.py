@@ -150,7 +150,11 @@ def _engine(
 ) -> tuple[BuiltEngine, Manifest]:
     bindings = bindings_for_build(recipe.target.tensorrt)
     sms = recipe.target.sms or RTX_DEFAULT_SMS
-    gpus = f"SM {', '.join(map(str, sms))}" if bindings.flavour == "rtx" else "the kind of GPU it was built on"
+    gpus = (
+        f"SM {', '.join(map(str, sms))} (not Hopper, not Jetson)"
+        if bindings.flavour == "rtx"
+        else "the kind of GPU it was built on"
+    )
     manifest = replace(manifest, engine={"builder": bindings.product, "gpus": gpus})
     options = BuildOptions(
         manifest.profile,

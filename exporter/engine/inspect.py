@@ -80,7 +80,7 @@ def _walk_back(index: GraphIndex, tensor: str) -> str:
     while tensor in index.producer:
         node = index.graph.node[index.producer[tensor]]
         if node.op_type == "MatMul":
-            return node.name
+            return str(node.name)
         if node.op_type not in _BETWEEN:
             return ""
         tensor = node.input[0]
@@ -92,7 +92,7 @@ def _walk_on(index: GraphIndex, tensor: str) -> str:
     for i in index.consumers[tensor]:
         node = index.graph.node[i]
         if node.op_type == "MatMul":
-            return node.name
+            return str(node.name)
         if node.op_type in _BETWEEN:
             return _walk_on(index, node.output[0])
     return ""

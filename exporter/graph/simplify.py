@@ -79,6 +79,7 @@ def _simplified_by_onnxsim(model: onnx.ModelProto) -> onnx.ModelProto:
 
     try:
         with quiet_native_output():
+            simplified: onnx.ModelProto
             simplified, _ = onnxsim.simplify(model, check_n=0)  # our own check covers the whole chain
     # onnxsim raises whatever its C++ part throws.
     except Exception as error:

@@ -52,10 +52,12 @@ def seeded_detector(spec: ModelSpec, seed: int = 0) -> Detector:
         if isinstance(module, nn.BatchNorm2d):
             module.weight.data.fill_(0.5)
             module.bias.data.fill_(0.5)
-    for box, classes in zip(detector.head.cv2, detector.head.cv3, strict=True):
-        box[-1].weight.data *= 2.0
-        classes[-1].weight.data *= 4.0
-        classes[-1].bias.data.fill_(-8.0)  # few boxes above the usual threshold, as in a trained network
+    for last_box, last_class in detector.head.last_convs():
+        last_box.weight.data *= 2.0
+        last_class.weight.data *= 4.0
+        last_class.bias = nn.Parameter(
+            torch.full((spec.nc,), -8.0)
+        )  # few boxes above the usual threshold, as in a trained network
     _measure_batch_norms(detector, _photo_like_images(generator, 8 * max(spec.strides)))
     return detector
 

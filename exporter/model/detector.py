@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from exporter.model.blocks.heads import Detect
 from exporter.model.rows import ModelSpec
 from exporter.model.signatures import SIGNATURES
 
@@ -25,9 +26,11 @@ class Detector(nn.Module):
         self._kept = {source for layer in spec.layers for source in layer.sources}
 
     @property
-    def head(self) -> nn.Module:
+    def head(self) -> Detect:
         """The last row."""
-        return self.model[-1]
+        head = self.model[-1]
+        assert isinstance(head, Detect)
+        return head
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W), RGB in 0-1, H and W multiples of the largest stride, to the head's output."""

@@ -27,13 +27,12 @@ def spec_from_published_yaml(data: Mapping[str, Any], state: Mapping[str, Tensor
     Raises:
         ModelSpecError: it names modules that are not ours, or is no sound YAML.
     """
-    rows = [data.get("backbone"), data.get("head")]
-    if not all(isinstance(section, list) for section in rows):
+    backbone, head = data.get("backbone"), data.get("head")
+    if not isinstance(backbone, list) or not isinstance(head, list):
         raise ModelSpecError(f"{origin}: its model YAML has no rows under 'backbone' and 'head'")
     scale = data.get("scale") or "n"
     scales = data.get("scales") or {scale: [data.get("depth_multiple", 1.0), data.get("width_multiple", 1.0), 1024]}
     layout = "v1" if any(key.endswith("attn.qkv.conv.weight") for key in state) else "turbo"
-    backbone, head = rows
     explicit = {
         "nc": data.get("nc"),
         "scales": scales,

@@ -64,6 +64,7 @@ def is_value(value: object, types: type | tuple[type, ...]) -> bool:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
+    """Give "; did you mean 'x'?" for the known name nearest to a word; empty where none is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""
 
@@ -130,25 +131,31 @@ class RowReader:
         strides = tuple(self._layers[s].stride for s in head.sources)
         if any(s != int(s) or s < 1 for s in strides) or list(strides) != sorted(strides):
             raise ModelSpecError(
-                f"{self._origin}: row {head.index}: the head must read maps from fine to coarse, found strides {strides}"
+                f"{self._origin}: row {head.index}: the head must read maps from fine to coarse, "
+                f"found strides {strides}"
             )
         return ModelSpec(name, task, nc, tuple(self._layers), tuple(int(s) for s in strides))
 
     def _error(self, problem: str) -> ModelSpecError:
         return ModelSpecError(f"{self._origin}: row {len(self._layers)}: {problem}")
 
-    def _sources(self, source: object, signature: Signature, module: str) -> tuple[int, ...]:
+    def _sources(self, source: Any, signature: Signature, module: str) -> tuple[int, ...]:
         index = len(self._layers)
         wanted = "a list of rows" if signature.many else "one row"
         if isinstance(source, list | tuple) != signature.many or source == []:
             raise self._error(f"'from' of {module} must be {wanted}, found {source!r:.60}")
         entries = list(source) if isinstance(source, list | tuple) else [source]
         for entry in entries:
-            if not is_value(entry, int) or not (0 <= entry < index or -max(index, 1) <= entry < 0):
+            if not isinstance(entry, int) or not self._is_earlier(entry):
                 raise self._error(
-                    f"'from' {entry!r:.40} names no earlier row; there are rows 0 to {index - 1}, and -1 is the one before"
+                    f"'from' {entry!r:.40} names no earlier row; "
+                    f"there are rows 0 to {index - 1}, and -1 is the one before"
                 )
         return tuple(-1 if index == 0 else entry % index if entry < 0 else entry for entry in entries)
+
+    def _is_earlier(self, entry: int) -> bool:
+        index = len(self._layers)
+        return is_value(entry, int) and (0 <= entry < index or -max(index, 1) <= entry < 0)
 
     def _bound_args(self, args: object, signature: Signature, module: str) -> dict[str, Any]:
         if not isinstance(args, list | tuple):
@@ -161,7 +168,7 @@ class RowReader:
             bound["c2"] = self._scaled_channels(bound["c2"])
         return bound
 
-    def _value(self, arg: Arg, given: list[Any] | tuple[Any, ...], module: str) -> object:
+    def _value(self, arg: Arg, given: list[Any] | tuple[Any, ...], module: str) -> Any:
         if not given:
             if arg.default is ...:
                 raise self._error(f"{module} needs the argument '{arg.name}'")

@@ -122,7 +122,8 @@ def _chosen_scale(scales: object, scale: str | None, origin: str) -> str:
         scale = next(iter(scales))
     if scale is None:
         raise ModelSpecError(
-            f"{origin}: which scale? Put it into the name (yolov12n) or pass --scale; known: {', '.join(map(str, scales))}"
+            f"{origin}: which scale? Put it into the name (yolov12n) or pass --scale; "
+            f"known: {', '.join(map(str, scales))}"
         )
     if scale not in scales:
         raise ModelSpecError(f"{origin}: unknown scale '{scale}'; known: {', '.join(map(str, scales))}")
@@ -132,9 +133,9 @@ def _chosen_scale(scales: object, scale: str | None, origin: str) -> str:
 def _scale_numbers(numbers: object, scale: str, origin: str) -> tuple[float, float, int]:
     if isinstance(numbers, list | tuple) and len(numbers) == 3:
         depth, width, limit = numbers
-        if is_value(depth, (int, float)) and is_value(width, (int, float)) and is_value(limit, int):
-            if 0 < depth <= 8 and 0 < width <= 8 and 8 <= limit <= MAX_CHANNELS:
-                return float(depth), float(width), limit
+        typed = is_value(depth, (int, float)) and is_value(width, (int, float)) and is_value(limit, int)
+        if typed and 0 < depth <= 8 and 0 < width <= 8 and 8 <= limit <= MAX_CHANNELS:
+            return float(depth), float(width), limit
     raise ModelSpecError(
         f"{origin}: scale '{scale}' must be [depth, width, max_channels] with 0 < depth, width <= 8 "
         f"and max_channels from 8 to {MAX_CHANNELS}; found {numbers!r:.60}"

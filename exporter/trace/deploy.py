@@ -65,8 +65,13 @@ def _bias(conv: nn.Conv2d) -> Tensor:
 
 @torch.no_grad()
 def fuse_conv_bn(module: Conv) -> nn.Conv2d:
-    """Give one convolution equal to `bn(conv(x))`: W' = W g / s and b' = beta - mean g / s, with s = sqrt(var + eps)."""
+    """Give one convolution equal to `bn(conv(x))`.
+
+    W' = W g / s and b' = beta - mean g / s, with s = sqrt(var + eps).
+    """
     conv, bn = module.conv, module.bn
+    assert bn.running_var is not None  # it tracks statistics
+    assert bn.running_mean is not None
     factor = bn.weight / torch.sqrt(bn.running_var + bn.eps)
     fused = copy.deepcopy(conv)
     fused.weight.data = conv.weight * factor.view(-1, 1, 1, 1)

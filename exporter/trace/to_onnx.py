@@ -64,7 +64,7 @@ def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto
             torch.onnx.export(
                 deploy,
                 (images,),
-                buffer,
+                buffer,  # type: ignore[arg-type] # the tracing exporter takes a stream, its annotation does not say so
                 dynamo=False,
                 input_names=[INPUT_NAME],
                 output_names=OUTPUT_NAMES,

@@ -62,18 +62,16 @@ class ExportReport:
         if self.simplification is not None:
             lines.append(f"graph        {self._graph_line(self.simplification)}")
         if self.cast is not None:
-            lines.append(
-                f"precision    {self.cast.half_nodes} nodes FP16, {self.cast.float_nodes} FP32 (the decode), {self.cast.casts} casts"
-            )
+            halves, floats, casts = self.cast.half_nodes, self.cast.float_nodes, self.cast.casts
+            lines.append(f"precision    {halves} nodes FP16, {floats} FP32 (the decode), {casts} casts")
         if self.engine is not None:
             lines += self._engine_lines(self.engine)
         lines += [line for comparison in self.comparisons for line in _comparison_lines(comparison)]
         if self.engine_executed:
             lines.append(f"engine run   {self.engine_executed}")
         lines.append(f"verdict      {self.verdict}")
-        lines.append(
-            f"took         {sum(self.seconds.values()):.1f} s ({', '.join(f'{k} {v:.1f}' for k, v in self.seconds.items())})"
-        )
+        stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in self.seconds.items())
+        lines.append(f"took         {sum(self.seconds.values()):.1f} s ({stages})")
         lines += [f"wrote        {file}" for file in self.files]
         return lines
 
@@ -89,7 +87,8 @@ class ExportReport:
 
         return [
             f"engine       {self.builder}; runs on {self.gpus}",
-            f"kernels      {facts.kernels} ({facts.moving_kernels} move data only): {counted(facts.layers_by_precision)}",
+            f"kernels      {facts.kernels}, of which {facts.moving_kernels} only move data: "
+            f"{counted(facts.layers_by_precision)}",
             f"convolutions {counted(facts.convolutions_by_precision)}",
             f"attention    {facts.attentions_fused} of {facts.attentions_expected} fused",
         ]

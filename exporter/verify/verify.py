@@ -137,4 +137,4 @@ def _judge(report: ExportReport, options: VerifyOptions) -> None:
 
 
 def _equal(comparisons: list[Comparison]) -> str:
-    return f"verified: {len(comparisons)} executor{'s' if len(comparisons) > 1 else ''} equal to the model within tolerance"
+    return f"verified: equal to the model within tolerance ({', '.join(c.candidate for c in comparisons)})"

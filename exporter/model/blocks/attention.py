@@ -51,7 +51,7 @@ class AreaAttention(nn.Module):
         """Map (B, C, H, W) to (B, C, H, W)."""
         B, C, H, W = x.shape
         q, k, v = self.qkv_maps(x)
-        attended = scaled_dot_product_attention(*(self._tokens(t) for t in (q, k, v)))
+        attended = scaled_dot_product_attention(self._tokens(q), self._tokens(k), self._tokens(v))
         # (B*area, heads, L, d) -> (B, area, heads, L, d) -> (B, heads, d, area, L) -> (B, C, H, W)
         attended = attended.unflatten(0, (B, self.area)).permute(0, 2, 4, 1, 3).reshape(B, C, H, W)
         return self.proj(attended + self.pe(v))

@@ -73,6 +73,12 @@ class Detect(nn.Module):
         )
         self.dfl = DFL()
 
+    def last_convs(self) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
+        """Give, per level, the convolutions that end the box and the class branch."""
+        branches = [[m for m in branch.modules() if isinstance(m, nn.Conv2d)] for branch in (*self.cv2, *self.cv3)]
+        ends = [convs[-1] for convs in branches]
+        return list(zip(ends[: len(self.cv2)], ends[len(self.cv2) :], strict=True))
+
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Map the pyramid's (B, Ci, Hi, Wi) to `output0` (B, 4+nc, A): x, y, w, h in input pixels, then scores."""
         logits = [

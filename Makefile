@@ -1,0 +1,54 @@
+# Two commands do everything on a fresh machine with Python 3.11: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+EXTRAS := export,rtx,gpu,dev
+
+.PHONY: demo test test-gpu check format constraints bench clean-env clean
+
+# torch goes first: left to the resolver, another package could draw in a different build of it.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $@
+
+demo: .venv/installed  ## export to an FP16 engine, verify it, run it, say what was made and where
+	$(BIN)/y12-export --format engine --half --output demo
+	$(BIN)/y12-infer demo/yolov12n_fp16.onnx exporter/verify/photos/chelsea.jpg --save demo
+	@echo "made: the engine, its ONNX and report, and an annotated photograph, in the folder demo"
+
+test: .venv/installed  ## the whole test suite; tests that need a GPU or ../shared say that they skip
+	$(BIN)/python -m pytest -q
+
+test-gpu: .venv/installed  ## the tests that need an NVIDIA GPU; one that skips is a failure
+	Y12_REQUIRE_GPU=1 $(BIN)/python -m pytest -q -m gpu
+
+check: .venv/installed  ## format, lint, strict types, import contracts
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/installed  ## the figures in docs/benchmarks.md
+	$(BIN)/python benchmarks/export_cost.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/runtime_overhead.py
+	$(BIN)/python benchmarks/kernels.py
+
+constraints: .venv/installed  ## pin what is installed now
+	$(BIN)/pip freeze --exclude-editable | grep -v '^y12' | sed 's/+cpu$$//' > constraints.txt
+
+clean-env:  ## a runtime-only install: no torch, no onnx, and everything of it works
+	rm -rf .venv-runtime
+	$(PYTHON) -m venv .venv-runtime
+	.venv-runtime/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[ort]'
+	.venv-runtime/bin/python -c "import runtime, sys; assert 'torch' not in sys.modules"
+	.venv-runtime/bin/y12-infer --help > /dev/null
+	! .venv-runtime/bin/python -c "import torch" 2> /dev/null
+
+clean:
+	rm -rf .venv .venv-runtime demo
