@@ -37,13 +37,6 @@ class GraphIndex:
             return numpy_helper.to_array(node.attribute[0].t)
         return None
 
-    def only_reader(self, name: str) -> int | None:
-        """Give the one node that reads a tensor; None where there are none or several, or it is a graph output."""
-        readers = self.consumers[name]
-        if len(readers) != 1 or any(output.name == name for output in self.graph.output):
-            return None
-        return readers[0]
-
     def reaching(self, op_type: str) -> set[int]:
         """Give the nodes from which a node of this type can be reached, those nodes themselves included."""
         found: set[int] = set()

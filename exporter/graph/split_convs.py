@@ -33,7 +33,7 @@ def split_convs(model: onnx.ModelProto) -> PassReport:
     index = GraphIndex(model.graph)
     refused: list[str] = []
     replacements: dict[int, list[onnx.NodeProto]] = {}
-    weights: list[onnx.TensorProto] = []
+    weights: dict[str, onnx.TensorProto] = {}
     changes = 0
     for i, node in enumerate(model.graph.node):
         if node.op_type != "Split":
@@ -43,7 +43,7 @@ def split_convs(model: onnx.ModelProto) -> PassReport:
             changes += 1
             nodes = _rewritten(index, match, weights)
             replacements |= {j: [] for j in (match.conv, *match.activation)} | {i: nodes}
-    replace_nodes(model.graph, replacements, weights)
+    replace_nodes(model.graph, replacements, list(weights.values()))
     return PassReport("split_convs", changes, tuple(refused))
 
 
@@ -58,7 +58,9 @@ def _match(index: GraphIndex, split: int, refused: list[str]) -> _Match | None:
         activation = _silu(index, source)
         if not activation:
             return None
-        source = index.producer.get(index.graph.node[activation[0]].input[0], -1)
+        source = index.producer.get(index.graph.node[activation[0]].input[0])
+        if source is None:
+            return None
         made_by = index.graph.node[source]
     if made_by.op_type != "Conv":
         return None
@@ -95,14 +97,20 @@ def _problem(index: GraphIndex, split: int, conv: int, activation: tuple[int, ..
         return "its weights are not constant"
     if len(split_node.input) < 2 or index.constant(split_node.input[1]) is None:
         return "the sizes of the split are not constant"
-    if index.only_reader(split_node.input[0]) != split or (
-        activation and set(index.consumers[node.output[0]]) != set(activation)
-    ):
+    if _is_read_elsewhere(index, split, conv, activation):
         return "its output has other readers than the split"
     return ""
 
 
-def _rewritten(index: GraphIndex, match: _Match, weights: list[onnx.TensorProto]) -> list[onnx.NodeProto]:
+def _is_read_elsewhere(index: GraphIndex, split: int, conv: int, activation: tuple[int, ...]) -> bool:
+    """Tell whether a tensor that the rewrite removes leaves the graph or has readers outside of the match."""
+    removed = [index.graph.node[i].output[0] for i in (conv, *activation)]
+    leaving = {output.name for output in index.graph.output}
+    return any(name in leaving or not set(index.consumers[name]) <= {split, *activation} for name in removed)
+
+
+def _rewritten(index: GraphIndex, match: _Match, weights: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
+    """Give the nodes of one match, and add the weights they read; convolutions that share a weight share its parts."""
     conv, split = index.graph.node[match.conv], index.graph.node[match.split]
     nodes: list[onnx.NodeProto] = []
     start = 0
@@ -110,8 +118,9 @@ def _rewritten(index: GraphIndex, match: _Match, weights: list[onnx.TensorProto]
         inputs = [conv.input[0]]
         for name in conv.input[1:]:
             rows = numpy_helper.to_array(index.weights[name])[start : start + size]
-            weights.append(numpy_helper.from_array(np.ascontiguousarray(rows), f"{name}_{part}"))
-            inputs.append(weights[-1].name)
+            cut = f"{name}_{start}_{start + size}"
+            weights[cut] = numpy_helper.from_array(np.ascontiguousarray(rows), cut)
+            inputs.append(cut)
         start += size
         raw = f"{output}_conv" if match.activation else output
         twin = onnx.NodeProto()

@@ -22,6 +22,8 @@ HALF_SUFFIX = "_fp16"  # of the name of a weight or tensor that was cast
 _HALF_MAX = float(np.finfo(np.float16).max)
 # Inputs that the ONNX specification wants in FP32 whatever the data's type: {operator: positions}.
 _FP32_SLOTS = {"Resize": {1, 2}, "QuantizeLinear": {1}, "DequantizeLinear": {1}}
+# Operators that have no FP16 form, or make FP32 values whatever their inputs are.
+_FP32_ONLY = {"ConstantOfShape", "EyeLike", "NonMaxSuppression", "RandomNormal", "RandomUniform", "Range"}
 # Operators that only move or copy elements.
 _MOVES_DATA = {
     "Concat",
@@ -62,6 +64,7 @@ class _HalfWriter:
     """Rewrites one graph; holds which tensor exists in which precision so that no cast is made twice."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
+        _lift_constants(graph)
         self._graph = graph
         self._index = GraphIndex(graph)
         self._is_float = self._index.float_tensors()
@@ -94,7 +97,8 @@ class _HalfWriter:
         return CastReport(half_nodes, before - half_nodes, casts)
 
     def _computes(self, node: onnx.NodeProto) -> bool:
-        return any(name in self._is_float for name in (*node.input, *node.output))
+        floats = any(name in self._is_float for name in (*node.input, *node.output))
+        return floats and node.op_type not in _FP32_ONLY
 
     def _moves_halves(self, node: onnx.NodeProto) -> bool:
         """Tell whether a node only moves FP16 data, which loses nothing, so that the cast can wait until after it."""
@@ -132,6 +136,32 @@ class _HalfWriter:
         kept = [w for w in self._graph.initializer if w.name in used]
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
+
+
+def _lift_constants(graph: onnx.GraphProto) -> None:
+    """Make an initializer of every Constant node that holds a tensor, so that it is cast as a weight is."""
+    nodes = []
+    for node in graph.node:
+        tensor = _constant_tensor(node) if node.op_type == "Constant" else None
+        if tensor is None:
+            nodes.append(node)
+        else:
+            graph.initializer.append(tensor)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    (attribute,) = node.attribute
+    if attribute.name == "value":
+        tensor = onnx.TensorProto()
+        tensor.CopyFrom(attribute.t)
+        tensor.name = node.output[0]
+        return tensor
+    if attribute.name in ("value_float", "value_floats"):
+        values = np.asarray(helper.get_attribute_value(attribute), dtype=np.float32)
+        return numpy_helper.from_array(values, node.output[0])
+    return None
 
 
 def _retarget_cast(node: onnx.NodeProto) -> None:

@@ -1,0 +1,130 @@
+"""How many kernels the FP16 engine launches per inference, and what each step of the export gained.
+
+`python benchmarks/kernels.py` builds yolov12n at 640x640 once per step, then every scale of both layouts as exported,
+and prints two Markdown tables. Kernels are the final layers in TensorRT-RTX's build log without synchronisation.
+"""
+
+import sys
+from collections.abc import Callable
+from unittest.mock import patch
+
+import onnx
+from torch import Tensor, nn
+
+from exporter.engine.build import BuildOptions, bindings_for_build, engine_from_onnx
+from exporter.engine.inspect import EngineFacts, facts_of
+from exporter.graph import simplify as simplification
+from exporter.graph.expectation import sum_expectations
+from exporter.graph.split_convs import split_convs
+from exporter.model.blocks.attention import HEAD_DIM, AreaAttention
+from exporter.model.build import seeded_detector
+from exporter.model.detector import Detector
+from exporter.model.spec import spec_from_name
+from exporter.precision.cast import cast_to_fp16
+from exporter.trace import deploy
+from exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
+from runtime.manifest import AxisRange, InputProfile
+
+ONE, SIDE = AxisRange(1, 1, 1), AxisRange(640, 640, 640)
+PROFILE = InputProfile(ONE, SIDE, SIDE)
+
+
+class PublishedOrder(nn.Module):
+    """The published computation: v @ softmax(q^T k)^T on (d, L) maps."""
+
+    def __init__(self, attention: AreaAttention) -> None:
+        super().__init__()
+        self.held = [attention]  # in a list: as a submodule it would be replaced again
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H, W)."""
+        (a,) = self.held
+        B, C, H, W = x.shape
+        q, k, v = (self._channels_first(t, a) for t in a.qkv_maps(x))
+        attention = ((q.transpose(-2, -1) @ k) * HEAD_DIM**-0.5).softmax(-1)
+        out = v @ attention.transpose(-2, -1)  # (B*area, heads, d, L)
+        out = out.reshape(B, a.area, C, -1).permute(0, 2, 1, 3).reshape(B, C, H, W)
+        return a.proj(out + a.pe(a.qkv_maps(x)[2]))
+
+    @staticmethod
+    def _channels_first(t: Tensor, a: AreaAttention) -> Tensor:
+        # (B, C, H, W) -> (B, C, area, L) -> (B*area, heads, d, L)
+        t = t.flatten(2).unflatten(2, (a.area, -1)).transpose(1, 2)
+        return t.reshape(-1, a.num_heads, HEAD_DIM, t.shape[-1])
+
+
+class FusingOrder(nn.Module):
+    """softmax(q k^T) v on (L, d) tokens, q, k and v from their own convolutions."""
+
+    def __init__(self, attention: AreaAttention) -> None:
+        super().__init__()
+        self.held = [attention]  # in a list: as a submodule it would be replaced again
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H, W)."""
+        (a,) = self.held
+        B, C, H, W = x.shape
+        q_map, k_map, v_map = a.qkv_maps(x)
+        q, k, v = (a._tokens(t) for t in (q_map, k_map, v_map))
+        out = ((q * HEAD_DIM**-0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
+        out = out.unflatten(0, (B, a.area)).permute(0, 2, 4, 1, 3).reshape(B, C, H, W)
+        return a.proj(out + a.pe(v_map))
+
+
+class OneConvolution(deploy.DeployAreaAttention):
+    """One convolution and one permutation for q, k and v; pe reads a slice of the convolution's output."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, H, W)."""
+        B, C = x.shape[:2]
+        qkv = self.qkv(x)
+        tokens = qkv.reshape(B, 3, self.num_heads, HEAD_DIM, self.area, -1).permute(1, 0, 4, 2, 5, 3).flatten(1, 2)
+        attended = (tokens[0] @ tokens[1].transpose(-2, -1)).softmax(-1) @ tokens[2]
+        return self.proj(self._map(attended, x) + self.pe(qkv[:, 2 * C :]))
+
+
+Step = tuple[str, Callable[[AreaAttention], nn.Module], tuple[Callable[..., object], ...]]
+STEPS: tuple[Step, ...] = (
+    ("published operand order", PublishedOrder, (sum_expectations,)),
+    ("fusing operand order, own convolutions", FusingOrder, (sum_expectations,)),
+    ("one convolution for q, k and v", OneConvolution, (sum_expectations,)),
+    ("v as a map from the tokens", deploy.DeployAreaAttention, (sum_expectations,)),
+    ("split convolutions made two (as exported)", deploy.DeployAreaAttention, (sum_expectations, split_convs)),
+)
+
+
+def facts(detector: Detector, attention: Callable[[AreaAttention], nn.Module], passes: tuple[object, ...]) -> EngineFacts:
+    """Export and build one variant in memory."""
+    with patch.object(deploy, "DeployAreaAttention", attention), patch.object(simplification, "OWN_PASSES", passes):
+        graph = onnx_from_deploy(deploy.deploy_from_detector(detector), TraceOptions(PROFILE))
+        simplified, _ = simplification.simplify(graph, PROFILE)
+    typed: onnx.ModelProto
+    typed, _ = cast_to_fp16(simplified)
+    built = engine_from_onnx(typed.SerializeToString(), BuildOptions(PROFILE), bindings_for_build("rtx"))
+    return facts_of(built.layers, typed)
+
+
+def row(*cells: object) -> None:
+    """Print a row of a Markdown table."""
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def main() -> None:
+    """Print both tables."""
+    detector = seeded_detector(spec_from_name("yolov12n"))
+    row("step", "kernels", "of which move data", "attention fused")
+    row("---", "---", "---", "---")
+    for name, attention, passes in STEPS:
+        f = facts(detector, attention, passes)
+        row(name, f.kernels, f.moving_kernels, f"{f.attentions_fused} of {f.attentions_expected}")
+    print()
+    row("model", "kernels", "of which move data", "attention fused", "convolutions FP32")
+    row("---", "---", "---", "---", "---")
+    for name in (f"yolov12{scale}{variant}" for variant in ("", "-v1") for scale in "nsmlx"):
+        f = facts(seeded_detector(spec_from_name(name)), deploy.DeployAreaAttention, (sum_expectations, split_convs))
+        fused = f"{f.attentions_fused} of {f.attentions_expected}"
+        row(name, f.kernels, f.moving_kernels, fused, len(f.fp32_convolutions))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

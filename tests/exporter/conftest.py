@@ -1,0 +1,106 @@
+"""Networks brought through the stages of an export, once a session: tracing and building take seconds."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from exporter.engine.build import BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx
+from exporter.engine.inspect import EngineFacts, facts_of
+from exporter.graph.simplify import simplify
+from exporter.model.build import seeded_detector
+from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
+from exporter.model.detector import Detector
+from exporter.model.spec import spec_from_name
+from exporter.precision.cast import CastReport, cast_to_fp16
+from exporter.trace.deploy import deploy_from_detector
+from exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
+from runtime.manifest import AxisRange, InputProfile
+from runtime.trt import Bindings
+
+
+def profile_of(*hw: int, batch: tuple[int, int, int] = (1, 1, 1), sides: int = 1) -> InputProfile:
+    """Shapes around (height, width); `sides` > 1 lets each side be that much smaller or larger."""
+    spans = [AxisRange(side // sides, side, side * sides) for side in hw]
+    return InputProfile(AxisRange(*batch), *spans)
+
+
+@dataclass
+class Stages:
+    """A detector, and what each stage makes of it when it is asked for."""
+
+    detector: Detector
+    profile: InputProfile
+    opset: int = 20
+
+    @cached_property
+    def traced(self) -> onnx.ModelProto:
+        return onnx_from_deploy(deploy_from_detector(self.detector), TraceOptions(self.profile, self.opset))
+
+    @cached_property
+    def simplified(self) -> onnx.ModelProto:
+        return simplify(self.traced, self.profile)[0]
+
+    @cached_property
+    def cast(self) -> tuple[onnx.ModelProto, CastReport]:
+        return cast_to_fp16(self.simplified)
+
+    @property
+    def typed(self) -> onnx.ModelProto:
+        return self.cast[0]
+
+    def build(self, model: onnx.ModelProto | None = None) -> BuiltEngine:
+        model = self.typed if model is None else model
+        return engine_from_onnx(model.SerializeToString(), BuildOptions(self.profile), bindings_for_build("rtx"))
+
+    @cached_property
+    def facts(self) -> EngineFacts:
+        return facts_of(self.build().layers, self.typed)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def rtx() -> Bindings:
+    """TensorRT-RTX, which builds with no GPU."""
+    pytest.importorskip("tensorrt_rtx")
+    return bindings_for_build("rtx")
+
+
+@pytest.fixture(scope="session")
+def armor_file(shared: Path) -> Path:
+    return shared / "checkpoints" / "trained" / "rmArmor-yolov12n.pt"
+
+
+@pytest.fixture(scope="session")
+def armor(armor_file: Path) -> Stages:
+    """The really trained network, at 640x640."""
+    return Stages(detector_from_checkpoint(read_checkpoint(armor_file)), profile_of(640, 640))
+
+
+@pytest.fixture(scope="session")
+def seeded_n() -> Stages:
+    """yolov12n with seeded weights, at 640x640: needs no material from outside."""
+    return Stages(seeded_detector(spec_from_name("yolov12n")), profile_of(640, 640))
+
+
+@pytest.fixture(scope="session")
+def stages_of() -> Callable[..., Stages]:
+    """Make the stages of another network."""
+    return Stages
+
+
+@pytest.fixture(scope="session")
+def make_profile() -> Callable[..., InputProfile]:
+    """`profile_of`."""
+    return profile_of
