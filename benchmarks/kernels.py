@@ -15,7 +15,7 @@ from exporter.engine.build import BuildOptions, bindings_for_build, engine_from_
 from exporter.engine.inspect import EngineFacts, facts_of
 from exporter.graph import simplify as simplification
 from exporter.graph.expectation import sum_expectations
-from exporter.graph.split_convs import split_convs
+from exporter.graph.simplify import OWN_PASSES
 from exporter.model.blocks.attention import HEAD_DIM, AreaAttention
 from exporter.model.build import seeded_detector
 from exporter.model.detector import Detector
@@ -89,11 +89,13 @@ STEPS: tuple[Step, ...] = (
     ("fusing operand order, own convolutions", FusingOrder, (sum_expectations,)),
     ("one convolution for q, k and v", OneConvolution, (sum_expectations,)),
     ("v as a map from the tokens", deploy.DeployAreaAttention, (sum_expectations,)),
-    ("split convolutions made two (as exported)", deploy.DeployAreaAttention, (sum_expectations, split_convs)),
+    ("split convolutions made two (as exported)", deploy.DeployAreaAttention, OWN_PASSES),
 )
 
 
-def facts(detector: Detector, attention: Callable[[AreaAttention], nn.Module], passes: tuple[object, ...]) -> EngineFacts:
+def facts(
+    detector: Detector, attention: Callable[[AreaAttention], nn.Module], passes: tuple[object, ...]
+) -> EngineFacts:
     """Export and build one variant in memory."""
     with patch.object(deploy, "DeployAreaAttention", attention), patch.object(simplification, "OWN_PASSES", passes):
         graph = onnx_from_deploy(deploy.deploy_from_detector(detector), TraceOptions(PROFILE))
@@ -121,7 +123,7 @@ def main() -> None:
     row("model", "kernels", "of which move data", "attention fused", "convolutions FP32")
     row("---", "---", "---", "---", "---")
     for name in (f"yolov12{scale}{variant}" for variant in ("", "-v1") for scale in "nsmlx"):
-        f = facts(seeded_detector(spec_from_name(name)), deploy.DeployAreaAttention, (sum_expectations, split_convs))
+        f = facts(seeded_detector(spec_from_name(name)), deploy.DeployAreaAttention, OWN_PASSES)
         fused = f"{f.attentions_fused} of {f.attentions_expected}"
         row(name, f.kernels, f.moving_kernels, fused, len(f.fp32_convolutions))
 

@@ -5,9 +5,9 @@ from collections import defaultdict
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 
-__all__ = ["GraphIndex"]
+__all__ = ["GraphIndex", "silu_nodes"]
 
 
 class GraphIndex:
@@ -46,16 +46,13 @@ class GraphIndex:
                 found.add(i)
         return found
 
-    def float_tensors(self) -> set[str]:
-        """Give the tensors whose type is FP32.
 
-        Types come from ONNX's own inference, which does not need the shapes to be known.
-        """
-        known = onnx.shape_inference.infer_shapes(onnx.helper.make_model(_without_weight_data(self.graph)))
-        infos = (*known.graph.value_info, *known.graph.input, *known.graph.output)
-        typed = {info.name for info in infos if info.type.tensor_type.elem_type == TensorProto.FLOAT}
-        return typed | {w.name for w in self.graph.initializer if w.data_type == TensorProto.FLOAT}
-
-
-def _without_weight_data(graph: onnx.GraphProto) -> onnx.GraphProto:
-    return graph
+def silu_nodes(index: GraphIndex, mul: int) -> tuple[int, ...]:
+    """Give (Sigmoid, Mul) where the Mul is x * sigmoid(x)."""
+    a, b = index.graph.node[mul].input
+    for x, gate in ((a, b), (b, a)):
+        sigmoid = index.producer.get(gate)
+        made_by = index.graph.node[sigmoid] if sigmoid is not None else None
+        if sigmoid is not None and made_by is not None and made_by.op_type == "Sigmoid" and made_by.input[0] == x:
+            return sigmoid, mul
+    return ()

@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from exporter.errors import GraphError
+from exporter.graph.align_channels import align_channels
 from exporter.graph.expectation import sum_expectations
 from exporter.graph.passes import Pass, PassReport
 from exporter.graph.split_convs import split_convs
@@ -21,7 +22,7 @@ from runtime.ort import OrtExecutor
 
 __all__ = ["OWN_PASSES", "SimplifyReport", "check_same_result", "simplify"]
 
-OWN_PASSES: tuple[Pass, ...] = (sum_expectations, split_convs)
+OWN_PASSES: tuple[Pass, ...] = (sum_expectations, split_convs, align_channels)
 
 # FP32 sums in another order: 2e-7 was measured for these networks, and two right implementations of them differ by
 # up to 3e-5. An error in a pass moves results by orders of magnitude more than this.

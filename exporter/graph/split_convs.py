@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from exporter.graph.index import GraphIndex
+from exporter.graph.index import GraphIndex, silu_nodes
 from exporter.graph.passes import PassReport, replace_nodes
 
 __all__ = ["split_convs"]
@@ -55,7 +55,7 @@ def _match(index: GraphIndex, split: int, refused: list[str]) -> _Match | None:
     activation: tuple[int, ...] = ()
     made_by = index.graph.node[source]
     if made_by.op_type == "Mul":
-        activation = _silu(index, source)
+        activation = silu_nodes(index, source)
         if not activation:
             return None
         source = index.producer.get(index.graph.node[activation[0]].input[0])
@@ -70,20 +70,6 @@ def _match(index: GraphIndex, split: int, refused: list[str]) -> _Match | None:
         return None
     sizes = index.constant(node.input[1])
     return _Match(source, activation, split, tuple(int(s) for s in np.asarray(sizes)))
-
-
-def _silu(index: GraphIndex, mul: int) -> tuple[int, ...]:
-    """Give (Sigmoid, Mul) where the Mul is x * sigmoid(x)."""
-    a, b = index.graph.node[mul].input
-    for x, gate in ((a, b), (b, a)):
-        sigmoid = index.producer.get(gate)
-        if (
-            sigmoid is not None
-            and index.graph.node[sigmoid].op_type == "Sigmoid"
-            and index.graph.node[sigmoid].input[0] == x
-        ):
-            return sigmoid, mul
-    return ()
 
 
 def _problem(index: GraphIndex, split: int, conv: int, activation: tuple[int, ...]) -> str:

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from exporter.errors import CheckpointError, ModelSpecError
 from exporter.model.build import detector_from_spec
 from exporter.model.detector import Detector
-from exporter.model.pickles import Record, modules_of, read_pickled_zip, tensors_of
+from exporter.model.pickles import read_pickled_zip
 from exporter.model.published import spec_from_published_yaml
+from exporter.model.records import Record, modules_of, tensors_of
 from exporter.model.rows import ModelSpec
+from exporter.model.shown import shown
 from exporter.model.spec import models_dir, spec_from_name
 
 __all__ = ["Checkpoint", "detector_from_checkpoint", "read_checkpoint", "spec_from_checkpoint"]
@@ -78,9 +80,6 @@ def _read_pt(path: Path) -> Checkpoint:
     state = dict(tensors_of(model))
     if not state:
         raise CheckpointError(f"{path}: '{model.qualified_name}' holds no weights")
-    eps = {float(m.get("eps")) for m in modules_of(model) if m.short_name == "BatchNorm2d" and m.get("eps")}
-    if len(eps) > 1:
-        raise CheckpointError(f"{path}: expected one BatchNorm eps throughout, found {sorted(eps)}")
     yaml = model.get("yaml")
     return Checkpoint(
         path,
@@ -88,9 +87,18 @@ def _read_pt(path: Path) -> Checkpoint:
         state,
         yaml=yaml if isinstance(yaml, dict) else None,
         names=_names(model.get("names"), path),
-        batch_norm_eps=eps.pop() if eps else None,
+        batch_norm_eps=_batch_norm_eps(model, path),
         architecture=model.qualified_name,
     )
+
+
+def _batch_norm_eps(model: Record, path: Path) -> float | None:
+    found = [m.get("eps") for _, m in modules_of(model) if m.short_name == "BatchNorm2d" and m.get("eps") is not None]
+    if not found:
+        return None
+    if not isinstance(found[0], float) or not 0 < found[0] < 1 or any(eps is not found[0] != eps for eps in found):
+        raise CheckpointError(f"{path}: expected one BatchNorm eps throughout, from 0 to 1; found {shown(found)}")
+    return found[0]
 
 
 def _read_safetensors(path: Path) -> Checkpoint:

@@ -55,23 +55,20 @@ def cast_to_fp16(model: onnx.ModelProto) -> tuple[onnx.ModelProto, CastReport]:
     """
     typed = onnx.ModelProto()
     typed.CopyFrom(model)
-    writer = _HalfWriter(typed.graph)
-    report = writer.rewrite()
-    return typed, report
+    _lift_constants(typed.graph)
+    return typed, _HalfWriter(typed).rewrite()
 
 
 class _HalfWriter:
     """Rewrites one graph; holds which tensor exists in which precision so that no cast is made twice."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        _lift_constants(graph)
-        self._graph = graph
-        self._index = GraphIndex(graph)
-        self._is_float = self._index.float_tensors()
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._graph = model.graph
+        self._index = GraphIndex(model.graph)
+        self._is_float = _float_tensors(model)
         self._half: set[str] = set()  # tensors whose type is now FP16
         self._cast: dict[tuple[str, int], str] = {}
         self._nodes: list[onnx.NodeProto] = []
-        self._weights = {w.name: w for w in graph.initializer}
 
     def rewrite(self) -> CastReport:
         reaches = self._index.reaching("Conv")
@@ -113,8 +110,8 @@ class _HalfWriter:
             suffix = HALF_SUFFIX if wanted == TensorProto.FLOAT16 else "_fp32"
             converted = f"{name}{suffix}"
             self._cast[name, wanted] = converted
-            if name in self._weights:
-                self._graph.initializer.append(_half_weight(self._weights[name], converted))
+            if name in self._index.weights:
+                self._graph.initializer.append(_half_weight(self._index.weights[name], converted))
             else:
                 self._nodes.append(helper.make_node("Cast", [name], [converted], name=f"cast/{converted}", to=wanted))
         return self._cast[name, wanted]
@@ -136,6 +133,21 @@ class _HalfWriter:
         kept = [w for w in self._graph.initializer if w.name in used]
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
+
+
+def _float_tensors(model: onnx.ModelProto) -> set[str]:
+    """Give the tensors whose type is FP32, by ONNX's own inference, which does not need the shapes to be known.
+
+    The weights stand in as inputs: inference would copy their data otherwise.
+    """
+    graph = model.graph
+    given = {i.name for i in graph.input}
+    weights = [helper.make_tensor_value_info(w.name, w.data_type, None) for w in graph.initializer]
+    inputs = [*graph.input, *(w for w in weights if w.name not in given)]
+    skeleton = helper.make_graph(list(graph.node), "types", inputs, list(graph.output))
+    known = onnx.shape_inference.infer_shapes(helper.make_model(skeleton, opset_imports=model.opset_import))
+    infos = (*known.graph.value_info, *known.graph.input, *known.graph.output)
+    return {info.name for info in infos if info.type.tensor_type.elem_type == TensorProto.FLOAT}
 
 
 def _lift_constants(graph: onnx.GraphProto) -> None:

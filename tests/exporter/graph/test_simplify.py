@@ -1,0 +1,175 @@
+"""Simplification reports what it did, and stops the export where it failed or changed the result."""
+
+import os
+import re
+
+import numpy as np
+import onnx
+import onnxsim
+import pytest
+from text_models import copy_of, model_of, noise, ops, run
+
+from exporter.errors import GraphError
+from exporter.graph import simplify as module
+from exporter.graph.passes import PassReport
+from exporter.graph.simplify import check_same_result, quiet_native_output, relative_difference, simplify
+
+TEXT = """(float[1,3,32,32] images) => (float[1,4,32,32] output0) {
+    [k] two = Constant<value = float[1] {2.0}>()
+    [same] i = Identity(images)
+    [m] scaled = Mul(i, two)
+    [c] y = Conv(scaled, w, bias)
+    [cut] a, b = Split<axis=1>(y, sizes)
+    [join] output0 = Concat<axis=1>(b, a)
+}"""
+
+
+@pytest.fixture
+def graph():
+    return model_of(TEXT, w=noise(4, 3, 1, 1), bias=noise(4), sizes=np.array([1, 3]))
+
+
+@pytest.fixture
+def profile(make_profile):
+    return make_profile(32, 32)
+
+
+def test_what_each_pass_did_is_reported(graph, profile):
+    simplified, report = simplify(graph, profile)
+    assert [p.name for p in report.passes] == ["onnxsim", "sum_expectations", "split_convs"]
+    assert [p.changes for p in report.passes] == [report.nodes_before - 5 + 1, 0, 1]
+    assert (report.nodes_before, report.nodes_after) == (6, len(simplified.graph.node))
+    assert report.difference < 1e-6
+    assert "Split" not in ops(simplified)
+
+
+def test_the_given_graph_stays_as_it_was(graph, profile):
+    before = graph.SerializeToString(deterministic=True)
+    simplify(graph, profile)
+    assert graph.SerializeToString(deterministic=True) == before
+
+
+def raises(model):
+    raise IndexError("no such node")
+
+
+def changes_the_result(model):
+    bias = next(w for w in model.graph.initializer if onnx.numpy_helper.to_array(w).ndim == 1)
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(1e-3), bias.name))
+    return PassReport("changes_the_result", 1)
+
+
+def breaks_the_graph(model):
+    del model.graph.node[0]
+    return PassReport("breaks_the_graph", 1)
+
+
+def renames_the_output(model):
+    model.graph.output[0].name = "other"
+    model.graph.node[-1].output[0] = "other"
+    return PassReport("renames_the_output", 1)
+
+
+def changes_the_shape(model):
+    model.graph.node[-1].output[0] = "whole"
+    flat = onnx.helper.make_node("Flatten", ["whole"], ["output0"], axis=1)
+    model.graph.node.append(flat)
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("output0", 1, None))
+    return PassReport("changes_the_shape", 1)
+
+
+def gives_nan(model):
+    model.graph.node[-1].output[0] = "whole"
+    model.graph.node.append(onnx.helper.make_node("Sqrt", ["whole"], ["output0"]))
+    return PassReport("gives_nan", 1)
+
+
+FAULTS = [
+    (raises, "the pass raises failed after onnxsim, sum_expectations, split_convs \\(no such node\\)"),
+    (breaks_the_graph, "the pass breaks_the_graph failed after onnxsim, sum_expectations, split_convs"),
+    (changes_the_result, "simplification changed the result: expected .* at most 0.0001, found 0.001"),
+    (renames_the_output, r"simplification changed the outputs from \['output0'\] to \['other'\]"),
+    (changes_the_shape, "simplification changed the result.*found inf"),
+    (gives_nan, "simplification changed the result.*found nan"),
+]
+
+
+@pytest.mark.parametrize(("fault", "message"), FAULTS)
+def test_a_fault_in_a_pass_stops_the_export(graph, profile, monkeypatch, fault, message):
+    monkeypatch.setattr(module, "OWN_PASSES", (*module.OWN_PASSES, fault))
+    with pytest.raises(GraphError, match=message):
+        simplify(graph, profile)
+
+
+def test_a_fault_of_onnxsim_stops_the_export(profile):
+    unsound = onnx.ModelProto()
+    with pytest.raises(GraphError, match="onnxsim failed .*; --no-simplify leaves it out"):
+        simplify(unsound, profile)
+
+
+def test_a_graph_that_cannot_be_run_stops_the_export(graph, profile):
+    other = copy_of(graph)
+    other.graph.node[3].op_type = "NoSuchOperator"
+    with pytest.raises(GraphError, match="simplification left a graph that cannot be run"):
+        check_same_result(graph, other, profile)
+
+
+def test_the_result_is_compared_at_the_least_and_largest_shapes_too(make_profile):
+    """Right at the shape it is tuned for, wrong at others: a size became a constant."""
+    text = "(float[B,3,H,W] images) => (output0) {{ s = {} p = Slice(images, zeros, s) output0 = ReduceSum(p) }}"
+    free = text.format("Shape(images)")
+    baked = text.format("Constant<value = int64[4] {1, 3, 32, 32}>()").replace("{1,", "{{1,").replace("32}", "32}}")
+    zeros = np.zeros(4, np.int64)
+    profile = make_profile(32, 32, sides=2)
+    model, other = model_of(free.replace("{{", "{").replace("}}", "}"), zeros=zeros), None
+    other = model_of(baked.replace("{{", "{").replace("}}", "}"), zeros=zeros)
+    with pytest.raises(GraphError, match="changed the result"):
+        check_same_result(model, other, profile)
+
+
+DIFFERENCES = [
+    # a channel is compared with its own largest value, and with 1 where that is less
+    ([[[100.0, 1.0]], [[0.5, 0.0]]], [[[101.0, 1.0]], [[0.5, 0.0]]], 0.01),
+    ([[[100.0, 1.0]], [[0.5, 0.0]]], [[[100.0, 1.0]], [[0.5, 0.25]]], 0.25),
+    ([[[100.0, 1.0]], [[0.5, 0.0]]], [[[100.0, 1.0]], [[0.5, 0.0]]], 0.0),
+]
+
+
+@pytest.mark.parametrize(("expected", "found", "difference"), DIFFERENCES)
+def test_relative_difference(expected, found, difference):
+    expected, found = (np.array([e], np.float32).reshape(1, 2, 2) for e in (expected, found))
+    assert relative_difference(expected, found) == pytest.approx(difference, abs=1e-7)
+
+
+def test_other_shapes_differ_without_bound():
+    assert relative_difference(np.zeros((1, 2, 3), np.float32), np.zeros((1, 2, 4), np.float32)) == float("inf")
+
+
+def test_native_output_is_hidden_and_comes_back(capfd):
+    with quiet_native_output():
+        os.write(1, b"hidden\n")
+        os.write(2, b"hidden\n")
+    os.write(1, b"shown\n")
+    os.write(2, b"shown too\n")
+    assert capfd.readouterr() == ("shown\n", "shown too\n")
+
+
+def test_native_output_comes_back_after_an_error(capfd):
+    open_before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyboardInterrupt), quiet_native_output():
+        raise KeyboardInterrupt
+    os.write(1, b"shown\n")
+    assert capfd.readouterr().out == "shown\n"
+    assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+def test_onnxsim_prints_nothing(graph, profile, capfd):
+    simplify(graph, profile)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_result_is_onnxsims_where_no_pass_matches(profile):
+    model = model_of("(float[1,3,32,32] images) => (output0) { i = Identity(images) output0 = Relu(i) }")
+    simplified, _ = simplify(model, profile)
+    assert ops(simplified) == ops(onnxsim.simplify(model)[0]) == ["Relu"]
+    assert re.fullmatch("output0", next(iter(run(simplified))))
