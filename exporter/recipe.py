@@ -136,5 +136,9 @@ class Recipe:
             raise RecipeError(f"precision: expected fp32 or fp16, found '{self.precision}'")
         if self.format != "engine" and self.target != Target():
             raise RecipeError("--tensorrt, --workspace and --sm are of engines: add --format engine, or drop them")
+        if self.scale is not None and self.model is None:
+            raise RecipeError(
+                "--scale is for a model YAML, and none was named: name one, such as yolov12, or drop --scale"
+            )
         if self.scale is not None and self.model is not None and Path(self.model).suffix not in ("", ".yaml", ".yml"):
             raise RecipeError(f"--scale is for a model YAML; '{self.model}' tells its own scale: drop --scale")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from exporter.graph.index import GraphIndex, silu_nodes
-from exporter.graph.passes import PassReport, replace_nodes
+from exporter.graph.passes import PassReport, label, replace_nodes
 
 __all__ = ["align_channels"]
 
@@ -33,7 +33,7 @@ def align_channels(model: onnx.ModelProto) -> PassReport:
         readers = _readers(index, node.output[0])
         problem = _problem(index, node, readers)
         if problem:
-            refused.append(f"{node.name}: {problem}")
+            refused.append(f"{label(node)}: {problem}")
             continue
         changes += 1
         padding = -weight.dims[0] % MULTIPLE
@@ -44,12 +44,15 @@ def align_channels(model: onnx.ModelProto) -> PassReport:
 
 
 def _readers(index: GraphIndex, tensor: str) -> list[int]:
-    """Give the nodes that read a convolution's output, behind its SiLU if it has one."""
+    """Give the nodes that read a convolution's output, behind its SiLU if any; none where it leaves the graph."""
     readers = sorted(set(index.consumers[tensor]))
+    inner = [tensor]
     activation = silu_nodes(index, readers[-1]) if len(readers) == 2 else ()
-    if list(activation) == readers:
-        return sorted(set(index.consumers[index.graph.node[readers[-1]].output[0]]))
-    return readers
+    if activation and list(activation) == readers:
+        gate, activated = (index.graph.node[j].output[0] for j in activation)
+        inner += [gate, activated]
+        readers = sorted({*index.consumers[activated], *index.consumers[gate]} - set(activation))
+    return [] if index.outputs & set(inner) else readers
 
 
 def _problem(index: GraphIndex, conv: onnx.NodeProto, readers: list[int]) -> str:
@@ -59,9 +62,9 @@ def _problem(index: GraphIndex, conv: onnx.NodeProto, readers: list[int]) -> str
     for node in convs:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         if attributes.get("group", 1) != 1:
-            return f"{node.name} has {attributes['group']} groups, expected 1"
+            return f"{label(node)} has {attributes['group']} groups, expected 1"
         if any(name not in index.weights or len(index.consumers[name]) != 1 for name in node.input[1:]):
-            return f"the weights of {node.name} are not constant, or shared"
+            return f"the weights of {label(node)} are not constant, or shared"
     return ""
 
 

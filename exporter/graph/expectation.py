@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from exporter.graph.index import GraphIndex
-from exporter.graph.passes import PassReport, replace_nodes
+from exporter.graph.passes import PassReport, label, replace_nodes
 
 __all__ = ["sum_expectations"]
 
@@ -28,18 +28,18 @@ def sum_expectations(model: onnx.ModelProto) -> PassReport:
             continue
         problem = _problem(index, node)
         if problem:
-            refused.append(f"{node.name}: {problem}")
+            refused.append(f"{label(node)}: {problem}")
             continue
-        values, axes = f"{node.name}/bins", f"{node.name}/axes"
+        values, axes = f"{node.output[0]}_bins", f"{node.output[0]}_axes"
         weights += [
             numpy_helper.from_array(np.asarray(weight).reshape(1, -1, 1, 1), values),
             numpy_helper.from_array(np.array([1], np.int64), axes),
         ]
         weighted = f"{node.output[0]}_weighted"
         replacements[i] = [
-            helper.make_node("Mul", [node.input[0], values], [weighted], name=f"{node.name}/Mul"),
+            helper.make_node("Mul", [node.input[0], values], [weighted], name=f"{label(node)}/Mul"),
             helper.make_node(
-                "ReduceSum", [weighted, axes], [node.output[0]], name=f"{node.name}/ReduceSum", keepdims=1
+                "ReduceSum", [weighted, axes], [node.output[0]], name=f"{label(node)}/ReduceSum", keepdims=1
             ),
         ]
     replace_nodes(model.graph, replacements, weights)

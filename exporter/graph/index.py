@@ -5,9 +5,9 @@ from collections import defaultdict
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
-__all__ = ["GraphIndex", "silu_nodes"]
+__all__ = ["GraphIndex", "constant_tensor", "silu_nodes"]
 
 
 class GraphIndex:
@@ -17,6 +17,7 @@ class GraphIndex:
         producer: tensor name → index of the node that makes it.
         consumers: tensor name → indices of the nodes that read it.
         weights: initializer name → tensor.
+        outputs: names of the tensors that leave the graph.
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
@@ -27,15 +28,15 @@ class GraphIndex:
             for name in node.input:
                 self.consumers[name].append(i)
         self.weights = {w.name: w for w in graph.initializer}
+        self.outputs = {output.name for output in graph.output}
 
     def constant(self, name: str) -> NDArray[np.generic] | None:
         """Give the value of a tensor that is an initializer or a Constant node; None where it is computed."""
         if name in self.weights:
             return numpy_helper.to_array(self.weights[name])
         node = self.graph.node[self.producer[name]] if name in self.producer else None
-        if node is not None and node.op_type == "Constant" and node.attribute[0].name == "value":
-            return numpy_helper.to_array(node.attribute[0].t)
-        return None
+        tensor = constant_tensor(node) if node is not None and node.op_type == "Constant" else None
+        return None if tensor is None else numpy_helper.to_array(tensor)
 
     def reaching(self, op_type: str) -> set[int]:
         """Give the nodes from which a node of this type can be reached, those nodes themselves included."""
@@ -48,7 +49,9 @@ class GraphIndex:
 
 
 def silu_nodes(index: GraphIndex, mul: int) -> tuple[int, ...]:
-    """Give (Sigmoid, Mul) where the Mul is x * sigmoid(x)."""
+    """Give (Sigmoid, Mul) where the node is a Mul and computes x * sigmoid(x)."""
+    if index.graph.node[mul].op_type != "Mul":
+        return ()
     a, b = index.graph.node[mul].input
     for x, gate in ((a, b), (b, a)):
         sigmoid = index.producer.get(gate)
@@ -56,3 +59,17 @@ def silu_nodes(index: GraphIndex, mul: int) -> tuple[int, ...]:
         if sigmoid is not None and made_by is not None and made_by.op_type == "Sigmoid" and made_by.input[0] == x:
             return sigmoid, mul
     return ()
+
+
+def constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    """Give what a Constant node holds, under its output's name; None where it is no tensor of numbers."""
+    (attribute,) = node.attribute
+    if attribute.name == "value":
+        tensor = onnx.TensorProto()
+        tensor.CopyFrom(attribute.t)
+        tensor.name = node.output[0]
+        return tensor
+    if attribute.name in ("value_float", "value_floats"):
+        values = np.asarray(helper.get_attribute_value(attribute), dtype=np.float32)
+        return numpy_helper.from_array(values, node.output[0])
+    return None

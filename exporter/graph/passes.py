@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import onnx
 
-__all__ = ["Pass", "PassReport", "replace_nodes"]
+__all__ = ["Pass", "PassReport", "label", "replace_nodes"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class PassReport:
     name: str
     changes: int
     refused: tuple[str, ...] = ()
+
+
+def label(node: onnx.NodeProto) -> str:
+    """Give a node's name, or where it has none, that of its output: both are unique in a graph."""
+    return str(node.name or node.output[0])
 
 
 Pass = Callable[[onnx.ModelProto], PassReport]

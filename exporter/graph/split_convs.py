@@ -13,7 +13,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from exporter.graph.index import GraphIndex, silu_nodes
-from exporter.graph.passes import PassReport, replace_nodes
+from exporter.graph.passes import PassReport, label, replace_nodes
 
 __all__ = ["split_convs"]
 
@@ -66,7 +66,7 @@ def _match(index: GraphIndex, split: int, refused: list[str]) -> _Match | None:
         return None
     problem = _problem(index, split, source, activation)
     if problem:
-        refused.append(f"{made_by.name}: {problem}")
+        refused.append(f"{label(made_by)}: {problem}")
         return None
     sizes = index.constant(node.input[1])
     return _Match(source, activation, split, tuple(int(s) for s in np.asarray(sizes)))
@@ -91,8 +91,7 @@ def _problem(index: GraphIndex, split: int, conv: int, activation: tuple[int, ..
 def _is_read_elsewhere(index: GraphIndex, split: int, conv: int, activation: tuple[int, ...]) -> bool:
     """Tell whether a tensor that the rewrite removes leaves the graph or has readers outside of the match."""
     removed = [index.graph.node[i].output[0] for i in (conv, *activation)]
-    leaving = {output.name for output in index.graph.output}
-    return any(name in leaving or not set(index.consumers[name]) <= {split, *activation} for name in removed)
+    return any(name in index.outputs or not set(index.consumers[name]) <= {split, *activation} for name in removed)
 
 
 def _rewritten(index: GraphIndex, match: _Match, weights: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
@@ -111,10 +110,10 @@ def _rewritten(index: GraphIndex, match: _Match, weights: dict[str, onnx.TensorP
         raw = f"{output}_conv" if match.activation else output
         twin = onnx.NodeProto()
         twin.CopyFrom(conv)
-        twin.name = f"{conv.name}_{part}"
+        twin.name = f"{label(conv)}_{part}"
         twin.input[:], twin.output[:] = inputs, [raw]
         nodes.append(twin)
         if match.activation:
-            nodes.append(helper.make_node("Sigmoid", [raw], [f"{output}_gate"], name=f"{conv.name}_{part}/Sigmoid"))
-            nodes.append(helper.make_node("Mul", [raw, f"{output}_gate"], [output], name=f"{conv.name}_{part}/Mul"))
+            nodes.append(helper.make_node("Sigmoid", [raw], [f"{output}_gate"], name=f"{label(conv)}_{part}/Sigmoid"))
+            nodes.append(helper.make_node("Mul", [raw, f"{output}_gate"], [output], name=f"{label(conv)}_{part}/Mul"))
     return nodes

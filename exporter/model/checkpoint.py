@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +58,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: no such file, or it is truncated, damaged, malicious or of another kind.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that is too long
         raise CheckpointError(f"expected a weights file, found no file {path}")
     readers = {".pt": _read_pt, ".pth": _read_pt, ".safetensors": _read_safetensors}
     if path.suffix not in readers:
@@ -77,9 +79,9 @@ def _read_pt(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: expected a network under 'ema' or 'model', or a state dict; found {type(model).__name__}"
         )
-    state = dict(tensors_of(model))
+    state = dict(tensors_of(model, path))
     if not state:
-        raise CheckpointError(f"{path}: '{model.qualified_name}' holds no weights")
+        raise CheckpointError(f"{path}: {shown(model.qualified_name)} holds no weights")
     yaml = model.get("yaml")
     return Checkpoint(
         path,
@@ -88,17 +90,16 @@ def _read_pt(path: Path) -> Checkpoint:
         yaml=yaml if isinstance(yaml, dict) else None,
         names=_names(model.get("names"), path),
         batch_norm_eps=_batch_norm_eps(model, path),
-        architecture=model.qualified_name,
+        architecture=shown(model.qualified_name, 80).strip("'"),
     )
 
 
 def _batch_norm_eps(model: Record, path: Path) -> float | None:
-    found = [m.get("eps") for _, m in modules_of(model) if m.short_name == "BatchNorm2d" and m.get("eps") is not None]
-    if not found:
-        return None
-    if not isinstance(found[0], float) or not 0 < found[0] < 1 or any(eps is not found[0] != eps for eps in found):
+    modules = (module for _, module in modules_of(model, path) if module.short_name == "BatchNorm2d")
+    found = [module.get("eps") for module in modules if module.get("eps") is not None]
+    if not all(isinstance(eps, float) and 0 < eps < 1 for eps in found) or len(set(found)) > 1:
         raise CheckpointError(f"{path}: expected one BatchNorm eps throughout, from 0 to 1; found {shown(found)}")
-    return found[0]
+    return found[0] if found else None
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -109,23 +110,23 @@ def _read_safetensors(path: Path) -> Checkpoint:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- no mapping: it has no __iter__
         names = json.loads(metadata.get("names", "[]"))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a sound .safetensors file ({error!s:.120})") from error
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a sound .safetensors file ({shown(str(error), 120)})") from error
     return Checkpoint(path, _sha256(path), state, model=metadata.get("model", ""), names=_names(names, path))
 
 
 def _names(names: object, path: Path) -> tuple[str, ...]:
     """Check class names: a list, or a mapping of ids 0..n-1."""
     if isinstance(names, dict):
-        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+        if any(type(key) is not int or not 0 <= key < len(names) for key in names):
             raise CheckpointError(
-                f"{path}: expected class names for the ids 0 to {len(names) - 1}, found the ids {list(names)!r:.80}"
+                f"{path}: expected class names for the ids 0 to {len(names) - 1}, found the ids {shown(list(names))}"
             )
         names = [names[i] for i in range(len(names))]
     if names is None:
         return ()
     if not isinstance(names, list | tuple) or len(names) > _MAX_NAMES or not all(isinstance(n, str) for n in names):
-        raise CheckpointError(f"{path}: expected class names as strings, found {names!r:.80}")
+        raise CheckpointError(f"{path}: expected class names as strings, found {shown(names)}")
     return tuple(names)
 
 
@@ -152,7 +153,11 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
         if checkpoint.yaml is not None:
             return spec_from_published_yaml(checkpoint.yaml, checkpoint.state, str(checkpoint.path))
         if checkpoint.model:
-            return spec_from_name(checkpoint.model, nc=len(checkpoint.names) or None)
+            if not re.fullmatch(r"[a-z0-9-]{1,64}", checkpoint.model):  # a path would make us read any file
+                raise CheckpointError(
+                    f"{checkpoint.path}: expected the name of a shipped model in it, found {shown(checkpoint.model)}"
+                )
+            return spec_from_name(checkpoint.model, nc=_class_count(checkpoint))
     except ModelSpecError as error:
         architecture = f" ({checkpoint.architecture})" if checkpoint.architecture else ""
         raise CheckpointError(f"not an architecture y12 knows{architecture}: {error}") from error
@@ -161,25 +166,24 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
 
 def _spec_by_shapes(checkpoint: Checkpoint) -> ModelSpec:
     shapes = {key: tuple(value.shape) for key, value in checkpoint.state.items()}
+    nc = _class_count(checkpoint)
     for file in sorted(models_dir().glob("*.yaml")):
         for scale in "nsmlx":
-            nc = len(checkpoint.names) or _class_count(shapes)
             spec = spec_from_name(str(file), scale=scale, nc=nc)
             with torch.device("meta"):
                 expected = detector_from_spec(spec).state_dict()
             if {k: tuple(v.shape) for k, v in expected.items() if "num_batches" not in k}.items() <= shapes.items():
-                name = f"{spec.name.split('-')[0]}{scale}{''.join(spec.name.partition('-')[1:])}"
-                return spec_from_name(name, nc=nc)
+                return spec
     raise CheckpointError(
         f"{checkpoint.path}: its {len(shapes)} tensors fit none of the shipped models; "
-        f"first: {', '.join(list(shapes)[:3])}. Name the model with --model"
+        f"first: {', '.join(shown(key) for key in list(shapes)[:3])}"
     )
 
 
-def _class_count(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    """Read the number of classes off the last convolution of the finest class branch."""
-    counts = [shape[0] for key, shape in shapes.items() if key.endswith("cv3.0.2.bias")]
-    return counts[0] if len(counts) == 1 else None
+def _class_count(checkpoint: Checkpoint) -> int | None:
+    """Read the number of classes off the last convolution of the finest class branch, else off the names."""
+    biases = [value for key, value in checkpoint.state.items() if key.endswith("cv3.0.2.bias")]
+    return (biases[0].numel() if len(biases) == 1 else len(checkpoint.names)) or None
 
 
 def detector_from_checkpoint(checkpoint: Checkpoint, spec: ModelSpec | None = None) -> Detector:
@@ -193,51 +197,50 @@ def detector_from_checkpoint(checkpoint: Checkpoint, spec: ModelSpec | None = No
         CheckpointError: keys or shapes disagree; the message names the first ones.
     """
     spec = spec or spec_from_checkpoint(checkpoint)
+    if checkpoint.names and len(checkpoint.names) != spec.nc:
+        raise CheckpointError(
+            f"{checkpoint.path}: it has {len(checkpoint.names)} class names, but its network {spec.nc} classes"
+        )
+    # Checked before memory is taken for the network: a stranger's YAML can ask for any amount.
+    with torch.device("meta"):
+        own = detector_from_spec(spec).state_dict()
+    state = _published_state(checkpoint, own)
+    _check_fit(checkpoint.path, state, own, spec)
     detector = detector_from_spec(spec)
-    state = _published_state(checkpoint, detector)
-    _check_fit(checkpoint.path, state, detector.state_dict(), spec)
-    detector.load_state_dict(state)
+    constants = {k: v for k, v in detector.state_dict().items() if k not in state or k.endswith("dfl.conv.weight")}
+    detector.load_state_dict({**state, **constants})  # damaged files hold the constants as zeros
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d) and checkpoint.batch_norm_eps:
             module.eps = checkpoint.batch_norm_eps
-    if checkpoint.names:
-        if len(checkpoint.names) != spec.nc:
-            raise CheckpointError(
-                f"{checkpoint.path}: it has {len(checkpoint.names)} class names, but its network {spec.nc} classes"
-            )
-        detector.names = checkpoint.names
+    detector.names = checkpoint.names or detector.names
     return detector
 
 
-def _published_state(checkpoint: Checkpoint, detector: Detector) -> dict[str, Tensor]:
-    """Bring a published state dict to our form: FP32, constants restored, biases before BatchNorm folded into it."""
-    own = detector.state_dict()
+def _published_state(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Bring a published state dict to our form: FP32, biases before BatchNorm folded into it."""
     state = {k: v.float() if v.is_floating_point() else v for k, v in checkpoint.state.items()}
-    for key, tensor in own.items():
-        if key.endswith("num_batches_tracked"):
-            state.setdefault(key, tensor)
-        # A constant, which damaged files hold as zeros.
-        if key.endswith("dfl.conv.weight") and key in state and state[key].shape == tensor.shape:
-            state[key] = tensor
     # Some published files carry a bias in pe.conv: BN(conv(x) + b) equals BN with the mean less b.
     for key in [k for k in state if k.endswith(".pe.conv.bias") and k not in own]:
         bias = state.pop(key)
         mean = key.replace(".conv.bias", ".bn.running_mean")
         if mean not in state or state[mean].shape != bias.shape:
-            raise CheckpointError(f"{checkpoint.path}: '{key}' has no matching '{mean}'")
+            raise CheckpointError(f"{checkpoint.path}: {shown(key)} has no matching 'bn.running_mean'")
         state[mean] = state[mean] - bias
     return state
 
 
 def _check_fit(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor], spec: ModelSpec) -> None:
-    missing = [k for k in own if k not in state]
-    unexpected = [k for k in state if k not in own]
+    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+    unexpected = [shown(k, 120) for k in state if k not in own]
+    both = [k for k in own if k in state]
     shapes = [
         f"{k} is {tuple(state[k].shape)}, expected {tuple(own[k].shape)}"
-        for k in own
-        if k in state and state[k].shape != own[k].shape
+        for k in both
+        if state[k].shape != own[k].shape
     ]
-    for problem, found in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)):
+    types = [f"{k} holds {state[k].dtype}" for k in both if own[k].is_floating_point() > state[k].is_floating_point()]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "not floating-point": types}
+    for problem, found in problems.items():
         if found:
             more = f" and {len(found) - 2} more" if len(found) > 2 else ""
             raise CheckpointError(

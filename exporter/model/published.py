@@ -11,6 +11,7 @@ from torch import Tensor
 
 from exporter.errors import ModelSpecError
 from exporter.model.rows import ModelSpec
+from exporter.model.shown import shown
 from exporter.model.spec import spec_from_yaml
 
 __all__ = ["spec_from_published_yaml"]
@@ -30,8 +31,13 @@ def spec_from_published_yaml(data: Mapping[str, Any], state: Mapping[str, Tensor
     backbone, head = data.get("backbone"), data.get("head")
     if not isinstance(backbone, list) or not isinstance(head, list):
         raise ModelSpecError(f"{origin}: its model YAML has no rows under 'backbone' and 'head'")
-    scale = data.get("scale") or "n"
-    scales = data.get("scales") or {scale: [data.get("depth_multiple", 1.0), data.get("width_multiple", 1.0), 1024]}
+    scale = data.get("scale")
+    if scale is None or scale == "":
+        scale = "n"
+    if not isinstance(scale, str):
+        raise ModelSpecError(f"{origin}: expected the scale of its model YAML as a letter, found {shown(scale)}")
+    multiples = [data.get("depth_multiple", 1.0), data.get("width_multiple", 1.0), 1024]
+    scales = data["scales"] if isinstance(data.get("scales"), dict) else {scale: multiples}
     layout = "v1" if any(key.endswith("attn.qkv.conv.weight") for key in state) else "turbo"
     explicit = {
         "nc": data.get("nc"),
@@ -59,7 +65,7 @@ def _explicit_row(index: int, row: Any, state: Mapping[str, Tensor], layout: str
 
 def _a2c2f_args(prefix: str, args: Any, state: Mapping[str, Tensor], layout: str) -> list[Any]:
     hidden = state.get(f"{prefix}m.0.0.mlp.0.conv.weight")
-    if hidden is None:
+    if hidden is None or hidden.ndim != 4 or 0 in hidden.shape:
         return [args[0], False]
     area = args[2] if len(args) > 2 else 1
     return [args[0], True, area, f"{prefix}gamma" in state, _mlp_ratio(hidden), layout]

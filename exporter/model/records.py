@@ -1,6 +1,7 @@
 """What a stranger's pickled network becomes: inert records, and the walk through them."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -63,7 +64,7 @@ class Record:
         return self.qualified_name.rsplit(".", 1)[-1]
 
 
-def modules_of(root: Record) -> Iterator[tuple[str, Record]]:
+def modules_of(root: Record, path: Path) -> Iterator[tuple[str, Record]]:
     """Walk a pickled module tree, parents first: the prefix of its members' names, and the module.
 
     Raises:
@@ -78,27 +79,31 @@ def modules_of(root: Record) -> Iterator[tuple[str, Record]]:
         children = [(name, child) for name, child in module.members("_modules").items() if isinstance(child, Record)]
         if (depth >= _MAX_DEPTH and children) or len(pending) + len(children) > _MAX_MODULES:
             break
-        pending.extend((f"{prefix}{_checked(name)}.", child, depth + 1) for name, child in reversed(children))
+        pending.extend((f"{prefix}{_checked(name, path)}.", child, depth + 1) for name, child in reversed(children))
     raise CheckpointError(
-        f"{shown(root.qualified_name)} holds itself, or more than {_MAX_MODULES} modules, or more than {_MAX_DEPTH} "
-        "within each other: no network y12 knows does"
+        f"{path}: {shown(root.qualified_name)} holds itself, or more than {_MAX_MODULES} modules, or more "
+        f"than {_MAX_DEPTH} within each other: no network y12 knows does"
     )
 
 
-def tensors_of(root: Record) -> Iterator[tuple[str, Tensor]]:
+def tensors_of(root: Record, path: Path) -> Iterator[tuple[str, Tensor]]:
     """Walk a pickled module tree and give its state dict's entries, in the order torch would."""
     found = 0
-    for prefix, module in modules_of(root):
+    for prefix, module in modules_of(root, path):
         for group in ("_parameters", "_buffers"):
             for name, value in module.members(group).items():
                 if isinstance(value, Tensor):
                     found += 1
                     if found > _MAX_TENSORS:
-                        raise CheckpointError(f"{shown(root.qualified_name)} has more than {_MAX_TENSORS} tensors")
-                    yield f"{prefix}{_checked(name)}", value
+                        raise CheckpointError(
+                            f"{path}: {shown(root.qualified_name)} has more than {_MAX_TENSORS} tensors"
+                        )
+                    yield f"{prefix}{_checked(name, path)}", value
 
 
-def _checked(name: object) -> str:
+def _checked(name: object, path: Path) -> str:
     if not isinstance(name, str) or len(name) > _MAX_NAME:
-        raise CheckpointError(f"expected names of at most {_MAX_NAME} characters in its network, found {shown(name)}")
+        raise CheckpointError(
+            f"{path}: expected names of at most {_MAX_NAME} characters in its network, found {shown(name)}"
+        )
     return name

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from exporter.errors import ModelSpecError
-from exporter.model.signatures import SIGNATURES, Arg, Signature
+from exporter.model.shown import shown
+from exporter.model.signatures import MAX_CHANNELS, SIGNATURES, Arg, Signature
 
 _MAX_REPEATS = 64
-MAX_CHANNELS = 16384
+_MAX_BLOCKS = 1024  # repeats of all rows together; the largest published network has 41
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ def is_value(value: object, types: type | tuple[type, ...]) -> bool:
     return isinstance(value, allowed) and not (isinstance(value, float) and not math.isfinite(value))
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str]) -> str:
     """Give "; did you mean 'x'?" for the known name nearest to a word; empty where none is near."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word[:80], list(known), n=1, cutoff=0.5) if isinstance(word, str) else []
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
@@ -92,21 +93,27 @@ class RowReader:
         """
         index = len(self._layers)
         if not isinstance(row, list | tuple) or len(row) != 4:
-            raise self._error(f"expected [from, repeats, module, args], found {row!r:.80}")
+            raise self._error(f"expected [from, repeats, module, args], found {shown(row, 80)}")
         source, repeats, module, args = row
         signature = SIGNATURES.get(module) if isinstance(module, str) else None
         if signature is None:
             raise self._error(
-                f"unknown module {module!r:.60}{nearest(str(module), SIGNATURES)}; known: {', '.join(SIGNATURES)}"
+                f"unknown module {shown(module)}{nearest(module, SIGNATURES)}; known: {', '.join(SIGNATURES)}"
             )
         if self._layers and SIGNATURES[self._layers[-1].module].head:
             raise self._error(f"'{module}' follows the head, which must be the last row")
         sources = self._sources(source, signature, module)
         if not is_value(repeats, int) or not 1 <= repeats <= _MAX_REPEATS:
-            raise self._error(f"repeats must be a whole number from 1 to {_MAX_REPEATS}, found {repeats!r:.40}")
+            raise self._error(f"repeats must be a whole number from 1 to {_MAX_REPEATS}, found {shown(repeats)}")
+        if repeats > 1 and not signature.scaled:
+            raise self._error(f"'{module}' cannot be repeated: expected 1, found {repeats}")
         scaled = max(round(repeats * self._depth), 1) if repeats > 1 else 1
         bound = self._bound_args(args, signature, module)
         channels, stride = self._output(signature, bound, sources)
+        if channels > MAX_CHANNELS:
+            raise self._error(f"expected at most {MAX_CHANNELS} output channels, found {channels}")
+        if scaled + sum(layer.repeats for layer in self._layers) > _MAX_BLOCKS:
+            raise self._error(f"expected at most {_MAX_BLOCKS} repeats of all rows together")
         self._layers.append(LayerSpec(index, sources, scaled, module, bound, channels, stride))
 
     def finish(self, name: str, nc: int) -> ModelSpec:
@@ -122,6 +129,10 @@ class RowReader:
             raise ModelSpecError(
                 f"{self._origin}: the last row must be a head ({', '.join(known)}), found {head.module}"
             )
+        if head.args["nc"] != nc:
+            raise ModelSpecError(
+                f"{self._origin}: row {head.index}: the head has {head.args['nc']} classes, but nc is {nc}; write [nc]"
+            )
         used = {source for layer in self._layers for source in layer.sources}
         for layer in self._layers[:-1]:
             if layer.index not in used:
@@ -134,7 +145,18 @@ class RowReader:
                 f"{self._origin}: row {head.index}: the head must read maps from fine to coarse, "
                 f"found strides {strides}"
             )
+        self._check_areas(max(strides))
         return ModelSpec(name, task, nc, tuple(self._layers), tuple(int(s) for s in strides))
+
+    def _check_areas(self, max_stride: float) -> None:
+        """Refuse bands that cannot be cut at every input size, a multiple of `max_stride` pixels a side."""
+        for layer in self._layers[:-1]:
+            area, cells = layer.args.get("area", 1), (max_stride / layer.stride) ** 2
+            if cells % area:
+                raise ModelSpecError(
+                    f"{self._origin}: row {layer.index}: {layer.module} 'area' must divide the {cells:g} cells that "
+                    f"its map has in the smallest input, found {area}"
+                )
 
     def _error(self, problem: str) -> ModelSpecError:
         return ModelSpecError(f"{self._origin}: row {len(self._layers)}: {problem}")
@@ -142,13 +164,13 @@ class RowReader:
     def _sources(self, source: Any, signature: Signature, module: str) -> tuple[int, ...]:
         index = len(self._layers)
         wanted = "a list of rows" if signature.many else "one row"
-        if isinstance(source, list | tuple) != signature.many or source == []:
-            raise self._error(f"'from' of {module} must be {wanted}, found {source!r:.60}")
+        if isinstance(source, list | tuple) != signature.many or (signature.many and not source):
+            raise self._error(f"'from' of {module} must be {wanted}, found {shown(source)}")
         entries = list(source) if isinstance(source, list | tuple) else [source]
         for entry in entries:
             if not isinstance(entry, int) or not self._is_earlier(entry):
                 raise self._error(
-                    f"'from' {entry!r:.40} names no earlier row; "
+                    f"'from' {shown(entry)} names no earlier row; "
                     f"there are rows 0 to {index - 1}, and -1 is the one before"
                 )
         return tuple(-1 if index == 0 else entry % index if entry < 0 else entry for entry in entries)
@@ -159,7 +181,7 @@ class RowReader:
 
     def _bound_args(self, args: object, signature: Signature, module: str) -> dict[str, Any]:
         if not isinstance(args, list | tuple):
-            raise self._error(f"args of {module} must be a list, found {args!r:.60}")
+            raise self._error(f"args of {module} must be a list, found {shown(args)}")
         if len(args) > len(signature.args):
             names = ", ".join(arg.name for arg in signature.args)
             raise self._error(f"{module} takes at most {len(signature.args)} args ({names}), found {len(args)}")
@@ -182,14 +204,16 @@ class RowReader:
                 return None
             known = [*self._values, *map(str, arg.choices)]
             raise self._error(
-                f"{module} '{arg.name}': unknown name '{value:.60}'{nearest(value, known)}; known: {', '.join(known)}"
+                f"{module} '{arg.name}': unknown name {shown(value)}{nearest(value, known)}; known: {', '.join(known)}"
             )
         if not is_value(value, arg.types) or (arg.choices and value not in arg.choices):
             types = arg.types if isinstance(arg.types, tuple) else (arg.types,)
             wanted = " or ".join(map(str, arg.choices) if arg.choices else (t.__name__ for t in types))
-            raise self._error(f"{module} '{arg.name}' must be {wanted}, found {value!r:.40}")
-        if is_value(value, (int, float)) and not arg.minimum <= value <= MAX_CHANNELS:
-            raise self._error(f"{module} '{arg.name}' must be from {arg.minimum} to {MAX_CHANNELS}, found {value}")
+            raise self._error(f"{module} '{arg.name}' must be {wanted}, found {shown(value)}")
+        if is_value(value, (int, float)) and not arg.minimum <= value <= arg.maximum:
+            raise self._error(
+                f"{module} '{arg.name}' must be from {arg.minimum} to {arg.maximum}, found {shown(value)}"
+            )
         return value
 
     def _scaled_channels(self, channels: int) -> int:

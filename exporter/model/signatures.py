@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+MAX_CHANNELS = 16384
+
 ArgType = type | tuple[type, ...]
 
 
@@ -14,7 +16,7 @@ ArgType = type | tuple[type, ...]
 class Arg:
     """One argument of a module: its name, the types it may have, and the default (`...`: it must be given).
 
-    A number is at least `minimum`; `choices` lists all values where there are few.
+    A number lies from `minimum` to `maximum`; `choices` lists all values where there are few.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Arg:
     default: Any = ...
     choices: tuple[Any, ...] = ()
     minimum: float = 1
+    maximum: float = MAX_CHANNELS
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,15 @@ class Signature:
 def _conv_problem(c1: int, args: Mapping[str, Any]) -> str:
     if c1 % args["g"] or args["c2"] % args["g"]:
         return f"Conv 'g' must divide its {c1} input and {args['c2']} output channels, found {args['g']}"
+    k, s, p = args["k"], args["s"], args["k"] // 2 if args["p"] is None else args["p"]
+    if not 2 * p < k <= 2 * p + s:
+        return f"Conv must make its map exactly 's' times smaller: 2p < k <= 2p + s; found k {k}, s {s}, p {p}"
+    return ""
+
+
+def _csp_problem(_c1: int, args: Mapping[str, Any]) -> str:
+    if int(args["c2"] * args["e"]) < 2:
+        return f"C3k2 'e' must leave 2 or more of its {args['c2']} channels, found {args['e']}"
     return ""
 
 
@@ -68,23 +80,27 @@ SIGNATURES: dict[str, Signature] = {
     "Conv": Signature(
         (
             _C2,
-            Arg("k", int, 1),
-            Arg("s", int, 1),
-            Arg("p", (int, type(None)), None, minimum=0),
+            Arg("k", int, 1, maximum=63),
+            Arg("s", int, 1, maximum=8),
+            Arg("p", (int, type(None)), None, minimum=0, maximum=31),
             Arg("g", int, 1),
         ),
         stride=lambda args: int(args["s"]),
         problem=_conv_problem,
     ),
     "C2f": Signature((_C2, Arg("shortcut", bool, False)), repeats="inner"),
-    "C3k2": Signature((_C2, Arg("c3k", bool, False), Arg("e", _NUMBER, 0.5, minimum=0.01)), repeats="inner"),
+    "C3k2": Signature(
+        (_C2, Arg("c3k", bool, False), Arg("e", _NUMBER, 0.5, minimum=0.01, maximum=4)),
+        repeats="inner",
+        problem=_csp_problem,
+    ),
     "A2C2f": Signature(
         (
             _C2,
             Arg("a2", bool, True),
-            Arg("area", int, 1),
+            Arg("area", int, 1, maximum=64),
             Arg("residual", bool, False),
-            Arg("mlp_ratio", _NUMBER, 2.0, minimum=0.1),
+            Arg("mlp_ratio", _NUMBER, 2.0, minimum=0.1, maximum=16),
             Arg("layout", str, "turbo", choices=("turbo", "v1")),
         ),
         repeats="inner",
@@ -93,7 +109,7 @@ SIGNATURES: dict[str, Signature] = {
     "nn.Upsample": Signature(
         (
             Arg("size", type(None), None),
-            Arg("scale_factor", int, 2),
+            Arg("scale_factor", int, 2, maximum=8),
             Arg("mode", str, "nearest", choices=("nearest",)),
         ),
         scaled=False,

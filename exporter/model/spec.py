@@ -1,5 +1,6 @@
 """A model YAML as values: every row resolved, nothing evaluated as code. No torch here."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,15 +9,25 @@ from typing import Any
 import yaml
 
 from exporter.errors import ModelSpecError
-from exporter.model.rows import MAX_CHANNELS, ModelSpec, RowReader, is_value, nearest
+from exporter.model.rows import ModelSpec, RowReader, is_value, nearest
+from exporter.model.shown import shown
+from exporter.model.signatures import MAX_CHANNELS
 
 _REQUIRED = ("nc", "scales", "backbone", "head")
 _OPTIONAL = ("by_scale",)
-_MAX_YAML_BYTES = 1 << 20
+_MAX_YAML_BYTES = 1 << 16
+_MAX_YAML_DEPTH = 16
+_OPENING = (
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 _MAX_ROWS, _MAX_CLASSES = 512, 100_000
 
 # A published name → our file: the scale letter follows the family, the rest is the variant.
-_NAME = re.compile(r"(?P<family>yolov?\d+|[a-z]+-?)(?P<scale>[nsmlx])(?P<variant>(-[a-z0-9]+)*)")
+_NAME = re.compile(r"(?P<family>yolov?\d+|[a-z]+(?=-))(?:-?(?P<scale>[nsmlx]))?(?P<variant>(-[a-z0-9]+)*)")
 _FAMILY_ALIASES = {"yolo12": "yolov12-v1"}
 
 
@@ -34,48 +45,66 @@ def spec_from_name(name: str, *, nc: int | None = None, scale: str | None = None
         ModelSpecError: no such model, no scale given, or the YAML is wrong.
     """
     path = Path(name)
-    stem = path.stem if path.suffix in (".yaml", ".yml") else path.name
-    base, named_scale = _split_name(stem)
-    chosen = scale or named_scale
-    if path.suffix in (".yaml", ".yml"):
-        file = path if path.is_file() else path.with_name(f"{base}{path.suffix}")
-        if not file.is_file():
+    is_path = path.suffix in (".yaml", ".yml")
+    stem = path.stem if is_path else name
+    family, named_scale, variant = _split_name(stem)
+    if scale and named_scale and scale != named_scale:
+        raise ModelSpecError(f"'{name}' names the scale '{named_scale}', --scale says '{scale}': drop one of them")
+    scale = scale or named_scale
+    if is_path:
+        file = path if os.path.isfile(path) else path.with_name(f"{family}{variant}{path.suffix}")
+        if not os.path.isfile(file):  # unlike Path.is_file, it takes a name that is too long
             raise ModelSpecError(f"expected a model YAML, found no file {path}")
     else:
-        file = models_dir() / f"{base}.yaml"
-        if not file.is_file():
-            known = [f"{p.stem}" for p in sorted(models_dir().glob("*.yaml"))]
+        base = _FAMILY_ALIASES.get(family, family) + variant
+        shipped = {file.stem: file for file in sorted(models_dir().glob("*.yaml"))}
+        if base not in shipped:
             raise ModelSpecError(
-                f"unknown model '{name}'{nearest(base, known)}; "
-                f"shipped: {', '.join(known)}, each with a scale letter, such as yolov12n or yolov12n-v1"
+                f"unknown model {shown(name)}{nearest(base, shipped)}; "
+                f"shipped: {', '.join(shipped)}, each with a scale letter, such as yolov12n or yolov12n-v1"
             )
-    return spec_from_yaml(_read_yaml(file), str(file.name), stem, scale=chosen, nc=nc)
+        file = shipped[base]
+    full_name = f"{family}{scale}{variant}" if scale and family[-1:].isdigit() else stem
+    return spec_from_yaml(_read_yaml(file), str(file.name), full_name, scale=scale, nc=nc)
 
 
-def _split_name(stem: str) -> tuple[str, str | None]:
-    """Split "yolov12l-v1" into its file's stem "yolov12-v1" and the scale "l"; None where it names no scale."""
+def _split_name(stem: str) -> tuple[str, str | None, str]:
+    """Split "yolov12l-v1" into the family "yolov12", the scale "l" and the variant "-v1"; the scale may be missing."""
     match = _NAME.fullmatch(stem)
-    if match is None:
-        return _FAMILY_ALIASES.get(stem, stem), None
-    base = _FAMILY_ALIASES.get(match["family"], match["family"]) + match["variant"]
-    return base, match["scale"]
+    return (match["family"], match["scale"], match["variant"]) if match else (stem, None, "")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MAX_YAML_BYTES:
-        raise ModelSpecError(f"{path}: expected a YAML of at most {_MAX_YAML_BYTES} bytes")
     try:
+        _check_size(path)
         text = path.read_text(encoding="utf-8")
-        # An alias in a few hundred bytes can stand for gigabytes; no model needs one.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
-            raise ModelSpecError(f"{path}: YAML aliases are not allowed in a model")
+        _check_tokens(text, path)
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        problem = str(error).replace("\n", " ")
+    except ModelSpecError:
+        raise
+    # Besides YAMLError, the YAML library lets through whatever Python raises for a bad number, date or boolean.
+    except Exception as error:
+        problem = " ".join(str(error).split())
         raise ModelSpecError(f"{path}: not readable as YAML: {problem:.200}") from error
     if not isinstance(data, dict):
         raise ModelSpecError(f"{path}: expected a mapping with {', '.join(_REQUIRED)}; found {type(data).__name__}")
     return data
+
+
+def _check_size(path: Path) -> None:
+    if path.stat().st_size > _MAX_YAML_BYTES:
+        raise ModelSpecError(f"{path}: expected a YAML of at most {_MAX_YAML_BYTES} bytes")
+
+
+def _check_tokens(text: str, path: Path) -> None:
+    """Refuse what costs much more to read than its size tells."""
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.AliasToken):  # in a few hundred bytes it can stand for gigabytes
+            raise ModelSpecError(f"{path}: YAML aliases are not allowed in a model")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > _MAX_YAML_DEPTH:
+            raise ModelSpecError(f"{path}: expected at most {_MAX_YAML_DEPTH} lists within each other")
 
 
 def spec_from_yaml(
@@ -95,14 +124,14 @@ def spec_from_yaml(
     """
     for key in data:
         if key not in _REQUIRED + _OPTIONAL:
-            raise ModelSpecError(f"{origin}: unknown key '{key}'{nearest(str(key), _REQUIRED + _OPTIONAL)}")
+            raise ModelSpecError(f"{origin}: unknown key {shown(key)}{nearest(key, _REQUIRED + _OPTIONAL)}")
     for key in _REQUIRED:
         if key not in data:
             raise ModelSpecError(f"{origin}: expected the keys {', '.join(_REQUIRED)}; '{key}' is missing")
     chosen = _chosen_scale(data["scales"], scale, origin)
     classes = data["nc"] if nc is None else nc
     if not is_value(classes, int) or not 1 <= classes <= _MAX_CLASSES:
-        raise ModelSpecError(f"{origin}: nc must be a whole number from 1 to {_MAX_CLASSES}, found {classes!r}")
+        raise ModelSpecError(f"{origin}: nc must be a whole number from 1 to {_MAX_CLASSES}, found {shown(classes)}")
     values = {"nc": classes, **_values_by_scale(data.get("by_scale", {}), chosen, origin)}
     reader = RowReader(origin, _scale_numbers(data["scales"][chosen], chosen, origin), values)
     rows = [row for section in ("backbone", "head") for row in _rows(data[section], section, origin)]
@@ -116,7 +145,7 @@ def spec_from_yaml(
 def _chosen_scale(scales: object, scale: str | None, origin: str) -> str:
     if not isinstance(scales, dict) or not scales:
         raise ModelSpecError(
-            f"{origin}: scales must be a mapping such as {{n: [0.5, 0.25, 1024]}}, found {scales!r:.60}"
+            f"{origin}: scales must be a mapping such as {{n: [0.5, 0.25, 1024]}}, found {shown(scales)}"
         )
     if scale is None and len(scales) == 1:
         scale = next(iter(scales))
@@ -126,7 +155,7 @@ def _chosen_scale(scales: object, scale: str | None, origin: str) -> str:
             f"known: {', '.join(map(str, scales))}"
         )
     if scale not in scales:
-        raise ModelSpecError(f"{origin}: unknown scale '{scale}'; known: {', '.join(map(str, scales))}")
+        raise ModelSpecError(f"{origin}: unknown scale {shown(scale)}; known: {shown(list(scales))}")
     return scale
 
 
@@ -138,16 +167,18 @@ def _scale_numbers(numbers: object, scale: str, origin: str) -> tuple[float, flo
             return float(depth), float(width), limit
     raise ModelSpecError(
         f"{origin}: scale '{scale}' must be [depth, width, max_channels] with 0 < depth, width <= 8 "
-        f"and max_channels from 8 to {MAX_CHANNELS}; found {numbers!r:.60}"
+        f"and max_channels from 8 to {MAX_CHANNELS}; found {shown(numbers)}"
     )
 
 
 def _values_by_scale(table: object, scale: str, origin: str) -> dict[str, Any]:
     if not isinstance(table, dict):
-        raise ModelSpecError(f"{origin}: by_scale must be a mapping, found {table!r:.60}")
+        raise ModelSpecError(f"{origin}: by_scale must be a mapping, found {shown(table)}")
     for name, values in table.items():
         if not isinstance(values, dict) or scale not in values:
-            raise ModelSpecError(f"{origin}: by_scale '{name}' has no value for scale '{scale}'")
+            raise ModelSpecError(f"{origin}: by_scale {shown(name)} has no value for scale '{scale}'")
+        if name in _REQUIRED:
+            raise ModelSpecError(f"{origin}: by_scale cannot set '{name}', which all scales share")
     return {str(name): values[scale] for name, values in table.items()}
 
 

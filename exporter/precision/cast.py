@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from exporter.errors import GraphError
-from exporter.graph.index import GraphIndex
+from exporter.graph.index import GraphIndex, constant_tensor
 
 __all__ = ["HALF_SUFFIX", "CastReport", "cast_to_fp16"]
 
@@ -154,26 +154,13 @@ def _lift_constants(graph: onnx.GraphProto) -> None:
     """Make an initializer of every Constant node that holds a tensor, so that it is cast as a weight is."""
     nodes = []
     for node in graph.node:
-        tensor = _constant_tensor(node) if node.op_type == "Constant" else None
+        tensor = constant_tensor(node) if node.op_type == "Constant" else None
         if tensor is None:
             nodes.append(node)
         else:
             graph.initializer.append(tensor)
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def _constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    (attribute,) = node.attribute
-    if attribute.name == "value":
-        tensor = onnx.TensorProto()
-        tensor.CopyFrom(attribute.t)
-        tensor.name = node.output[0]
-        return tensor
-    if attribute.name in ("value_float", "value_floats"):
-        values = np.asarray(helper.get_attribute_value(attribute), dtype=np.float32)
-        return numpy_helper.from_array(values, node.output[0])
-    return None
 
 
 def _retarget_cast(node: onnx.NodeProto) -> None:

@@ -5,6 +5,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from exporter.errors import VerificationError
+from exporter.graph.index import GraphIndex
 from exporter.precision.cast import HALF_SUFFIX
 
 __all__ = ["check_weights"]
@@ -18,14 +19,14 @@ def check_weights(simplified: onnx.ModelProto, typed: onnx.ModelProto) -> int:
     Raises:
         VerificationError: one is not; the message names it.
     """
-    originals = {w.name: w for w in simplified.graph.initializer}
+    index = GraphIndex(simplified.graph)
     for weight in typed.graph.initializer:
         name = weight.name
-        if weight.data_type == TensorProto.FLOAT16 and name not in originals:
+        if weight.data_type == TensorProto.FLOAT16 and index.constant(name) is None:
             name = name.removesuffix(HALF_SUFFIX)
-        if name not in originals:
+        expected, found = index.constant(name), numpy_helper.to_array(weight)
+        if expected is None:
             raise VerificationError(f"the weight '{weight.name}' of the typed graph is not in the model")
-        expected, found = numpy_helper.to_array(originals[name]), numpy_helper.to_array(weight)
         if expected.shape != found.shape or not np.array_equal(expected.astype(found.dtype), found):
             raise VerificationError(f"the weight '{weight.name}' of the typed graph is not the model's")
     return len(typed.graph.initializer)

@@ -1,9 +1,9 @@
 """Who makes and who reads each tensor."""
 
-import numpy as np
+import pytest
 from text_models import model_of, noise
 
-from exporter.graph.index import GraphIndex
+from exporter.graph.index import GraphIndex, silu_nodes
 
 TEXT = """(float[1,2,4,4] x) => (float[1,2,4,4] out, int64[4] size) {
     [k] two = Constant<value = float[1] {2.0}>()
@@ -17,7 +17,7 @@ TEXT = """(float[1,2,4,4] x) => (float[1,2,4,4] out, int64[4] size) {
 
 
 def index_of(text=TEXT):
-    return GraphIndex(model_of(text, w=noise(2, 2, 1, 1), ints=np.array([1])).graph)
+    return GraphIndex(model_of(text, w=noise(2, 2, 1, 1)).graph)
 
 
 def test_producers_and_consumers():
@@ -42,13 +42,23 @@ def test_reaching_gives_the_nodes_before_the_last_convolution():
     assert index_of().reaching("Softmax") == set()
 
 
-def test_float_tensors_are_found_by_type():
-    assert index_of().float_tensors() == {"x", "w", "two", "also", "y", "z", "v", "out"}
+def test_outputs_leave_the_graph():
+    assert index_of().outputs == {"out", "size"}
 
 
-def test_types_are_known_where_shapes_are_not():
-    text = """(float[B,2,H,W] x) => (out) {
-        s = Shape(x) r = Reshape(x, s) h = Cast<to=10>(r) out = Cast<to=1>(h)
-    }"""
-    assert {"r", "out"} <= index_of(text).float_tensors()
-    assert "h" not in index_of(text).float_tensors()
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("s = Sigmoid(x) y = Mul(x, s)", (0, 1)),
+        ("s = Sigmoid(x) y = Mul(s, x)", (0, 1)),
+        ("s = Tanh(x) y = Mul(x, s)", ()),
+        ("r = Relu(x) s = Sigmoid(r) y = Mul(x, s)", ()),
+        ("s = Sigmoid(x) y = Add(x, s)", ()),
+        ("y = Mul(x, x)", ()),
+        ("s = Sigmoid(x) y = Conv(x, w, b)", ()),  # three inputs
+    ],
+)
+def test_silu(body, found):
+    text = "(float[1,2,4,4] x) => (float[1,2,4,4] y) {" + body + "}"
+    index = GraphIndex(model_of(text, w=noise(2, 2, 1, 1), b=noise(2)).graph)
+    assert silu_nodes(index, len(index.graph.node) - 1) == found
