@@ -2,8 +2,8 @@
 
     W2 silu(W1 x + b1)   becomes   [W2 0] silu([W1; 0] x + [b1; 0])
 
-The padding computes silu(0) = 0, so that the result is the same. FP16 tensor cores work on eight channels at a time: where
-the number of channels is no multiple of it, TensorRT puts kernels that pad and unpad around each convolution.
+The padding computes silu(0) = 0, so that the result is the same. FP16 tensor cores work on eight channels at a time;
+where the number of channels is no multiple of it, TensorRT puts kernels that pad and unpad around each convolution.
 """
 
 import numpy as np

@@ -40,7 +40,7 @@ _MOVES_DATA = {
 
 @dataclass(frozen=True)
 class CastReport:
-    """What the pass did: nodes by precision, and casts inserted."""
+    """What the pass did: nodes by the precision they compute in, and casts inserted."""
 
     half_nodes: int
     float_nodes: int
@@ -73,10 +73,11 @@ class _HalfWriter:
     def rewrite(self) -> CastReport:
         reaches = self._index.reaching("Conv")
         before = len(self._graph.node)
-        half_nodes = 0
+        half_nodes = float_nodes = 0
         for i, node in enumerate(self._graph.node):
             half = self._moves_halves(node) if i not in reaches else self._computes(node)
             half_nodes += half
+            float_nodes += not half and self._computes(node)
             for slot, name in enumerate(node.input):
                 if name in self._is_float:
                     wants_half = half and slot not in _FP32_SLOTS.get(node.op_type, ())
@@ -91,7 +92,7 @@ class _HalfWriter:
         self._graph.node.extend(self._nodes)
         self._drop_unused_weights()
         del self._graph.value_info[:]  # their types are no longer true
-        return CastReport(half_nodes, before - half_nodes, casts)
+        return CastReport(half_nodes, float_nodes, casts)
 
     def _computes(self, node: onnx.NodeProto) -> bool:
         floats = any(name in self._is_float for name in (*node.input, *node.output))

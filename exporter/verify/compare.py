@@ -77,11 +77,16 @@ class _Shifts:
 
 
 def outputs_of(executor: Executor, images: tuple[TestImage, ...], batch: int) -> list[NDArray[np.float32]]:
-    """Run an executor on each image and give its `output0`, (4+nc, A), for each.
+    """Run an executor on batches of the images and give its `output0`, (4+nc, A), for each image.
 
-    A network whose batch is fixed above 1 gets the same image several times.
+    The last batch is filled up with images it already has.
     """
-    return [executor.run(np.repeat(image.blob, batch, axis=0))["output0"][-1] for image in images]
+    outputs: list[NDArray[np.float32]] = []
+    for start in range(0, len(images), batch):
+        group = images[start : start + batch]
+        filled = [group[i % len(group)].blob for i in range(batch)]
+        outputs += list(executor.run(np.concatenate(filled))["output0"][: len(group)])
+    return outputs
 
 
 def compare(

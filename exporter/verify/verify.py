@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from exporter.engine.build import BuiltEngine, gpu_problem
 from exporter.errors import InconclusiveError, VerificationError
-from exporter.graph.simplify import relative_difference
+from exporter.graph.simplify import checked_shapes, relative_difference
 from exporter.model.detector import Detector
 from exporter.verify.backends import TorchExecutor
 from exporter.verify.compare import Comparison, compare, outputs_of
@@ -62,7 +62,7 @@ def prove(proof: Proof, options: VerifyOptions, report: ExportReport) -> None:
     batch = proof.profile.batch.opt
     reference, expected = _reference(proof, images)
     if proof.detector is not None:
-        _check_fp32(expected, OrtExecutor(proof.simplified.SerializeToString(), provider="cpu"), images, batch)
+        _check_fp32(TorchExecutor(proof.detector), proof, expected, images, options)
     candidates: list[tuple[str, Executor]] = [
         (f"{proof.precision.upper()} ONNX", OrtExecutor(proof.typed.SerializeToString(), provider="cpu"))
     ]
@@ -95,11 +95,22 @@ def _reference(proof: Proof, images: tuple[TestImage, ...]) -> tuple[str, list[N
 
 
 def _check_fp32(
-    expected: list[NDArray[np.float32]], simplified: Executor, images: tuple[TestImage, ...], batch: int
+    model: Executor,
+    proof: Proof,
+    expected: list[NDArray[np.float32]],
+    images: tuple[TestImage, ...],
+    options: VerifyOptions,
 ) -> None:
-    """Compare the FP32 graph with the model number by number, before precision blurs what differs."""
-    found = outputs_of(simplified, images, batch)
-    difference = max(relative_difference(e[None], f[None]) for e, f in zip(expected, found, strict=True))
+    """Compare the FP32 graph with the model number by number, before precision blurs what differs.
+
+    Where axes are free it is done at a second shape too: what tracing made a constant is right at the first only.
+    """
+    simplified = OrtExecutor(proof.simplified.SerializeToString(), provider="cpu")
+    pairs = list(zip(expected, outputs_of(simplified, images, proof.profile.batch.opt), strict=True))
+    for batch, _, height, width in checked_shapes(proof.profile)[1:]:
+        others = load_images(options, (height, width))[: max(batch, 2)]
+        pairs += zip(outputs_of(model, others, batch), outputs_of(simplified, others, batch), strict=True)
+    difference = max(relative_difference(e[None], f[None]) for e, f in pairs)
     if not difference <= MAX_FP32_DIFFERENCE:
         raise VerificationError(
             f"the traced FP32 graph is not the model: expected a relative difference of at most "

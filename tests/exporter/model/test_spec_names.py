@@ -1,0 +1,149 @@
+"""Which file and scale a name, a path and --scale mean; what else is in a model YAML's file is refused."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from tiny_networks import rows
+
+from exporter.errors import ModelSpecError
+from exporter.model.spec import models_dir, spec_from_name
+
+FIVE = {letter: [1.0, 1.0, 64] for letter in "nsmlx"}
+
+
+def layout(spec):
+    return next(row.args["layout"] for row in spec.layers if row.module == "A2C2f" and row.args["a2"])
+
+
+def width(spec):
+    return spec.layers[0].channels
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "expected"),
+    [
+        ("yolov12n", None, ("yolov12n", "turbo", 16)),
+        ("yolov12l", None, ("yolov12l", "turbo", 64)),
+        ("yolov12x-v1", None, ("yolov12x-v1", "v1", 96)),
+        ("yolo12l", None, ("yolo12l", "v1", 64)),
+        ("yolov12", "s", ("yolov12s", "turbo", 32)),
+        ("yolov12-v1", "s", ("yolov12s-v1", "v1", 32)),
+        ("yolo12", "x", ("yolo12x", "v1", 96)),
+        ("yolov12s", "s", ("yolov12s", "turbo", 32)),
+    ],
+)
+def test_shipped_names(name, scale, expected):
+    spec = spec_from_name(name, scale=scale)
+    assert (spec.name, layout(spec), width(spec)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "reason"),
+    [
+        ("yolov12", None, "which scale"),
+        ("yolo12", None, "which scale"),
+        ("yolov12n", "l", "names the scale 'n', --scale says 'l'"),
+        ("yolov12", "q", "unknown scale 'q'"),
+        ("yolov12q", None, "did you mean 'yolov12'"),
+        ("yolov8n", None, "did you mean 'yolov12'"),
+        ("runs/yolov12n", None, "unknown model 'runs/yolov12n'"),  # a folder, and no ending: a mistyped checkpoint
+        ("../models/yolov12", "n", "unknown model"),
+        ("", "n", "unknown model ''"),
+        ("resnet", None, "shipped: yolov12, yolov12-v1"),
+        ("x" * 300, None, "unknown model"),
+        ("x" * 300 + ".yaml", None, "found no file"),
+        ("nowhere/yolov12n.yaml", None, "found no file nowhere/yolov12n.yaml"),
+    ],
+)
+def test_names_refused(name, scale, reason):
+    with pytest.raises(ModelSpecError) as caught:
+        spec_from_name(name, scale=scale)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "scale", "expected"),
+    [
+        ("yolov12.yaml", "yolov12s.yaml", None, "yolov12s"),  # the published convention: the file of all scales
+        ("yolov12s.yaml", "yolov12s.yaml", None, "yolov12s"),
+        ("yolov12.yaml", "yolov12.yaml", "m", "yolov12m"),
+        ("yolov12-v1.yaml", "yolov12x-v1.yaml", None, "yolov12x-v1"),
+        ("bitfalcon.yaml", "bitfalcon-n.yaml", None, "bitfalcon-n"),
+        ("yolo12.yaml", "yolo12s.yaml", None, "yolo12s"),
+        ("yolov12.yml", "yolov12n.yml", None, "yolov12n"),
+    ],
+)
+def test_paths(tmp_path, there, asked, scale, expected):
+    (tmp_path / there).write_text(yaml.safe_dump(rows(scales=FIVE)))
+    assert spec_from_name(str(tmp_path / asked), scale=scale).name == expected
+
+
+def test_a_file_whose_name_ends_in_a_scale_letter_names_no_scale(tmp_path):
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(rows()))  # one scale: n
+    assert spec_from_name(str(tmp_path / "model.yaml")).name == "model"
+
+
+def test_class_count_replaces_the_files(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(rows()))
+    spec = spec_from_name(str(tmp_path / "tiny.yaml"), nc=7)
+    assert (spec.nc, spec.layers[-1].args["nc"]) == (7, 7)
+
+
+TEXTS = {  # what the file holds: what the message must hold
+    "alias": ("nc: &a 2\nscales: *a\n", "aliases"),
+    "billion laughs": (
+        "a: &a [x,x,x,x,x,x,x,x,x]\n"
+        + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
+        "aliases",
+    ),
+    "object tag": ("nc: !!python/object/apply:os.system ['touch MARKER']\n", "could not determine a constructor"),
+    "module tag": ("nc: !!python/name:os.system\n", "could not determine a constructor"),
+    "too large": ("#" * (2 << 20), "at most"),
+    "nested lists": ("nc: " + "[" * 30_000, "within each other"),
+    "nested mappings": ("{a: " * 10_000, "within each other"),
+    "nested blocks": ("".join(f"{' ' * i}a:\n" for i in range(200)), "within each other"),
+    "list": ("- 1\n- 2\n", "expected a mapping"),
+    "empty": ("", "expected a mapping"),
+    "text": ("hello", "expected a mapping"),
+    "not closed": ("nc: [1, 2", "not readable as YAML"),
+    "huge number": ("nc: " + "9" * 5000, "not readable as YAML"),
+    "no date": ("nc: 2020-99-99", "not readable as YAML"),
+    "no boolean": ("nc: !!bool maybe", "not readable as YAML"),
+    "no whole number": ("nc: !!int ''", "not readable as YAML"),
+    "two documents": ("nc: 1\n---\nnc: 2\n", "not readable as YAML"),
+    "bytes": (b"\x89PNG\r\n\x1a\n\xff\xfe\x00", "not readable as YAML"),
+    "zeros": (b"\x00" * 64, "not readable as YAML"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), TEXTS.values(), ids=TEXTS.keys())
+def test_files_refused(tmp_path, monkeypatch, content, reason):
+    monkeypatch.chdir(tmp_path)  # where a marker would be made
+    file = tmp_path / "tiny.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    began = time.perf_counter()
+    with pytest.raises(ModelSpecError) as caught:
+        spec_from_name(str(file))
+    message = str(caught.value)
+    assert message.startswith(str(file))
+    assert reason in message
+    assert "\n" not in message
+    assert time.perf_counter() - began < 2
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
+def test_the_shipped_files_are_found_from_any_folder(tmp_path):
+    code = "from exporter.model.spec import spec_from_name; print(spec_from_name('yolov12n').name)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "yolov12n\n", done.stderr
+
+
+def test_reading_a_model_needs_no_torch():
+    code = "import sys; sys.modules['torch'] = None; import exporter.model.spec"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=models_dir().parents[1], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,205 @@
+"""A model YAML's rows: what they resolve to, and what is refused with file, row and the nearest known name."""
+
+import math
+
+import pytest
+import torch
+from tiny_networks import rows
+
+from exporter.errors import ModelSpecError
+from exporter.model.build import detector_from_spec
+from exporter.model.spec import spec_from_yaml
+
+NAN, INF = math.nan, math.inf
+DEEP: list = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+LOOP: list = []
+LOOP.append(LOOP)
+LAUGHS: list = ["ha"]
+for _ in range(60):
+    LAUGHS = [LAUGHS, LAUGHS]
+
+REFUSED = {  # case: (what is changed, what the message must hold)
+    # modules
+    "module mistyped": ({"row0": [-1, 1, "Cnov", [8]]}, "row 0: unknown module 'Cnov'; did you mean 'Conv'"),
+    "module far off": ({"row1": [-1, 1, "os.system", [8]]}, "row 1: unknown module 'os.system'; known: Conv"),
+    "module as code": ({"row0": [-1, 1, "__import__('os').system('touch x')", [8]]}, "unknown module"),
+    "module a number": ({"row0": [-1, 1, 7, [8]]}, "unknown module 7"),
+    "module a list": ({"row0": [-1, 1, ["Conv"], [8]]}, "unknown module ['Conv']"),
+    "row too short": ({"row2": [-1, 1, "Conv"]}, "row 2: expected [from, repeats, module, args]"),
+    "row no list": ({"backbone": ["Conv"]}, "row 0: expected [from, repeats, module, args], found 'Conv'"),
+    # from
+    "from the next": ({"row1": [2, 1, "Conv", [8]]}, "row 1: 'from' 2 names no earlier row"),
+    "from itself": ({"row1": [1, 1, "Conv", [8]]}, "row 1: 'from' 1 names no earlier row"),
+    "from far back": ({"row1": [-2, 1, "Conv", [8]]}, "row 1: 'from' -2 names no earlier row"),
+    "from before all": ({"row0": [0, 1, "Conv", [8]]}, "row 0: 'from' 0 names no earlier row"),
+    "from a bool": ({"row1": [False, 1, "Conv", [8]]}, "'from' False names no earlier row"),
+    "from a fraction": ({"row1": [0.0, 1, "Conv", [8]]}, "'from' 0.0 names no earlier row"),
+    "from a list": ({"row1": [[-1], 1, "Conv", [8]]}, "row 1: 'from' of Conv must be one row, found [-1]"),
+    "from no list": ({"row7": [-1, 1, "Concat", [1]]}, "row 7: 'from' of Concat must be a list of rows, found -1"),
+    "from nothing": ({"row7": [[], 1, "Concat", [1]]}, "'from' of Concat must be a list of rows, found []"),
+    "from null": ({"row1": [None, 1, "Conv", [8]]}, "'from' None names no earlier row"),
+    "from a bool in a list": ({"row7": [[-1, True], 1, "Concat", [1]]}, "'from' True names no earlier row"),
+    # repeats
+    "repeats 0": ({"row1": [-1, 0, "C3k2", [16]]}, "row 1: repeats must be a whole number from 1 to 64, found 0"),
+    "repeats negative": ({"row1": [-1, -3, "C3k2", [16]]}, "found -3"),
+    "repeats huge": ({"row1": [-1, 10**9, "C3k2", [16]]}, "found 1000000000"),
+    "repeats beyond digits": ({"row1": [-1, 1 << 100_000, "C3k2", [16]]}, "a number of 100001 bits"),
+    "repeats a bool": ({"row1": [-1, True, "C3k2", [16]]}, "found True"),
+    "repeats a fraction": ({"row1": [-1, 1.5, "C3k2", [16]]}, "found 1.5"),
+    "repeats ignored": ({"row6": [-1, 2, "nn.Upsample", [None, 2, "nearest"]]}, "'nn.Upsample' cannot be repeated"),
+    "repeats of all": ({"scales": {"n": [8.0, 1.0, 64]}, "backbone": [[-1, 64, "Conv", [8]]] * 8}, "1024 repeats"),
+    # args
+    "args no list": ({"row0": [-1, 1, "Conv", 8]}, "row 0: args of Conv must be a list, found 8"),
+    "args too many": (
+        {"row0": [-1, 1, "Conv", [8, 3, 2, 1, 1, 1]]},
+        "Conv takes at most 5 args (c2, k, s, p, g), found 6",
+    ),
+    "args too few": ({"row0": [-1, 1, "Conv", []]}, "Conv needs the argument 'c2'"),
+    "arg a word": ({"row0": [-1, 1, "Conv", [8, "three"]]}, "Conv 'k': unknown name 'three'"),
+    "arg a word, nearly": ({"row8": [[3, 7, 5], 1, "Detect", ["ncc"]]}, "unknown name 'ncc'; did you mean 'nc'"),
+    "arg as code": ({"row0": [-1, 1, "Conv", ["__import__('os').getpid()"]]}, "unknown name \"__import__('os')"),
+    "arg a bool": ({"row0": [-1, 1, "Conv", [True]]}, "Conv 'c2' must be int, found True"),
+    "arg a fraction": ({"row0": [-1, 1, "Conv", [8.0]]}, "Conv 'c2' must be int, found 8.0"),
+    "arg a number for a bool": ({"row1": [-1, 1, "C3k2", [16, 1]]}, "C3k2 'c3k' must be bool, found 1"),
+    "arg 0": ({"row0": [-1, 1, "Conv", [0]]}, "Conv 'c2' must be from 1 to"),
+    "arg negative": ({"row0": [-1, 1, "Conv", [8, -3]]}, "Conv 'k' must be from 1 to"),
+    "arg huge": ({"row0": [-1, 1, "Conv", [8, 16384]]}, "Conv 'k' must be from 1 to 63"),
+    "arg beyond digits": ({"row0": [-1, 1, "Conv", [1 << 100_000]]}, "a number of 100001 bits"),
+    "arg nan": ({"row1": [-1, 1, "C3k2", [16, False, NAN]]}, "C3k2 'e' must be int or float, found nan"),
+    "arg infinite": ({"row1": [-1, 1, "C3k2", [16, False, INF]]}, "C3k2 'e' must be int or float, found inf"),
+    "layout unknown": ({"row3": [-1, 1, "A2C2f", [64, True, 4, False, 2.0, "v2"]]}, "did you mean 'v1'"),
+    "mode unknown": ({"row6": [-1, 1, "nn.Upsample", [None, 2, "bicubic"]]}, "unknown name 'bicubic'"),
+    "dimension": ({"row7": [[-1, 4], 1, "Concat", [2]]}, "Concat 'dimension' must be 1, found 2"),
+    "residual by scale, without": ({"row3": [-1, 1, "A2C2f", [64, True, 4, "residual"]]}, "unknown name 'residual'"),
+    # channels and maps
+    "groups": (
+        {"row1": [-1, 1, "Conv", [16, 3, 1, 1, 3]]},
+        "'g' must divide its 8 input and 16 output channels, found 3",
+    ),
+    "heads": (
+        {"row3": [-1, 1, "A2C2f", [40, True, 4]]},
+        "'c2' to be a multiple of 64 after scaling (heads of 32), found 40",
+    ),
+    "heads after scaling": ({"scales": {"n": [1.0, 0.5, 64]}}, "row 3: A2C2f with attention needs"),
+    "residual": (
+        {"row2": [-1, 1, "Conv", [32, 3, 4]], "row3": [-1, 1, "A2C2f", [64, True, 4, True]]},
+        "found 32 and 64",
+    ),
+    "bands": ({"row3": [-1, 1, "A2C2f", [64, True, 3]]}, "row 3: A2C2f 'area' must divide the 16 cells"),
+    "maps of two sizes": (
+        {"row7": [[6, 5], 1, "Concat", [1]]},
+        "row 7: its inputs differ in size: rows [6, 5] have strides [16.0, 32",
+    ),
+    "map not divided": (
+        {"row0": [-1, 1, "Conv", [8, 2, 1]]},
+        "'s' times smaller: 2p < k <= 2p + s; found k 2, s 1, p 1",
+    ),
+    "no padding": ({"row0": [-1, 1, "Conv", [8, 3, 2, 0]]}, "found k 3, s 2, p 0"),
+    "share too small": ({"row1": [-1, 1, "C3k2", [16, False, 0.01]]}, "'e' must leave 2 or more"),
+    "channels of all": ({"row7": [[6, 4] * 1000, 1, "Concat", [1]]}, "at most 16384 output channels"),
+    # the whole
+    "no head": ({"head": [[-1, 1, "Conv", [8]]]}, "the last row must be a head (Detect), found Conv"),
+    "head in the middle": ({"row5": [[4], 1, "Detect", ["nc"]]}, "row 6: 'nn.Upsample' follows the head"),
+    "unused row": ({"row8": [[3, 5], 1, "Detect", ["nc"]]}, "row 7 (Concat): no other row uses its output"),
+    "coarse to fine": ({"row8": [[5, 7, 3], 1, "Detect", ["nc"]]}, "from fine to coarse, found strides (32"),
+    "head on the image": (
+        {"backbone": [[[-1], 1, "Detect", ["nc"]]], "head": [[-1, 1, "Conv", [8]]]},
+        "follows the head",
+    ),
+    "classes of the head": ({"row8": [[3, 7, 5], 1, "Detect", [80]]}, "the head has 80 classes, but nc is 2"),
+    "key unknown": ({"backbones": []}, "unknown key 'backbones'; did you mean 'backbone'"),
+    "key missing": ({"head": None}, "'head' is missing"),
+    "section empty": ({"head": []}, "head must be a list of rows"),
+    "section no list": ({"backbone": {"a": 1}}, "backbone must be a list of rows"),
+    "rows too many": ({"backbone": [[-1, 1, "Conv", [8]]] * 600}, "at most 512 rows"),
+    "nc 0": ({"nc": 0}, "nc must be a whole number from 1 to 100000, found 0"),
+    "nc huge": ({"nc": 10**7}, "found 10000000"),
+    "nc a bool": ({"nc": True}, "found True"),
+    "nc a string": ({"nc": "80"}, "found '80'"),
+    "nc a fraction": ({"nc": 80.0}, "found 80.0"),
+    "nc nan": ({"nc": NAN}, "found nan"),
+    "scales no mapping": ({"scales": [1, 1, 64]}, "scales must be a mapping"),
+    "scales empty": ({"scales": {}}, "scales must be a mapping"),
+    "scale too short": ({"scales": {"n": [1.0, 1.0]}}, "scale 'n' must be [depth, width, max_channels]"),
+    "scale nan": ({"scales": {"n": [NAN, 1.0, 64]}}, "scale 'n' must be"),
+    "scale infinite": ({"scales": {"n": [1.0, INF, 64]}}, "scale 'n' must be"),
+    "scale 0": ({"scales": {"n": [1.0, 0, 64]}}, "scale 'n' must be"),
+    "scale a bool": ({"scales": {"n": [True, 1.0, 64]}}, "scale 'n' must be"),
+    "scale huge": ({"scales": {"n": [1.0, 1e9, 64]}}, "scale 'n' must be"),
+    "by_scale no mapping": ({"by_scale": [1]}, "by_scale must be a mapping"),
+    "by_scale lacks it": ({"by_scale": {"c3k": {"s": True}}}, "by_scale 'c3k' has no value for scale 'n'"),
+    "by_scale sets nc": ({"by_scale": {"nc": {"n": 5}}}, "by_scale cannot set 'nc'"),
+    # what a pickled YAML can hold, and a text cannot
+    "nested deep": ({"row0": DEEP}, "row 0: expected [from, repeats, module, args]"),
+    "arg nested deep": ({"row0": [-1, 1, "Conv", [DEEP]]}, "Conv 'c2' must be int"),
+    "holds itself": ({"row0": [-1, 1, "Conv", [LOOP]]}, "Conv 'c2' must be int"),
+    "laughs": ({"row0": [-1, 1, LAUGHS, [8]]}, "unknown module [["),
+    "laughs as classes": ({"nc": LAUGHS}, "nc must be a whole number"),
+}
+
+
+def resolve(changes, scale=None):
+    return spec_from_yaml(rows(**changes), "tiny.yaml", "tiny", scale=scale)
+
+
+@pytest.mark.parametrize(("changes", "reason"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused_with_file_and_reason(changes, reason):
+    with pytest.raises(ModelSpecError) as caught:
+        resolve(changes)
+    message = str(caught.value)
+    assert message.startswith("tiny.yaml: ")
+    assert reason in message
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+def test_which_scale_must_be_said():
+    two = {"scales": {"n": [1.0, 1.0, 64], "s": [1.0, 2.0, 128]}}
+    with pytest.raises(ModelSpecError, match="which scale"):
+        resolve(two)
+    assert resolve(two, "s").layers[0].channels == 16
+
+
+def test_a_row_resolves_to_values():
+    spec = resolve({"by_scale": {"ratio": {"n": 1.5}}, "row3": [-1, 3, "A2C2f", [64, True, 4, True, "ratio"]]})
+    row = spec.layers[3]
+    assert (row.sources, row.repeats, row.channels, row.stride) == ((2,), 3, 64, 8)
+    assert row.args == {"c2": 64, "a2": True, "area": 4, "residual": True, "mlp_ratio": 1.5, "layout": "turbo"}
+    assert spec.layers[0].sources == (-1,)
+    assert spec.layers[7].sources == (6, 4)
+    assert (spec.strides, spec.task, spec.nc) == ((8, 16, 32), "detect", 2)
+
+
+@pytest.mark.parametrize(
+    ("scale", "repeats", "channels"),
+    [
+        ([1.0, 1.0, 64], 3, 64),
+        ([0.5, 1.0, 64], 2, 64),  # round(1.5) is 2
+        ([0.1, 1.0, 64], 1, 64),
+        ([1.0, 2.0, 48], 3, 96),  # the limit comes before the width
+        ([1.0, 0.3, 512], 3, 40),  # 8 * ceil(128 * .3 / 8)
+    ],
+)
+def test_scaling(scale, repeats, channels):
+    data = rows(scales={"n": scale}, row3=[-1, 1, "Conv", [64]], row2=[-1, 3, "Conv", [128, 3, 4]])
+    row = spec_from_yaml(data, "tiny.yaml", "tiny").layers[2]
+    assert (row.repeats, row.channels) == (repeats, channels)
+
+
+def test_every_module_runs_as_the_strides_say():
+    spec = resolve({"row2": [-1, 2, "Conv", [64, 3, 4]], "row1": [-1, 2, "C2f", [16, True]]})
+    detector = detector_from_spec(spec)
+    seen = {}
+    for index, module in enumerate(detector.model[:-1]):
+        module.register_forward_hook(lambda _m, _i, out, index=index: seen.update({index: tuple(out.shape)}))
+    detector(torch.zeros(1, 3, 64, 96))
+    for row in spec.layers[:-1]:
+        assert seen[row.index] == (1, row.channels, 64 / row.stride, 96 / row.stride)
+
+
+def test_input_is_left_as_it_is():
+    data, same = rows(), rows()
+    spec_from_yaml(data, "tiny.yaml", "tiny", nc=9)
+    assert data == same
