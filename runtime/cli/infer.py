@@ -4,7 +4,7 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,8 @@ def _infer_file(runtime: "Runtime", path: Path, options: "DetectOptions", saver:
 
     for frame in frames_from(path):
         found = runtime.infer(frame.image_bgr, options)
-        put(_json_line(frame, found, runtime.timings) if as_json else _text_line(frame, found, runtime.timings))
+        timings = replace(runtime.timings, decode_ms=frame.decode_ms)  # the runtime got an array: it decoded nothing
+        put(_json_line(frame, found, timings) if as_json else _text_line(frame, found, timings))
         if saver:
             saver.save(frame.path, frame.number, annotated(frame.image_bgr, found))
 

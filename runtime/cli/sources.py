@@ -4,6 +4,7 @@ import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,11 +39,12 @@ VIDEO_SUFFIXES = frozenset([".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".m
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: of an image file, or of a video, where `number` counts from 0."""
+    """One picture: of an image file, or of a video, where `number` counts from 0; and how long its decoding took."""
 
     path: Path
     number: int | None
     image_bgr: NDArray[np.uint8]
+    decode_ms: float
 
 
 def paths_from(arguments: list[str]) -> list[Path]:
@@ -76,7 +78,13 @@ def frames_from(path: Path) -> Iterator[Frame]:
     """
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return _frames_from_video(path)
-    return iter([Frame(path, None, image_from(path))])
+    started = perf_counter()
+    image_bgr = image_from(path)
+    return iter([Frame(path, None, image_bgr, _ms_since(started))])
+
+
+def _ms_since(started: float) -> float:
+    return (perf_counter() - started) * 1e3
 
 
 def _frames_from_video(path: Path) -> Iterator[Frame]:
@@ -87,8 +95,10 @@ def _frames_from_video(path: Path) -> Iterator[Frame]:
     capture = cv2.VideoCapture(str(path))
     try:
         number = -1
+        started = perf_counter()
         for number, image in enumerate(_read_all(capture)):
-            yield Frame(path, number, image_from(image))
+            yield Frame(path, number, image_from(image), _ms_since(started))
+            started = perf_counter()
         if number < 0:
             raise InputError(f"{path}: expected a video, found none that OpenCV can decode")
     finally:

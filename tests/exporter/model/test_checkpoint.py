@@ -1,0 +1,336 @@
+"""Which network a weights file fits, and a strict load: nothing missing, nothing left over, nothing contradicted."""
+
+import json
+import struct
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny_networks import published_yaml, rows, tiny_detector, write_published
+from torch import nn
+
+from exporter.errors import CheckpointError
+from exporter.model.build import seeded_detector
+from exporter.model.checkpoint import Checkpoint, detector_from_checkpoint, read_checkpoint
+from exporter.model.spec import spec_from_name, spec_from_yaml
+
+IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))
+HALF = {"rtol": 0, "atol": 0.5}  # px: what halved weights move boxes of up to 100 px
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return tiny_detector()
+
+
+@pytest.fixture(scope="module")
+def full_size():
+    return seeded_detector(spec_from_name("yolov12n-v1", nc=3))
+
+
+def loaded(path):
+    return detector_from_checkpoint(read_checkpoint(path))
+
+
+def halved(detector):
+    return {k: v.half().float() if v.is_floating_point() else v for k, v in detector.state_dict().items()}
+
+
+def assert_equal_states(state, expected):
+    assert list(state) == list(expected)
+    assert all(torch.equal(state[key], expected[key]) for key in expected)
+
+
+def refusal(path):
+    with pytest.raises(CheckpointError) as caught:
+        loaded(path)
+    message = str(caught.value)
+    assert message.count(str(path)) == 1
+    assert "\n" not in message
+    assert len(message) < 700
+    return message
+
+
+def in_memory(path, state, **attributes):
+    return Checkpoint(path, "", state, **({"yaml": published_yaml()} | attributes))
+
+
+def test_published_format(tmp_path, detector):
+    checkpoint = read_checkpoint(write_published(tmp_path / "tiny.pt", detector))
+    assert checkpoint.architecture == "ultralytics.nn.tasks.Detector"
+    assert checkpoint.batch_norm_eps == 1e-3
+    copy = detector_from_checkpoint(checkpoint)
+    assert copy.names == ("kind 0", "kind 1")
+    assert not copy.training
+    assert_equal_states(copy.state_dict(), halved(detector))
+    torch.testing.assert_close(copy(IMAGE)[:, :4], detector(IMAGE)[:, :4], **HALF)
+
+
+def test_ema_comes_before_model(tmp_path, detector):
+    other = tiny_detector(seed=1)
+    write_published(tmp_path / "both.pt", detector, key="ema")
+    assert_equal_states(loaded(tmp_path / "both.pt").state_dict(), halved(detector))
+    # The tree under "model" is another: an unused name beside it must not change what is read.
+    trees = {"model": other.state_dict(), "ema": detector.state_dict()}
+    torch.save(trees, tmp_path / "states.pt")
+    assert_equal_states(dict(read_checkpoint(tmp_path / "states.pt").state), detector.state_dict())
+    torch.save(trees | {"ema": None}, tmp_path / "states.pt")
+    assert_equal_states(dict(read_checkpoint(tmp_path / "states.pt").state), other.state_dict())
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("key", [None, "state_dict", "model"])
+def test_plain_state_dict(tmp_path, full_size, prefix, key):
+    state = {prefix + k: v for k, v in full_size.state_dict().items()}
+    torch.save({key: state} if key else state, tmp_path / "plain.pt")
+    copy = loaded(tmp_path / "plain.pt")
+    assert (copy.spec.name, copy.spec.nc, copy.names) == ("yolov12n-v1", 3, ("class0", "class1", "class2"))
+    assert_equal_states(copy.state_dict(), full_size.state_dict())
+
+
+def test_ordered_dict_with_metadata(tmp_path, full_size):
+    assert full_size.state_dict()._metadata  # torch pickles it as the OrderedDict's state
+    torch.save(full_size.state_dict(), tmp_path / "plain.pt")
+    assert loaded(tmp_path / "plain.pt").spec.name == "yolov12n-v1"
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"model": "yolov12n-v1", "names": '["a", "b", "c"]'}, {"names": '["a", "b", "c"]'}, None]
+)
+def test_safetensors(tmp_path, full_size, metadata):
+    save_file(full_size.state_dict(), tmp_path / "weights.safetensors", metadata)
+    copy = loaded(tmp_path / "weights.safetensors")
+    assert copy.spec.name == "yolov12n-v1"
+    assert copy.names == (("a", "b", "c") if metadata else ("class0", "class1", "class2"))
+    assert_equal_states(copy.state_dict(), full_size.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"model": "yolov12n"}, "contradict its network (yolov12n)"),
+        ({"model": "yolov8n"}, "unknown model 'yolov8n'"),
+        ({"model": "../../secret.yaml"}, "expected the name of a shipped model in it, found '../../secret.yaml'"),
+        ({"names": '["a", "b"]'}, "2 class names, but its network 3 classes"),
+        ({"names": "[1, 2, 3]"}, "expected class names as strings, found [1, 2, 3]"),
+        ({"names": "[" * 100_000}, "not a sound .safetensors file"),
+        ({"names": "person"}, "not a sound .safetensors file"),
+    ],
+)
+def test_safetensors_metadata_refused(tmp_path, full_size, metadata, reason):
+    save_file(full_size.state_dict(), tmp_path / "weights.safetensors", metadata)
+    assert reason in refusal(tmp_path / "weights.safetensors")
+
+
+def header_of(fields):
+    text = json.dumps(fields).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        struct.pack("<Q", 1 << 62) + b"{}",
+        struct.pack("<Q", 40) + b"{",
+        header_of({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}),
+        header_of({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 4]}}) + bytes(4),
+        header_of({"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}) + bytes(4),
+        header_of({"a": 1}),
+    ],
+)
+def test_safetensors_damaged(tmp_path, content):
+    (tmp_path / "bad.safetensors").write_bytes(content)
+    assert "not a sound .safetensors file" in refusal(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda s: s.pop("model.0.conv.weight"), "missing: model.0.conv.weight"),
+        (lambda s: [s.pop(k) for k in list(s) if ".bn." in k], "and 133 more"),
+        (lambda s: s.update({"model.0.lora.weight": torch.zeros(1)}), "unexpected: 'model.0.lora.weight'"),
+        (lambda s: s.update({"model.0.conv.weight": torch.zeros(8, 3, 5, 5)}), "model.0.conv.weight is (8, 3, 5, 5), expected (8, 3, 3, 3)"),
+        (lambda s: s.update({"model.0.conv.weight": torch.zeros(8, 3, 3, 3, dtype=torch.int8)}), "model.0.conv.weight holds torch.int8"),
+        (lambda s: s.update({"model.3.m.0.0.attn.pe.conv.bias": torch.zeros(3)}), "no matching 'bn.running_mean'"),
+        (lambda s: s.update({"model.8.dfl.conv.weight": torch.zeros(1, 8, 1, 1)}), "model.8.dfl.conv.weight is (1, 8, 1, 1)"),
+        (lambda s: s.update({"a\nb": torch.zeros(1)}), "unexpected: 'a\\nb'"),
+    ],
+)  # fmt: skip
+def test_weights_that_contradict_the_network(tmp_path, detector, change, reason):
+    state = dict(detector.state_dict())
+    change(state)
+    with pytest.raises(CheckpointError) as caught:
+        detector_from_checkpoint(in_memory(tmp_path / "tiny.pt", state))
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["num_batches_tracked", "dfl.conv.weight"])
+def test_constants_are_not_taken_from_the_file(tmp_path, detector, key):
+    zeros = {k: torch.zeros_like(v) if k.endswith(key) else v for k, v in detector.state_dict().items()}
+    copy = detector_from_checkpoint(in_memory(tmp_path / "tiny.pt", zeros))
+    assert torch.equal(copy(IMAGE), detector(IMAGE))
+
+
+def test_batch_counts_may_be_missing(tmp_path, detector):
+    state = {k: v for k, v in detector.state_dict().items() if not k.endswith("num_batches_tracked")}
+    copy = detector_from_checkpoint(in_memory(tmp_path / "tiny.pt", state))
+    assert torch.equal(copy(IMAGE), detector(IMAGE))
+
+
+YAML_REFUSED = {
+    "shapes": (published_yaml(row0=[-1, 1, "Conv", [16, 3, 2]]), "of another shape: model.0.conv.weight"),
+    "module": (published_yaml(row0=[-1, 1, "Focus", [8, 3]]), "not an architecture y12 knows (ultralytics.nn.tasks.Detector)"),
+    "scale": (published_yaml() | {"scale": ["n"]}, "the scale of its model YAML as a letter, found ['n']"),
+    "another scale": (published_yaml() | {"scale": "x"}, "unknown scale 'x'"),
+    "no rows": ({"nc": 2}, "no rows under 'backbone' and 'head'"),
+    "rows no list": ({"backbone": {1}, "head": 3}, "no rows under 'backbone' and 'head'"),
+    "nc": (published_yaml(nc="80"), "nc must be a whole number"),
+    "terabytes": (published_yaml(row1=[-1, 60, "C3k2", [16384, False, 4]], scales={"n": [8.0, 1.0, 16384]}), "contradict its network"),
+    "tensor for a scale": (published_yaml() | {"scale": torch.zeros(3)}, "the scale of its model YAML"),
+    "tensor for a row": (published_yaml() | {"backbone": [torch.zeros(4)]}, "row 0: expected [from"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("yaml", "reason"), YAML_REFUSED.values(), ids=YAML_REFUSED.keys())
+def test_yaml_that_contradicts_the_weights(tmp_path, detector, yaml, reason):
+    assert reason in refusal(write_published(tmp_path / "tiny.pt", detector, yaml=yaml))
+
+
+def test_yaml_without_scales(tmp_path, detector):
+    yaml = published_yaml(scales=None) | {"depth_multiple": 1.0, "width_multiple": 1.0}
+    assert loaded(write_published(tmp_path / "tiny.pt", detector, yaml=yaml)).spec.strides == (8, 16, 32)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.2, 1.5, 2.0, 3.1])
+@pytest.mark.parametrize("layout", ["turbo", "v1"])
+@pytest.mark.parametrize("residual", [False, True])
+def test_what_the_rows_leave_out_is_read_off_the_weights(tmp_path, layout, residual, ratio):
+    """A published YAML tells neither c3k, gamma, the MLP's ratio nor the layout."""
+    said = {
+        "row1": [-1, 1, "C3k2", [16, residual, 0.5]],
+        "row3": [-1, 1, "A2C2f", [64, True, 4, residual, ratio, layout]],
+    }
+    detector = tiny_detector(**said)
+    unsaid = published_yaml(row1=[-1, 1, "C3k2", [16, False, 0.5]])
+    copy = loaded(write_published(tmp_path / "tiny.pt", detector, yaml=unsaid))
+    assert_equal_states(copy.state_dict(), halved(detector))
+    assert copy.spec.layers[3].args["layout"] == layout
+    assert copy.spec.layers[3].args["area"] == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ({0: "a", 1: "b", 2: "c"}, "3 class names, but its network 2 classes"),
+        (["a"], "1 class names, but its network 2 classes"),
+        ({0: "a", 2: "b"}, "class names for the ids 0 to 1, found the ids [0, 2]"),
+        ({1: "a", 2: "b"}, "found the ids [1, 2]"),
+        ({"0": "a", "1": "b"}, "found the ids ['0', '1']"),
+        ({False: "a", True: "b"}, "found the ids [False, True]"),
+        ({0.0: "a", 1.0: "b"}, "found the ids [0.0, 1.0]"),
+        ([1, 2], "expected class names as strings, found [1, 2]"),
+        ("ab", "expected class names as strings, found 'ab'"),
+        ({0: "a", 1: None}, "expected class names as strings, found ['a', None]"),
+        (torch.zeros(2), "expected class names as strings"),
+    ],
+)
+def test_class_names_refused(tmp_path, detector, names, reason):
+    assert reason in refusal(write_published(tmp_path / "tiny.pt", detector, names=names))
+
+
+@pytest.mark.parametrize("names", [["cat", "dog"], {1: "dog", 0: "cat"}, ("cat", "dog")])
+def test_class_names(tmp_path, detector, names):
+    assert loaded(write_published(tmp_path / "tiny.pt", detector, names=names)).names == ("cat", "dog")
+
+
+def test_without_class_names(tmp_path, detector):
+    path = write_published(tmp_path / "tiny.pt", detector, names=None)
+    assert loaded(path).names == ("class0", "class1")
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-2])
+def test_batch_norm_eps_is_the_files(tmp_path, eps):
+    detector = tiny_detector()
+    for module in detector.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = eps
+    copy = loaded(write_published(tmp_path / "tiny.pt", detector))
+    assert {m.eps for m in copy.modules() if isinstance(m, nn.BatchNorm2d)} == {eps}
+
+
+@pytest.mark.parametrize("eps", ["1e-3", -1.0, float("nan"), 2.0, 0.0, [1e-3]])
+def test_batch_norm_eps_refused(tmp_path, eps):
+    detector = tiny_detector()
+    detector.model[0].bn.eps = eps
+    assert "expected one BatchNorm eps" in refusal(write_published(tmp_path / "tiny.pt", detector))
+
+
+def test_two_batch_norm_eps_refused(tmp_path):
+    detector = tiny_detector()
+    detector.model[0].bn.eps = 1e-5
+    assert "expected one BatchNorm eps throughout" in refusal(write_published(tmp_path / "tiny.pt", detector))
+
+
+@pytest.mark.parametrize("layout", ["turbo", "v1"])
+def test_bias_of_the_positional_convolution(tmp_path, layout):
+    detector = tiny_detector(row3=[-1, 1, "A2C2f", [64, True, 4, False, 2.0, layout]])
+    state = dict(detector.state_dict())
+    generator = torch.Generator().manual_seed(5)
+    for name, module in list(detector.named_modules()):
+        if name.endswith("attn.pe.conv"):
+            module.bias = nn.Parameter(torch.randn(module.out_channels, generator=generator))
+            state[f"{name}.bias"] = module.bias.detach()
+    copy = detector_from_checkpoint(in_memory(tmp_path / "tiny.pt", state))
+    assert not any(key.endswith("pe.conv.bias") for key in copy.state_dict())
+    torch.testing.assert_close(copy(IMAGE), detector(IMAGE), rtol=1e-4, atol=1e-4)
+    plain = detector_from_checkpoint(
+        in_memory(tmp_path / "tiny.pt", {k: v for k, v in state.items() if "pe.conv.bias" not in k})
+    )
+    assert (plain(IMAGE) - copy(IMAGE)).abs().max() > 1e-2  # the bias counts
+
+
+def test_weights_of_no_shipped_model(tmp_path, detector):
+    torch.save(detector.state_dict(), tmp_path / "tiny.pt")
+    assert "fit none of the shipped models; first: 'model.0.conv.weight'" in refusal(tmp_path / "tiny.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("none.pt", None, "found no file"),
+        ("weights.bin", b"", "expected a .pt or .safetensors file, found '.bin'"),
+        ("weights.pt", b"", "expected a .pt file (a zip written by torch.save), found something else"),
+        ("weights.pt", b"hello\n" * 100, "found something else"),
+        ("weights.pt", b"PK\x03\x04" + bytes(200), "truncated"),
+        ("x" * 300 + ".pt", None, "found no file"),
+    ],
+)
+def test_no_weights_file(tmp_path, name, content, reason):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert reason in refusal(tmp_path / name)
+
+
+def test_folder_is_no_weights_file(tmp_path):
+    (tmp_path / "weights.pt").mkdir()
+    assert "found no file" in refusal(tmp_path / "weights.pt")
+
+
+def test_format_before_zips_is_refused(tmp_path, detector):
+    torch.save(detector.state_dict(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert "found something else" in refusal(tmp_path / "old.pt")
+
+
+@pytest.mark.parametrize("content", [[1, 2], 7, None, "model", {"model": 3}, {"epoch": 1}, {}])
+def test_no_network_in_it(tmp_path, content):
+    torch.save(content, tmp_path / "weights.pt")
+    assert "expected a network under 'ema' or 'model', or a state dict" in refusal(tmp_path / "weights.pt")
+
+
+def test_spec_can_be_given(tmp_path, detector):
+    spec = spec_from_yaml(rows(), "tiny.yaml", "tiny")
+    copy = detector_from_checkpoint(Checkpoint(tmp_path / "tiny.pt", "", dict(detector.state_dict())), spec)
+    assert torch.equal(copy(IMAGE), detector(IMAGE))
