@@ -18,3 +18,20 @@ def shared() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def gpu() -> str:
+    """The GPU at hand, in words."""
+    from runtime.cuda import Gpu
+    from runtime.errors import Y12Error
+
+    try:
+        device = Gpu()
+    except Y12Error as error:
+        if os.environ.get("Y12_REQUIRE_GPU") == "1":
+            pytest.fail(f"$Y12_REQUIRE_GPU is set, but no GPU can be used: {error}")
+        pytest.skip(f"no GPU can be used: {error}")
+    description = device.description
+    device.close()
+    return description

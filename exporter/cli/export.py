@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _export(arguments: argparse.Namespace) -> int:
     recipe = recipe_from_arguments(arguments)
+    _require_packages()
     from exporter.pipeline import export
 
     with _terminated_like_interrupted():
@@ -86,6 +87,21 @@ def _export(arguments: argparse.Namespace) -> int:
     for note in result.report.notes:
         say(f"note: {note}")
     return 0
+
+
+def _require_packages() -> None:
+    """Refuse in one line where y12 was installed to run artefacts only.
+
+    Raises:
+        MissingPackageError: a package of the extra `export` is not installed.
+    """
+    from importlib.util import find_spec
+
+    from runtime.errors import MissingPackageError
+
+    for package in ("torch", "onnx", "onnxruntime", "onnxsim", "rich", "safetensors", "yaml"):
+        if find_spec(package) is None:
+            raise MissingPackageError(package, "export", "y12-export")
 
 
 def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":

@@ -151,7 +151,7 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
     """
     try:
         if checkpoint.yaml is not None:
-            return spec_from_published_yaml(checkpoint.yaml, checkpoint.state, str(checkpoint.path))
+            return spec_from_published_yaml(checkpoint.yaml, checkpoint.state, "its model YAML")
         if checkpoint.model:
             if not re.fullmatch(r"[a-z0-9-]{1,64}", checkpoint.model):  # a path would make us read any file
                 raise CheckpointError(
@@ -160,7 +160,7 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
             return spec_from_name(checkpoint.model, nc=_class_count(checkpoint))
     except ModelSpecError as error:
         architecture = f" ({checkpoint.architecture})" if checkpoint.architecture else ""
-        raise CheckpointError(f"not an architecture y12 knows{architecture}: {error}") from error
+        raise CheckpointError(f"{checkpoint.path}: not an architecture y12 knows{architecture}: {error}") from error
     return _spec_by_shapes(checkpoint)
 
 

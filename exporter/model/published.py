@@ -23,19 +23,19 @@ def spec_from_published_yaml(data: Mapping[str, Any], state: Mapping[str, Tensor
     Args:
         data: the YAML's mapping, with `scale`.
         state: the checkpoint's tensors by name.
-        origin: what to call the file in messages.
+        origin: what to call it in messages.
 
     Raises:
         ModelSpecError: it names modules that are not ours, or is no sound YAML.
     """
     backbone, head = data.get("backbone"), data.get("head")
     if not isinstance(backbone, list) or not isinstance(head, list):
-        raise ModelSpecError(f"{origin}: its model YAML has no rows under 'backbone' and 'head'")
+        raise ModelSpecError(f"{origin}: it has no rows under 'backbone' and 'head'")
     scale = data.get("scale")
     if scale is None or scale == "":
         scale = "n"
     if not isinstance(scale, str):
-        raise ModelSpecError(f"{origin}: expected the scale of its model YAML as a letter, found {shown(scale)}")
+        raise ModelSpecError(f"{origin}: expected its scale as a letter, found {shown(scale)}")
     multiples = [data.get("depth_multiple", 1.0), data.get("width_multiple", 1.0), 1024]
     scales = data["scales"] if isinstance(data.get("scales"), dict) else {scale: multiples}
     layout = "v1" if any(key.endswith("attn.qkv.conv.weight") for key in state) else "turbo"

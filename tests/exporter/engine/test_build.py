@@ -96,7 +96,9 @@ REFUSED = [
         "NonMaxSuppression|could not build|cannot read",
     ),
     (
-        model_of("(float[1,3,32,32] images) => (float[1,3,32,32] output0) { output0 = Bernoulli(images) }").SerializeToString(),
+        model_of(
+            "(float[1,3,32,32] images) => (float[1,3,32,32] output0) { output0 = Bernoulli(images) }"
+        ).SerializeToString(),
         "node .*(Bernoulli|plugin|op)",
     ),
 ]

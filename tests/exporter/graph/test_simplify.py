@@ -86,7 +86,10 @@ def gives_nan(model):
 
 FAULTS = [
     (raises, r"the pass raises failed after onnxsim, sum_expectations, split_convs.* \(no such node\); --no-simplify"),
-    (breaks_the_graph, "the pass breaks_the_graph failed after onnxsim, sum_expectations, split_convs(?s:.*); --no-simplify"),
+    (
+        breaks_the_graph,
+        "the pass breaks_the_graph failed after onnxsim, sum_expectations, split_convs(?s:.*); --no-simplify",
+    ),
     (changes_the_result, "simplification changed the result: expected .* at most 0.0001, found 0.0007"),
     (renames_the_output, r"simplification changed the outputs from \['output0'\] to \['other'\]"),
     (changes_the_shape, "simplification changed the result.*found inf"),

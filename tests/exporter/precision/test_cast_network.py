@@ -22,7 +22,9 @@ def test_the_decode_is_fp32_from_its_softmax_on(armor):
     kinds = {n.op_type for n in decode}
     assert {"Softmax", "ReduceSum", "Sigmoid", "Mul", "Concat", "Cast"} <= kinds
     start = next(i for i, n in enumerate(decode) if n.op_type == "Softmax")
-    computing = [n for n in decode[start:] if n.op_type not in ("Cast", "Transpose", "Reshape", "Concat", "Split", "Slice")]
+    computing = [
+        n for n in decode[start:] if n.op_type not in ("Cast", "Transpose", "Reshape", "Concat", "Split", "Slice")
+    ]
     assert len(computing) >= 8
     for node in computing:
         floats = {types[name] for name in (*node.input, *node.output) if types[name].startswith("FLOAT")}

@@ -1,0 +1,44 @@
+"""What the documents say must be there, and they may speak of nothing but the project."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted(p for p in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text())
+    assert [t for t in targets if not (document.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize("command", sorted(SCRIPTS))
+def test_commands_are_in_the_readme(command: str) -> None:
+    assert f"`{command} " in (ROOT / "README.md").read_text()
+
+
+def test_make_targets_in_the_documents_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {t for d in DOCUMENTS for t in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", d.read_text(), re.MULTILINE)}
+    assert {a or b for a, b in named} <= targets
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    numbers = sorted(int(p.name[:4]) for p in (ROOT / "docs" / "decisions").glob("*.md"))
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("command", sorted(SCRIPTS))
+def test_help_names_every_option_with_words(command: str) -> None:
+    module, function = SCRIPTS[command].split(":")
+    code = f"import sys; from {module} import {function} as main; sys.exit(main(['--help']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: {command} ")
