@@ -23,13 +23,12 @@ class OrtExecutor:
 
     Args:
         model: the file, or its bytes (which cannot have weights in a second file).
-        provider: "cpu"; "cuda", which fails where CUDA does not load; or "auto", CUDA where it loads, else
-            the CPU.
+        provider: "cpu"; "cuda"; or "auto", which is CUDA where this ONNX Runtime was built with it, else the CPU.
         threads: how many threads one operator may use; 0 leaves it to ONNX Runtime.
 
     Raises:
         ArtefactError: the model is damaged, or takes something else than one batch of images.
-        ExecutorError: CUDA was asked for and does not load.
+        ExecutorError: it is to run on CUDA, which does not load.
         InputError: the provider is unknown.
         MissingPackageError: ONNX Runtime is not installed.
     """
@@ -101,33 +100,34 @@ def _onnxruntime() -> ModuleType:
 
 
 def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, threads: int) -> Any:
-    """Create the session on the first provider that works; with "cuda" there is no second."""
+    """Create the session on CUDA where it was asked for or this ONNX Runtime has it, else on the CPU.
+
+    Whoever installed the build with CUDA wants it: where it does not load, that is said, not papered over.
+    """
     if provider != "cpu" and _CUDA in ort.get_available_providers():
-        session = _cuda_session(ort, source, threads, must_load=provider == "cuda")
-        if session is not None:
-            return session
+        return _cuda_session(ort, source, name, threads)
     if provider == "cuda":
         raise ExecutorError(
-            f"{name}: CUDA was asked for, but ONNX Runtime {ort.__version__} could not load {_CUDA}: "
-            "pip install 'y12[ort-gpu]' on a machine with an NVIDIA driver, or choose --provider cpu"
+            f"{name}: CUDA was asked for, but this ONNX Runtime {ort.__version__} was built without {_CUDA}: "
+            "pip install 'y12[ort-gpu]' in place of y12[ort], or choose the provider cpu"
         )
     with _translated(f"{name}: expected an ONNX model, but ONNX Runtime cannot load it", ArtefactError):
         return ort.InferenceSession(source, _options(ort, threads), providers=[_CPU], enable_fallback=0)
 
 
-def _cuda_session(ort: ModuleType, source: str | bytes, threads: int, must_load: bool) -> Any | None:
-    """Create a session on CUDA; None where CUDA does not load."""
-    ort.set_default_logger_severity(_ONLY_FATAL)  # a missing driver is reported by the caller, in one line
+def _cuda_session(ort: ModuleType, source: str | bytes, name: str, threads: int) -> Any:
+    ort.set_default_logger_severity(_ONLY_FATAL)  # a missing driver is reported here, in one line
+    advice = "install an NVIDIA driver with CUDA and cuDNN, or choose the provider cpu"
     with contextlib.redirect_stdout(sys.stderr):  # preload_dlls prints; standard output is for data
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
         try:
             session = ort.InferenceSession(source, _options(ort, threads), providers=[_CUDA, _CPU], enable_fallback=0)
         except Exception as error:
-            if must_load:
-                raise ExecutorError(f"ONNX Runtime could not start on CUDA ({_one_line(error)})") from error
-            return None  # `description` will say CPU; a damaged model fails there again, aloud
-    return session if session.get_providers()[0] == _CUDA else None
+            raise ExecutorError(f"{name}: ONNX Runtime could not start on CUDA ({_one_line(error)}): {advice}") from error
+    if session.get_providers()[0] != _CUDA:
+        raise ExecutorError(f"{name}: ONNX Runtime {ort.__version__} has {_CUDA}, but it did not load: {advice}")
+    return session
 
 
 def _options(ort: ModuleType, threads: int) -> Any:

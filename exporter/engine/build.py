@@ -29,7 +29,7 @@ __all__ = [
 # only when it is named, since it makes the engine larger and slower on the others.
 RTX_DEFAULT_SMS = (80, 86, 89, 120, 121)
 # A warning in TensorRT's words, but the profile is then not the one that was asked for.
-_FATAL_WARNINGS = ("Profile kMAX values are not self-consistent",)
+_FATAL_WARNINGS = ("values are not self-consistent",)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,9 @@ def _network(
     parser: tensorrt.OnnxParser = trt.OnnxParser(network, process_logger(bindings))
     if not parser.parse(model):
         error: tensorrt.ParserError | None = parser.get_error(0) if parser.num_errors else None
-        reason = "it does not say why" if error is None else f"node {error.node_name() or error.node()}: {error.desc()}"
+        reason = "it does not say why"
+        if error is not None:
+            reason = f"node {error.node_name() or error.node()} {error.node_operator()}: {error.desc()}"
         raise EngineBuildError(f"{bindings.product} cannot read the graph: {one_line(reason)}")
     _refuse_logged_errors(bindings, messages)
     if options.network_name:

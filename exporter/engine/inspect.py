@@ -93,8 +93,9 @@ def _walk_on(index: GraphIndex, tensor: str) -> str:
         node = index.graph.node[i]
         if node.op_type == "MatMul":
             return str(node.name)
-        if node.op_type in _BETWEEN:
-            return _walk_on(index, node.output[0])
+        further = _walk_on(index, node.output[0]) if node.op_type in _BETWEEN else ""
+        if further:
+            return further
     return ""
 
 
