@@ -1,7 +1,7 @@
 """The seam to ONNX Runtime: the only file that loads it, and where its exceptions become ours."""
 
 import contextlib
-import sys
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -118,7 +118,7 @@ def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, thr
 def _cuda_session(ort: ModuleType, source: str | bytes, name: str, threads: int) -> Any:
     ort.set_default_logger_severity(_ONLY_FATAL)  # a missing driver is reported here, in one line
     advice = "install an NVIDIA driver with CUDA and cuDNN, or choose the provider cpu"
-    with contextlib.redirect_stdout(sys.stderr):  # preload_dlls prints; standard output is for data
+    with contextlib.redirect_stdout(io.StringIO()):  # preload_dlls prints each library it does not find
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
         try:

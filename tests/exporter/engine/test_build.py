@@ -1,9 +1,6 @@
 """Typed ONNX to a plan: what is built is what was asked for, or it fails in one line."""
 
-import re
-
 import numpy as np
-import onnx
 import pytest
 from text_models import model_of, noise
 
@@ -11,7 +8,6 @@ from exporter.engine.build import BuildOptions, bindings_for_build, engine_from_
 from exporter.errors import EngineBuildError
 from runtime.manifest import AxisRange, InputProfile, Manifest
 from runtime.plan import network_name_in_plan, plan_problem, read_plan_header
-from runtime.trt import capture
 
 TEXT = "(float[1,3,32,32] images) => (float[1,8,32,32] output0) { [c] y = Conv(images, w) [r] output0 = Relu(y) }"
 FREE = TEXT.replace("[1,3,32,32]", "[B,3,H,W]").replace("[1,8,32,32]", "[B,8,H,W]")
@@ -80,26 +76,22 @@ def test_targets_and_workspace_are_taken(build):
     assert build(tiny(), workspace_gib=0.5).plan
 
 
-NMS = """(float[1,3,32,32] images) => (float[1,8,32,32] y, int64[N,3] kept) {
-    y = Conv(images, w) boxes = Slice(flat, a, b) scores = Slice(flat, a, c)
-    kept = NonMaxSuppression(boxes, scores)
-}"""
 REFUSED = [
-    (b"", "cannot read the graph"),
-    (b"not an ONNX file", "cannot read the graph"),
-    (tiny()[:-200], "cannot read the graph|could not build"),
+    (b"", "could not build the engine: .*at least one output"),
+    (b"not an ONNX file", "cannot read the graph: node -1 .*Failed to parse"),
+    (tiny()[:-200], "cannot read the graph: node -1 .*Failed to parse"),
     (
         model_of(
             "(float[1,6,4] images) => (int64[N,3] output0) { output0 = NonMaxSuppression(images, scores) }",
             scores=noise(1, 2, 6),
         ).SerializeToString(),
-        "NonMaxSuppression|could not build|cannot read",
+        "could not build the engine: .*output0.* has no runners",
     ),
     (
         model_of(
             "(float[1,3,32,32] images) => (float[1,3,32,32] output0) { output0 = Bernoulli(images) }"
         ).SerializeToString(),
-        "node .*(Bernoulli|plugin|op)",
+        "cannot read the graph: node 0 Bernoulli",
     ),
 ]
 
@@ -114,8 +106,8 @@ def test_what_cannot_be_built_is_refused_in_one_line(build, model, message):
     [
         ({"sms": (90,)}, "does not build for SM 90; it knows SM75, "),
         ({"sms": (89, 12345)}, "does not build for SM 12345"),
-        ({"network_name": "n" * 5000}, "4096|name"),
-        ({"workspace_gib": 1e12}, "failed|could not"),
+        ({"workspace_gib": 1e12}, "failed: set_memory_pool_limit"),
+        ({"workspace_gib": 1e-12}, "could not build the engine: .*workspace memory"),
     ],
 )
 def test_a_wrong_option_is_refused_in_one_line(build, options, message):
@@ -131,28 +123,25 @@ def test_a_wrong_option_is_refused_in_one_line(build, options, message):
     ],
 )
 def test_a_profile_that_contradicts_the_graph_is_refused(build, profile):
-    fails(build, "rofile|dimension|shape", tiny(), profile)
+    fails(build, "could not build the engine: .*([Pp]rofile|dimension)", tiny(), profile)
 
 
 def test_a_profile_of_another_input_is_refused(build):
-    fails(build, "rofile|input|nothere", tiny(FREE), RANGE, input_name="nothere")
+    fails(build, "could not build the engine: .*(nothere|profile)", tiny(FREE), RANGE, input_name="nothere")
 
 
-def test_a_profile_whose_largest_shapes_do_not_fit_together_is_refused(build):
-    """Only a WARNING in TensorRT's words: height and width must be equal here, and their largest are not."""
-    text = "(float[B,3,H,W] images) => (float[B,3,H,W] output0) { t = Transpose<perm=[0,1,3,2]>(images) output0 = Add(images, t) }"
-    profile = InputProfile(AxisRange(1, 1, 1), AxisRange(32, 64, 96), AxisRange(32, 64, 128))
-    fails(build, "could not build the engine", tiny(text), profile)
+@pytest.mark.parametrize(("side", "which"), [(96, "kMIN"), (32, "kMAX")])
+def test_a_profile_some_of_whose_shapes_do_not_fit_the_graph_is_refused(build, side, which):
+    """Only a WARNING in TensorRT's words: one size in the graph is a constant."""
+    text = "(float[B,3,H,W] images) => (float[B,N] output0) { flat = Reshape(images, size) output0 = Relu(flat) }"
+    model = tiny(text, size=np.array([1, 3 * side * side]))
+    profile = InputProfile(AxisRange(1, 1, 1), AxisRange(32, side, 96), AxisRange(32, side, 96))
+    assert f"Profile {which} values are not self-consistent" in fails(build, "could not build", model, profile)
 
 
-def test_an_error_that_was_only_logged_stops_the_build(build, rtx):
-    """A bad setter logs an ERROR and the build would go on with another engine than was asked for."""
-    with capture(rtx) as messages:
-        builder = rtx.trt.Builder(__import__("runtime.trt", fromlist=["process_logger"]).process_logger(rtx))
-        config = builder.create_builder_config()
-        config.set_memory_pool_limit(rtx.trt.MemoryPoolType.DLA_MANAGED_SRAM, 3)
-    if not any(severity == "ERROR" for severity, _ in messages):
-        pytest.skip("this TensorRT logs no error for that setter")
+def test_an_error_that_was_only_logged_stops_the_build(build):
+    """TensorRT refuses a name that is too long in its log only, and would build an engine without it."""
+    fails(build, "could not build the engine: .*name exceeds the limit", tiny(), network_name="n" * 5000)
 
 
 def test_the_bindings_are_rtx_where_no_gpu_is(rtx):
@@ -177,6 +166,4 @@ def test_a_failed_build_does_not_disturb_the_next(build):
 
 
 def test_the_given_graph_is_what_is_built(build):
-    """Other weights, other plan: nothing is cached."""
     assert build(tiny()).plan != build(tiny(w=CONV * np.float32(1.5))).plan
-    assert re.search("float", str(onnx.load_from_string(tiny()).graph.input[0].type)) is not None or True
