@@ -27,7 +27,11 @@ class Outputs:
     @property
     def paths(self) -> list[str]:
         """Where the files will lie, in the order they were added."""
-        return [str(self._folder / name) for name in self._names]
+        return [self.path(name) for name in self._names]
+
+    def path(self, name: str) -> str:
+        """Give where a file of this name will lie."""
+        return str(self._folder / name)
 
     def add(self, name: str, content: bytes) -> None:
         """Write a file to where it waits.

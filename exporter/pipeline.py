@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
+from pathlib import Path
 
 import onnx
 
@@ -56,6 +57,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
     with output_folder(recipe.output) as outputs:
         with clock("load"):
             source = source_from_recipe(recipe)
+        stem = _stem(recipe, source)
         profile = _profile(recipe, source)
         report = ExportReport(source.model, source.file, recipe.precision, _in_words(profile), list(source.notes))
         simplified = _graph(recipe, source, profile, report, clock)
@@ -76,7 +78,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
                 prove(proof, recipe.verify, report)
         report.seconds = clock.seconds
         with clock("write"):
-            _write(outputs, recipe, source, typed, built, manifest, report)
+            _write(outputs, stem, typed, built, manifest, report)
     return ExportResult(report, report.files[0])
 
 
@@ -93,6 +95,19 @@ class _Clock:
         with self._progress(stage):
             yield
         self.seconds[stage] = time.perf_counter() - started
+
+
+def _stem(recipe: Recipe, source: Source) -> str:
+    """Give what the artefacts' names begin with.
+
+    Raises:
+        RecipeError: an artefact would take the place of the file it is made from.
+    """
+    suffix = "" if recipe.precision == "fp32" else f"_{recipe.precision}"
+    stem = source.stem.removesuffix(suffix) + suffix
+    if source.graph is not None and (recipe.output / f"{stem}.onnx").resolve() == Path(recipe.model or "").resolve():
+        raise RecipeError(f"--output: '{stem}.onnx' would overwrite the file it is made from; name another folder")
+    return stem
 
 
 def _profile(recipe: Recipe, source: Source) -> InputProfile:
@@ -171,6 +186,8 @@ def _engine(
             f"asked for FP16, but {bindings.product} left {len(report.engine.fp32_convolutions)} convolutions in FP32, "
             f"first {report.engine.fp32_convolutions[0]}"
         )
+    if recipe.precision == "fp32" and report.engine.unfused and bindings.flavour == "rtx":
+        report.notes.append("TensorRT-RTX does not fuse attention in FP32; --half fuses it")
     if recipe.precision == "fp16" and report.engine.unfused:
         report.notes.append(
             f"{len(report.engine.unfused)} of {report.engine.attentions_expected} attentions are not fused, "
@@ -181,20 +198,17 @@ def _engine(
 
 def _write(
     outputs: Outputs,
-    recipe: Recipe,
-    source: Source,
+    stem: str,
     typed: onnx.ModelProto,
     built: BuiltEngine | None,
     manifest: Manifest,
     report: ExportReport,
 ) -> None:
-    suffix = "" if recipe.precision == "fp32" else f"_{recipe.precision}"
-    stem = source.stem.removesuffix(suffix) + suffix
     if built is not None:
         outputs.add(f"{stem}.engine", built.plan)
         outputs.add(f"{stem}.engine.json", manifest.to_json(indent=2).encode())
     outputs.add(f"{stem}.onnx", typed.SerializeToString())
-    report.files = [*outputs.paths, str(recipe.output / f"{stem}.report.json")]
+    report.files = [*outputs.paths, outputs.path(f"{stem}.report.json")]
     outputs.add(f"{stem}.report.json", report.to_json().encode())
     outputs.commit()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from exporter.engine.layers import Layer, layers_from_inspector, layers_from_log
 from exporter.errors import EngineBuildError
 from runtime.cuda import Gpu, one_line
-from runtime.errors import Y12Error
+from runtime.errors import ExecutorError, MissingPackageError
 from runtime.manifest import InputProfile
 from runtime.trt import Bindings, capture, load_bindings, process_logger
 
@@ -75,7 +75,8 @@ def bindings_for_build(flavour: str) -> Bindings:
 
     Raises:
         EngineBuildError: full TensorRT was asked for and there is no GPU.
-        MissingPackageError: it is not installed.
+        ExecutorError: it is installed, but broken or too old.
+        MissingPackageError: it is not installed, or cuda-core is not, which tells whether there is a GPU.
     """
     if flavour == "rtx":
         return load_bindings("rtx")
@@ -89,16 +90,20 @@ def bindings_for_build(flavour: str) -> Bindings:
         return bindings
     try:
         bindings = load_bindings("full")
-    except Y12Error:
+    except MissingPackageError:
         return load_bindings("rtx")
     return load_bindings("rtx") if gpu_problem() else bindings
 
 
 def gpu_problem() -> str:
-    """Say why no GPU can be used here; empty where one can."""
+    """Say why there is no GPU to use; empty where there is one.
+
+    Raises:
+        MissingPackageError: it cannot be told, since cuda-core is not installed.
+    """
     try:
         Gpu().close()
-    except Y12Error as error:
+    except ExecutorError as error:
         return str(error)
     return ""
 

@@ -120,11 +120,10 @@ def _check_fp32(
 
 def _engine_executor(built: BuiltEngine, report: ExportReport) -> Executor | None:
     """Load the engine on the GPU at hand; where that cannot be, say why in the report."""
-    problem = gpu_problem()
-    if problem:
-        report.engine_executed = "built, not executed (no GPU)"
-        return None
     try:
+        if gpu_problem():
+            report.engine_executed = "built, not executed (no GPU)"
+            return None
         executor = TrtExecutor(built.plan)
     except Y12Error as error:
         report.engine_executed = f"built, not executed ({error})"
