@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from exporter.errors import OutputError
@@ -51,6 +51,11 @@ class Outputs:
         Raises:
             OutputError: one cannot be replaced.
         """
+        for path in self.paths:
+            if Path(path).is_dir():  # found before the first file is moved
+                raise OutputError(
+                    f"--output: expected a file or nothing at '{path}', found a folder; name another folder"
+                )
         try:
             for name in self._names:
                 os.replace(self._staging / name, self._folder / name)
@@ -67,19 +72,21 @@ def output_folder(folder: Path) -> Iterator[Outputs]:
     Raises:
         OutputError: it cannot be made or written.
     """
-    missing = [p for p in (folder, *folder.parents) if not p.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".y12-", dir=folder))
-    except OSError as error:
-        raise _refused(folder, error) from error
-    try:
+    with ExitStack() as undo:
+        try:
+            for made in [p for p in (*reversed(folder.parents), folder) if not p.exists()]:
+                undo.callback(_remove_if_empty, made)  # an export that failed leaves no empty folders either
+            folder.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=".y12-", dir=folder))
+        except OSError as error:
+            raise _refused(folder, error) from error
+        undo.callback(shutil.rmtree, staging, ignore_errors=True)
         yield Outputs(folder, staging)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        for made in missing:  # an export that failed leaves no empty folders either
-            if made.is_dir() and not any(made.iterdir()):
-                made.rmdir()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _refused(folder: Path, error: OSError) -> OutputError:

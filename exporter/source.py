@@ -114,7 +114,8 @@ def _from_onnx(path: Path, recipe: Recipe) -> Source:
         onnx.checker.check_model(graph)
     # The protobuf and onnx libraries raise many kinds for a damaged file.
     except Exception as error:
-        raise GraphError(f"{path}: not a sound ONNX file ({str(error).splitlines()[0]:.160})") from error
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise GraphError(f"{path}: not a sound ONNX file ({problem:.160})") from error
     return Source(
         path.stem,
         manifest.model or path.stem,

@@ -55,9 +55,9 @@ def seeded_detector(spec: ModelSpec, seed: int = 0) -> Detector:
     for last_box, last_class in detector.head.last_convs():
         last_box.weight.data *= 2.0
         last_class.weight.data *= 4.0
-        last_class.bias = nn.Parameter(
-            torch.full((spec.nc,), -8.0)
-        )  # few boxes above the usual threshold, as in a trained network
+        # Few boxes above the usual threshold, as in a trained network.
+        for conv, bias in ((last_box, 0.0), (last_class, -8.0)):
+            conv.bias = nn.Parameter(torch.full((conv.out_channels,), bias))
     _measure_batch_norms(detector, _photo_like_images(generator, 8 * max(spec.strides)))
     return detector
 

@@ -1,9 +1,9 @@
 """Compare two networks by what they detect.
 
-A detection of the reference (after NMS) is matched with the box of the candidate, before its NMS, that overlaps it
-most; the scores compared are those of the reference's class. Two boxes whose overlap lies on the NMS threshold, or two
-classes whose scores are equal, may change places by rounding: that is no difference of the networks, and does not count
-here. The same is done the other way round for detections that only the candidate has.
+A detection of the reference (after NMS) is compared with what the candidate says, before its NMS, at the same anchor:
+its box, and its score of the reference's class. Two boxes whose overlap lies on the NMS threshold, or two classes whose
+scores are equal, may change places by rounding: that is no difference of the networks, and does not count here. The
+same is done the other way round for detections that only the candidate has.
 """
 
 from dataclasses import dataclass, field
@@ -146,17 +146,14 @@ def _collect(
     detections = _detections(expected, input_hw, options)
     shifts.detections += len(detections)
     shifts.above_threshold += int((detections.confidence > DetectOptions().conf).sum())
-    best, overlap = _best_overlaps(detections, found, input_hw, options.conf)
-    matched = overlap >= _MIN_IOU
+    boxes, scores, matched = _at_same_anchors(detections, expected, found, input_hw, options.conf)
     shifts.lost += int((~matched).sum())
-    kept, anchors = detections[matched], best[matched]
-    boxes = _clipped_xyxy(found[:4, anchors], input_hw)
-    scores = found[4 + kept.class_id, anchors]
+    kept, boxes, scores = detections[matched], boxes[matched], scores[matched]
     shifts.box_px += np.abs(boxes - kept.xyxy).max(axis=1, initial=0.0).tolist()
     shifts.score += np.abs(scores - kept.confidence).tolist()
     shifts.logit += np.abs(_logit(scores) - _logit(kept.confidence)).tolist()
-    _, back = _best_overlaps(_detections(found, input_hw, options), expected, input_hw, options.conf)
-    shifts.new += int((back < _MIN_IOU).sum())
+    *_, known = _at_same_anchors(_detections(found, input_hw, options), found, expected, input_hw, options.conf)
+    shifts.new += int((~known).sum())
 
 
 def _detections(output: NDArray[np.float32], input_hw: tuple[int, int], options: VerifyOptions) -> Detections:
@@ -165,27 +162,37 @@ def _detections(output: NDArray[np.float32], input_hw: tuple[int, int], options:
     return detections_from_output(output, frame, names, DetectOptions(conf=options.conf, max_det=options.max_det))
 
 
-def _best_overlaps(
-    detections: Detections, output: NDArray[np.float32], input_hw: tuple[int, int], conf: float
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Find, for each detection, the anchor of an output whose box overlaps it most, and that IoU.
+def _at_same_anchors(
+    detections: Detections,
+    own: NDArray[np.float32],
+    other: NDArray[np.float32],
+    input_hw: tuple[int, int],
+    conf: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Give what another output says where an output has its detections.
 
-    Anchors that score less than half the threshold, or half of what the detection does, in its class do not count.
+    Returns:
+        The boxes (N, 4), the scores (N,) of the detections' classes, and whether that is the same detection: boxes
+        overlap, and the score is at least half the threshold and half of what the detection's is.
     """
-    boxes = _clipped_xyxy(output[:4], input_hw)
+    anchors = _anchors_of(detections, own, input_hw)
+    boxes, scores = _clipped_xyxy(other[:4, anchors], input_hw), other[4 + detections.class_id, anchors]
     least = _SCORE_SLACK * np.maximum(conf, detections.confidence)
-    scores = output[4 + detections.class_id]  # (N, A)
-    overlaps = np.where(scores >= least[:, None], _iou(detections.xyxy, boxes), 0.0).astype(np.float32)
-    best = overlaps.argmax(axis=1)
-    return best, overlaps[np.arange(len(best)), best]
+    return boxes, scores, (_iou(detections.xyxy, boxes) >= _MIN_IOU) & (scores >= least)
+
+
+def _anchors_of(detections: Detections, output: NDArray[np.float32], input_hw: tuple[int, int]) -> NDArray[np.intp]:
+    """Find the anchor each detection was decoded from: of those with its very score, the one with its box."""
+    distances = np.abs(_clipped_xyxy(output[:4], input_hw)[None] - detections.xyxy[:, None]).max(axis=2)  # (N, A)
+    same_score = output[4 + detections.class_id] == detections.confidence[:, None]
+    return np.asarray(np.where(same_score, distances, np.inf).argmin(axis=1), dtype=np.intp)
 
 
 def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the intersection over union of each box of a, (N, 4), with each of b, (A, 4), as (N, A)."""
-    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    intersection = np.clip(sides, 0, None).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (a, b)]
-    union = areas[0][:, None] + areas[1][None] - intersection
+    """Give the intersection over union of each box of a, (N, 4), with the one of b in the same row."""
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    intersection = np.clip(sides, 0, None).prod(axis=1)
+    union = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1) - intersection
     return np.asarray(intersection / np.maximum(union, 1e-9), dtype=np.float32)
 
 

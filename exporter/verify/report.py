@@ -28,6 +28,7 @@ class ExportReport:
         builder: what built the engine.
         gpus: where the engine runs.
         engine_executed: whether the engine was run here, and if not, why.
+        unstable_images: those on which the model's own output moves when its input is rounded.
         comparisons: one for each executor that was compared with the model.
         verdict: of the export.
         seconds: by stage.
@@ -46,6 +47,7 @@ class ExportReport:
     builder: str = ""
     gpus: str = ""
     engine_executed: str = ""
+    unstable_images: list[str] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     verdict: str = "not verified"
     seconds: dict[str, float] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import torch
 
 from exporter.errors import CheckpointError
 from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
+from exporter.model.spec import spec_from_name
 
 BOX_PX, SCORE = 2e-2, 1e-4  # two right implementations differ by up to 3e-3 px and 3e-5
 UNTRAINED = {"yolo12n": "yolov12n-v1", "yolov12n-turbo": "yolov12n", "yolov12n-v1": "yolov12n-v1"}
@@ -25,6 +26,7 @@ def assert_same(pred, expected):
 def test_untrained(shared, name, network):
     detector = detector_in(shared / f"checkpoints/untrained/{name}.pt")
     assert (detector.spec.name, detector.spec.strides, detector.spec.nc) == (network, (8, 16, 32), 80)
+    assert detector.spec.layers == spec_from_name(network).layers  # the shipped YAML is the published one
     reference = np.load(shared / f"checkpoints/untrained/{name}.npz")
     sizes = [key.removesuffix(".pred") for key in reference if key.endswith(".pred")]
     assert len(sizes) >= 2

@@ -7,7 +7,6 @@ import zipfile
 import pytest
 from test_hostile_pickles import refusal
 from tiny_networks import (
-    call,
     pickled,
     published_yaml,
     storage,
@@ -92,13 +91,11 @@ def in_root(*opcodes: bytes) -> bytes:
 
 
 MEMOED = MODULE + b"q\x01}(" + text("_modules") + b"}" + text("again") + b"h\x01s" + text("_parameters") + b"}ub"
-LAUGHS = module() + b"q\x010" + b"".join(
-    MODULE + b"}(" + text("_modules") + b"}(" + text("a") + b"h%c" % i + text("b") + b"h%c" % i + b"uub" + b"q%c0" % (i + 1)
-    for i in range(1, 31)
-)  # fmt: skip
+TWINS = (b"}(" + text("a") + b"h%c" % i + text("b") + b"h%c" % i + b"u" for i in range(1, 31))
+LAUGHS = module() + b"q\x01" + b"".join(b"0" + module(twins) + b"q%c" % i for i, twins in enumerate(TWINS, 2))
 TREES = {  # opcodes of what lies under "model": what the message must hold
     "holds itself": (MEMOED, "holds itself"),
-    "two of each": (LAUGHS + b"h\x1f", "holds itself, or more than"),
+    "two of each": (LAUGHS, "holds itself, or more than"),
     "deeper than any": (chain(40), "within each other"),
     "no weights": (module(), "'ultralytics.nn.tasks.DetectionModel' holds no weights"),
     "groups no dicts": (module(b"]", b"K\x01", b"N"), "holds no weights"),
@@ -106,7 +103,7 @@ TREES = {  # opcodes of what lies under "model": what the message must hold
     "no state": (MODULE, "holds no weights"),
     "children no modules": (module(b"}" + text("0") + b"K\x01s"), "holds no weights"),
     "name a number": (module(parameters=b"}K\x01" + tensor(storage()) + b"s"), "expected names of at most"),
-    "name of megabytes": (module(parameters=b"}" + text("w" * 10**6) + tensor(storage()) + b"s"), "expected names of at most"),
+    "name too long": (module(parameters=b"}" + text("w" * 10**6) + tensor(storage()) + b"s"), "expected names of"),
     "a class for a network": (b"cfoo\nBar\n", "expected a network under 'ema' or 'model'"),
     "a function for a network": (b"ctorch._utils\n_rebuild_parameter\n", "expected a network under 'ema' or 'model'"),
 }  # fmt: skip
@@ -133,15 +130,13 @@ def test_yaml_and_names_that_hold_themselves(tmp_path):
         assert str(caught.value).isprintable()
 
 
-def outcome(path):
-    """Load a file; give the refusal, or None where it loads."""
+def refusal_of(path):
+    """Load a file; give the refusal's message, or an empty one where it loads. Any other error is a test's failure."""
     try:
         detector_from_checkpoint(read_checkpoint(path))
     except Y12Error as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 1000
-        return error
-    return None
+        return str(error)
+    return ""
 
 
 def flipped(content: bytes, chance: random.Random) -> bytes:
@@ -170,17 +165,18 @@ SMALL = {  # of a network of one convolution and a head, so that damage often me
 def test_random_damage_loads_or_is_refused(tmp_path, damage):
     chance = random.Random(12)
     path = write_published(tmp_path / "sound.pt", tiny_detector(**SMALL), yaml=published_yaml(**SMALL))
-    assert outcome(path) is None
+    assert refusal_of(path) == ""
     whole = path.read_bytes()
     with zipfile.ZipFile(path) as archive:
         data = {n.partition("/")[2]: archive.read(n) for n in archive.namelist() if not n.endswith("data.pkl")}
         content = archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl")))
     began = time.perf_counter()
-    refused = 0
+    messages = []
     for _ in range(60):
         path.write_bytes(damage(whole, chance))
-        refused += outcome(path) is not None
+        messages.append(refusal_of(path))
         write_zip(path, damage(content, chance), data)  # the zip is sound: what the unpickler makes of it
-        refused += outcome(path) is not None
-    assert refused > 20
+        messages.append(refusal_of(path))
+    assert sum(message != "" for message in messages) > 20
+    assert [m for m in messages if "\n" in m or len(m) > 1000] == []
     assert time.perf_counter() - began < 20

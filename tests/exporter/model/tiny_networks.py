@@ -57,10 +57,10 @@ def tiny_detector(seed: int = 0, **changes: Any) -> Detector:
         detector = detector_from_spec(spec_from_yaml(rows(**changes), "tiny.yaml", "tiny"))
         for module in detector.modules():
             if isinstance(module, nn.BatchNorm2d):  # as if trained: no two channels alike
-                nn.init.uniform_(module.weight, 1.0, 2.0)
+                nn.init.uniform_(module.weight, 0.5, 1.0)
                 nn.init.uniform_(module.bias, -0.5, 0.5)
                 nn.init.uniform_(module.running_mean, -0.2, 0.2)
-                nn.init.uniform_(module.running_var, 0.1, 0.5)
+                nn.init.uniform_(module.running_var, 0.2, 0.4)
     detector.names = tuple(f"kind {i}" for i in range(detector.spec.nc))
     return detector
 

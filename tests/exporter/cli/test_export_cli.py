@@ -1,0 +1,234 @@
+"""y12-export as a user runs it: files, messages, exit codes, and nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from exporter.cli.export import main
+
+ROOT = Path(__file__).resolve().parents[3]
+COMMAND = [sys.executable, "-m", "exporter.cli.export"]
+QUICK = ["--imgsz", "64", "--no-verify"]
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+
+
+def run(*arguments, cwd):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment(), check=False
+    )
+
+
+def names(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+
+
+def refused(capsys, *arguments, code=1):
+    """Run in this process; give the one line that was written."""
+    try:
+        found = main([str(a) for a in arguments])
+    except SystemExit as end:
+        found = end.code
+    out, err = capsys.readouterr()
+    assert found == code, err
+    assert out == ""
+    lines = [line for line in err.splitlines() if not line.endswith(" …")]
+    if code == 1:
+        assert len(lines) == 1, err
+        assert lines[0].startswith("error: ")
+        assert len(lines[0]) < 600
+    return lines[-1]
+
+
+def test_the_demo_works_in_an_empty_folder_exactly_so(tmp_path):
+    done = run("--format", "engine", "--half", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path) == [f"yolov12n_fp16{end}" for end in (".engine", ".engine.json", ".onnx", ".report.json")]
+    assert "8 of 8 fused" in done.stdout
+    assert "verified: " in done.stdout
+    assert "note: no model was named: exporting yolov12n with seeded random weights" in done.stderr
+    stages = [line.removesuffix(" …") for line in done.stderr.splitlines() if line.endswith(" …")]
+    assert stages == ["load", "trace", "simplify", "precision", "engine", "verify", "write"]
+
+
+def test_json_is_data_on_stdout_and_talk_is_on_stderr(tmp_path, capsys):
+    assert main(["--json", "--imgsz", "96", "--output", str(tmp_path), "--fp16"]) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert report["precision"] == "fp16"
+    assert sorted(report["files"]) == sorted(str(p) for p in tmp_path.iterdir())
+    assert "note: " in err
+
+
+ALIASES = [
+    (["--format", "tensorrt", "--quantize", "16"], "yolov12n_fp16.engine"),
+    (["--format", "trt"], "yolov12n.engine"),
+    (["yolov12n-v1", "--opset", "17", "--half"], "yolov12n-v1_fp16.onnx"),
+    (["yolov12", "--scale", "n", "--no-simplify"], "yolov12n.onnx"),
+    (["--format", "engine", "--sm", "89", "--tensorrt", "rtx", "--workspace", "1"], "yolov12n.engine"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "artefact"), ALIASES)
+def test_other_spellings(tmp_path, capsys, arguments, artefact):
+    assert main([*arguments, *QUICK, "--output", str(tmp_path)]) == 0, capsys.readouterr().err
+    assert artefact in names(tmp_path)
+    assert "not verified" in capsys.readouterr().out
+
+
+CONTRADICTIONS = [
+    (["--half", "--int8"], 1, "choose one of --half and --int8"),
+    (["--half", "--quantize", "8"], 1, "choose one of"),
+    (["--int8"], 1, "--int8: this version exports FP32 and FP16 only"),
+    (["--nms"], 1, "--nms: this version"),
+    (["--no-verify", "--allow-inconclusive"], 1, "--no-verify contradicts"),
+    (["--no-verify", "--images", "."], 1, "--no-verify contradicts"),
+    (["--sm", "89"], 1, "add --format engine"),
+    (["--workspace", "4"], 1, "add --format engine"),
+    (["--tensorrt", "rtx"], 1, "add --format engine"),
+    (["--format", "engine", "--tensorrt", "full", "--sm", "89"], 1, "drop one of them"),
+    (["--format", "engine", "--sm", "89,89"], 1, "each target once"),
+    (["--format", "engine", "--sm", "90", *QUICK], 1, "does not build for SM 90; it knows"),
+    (["--format", "engine", "--sm", "sm89"], 1, "--sm: expected something like 80,89"),
+    (["--format", "engine", "--workspace", "nan"], 1, "--workspace: expected GiB"),
+    (["--format", "engine", "--workspace", "-1"], 1, "--workspace: expected GiB"),
+    (["--imgsz", "650"], 1, "multiples of the stride 32 up to 8192, found 650; the nearest are 640 and 672"),
+    (["--imgsz", "640,650"], 1, "found 650"),
+    (["--imgsz", "0"], 1, "found 0"),
+    (["--imgsz", "16384"], 1, "found 16384"),
+    (["--imgsz", "-640"], 2, "expected one argument"),
+    (["--imgsz", "640:320:960"], 1, "min <= opt <= max"),
+    (["--imgsz", "320:640"], 1, "expected one value, or least:best:largest; found 2 values"),
+    (["--imgsz", "a"], 1, "expected something like"),
+    (["--imgsz", "1,2,3"], 1, "expected something like"),
+    (["--imgsz", "9" * 5000], 1, "expected something like"),
+    (["--batch", "0"], 1, "found 0"),
+    (["--batch", "8:4:1"], 1, "min <= opt <= max"),
+    (["--batch", "1.5"], 1, "--batch: expected something like"),
+    (["--opset", "16", *QUICK], 1, "opset must be from 17 to 20, found 16"),
+    (["--opset", "23", *QUICK], 1, "opset must be from 17 to 20, found 23"),
+    (["--scale", "n", "model.pt"], 1, "--scale is for a model YAML"),
+    (["--format", "openvino"], 2, "invalid choice: 'openvino'"),
+    (["--quantize", "4"], 2, "invalid choice: '4'"),
+    (["--no-such-option"], 2, "unrecognized arguments"),
+    (["nothere.pt"], 1, "found no file nothere.pt"),
+    (["nothere.onnx"], 1, "nothere.onnx"),
+    (["nothere.yaml"], 1, "nothere.yaml"),
+    (["yolov13n"], 1, "yolov13n"),
+    (["model.engine"], 1, "expected a file ending in"),
+    (["--images", "/nothere", "--imgsz", "64"], 1, "cannot verify on this image"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), CONTRADICTIONS)
+def test_what_cannot_be_done_is_one_line(tmp_path, monkeypatch, capsys, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, *arguments, "--output", tmp_path / "out", code=code)
+    assert names(tmp_path) == []
+
+
+DAMAGED = ["yolo12n.truncated.pt", "yolov5n.foreign.pt"]
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_and_foreign_checkpoints(shared, tmp_path, capsys, name):
+    line = refused(capsys, shared / "checkpoints" / "damaged" / name, "--output", tmp_path / "out")
+    assert name in line
+    assert names(tmp_path) == []
+
+
+def test_a_malicious_checkpoint_runs_nothing(tmp_path, capsys):
+    import pickle
+    import zipfile
+
+    class Command:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
+        archive.writestr("evil/data.pkl", pickle.dumps({"model": Command()}, protocol=2))
+        archive.writestr("evil/version", "3\n")
+    line = refused(capsys, tmp_path / "evil.pt", "--output", tmp_path / "out")
+    assert "evil.pt" in line
+    assert "system" in line
+    assert names(tmp_path) == ["evil.pt"]
+
+
+CORRUPT = [b"", b"no protobuf", b"\x08\x08" * 100, b"\xff" * 4096]
+
+
+@pytest.mark.parametrize("content", CORRUPT)
+def test_a_corrupt_graph(tmp_path, capsys, content):
+    (tmp_path / "broken.onnx").write_bytes(content)
+    assert "broken.onnx" in refused(capsys, tmp_path / "broken.onnx", "--output", tmp_path / "out")
+    assert names(tmp_path) == ["broken.onnx"]
+
+
+def test_a_graph_that_was_cut_short(tmp_path, capsys):
+    assert main([*QUICK, "--output", str(tmp_path)]) == 0
+    capsys.readouterr()
+    whole = (tmp_path / "yolov12n.onnx").read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    before = names(tmp_path)
+    assert "cut.onnx" in refused(capsys, tmp_path / "cut.onnx", *QUICK, "--output", tmp_path / "out")
+    assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("folder", ["/proc/nothere", "/dev/null/below", "/sys"])
+def test_a_folder_that_cannot_be_written(capsys, folder):
+    assert f"--output: cannot write to '{folder}'" in refused(capsys, *QUICK, "--output", folder)
+
+
+def test_a_full_disk(tmp_path, capsys):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("cannot mount a small file system here: a full disk was not tried")
+    try:
+        line = refused(capsys, *QUICK, "--output", disk / "new")
+        assert "No space left on device" in line
+        assert names(disk) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stage", ["trace", "simplify", "engine", "verify"])
+def test_an_interrupted_export_leaves_nothing(tmp_path, number, stage):
+    output = tmp_path / "out"
+    command = [*COMMAND, "--format", "engine", "--half", "--output", str(output), "--imgsz", "320"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment())
+    try:
+        for line in process.stderr:
+            if line == f"{stage} …\n":
+                break
+        time.sleep(0.3)  # into the stage, which takes longer
+        assert process.poll() is None
+        assert any(output.iterdir())  # the hidden folder
+        process.send_signal(number)
+        _, rest = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest
+    assert names(tmp_path) == []
+
+
+def test_help_is_short_and_says_what_every_option_does(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert end.value.code == 0
+    assert len(text.splitlines()) < 80
+    for option in ("--format", "--half", "--imgsz", "--batch", "--dynamic", "--tensorrt", "--sm", "--images", "--json"):
+        assert f"  {option}" in text

@@ -1,0 +1,123 @@
+"""The kinds of weights files: state dicts and .safetensors, which tell their network by shapes or by a name; others."""
+
+import json
+import struct
+
+import pytest
+import torch
+from checkpoint_checks import assert_equal_states, loaded, refusal
+from safetensors.torch import save_file
+from tiny_networks import tiny_detector
+
+from exporter.model.build import detector_from_spec
+from exporter.model.spec import spec_from_name
+
+
+@pytest.fixture(scope="module")
+def full_size():
+    return detector_from_spec(spec_from_name("yolov12n-v1", nc=3))
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("key", [None, "state_dict", "model"])
+def test_plain_state_dict(tmp_path, full_size, prefix, key):
+    state = {prefix + k: v for k, v in full_size.state_dict().items()}
+    torch.save({key: state} if key else state, tmp_path / "plain.pt")
+    copy = loaded(tmp_path / "plain.pt")
+    assert (copy.spec.name, copy.spec.nc, copy.names) == ("yolov12n-v1", 3, ("class0", "class1", "class2"))
+    assert_equal_states(copy.state_dict(), full_size.state_dict())
+
+
+def test_ordered_dict_with_metadata(tmp_path, full_size):
+    assert full_size.state_dict()._metadata  # torch pickles it as the OrderedDict's state
+    torch.save(full_size.state_dict(), tmp_path / "plain.pt")
+    assert loaded(tmp_path / "plain.pt").spec.name == "yolov12n-v1"
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"model": "yolov12n-v1", "names": '["a", "b", "c"]'}, {"names": '["a", "b", "c"]'}, None]
+)
+def test_safetensors(tmp_path, full_size, metadata):
+    save_file(full_size.state_dict(), tmp_path / "weights.safetensors", metadata)
+    copy = loaded(tmp_path / "weights.safetensors")
+    assert copy.spec.name == "yolov12n-v1"
+    assert copy.names == (("a", "b", "c") if metadata else ("class0", "class1", "class2"))
+    assert_equal_states(copy.state_dict(), full_size.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"model": "yolov12n"}, "contradict its network (yolov12n)"),
+        ({"model": "yolov8n"}, "unknown model 'yolov8n'"),
+        ({"model": "../../secret.yaml"}, "expected the name of a shipped model in it, found '../../secret.yaml'"),
+        ({"names": '["a", "b"]'}, "2 class names, but its network 3 classes"),
+        ({"names": "[1, 2, 3]"}, "expected class names as strings, found [1, 2, 3]"),
+        ({"names": "[" * 100_000}, "not a sound .safetensors file"),
+        ({"names": "person"}, "not a sound .safetensors file"),
+    ],
+)
+def test_safetensors_metadata_refused(tmp_path, full_size, metadata, reason):
+    save_file(full_size.state_dict(), tmp_path / "weights.safetensors", metadata)
+    assert reason in refusal(tmp_path / "weights.safetensors")
+
+
+def header_of(fields):
+    text = json.dumps(fields).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        struct.pack("<Q", 1 << 62) + b"{}",
+        struct.pack("<Q", 40) + b"{",
+        header_of({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}),
+        header_of({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 4]}}) + bytes(4),
+        header_of({"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}) + bytes(4),
+        header_of({"a": 1}),
+    ],
+)
+def test_safetensors_damaged(tmp_path, content):
+    (tmp_path / "bad.safetensors").write_bytes(content)
+    assert "not a sound .safetensors file" in refusal(tmp_path / "bad.safetensors")
+
+
+def test_weights_of_no_shipped_model(tmp_path):
+    torch.save(tiny_detector().state_dict(), tmp_path / "tiny.pt")
+    assert "fit none of the shipped models; first: 'model.0.conv.weight'" in refusal(tmp_path / "tiny.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("none.pt", None, "found no file"),
+        ("weights.bin", b"", "expected a .pt or .safetensors file, found '.bin'"),
+        ("weights.pt", b"", "expected a .pt file (a zip written by torch.save), found something else"),
+        ("weights.pt", b"hello\n" * 100, "found something else"),
+        ("weights.pt", b"PK\x03\x04" + bytes(200), "truncated"),
+        ("x" * 300 + ".pt", None, "found no file"),
+    ],
+)
+def test_no_weights_file(tmp_path, name, content, reason):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert reason in refusal(tmp_path / name)
+
+
+def test_folder_is_no_weights_file(tmp_path):
+    (tmp_path / "weights.pt").mkdir()
+    assert "found no file" in refusal(tmp_path / "weights.pt")
+
+
+def test_format_before_zips_is_refused(tmp_path):
+    torch.save(tiny_detector().state_dict(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert "found something else" in refusal(tmp_path / "old.pt")
+
+
+@pytest.mark.parametrize("content", [[1, 2], 7, None, "model", {"model": 3}, {"epoch": 1}, {}])
+def test_no_network_in_it(tmp_path, content):
+    torch.save(content, tmp_path / "weights.pt")
+    assert "expected a network under 'ema' or 'model', or a state dict" in refusal(tmp_path / "weights.pt")

@@ -1,0 +1,166 @@
+"""The whole export in one process: files, manifests, reports, and the .onnx as a starting point."""
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from exporter.errors import InconclusiveError, RecipeError, VerificationError
+from exporter.pipeline import export
+from exporter.recipe import Recipe, Shapes
+from exporter.verify.options import VerifyOptions
+from runtime import Runtime
+from runtime.artefact import open_artefact
+from runtime.manifest import ONNX_KEY, Manifest
+from runtime.plan import network_name_in_plan
+
+SMALL = Shapes(imgsz=((160, 192),))
+TWO = VerifyOptions(max_images=2)
+
+
+@contextmanager
+def silent(_stage):
+    yield
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo model as an FP16 engine of 160x192, and its FP32 .onnx beside it, each with its result."""
+    folder = tmp_path_factory.mktemp("demo")
+    recipe = Recipe(shapes=SMALL, verify=TWO, output=folder)
+    return folder, export(replace(recipe, format="engine", precision="fp16"), silent), export(recipe, silent)
+
+
+def test_the_files_and_nothing_else(demo):
+    folder, engine, graph = demo
+    names = [f"yolov12n_fp16{end}" for end in (".engine", ".engine.json", ".onnx", ".report.json")]
+    assert [str(folder / name) for name in names] == engine.report.files
+    assert (engine.artefact, graph.artefact) == (str(folder / names[0]), str(folder / "yolov12n.onnx"))
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*names, "yolov12n.onnx", "yolov12n.report.json"])
+
+
+def test_the_manifest_is_in_the_plan_beside_it_and_in_the_graph(demo):
+    folder, *_ = demo
+    plan = (folder / "yolov12n_fp16.engine").read_bytes()
+    inside = Manifest.from_network_name(network_name_in_plan(plan))
+    beside = Manifest.from_json((folder / "yolov12n_fp16.engine.json").read_text())
+    props = {p.key: p.value for p in onnx.load(folder / "yolov12n_fp16.onnx").metadata_props}
+    assert list(props) == [ONNX_KEY]
+    graph = Manifest.from_json(props[ONNX_KEY])
+    assert inside == beside
+    assert inside.engine["builder"].startswith("TensorRT")
+    assert replace(inside, engine={}) == graph
+    assert (graph.precision, graph.model, graph.strides) == ("fp16", "yolov12n", (8, 16, 32))
+    assert graph.profile.opt_hw == (160, 192)
+    assert open_artefact(folder / "yolov12n_fp16.engine").manifest == inside
+
+
+def test_the_report_says_what_was_proved(demo):
+    folder, engine, graph = demo
+    report = json.loads((folder / "yolov12n_fp16.report.json").read_text())
+    assert report == json.loads(engine.report.to_json())
+    facts = report["engine"]
+    assert (facts["attentions_fused"], facts["attentions_expected"]) == (8, 8)
+    assert facts["fp32_convolutions"] == []
+    assert report["weights_checked"] > 250
+    assert report["engine_executed"]
+    assert [c["verdict"] for c in report["comparisons"]][0] == "equal within tolerance"
+    assert report["verdict"].startswith("verified: ")
+    assert set(report["seconds"]) >= {"load", "trace", "simplify", "precision", "engine", "verify"}
+    assert "seeded random weights" in report["notes"][0]
+    assert graph.report.engine is None
+    assert any("attention" in line and "8 of 8 fused" in line for line in engine.report.summary())
+
+
+def test_the_runtime_runs_the_graph(demo):
+    folder, *_ = demo
+    image = np.random.Generator(np.random.PCG64(3)).integers(0, 255, (120, 90, 3), dtype=np.uint8)
+    with Runtime(folder / "yolov12n_fp16.onnx") as half, Runtime(folder / "yolov12n.onnx") as full:
+        found, expected = half.infer(image), full.infer(image)
+    assert len(found) == len(expected) > 0
+    np.testing.assert_allclose(np.sort(found.confidence), np.sort(expected.confidence), rtol=0, atol=0.01)
+
+
+def test_the_same_export_gives_the_same_bytes(demo, tmp_path):
+    folder, *_ = demo
+    export(Recipe(shapes=SMALL, format="engine", precision="fp16", verify=None, output=tmp_path), silent)
+    for name in ("yolov12n_fp16.engine", "yolov12n_fp16.onnx", "yolov12n_fp16.engine.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_an_fp32_graph_of_ours_is_a_starting_point(demo, tmp_path):
+    folder, first, _ = demo
+    source = str(folder / "yolov12n.onnx")
+    result = export(Recipe(source, None, "engine", "fp16", SMALL, verify=TWO, output=tmp_path), silent)
+    assert result.report.verdict.startswith("verified: ")
+    assert result.report.engine.attentions_fused == first.report.engine.attentions_fused == 8
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".engine", ".json", ".json", ".onnx"]
+    manifest = open_artefact(tmp_path / "yolov12n_fp16.onnx").manifest
+    assert (manifest.source, manifest.precision) == ("yolov12n.onnx", "fp16")
+
+
+def test_a_half_graph_is_no_starting_point(demo, tmp_path):
+    folder, *_ = demo
+    recipe = Recipe(str(folder / "yolov12n_fp16.onnx"), precision="fp16", shapes=SMALL, output=tmp_path)
+    with pytest.raises(RecipeError, match="expected an FP32 graph to start from, found one in fp16"):
+        export(recipe, silent)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fixed_graph_keeps_its_shape(demo, tmp_path):
+    folder, *_ = demo
+    for shapes in (Shapes(), Shapes(((160, 192),), (2,)), Shapes(((160, 192),), dynamic=True)):
+        with pytest.raises(RecipeError, match="yolov12n.onnx: its (height|batch) is fixed to"):
+            export(Recipe(str(folder / "yolov12n.onnx"), shapes=shapes, output=tmp_path), silent)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_simplification_the_export_is_verified_too(tmp_path):
+    recipe = Recipe(shapes=SMALL, precision="fp16", simplify=False, verify=TWO, output=tmp_path)
+    report = export(recipe, silent).report
+    assert report.simplification is None
+    assert report.verdict.startswith("verified: ")
+
+
+def test_a_batch_and_free_axes_are_verified(tmp_path):
+    shapes = Shapes(((96, 96), (128, 160), (192, 192)), (1, 2, 4))
+    report = export(Recipe(shapes=shapes, precision="fp16", verify=TWO, output=tmp_path), silent).report
+    assert report.verdict.startswith("verified: ")
+    with Runtime(tmp_path / "yolov12n_fp16.onnx", imgsz=(192, 96)) as runtime:
+        assert len(runtime.infer_batch([np.zeros((9, 9, 3), np.uint8)] * 3)) == 3
+
+
+def test_what_cannot_be_verified_is_not_written(armor_file, tmp_path, shared):
+    """On generic photographs at this size the trained network sees nothing: no proof, no files."""
+    from PIL import Image
+
+    Image.new("RGB", (64, 64)).save(tmp_path / "black.png")
+    recipe = Recipe(
+        str(armor_file), shapes=SMALL, verify=VerifyOptions(images=tmp_path / "black.png"), output=tmp_path / "out"
+    )
+    with pytest.raises(InconclusiveError):
+        export(recipe, silent)
+    assert not (tmp_path / "out").exists()
+    allowed = replace(recipe, verify=replace(recipe.verify, allow_inconclusive=True))
+    assert export(allowed, silent).report.verdict == "inconclusive"
+    assert (tmp_path / "out").exists()
+
+
+def test_a_weight_that_changes_on_the_way_fails_the_export(monkeypatch, tmp_path):
+    from exporter import pipeline
+    from exporter.precision.cast import cast_to_fp16
+
+    def faulty(model):
+        typed, report = cast_to_fp16(model)
+        raw = bytearray(typed.graph.initializer[5].raw_data)
+        raw[0] ^= 2
+        typed.graph.initializer[5].raw_data = bytes(raw)
+        return typed, report
+
+    monkeypatch.setattr(pipeline, "cast_to_fp16", faulty)
+    with pytest.raises(VerificationError, match="the weight '.*' of the typed graph is not the model's"):
+        export(Recipe(shapes=SMALL, precision="fp16", verify=TWO, output=tmp_path / "out"), silent)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,107 @@
+"""Options that contradict each other are refused before any work, and the message names the option."""
+
+import dataclasses
+import math
+
+import pytest
+
+from exporter.errors import RecipeError
+from exporter.recipe import Recipe, Shapes, Target
+from runtime.manifest import AxisRange
+
+FIXED = AxisRange(640, 640, 640)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: Recipe(format="tflite"), "--format: expected one of onnx, engine, found 'tflite'"),
+        (lambda: Recipe(precision="int4"), "precision: expected fp32 or fp16, found 'int4'"),
+        (lambda: Recipe(target=Target(workspace_gib=4)), "add --format engine, or drop them"),
+        (lambda: Recipe(target=Target("rtx")), "--tensorrt, --workspace and --sm are of engines"),
+        (lambda: Recipe(target=Target(sms=(80,))), "--sm are of engines"),
+        (lambda: Recipe(scale="l"), "--scale is for a model YAML, and none was named"),
+        (lambda: Recipe("best.pt", scale="l"), "--scale is for a model YAML; 'best.pt' tells its own scale"),
+        (lambda: Recipe("best.safetensors", scale="l"), "drop --scale"),
+        (lambda: Recipe("best.onnx", scale="l"), "drop --scale"),
+        (lambda: Target(workspace_gib=0), "--workspace: expected GiB from above 0 to 1024, found 0"),
+        (lambda: Target(workspace_gib=-1), "--workspace"),
+        (lambda: Target(workspace_gib=4e9), "--workspace"),  # bytes in place of GiB
+        (lambda: Target(workspace_gib=math.nan), "--workspace"),
+        (lambda: Target(workspace_gib=math.inf), "--workspace"),
+        (lambda: Target("full", sms=(80,)), "--sm chooses targets for TensorRT-RTX"),
+        (lambda: Target(sms=(80, 89, 80)), "--sm: expected each target once, found 80, 89, 80"),
+        (lambda: Shapes(imgsz=()), "--imgsz: expected one value, or least:best:largest; found 0 values"),
+        (lambda: Shapes(imgsz=((320, 320), (640, 640))), "--imgsz: expected one value"),
+        (lambda: Shapes(batch=(1, 4)), "--batch: expected one value, or least:best:largest; found 2 values"),
+        (lambda: Shapes(batch=(1, 2, 3, 4)), "--batch"),
+    ],
+)
+def test_refused_at_construction(make, reason):
+    with pytest.raises(RecipeError) as caught:
+        make()
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Recipe(),
+        lambda: Recipe("yolov12", scale="l"),
+        lambda: Recipe("my/net.yaml", scale="l"),
+        lambda: Recipe("my/net.yml", scale="l"),
+        lambda: Recipe(format="engine", precision="fp16", target=Target("rtx", 4, (80, 89))),
+        lambda: Recipe(verify=None, simplify=False),
+    ],
+)
+def test_accepted(make):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make().format = "onnx"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        (Shapes(((630, 640),)), "--imgsz: expected multiples of the stride 32 up to 8192, found 630; the nearest are"),
+        (Shapes(((640, 1),)), "found 1; the nearest are 32 and 32"),
+        (Shapes(((0, 640),)), "found 0; the nearest are 32 and 32"),
+        (Shapes(((640, 9000),)), "found 9000"),
+        (Shapes(((9600, 640),)), "found 9600"),
+        (Shapes(((8192, 640),), dynamic=True), "found 16384"),  # twice the side asked for
+        (Shapes(((640, 640), (320, 320), (960, 960))), "--batch, --imgsz"),
+        (Shapes(((320, 320), (640, 640), (480, 480))), "--batch, --imgsz"),
+        (Shapes(batch=(0,)), "--batch, --imgsz"),
+        (Shapes(batch=(-1,)), "--batch, --imgsz"),
+        (Shapes(batch=(4, 2, 8)), "--batch, --imgsz"),
+        (Shapes(batch=(1 << 20,)), "--batch, --imgsz"),
+    ],
+)  # fmt: skip
+def test_shapes_that_the_network_cannot_take(shapes, reason):
+    with pytest.raises(RecipeError) as caught:
+        shapes.profile(32)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "batch", "height", "width"),
+    [
+        (Shapes(), (1, 1, 1), FIXED, FIXED),
+        (Shapes(((480, 640),), (4,)), (4, 4, 4), AxisRange(480, 480, 480), FIXED),
+        (Shapes(((320, 320), (640, 640), (960, 1280))), (1, 1, 1), AxisRange(320, 640, 960), AxisRange(320, 640, 1280)),
+        (Shapes(batch=(1, 4, 16)), (1, 4, 16), FIXED, FIXED),
+        (Shapes(dynamic=True), (1, 1, 8), AxisRange(320, 640, 1280), AxisRange(320, 640, 1280)),
+        (Shapes(((32, 96),), (16,), dynamic=True), (1, 16, 16), AxisRange(32, 32, 64), AxisRange(64, 96, 192)),
+        (Shapes(batch=(2, 4, 6), dynamic=True), (2, 4, 6), AxisRange(320, 640, 1280), AxisRange(320, 640, 1280)),
+    ],
+)
+def test_shapes(shapes, batch, height, width):
+    profile = shapes.profile(32)
+    assert (profile.batch, profile.height, profile.width) == (AxisRange(*batch), height, width)
+
+
+@pytest.mark.parametrize(("stride", "side"), [(32, 640), (64, 640), (8, 648)])
+def test_the_networks_own_stride_counts(stride, side):
+    assert Shapes(((side, side),)).profile(stride).height.opt == side
+    with pytest.raises(RecipeError, match=f"stride {stride} "):
+        Shapes(((side + 4, side),)).profile(stride)

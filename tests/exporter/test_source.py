@@ -1,0 +1,139 @@
+"""Whatever an export starts from comes in one form; what is no start is refused by name."""
+
+import hashlib
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from safetensors.torch import save_file
+
+from exporter.errors import CheckpointError, GraphError, ModelSpecError, RecipeError
+from exporter.model.build import detector_from_spec
+from exporter.model.spec import spec_from_name
+from exporter.recipe import Recipe
+from exporter.source import source_from_recipe
+from runtime.errors import ArtefactError
+from runtime.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest
+
+PROFILE = InputProfile(AxisRange(1, 1, 1), AxisRange(64, 64, 64), AxisRange(96, 96, 96))
+
+
+def write_graph(path, nodes=None, **changes):
+    """A graph that hands its input through, with a manifest."""
+    facts = {"task": "detect", "names": ("cat", "dog"), "strides": (8, 16, 32), "profile": PROFILE} | changes
+    info = [helper.make_tensor_value_info(n, TensorProto.FLOAT, (1, 3, 64, 96)) for n in ("images", "output0")]
+    nodes = nodes or [helper.make_node("Identity", ["images"], ["output0"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", info[:1], info[1:]), opset_imports=[helper.make_opsetid("", 20)]
+    )
+    helper.set_model_props(model, {ONNX_KEY: Manifest(**facts).to_json()})
+    onnx.save(model, path)
+    return path
+
+
+def test_left_out_it_is_the_demo_model():
+    source = source_from_recipe(Recipe())
+    assert (source.stem, source.model, source.strides, len(source.names)) == ("yolov12n", "yolov12n", (8, 16, 32), 80)
+    assert (source.file, source.sha256, source.licence) == ("", "", "")
+    assert "no model was named" in source.notes[0]
+    assert "seeded random weights" in source.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stem"), [(Recipe("yolov12n-v1"), "yolov12n-v1"), (Recipe("yolov12", scale="n"), "yolov12n")]
+)
+def test_a_name_has_seeded_weights_and_says_so(recipe, stem):
+    source = source_from_recipe(recipe)
+    assert (source.stem, source.model) == (stem, stem)
+    assert "network without weights" in source.notes[0]
+    assert source.detector is not None
+    assert source.graph is None
+
+
+def test_checkpoint(tmp_path):
+    detector = detector_from_spec(spec_from_name("yolov12n", nc=2))
+    path = tmp_path / "best.safetensors"
+    save_file(detector.state_dict(), path, {"names": '["cat", "dog"]'})
+    source = source_from_recipe(Recipe(str(path)))
+    assert (source.stem, source.model, source.file) == ("best", "yolov12n", "best.safetensors")
+    assert (source.names, source.strides, source.notes) == (("cat", "dog"), (8, 16, 32), ())
+    assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert "AGPL" in source.licence
+    assert torch.equal(
+        source.detector.state_dict()["model.0.conv.weight"], detector.state_dict()["model.0.conv.weight"]
+    )
+
+
+def test_published_checkpoint(shared):
+    source = source_from_recipe(Recipe(str(shared / "checkpoints/trained/rmArmor-yolov12n.pt")))
+    assert (source.stem, source.model, len(source.names)) == ("rmArmor-yolov12n", "yolov12n", 12)
+
+
+def test_graph(tmp_path):
+    path = write_graph(tmp_path / "net.onnx", model="yolov12n", licence="MIT")
+    source = source_from_recipe(Recipe(str(path)))
+    assert (source.stem, source.model, source.names) == ("net", "yolov12n", ("cat", "dog"))
+    assert (source.profile, source.licence, source.file) == (PROFILE, "MIT", "net.onnx")
+    assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert source.detector is None
+    assert source.graph.graph.node[0].op_type == "Identity"
+
+
+def test_graph_without_a_model_name_or_licence(tmp_path):
+    source = source_from_recipe(Recipe(str(write_graph(tmp_path / "net.onnx"))))
+    assert source.model == "net"
+    assert "AGPL" in source.licence
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "reason"),
+    [
+        ("best.tflite", RecipeError, "MODEL: expected a file ending in .pt, .pth, .safetensors, .onnx, .yaml"),
+        ("best.engine", RecipeError, "found 'best.engine'"),
+        ("best.pt", CheckpointError, "found no file best.pt"),
+        ("best.safetensors", CheckpointError, "found no file best.safetensors"),
+        ("best.yaml", ModelSpecError, "found no file best.yaml"),
+        ("best.onnx", ArtefactError, "best.onnx"),
+        ("best", ModelSpecError, "unknown model 'best'"),
+        ("", ModelSpecError, "unknown model ''"),
+        ("yolov12", ModelSpecError, "pass --scale"),
+    ],
+)
+def test_refused(tmp_path, monkeypatch, model, error, reason):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error) as caught:
+        source_from_recipe(Recipe(model))
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_name_and_scale_that_contradict_each_other():
+    with pytest.raises(ModelSpecError, match="'yolov12n' names the scale 'n', --scale says 'l'"):
+        source_from_recipe(Recipe("yolov12n", scale="l"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "reason"),
+    [
+        ({"precision": "fp16"}, RecipeError, "expected an FP32 graph to start from, found one in fp16"),
+        ({"precision": "int8"}, RecipeError, "found one in int8"),
+        ({"task": "pose"}, RecipeError, "expected a detector, found the task 'pose'"),
+        ({"nodes": [helper.make_node("Identity", ["nothing"], ["output0"])]}, GraphError, "not a sound ONNX file"),
+        ({"nodes": [helper.make_node("NoSuchOperator", ["images"], ["output0"])]}, GraphError, "NoSuchOperator"),
+    ],
+)
+def test_graphs_refused(tmp_path, changes, error, reason):
+    path = write_graph(tmp_path / "net.onnx", **changes)
+    with pytest.raises(error) as caught:
+        source_from_recipe(Recipe(str(path)))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", bytes(200)])
+def test_no_graph(tmp_path, content):
+    (tmp_path / "net.onnx").write_bytes(content)
+    with pytest.raises(ArtefactError, match=r"net\.onnx"):
+        source_from_recipe(Recipe(str(tmp_path / "net.onnx")))

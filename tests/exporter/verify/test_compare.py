@@ -1,0 +1,166 @@
+"""Two outputs compared by what they detect: what counts as a difference and what does not."""
+
+import numpy as np
+import pytest
+
+from exporter.errors import VerificationError
+from exporter.verify.compare import compare
+from exporter.verify.options import TOLERANCES, Tolerance, VerifyOptions
+
+HW = (64, 96)
+STRICT = Tolerance(median_box_px=0.02, p95_box_px=0.05, p95_logit=0.01, max_lost=0.0)
+LOOSE = Tolerance(median_box_px=0.25, p95_box_px=1.0, p95_logit=0.1, max_lost=0.3)
+
+
+def output(*rows, nc=3):
+    """(4 + nc, A) from rows (x, y, w, h, {class: score})."""
+    made = np.zeros((4 + nc, len(rows)), np.float32)
+    for anchor, (*box, scores) in enumerate(rows):
+        made[:4, anchor] = box
+        for class_id, score in scores.items():
+            made[4 + class_id, anchor] = score
+    return made
+
+
+A, B = (20, 20, 16, 16, {0: 0.9}), (70, 40, 20, 20, {1: 0.8})
+C, D, E = (20, 50, 10, 12, {2: 0.7}), (50, 20, 8, 10, {0: 0.6}), (84, 10, 10, 8, {1: 0.5})
+FIVE = (A, B, C, D, E)
+
+
+def compared(expected, found, tolerance=STRICT, **options):
+    return compare(
+        ("model", expected), ("candidate", found), HW, tolerance, VerifyOptions(**({"min_matched": 1} | options))
+    )
+
+
+def moved(row, dx=0.0, scores=None):
+    return (row[0] + dx, *row[1:4], scores or row[4])
+
+
+SAME = [
+    (FIVE, FIVE),
+    # boxes whose overlap lies on the NMS threshold: the reference drops the second, the candidate keeps it
+    (
+        (*FIVE, (20, 17.2, 16, 16, {0: 0.899})),
+        (*FIVE, (20, 17.15, 16, 16, {0: 0.899})),
+    ),
+    # two anchors of one object change places by their scores
+    (
+        (*FIVE[1:], (20, 20, 16, 16, {0: 0.9}), (20, 20.5, 16, 16, {0: 0.8999})),
+        (*FIVE[1:], (20, 20, 16, 16, {0: 0.8999}), (20, 20.5, 16, 16, {0: 0.9})),
+    ),
+    # two classes of nearly the same score change places
+    ((*FIVE[1:], moved(A, scores={0: 0.7, 2: 0.699})), (*FIVE[1:], moved(A, scores={0: 0.699, 2: 0.7}))),
+    # a score just above the threshold falls just below it
+    ((*FIVE, (40, 40, 8, 8, {0: 0.001002})), (*FIVE, (40, 40, 8, 8, {0: 0.000998}))),
+    ((*FIVE, (40, 40, 8, 8, {0: 0.000998})), (*FIVE, (40, 40, 8, 8, {0: 0.001002}))),
+    # boxes that fill the image are cut to the same box at several anchors, whose scores differ
+    (
+        (*FIVE, (48, 32, 200, 200, {0: 0.3}), (48, 32, 220, 220, {1: 0.9, 0: 0.8})),
+        (*FIVE, (48, 32, 200.1, 200, {0: 0.3}), (48, 32, 220, 220, {1: 0.9, 0: 0.8})),
+    ),
+]
+
+
+@pytest.mark.parametrize(("expected", "found"), SAME)
+def test_what_is_no_difference(expected, found):
+    result = compared([output(*expected)], [output(*found)])
+    assert (result.verdict, result.failures) == ("equal within tolerance", ())
+    assert (result.lost, result.new, result.non_finite) == (0, 0, 0)
+    assert result.matched == result.detections >= 5
+
+
+# expected, found, lost, new, failures
+DIFFERENT = [
+    (FIVE, (*FIVE[:4], (84, 10, 10, 8, {1: 0.0})), 1, 0, ["lost detections 1 of 5, allowed 0"]),
+    ((*FIVE[:4], (84, 10, 10, 8, {1: 0.0})), FIVE, 0, 1, ["new detections 1, allowed 0"]),
+    # a box elsewhere is lost, and new
+    (FIVE, (*FIVE[:4], moved(E, dx=-40)), 1, 1, ["lost detections", "new detections"]),
+    # another class
+    (FIVE, (*FIVE[:4], moved(E, scores={2: 0.5})), 1, 1, ["lost detections", "new detections"]),
+    # less than half the score
+    (FIVE, (*FIVE[:4], moved(E, scores={1: 0.2})), 1, 0, ["lost detections"]),
+    # all boxes moved by three pixels
+    (FIVE, tuple(moved(row, 3) for row in FIVE), 1, 1, ["median box shift", "p95 box shift", "lost", "new"]),
+    # one of five moved
+    (FIVE, (moved(A, 0.3), *FIVE[1:]), 0, 0, ["p95 box shift 0.24"]),
+    # scores moved
+    (FIVE, (moved(A, scores={0: 0.89}), *FIVE[1:]), 0, 0, ["p95 score shift"]),
+]
+
+
+@pytest.mark.parametrize(("expected", "found", "lost", "new", "failures"), DIFFERENT)
+def test_what_is_a_difference(expected, found, lost, new, failures):
+    result = compared([output(*expected)], [output(*found)])
+    assert result.verdict == "different"
+    assert (result.lost, result.new) == (lost, new)
+    assert len(result.failures) == len(failures)
+    for text, wanted in zip(result.failures, failures, strict=True):
+        assert text.startswith(wanted)
+
+
+def test_the_numbers():
+    found = output(moved(A, 0.5), moved(B, 0.25), moved(C, scores={2: 0.75}), D, E)
+    result = compared([output(*FIVE)], [found], LOOSE)
+    assert (result.images, result.detections, result.above_threshold, result.matched) == (1, 5, 5, 5)
+    assert result.box_px == pytest.approx({"median": 0.0, "p95": 0.45, "max": 0.5}, abs=1e-5)
+    assert result.score == pytest.approx({"median": 0.0, "p95": 0.04, "max": 0.05}, abs=1e-5)
+    assert result.logit["max"] == pytest.approx(np.log(0.75 / 0.25) - np.log(0.7 / 0.3), abs=1e-4)
+    assert (result.reference, result.candidate) == ("model", "candidate")
+
+
+def test_images_add_up_and_one_bad_image_is_enough():
+    good, bad = output(*FIVE), output(*FIVE[:4], (84, 10, 10, 8, {1: 0.0}))
+    result = compared([good, good, good], [good, bad, good])
+    assert (result.images, result.detections, result.matched, result.lost) == (3, 15, 14, 1)
+    assert result.verdict == "different"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [(0, 0), (6, 3)])
+def test_one_value_that_is_not_finite_is_a_difference(value, place):
+    found = output(*FIVE)
+    found[place] = value
+    for outputs in ([found], [output(*FIVE), found]):
+        result = compared([output(*FIVE)] * len(outputs), outputs)
+        assert (result.verdict, result.non_finite) == ("different", 1)
+        assert result.failures[-1].startswith("NaN or infinite values 1")
+
+
+def test_a_model_that_is_not_finite_is_an_error():
+    broken = output(*FIVE)
+    broken[2, 1] = np.nan
+    with pytest.raises(VerificationError, match="model itself gives NaN or infinity"):
+        compared([broken], [output(*FIVE)])
+
+
+def test_other_shapes_are_an_error():
+    with pytest.raises(VerificationError, match=r"expected an output of shape \(7, 5\), found \(7, 4\)"):
+        compared([output(*FIVE)], [output(*FIVE[:4])])
+
+
+@pytest.mark.parametrize(("rows", "verdict"), [(FIVE, "equal within tolerance"), (FIVE[:4], "inconclusive")])
+def test_fewer_than_five_matched_detections_are_inconclusive(rows, verdict):
+    result = compared([output(*rows)], [output(*rows)], min_matched=VerifyOptions().min_matched)
+    assert result.verdict == verdict
+
+
+def test_nothing_detected_is_inconclusive_and_a_constant_output_is_different():
+    nothing, something = np.zeros((7, 5), np.float32), output(*FIVE)
+    assert compared([nothing], [nothing]).verdict == "inconclusive"
+    assert compared([something], [nothing]).verdict == "different"
+    assert compared([nothing], [something]).verdict == "different"
+
+
+def test_scores_of_two_classes_that_changed_places_are_a_difference():
+    expected = output(*FIVE)
+    found = expected[[0, 1, 2, 3, 5, 4, 6]]
+    result = compared([expected], [found], TOLERANCES["fp16"])
+    assert (result.verdict, result.lost, result.new) == ("different", 4, 4)
+
+
+def test_the_fp16_limits_allow_no_more_than_the_readme_promises():
+    """Half a pixel and a hundredth of a score at 0.9, on the median object."""
+    limits = TOLERANCES["fp16"]
+    assert limits.median_box_px <= 0.5
+    assert 0.9 * 0.1 * limits.p95_logit <= 0.01
