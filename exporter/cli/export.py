@@ -172,7 +172,7 @@ def _refuse_number(option: str, text: str) -> NoReturn:
     from exporter.errors import RecipeError
 
     examples = {"--imgsz": "640, 480,640 or 320:640:960", "--batch": "1 or 1:4:8", "--sm": "80,89"}
-    raise RecipeError(f"{option}: expected something like {examples[option]}, found '{text}'")
+    raise RecipeError(f"{option}: expected something like {examples[option]}, found '{text:.60}'")
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Typed ONNX to a TensorRT plan. Precision is in the graph already: building is a plain compile step."""
 
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,7 +122,7 @@ def engine_from_onnx(model: bytes, options: BuildOptions, bindings: Bindings) ->
         EngineBuildError: TensorRT refused the graph or an option, or logged an error and went on.
     """
     started = time.perf_counter()
-    with capture(bindings) as messages, _vendor_errors(bindings):
+    with _interrupts_held_back(), capture(bindings) as messages, _vendor_errors(bindings):
         builder: tensorrt.Builder = bindings.trt.Builder(process_logger(bindings))
         network = _network(bindings, builder, model, options, messages)
         config = _config(bindings, builder, options)
@@ -132,6 +134,23 @@ def engine_from_onnx(model: bytes, options: BuildOptions, bindings: Bindings) ->
         seconds = time.perf_counter() - started
         layers = layers_from_log(messages) if bindings.flavour == "rtx" else _inspected_layers(bindings, plan)
     return BuiltEngine(plan, bindings.product, layers, seconds)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until TensorRT is done: raised while it calls the logger, they would be lost there."""
+    if threading.current_thread() is not threading.main_thread():  # only there are signals handled
+        yield
+        return
+    held: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: held.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        for number in held[:1]:
+            signal.raise_signal(number)
 
 
 @contextmanager

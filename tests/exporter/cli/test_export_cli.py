@@ -104,7 +104,7 @@ CONTRADICTIONS = [
     (["--imgsz", "640,650"], 1, "found 650"),
     (["--imgsz", "0"], 1, "found 0"),
     (["--imgsz", "16384"], 1, "found 16384"),
-    (["--imgsz", "-640"], 2, "expected one argument"),
+    (["--imgsz", "-640"], 1, "expected something like"),
     (["--imgsz", "640:320:960"], 1, "min <= opt <= max"),
     (["--imgsz", "320:640"], 1, "expected one value, or least:best:largest; found 2 values"),
     (["--imgsz", "a"], 1, "expected something like"),
@@ -190,7 +190,9 @@ def test_a_folder_that_cannot_be_written(capsys, folder):
 def test_a_full_disk(tmp_path, capsys):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("cannot mount a small file system here: a full disk was not tried")
     try:

@@ -199,7 +199,7 @@ MALFORMED = {
 def test_malformed(folder, opcodes):
     path = write_zip(folder / "bad.pt", opcodes, {"data/0": struct.pack("<4f", 1, 2, 3, 4)})
     message = refusal(path, read_pickled_zip)
-    assert b"_rebuild_tensor_v2" not in opcodes or "its pickle is damaged" not in message  # ours, not torch's
+    assert "RuntimeError" not in message  # that would be torch's: a tensor was asked for that must not be
 
 
 ODD = {  # sound pickles of what is no network
