@@ -24,7 +24,7 @@ from exporter.precision.cast import cast_to_fp16
 from exporter.recipe import Recipe
 from exporter.source import Source, source_from_recipe
 from exporter.trace.deploy import deploy_from_detector
-from exporter.trace.to_onnx import INPUT_NAME, TraceOptions, onnx_from_deploy
+from exporter.trace.to_onnx import DEFAULT_OPSET, INPUT_NAME, TraceOptions, onnx_from_deploy
 from exporter.verify.report import ExportReport
 from exporter.verify.verify import Proof, prove
 from exporter.verify.weights import check_weights
@@ -132,7 +132,9 @@ def _graph(
     else:
         assert source.detector is not None
         with clock("trace"):
-            graph = onnx_from_deploy(deploy_from_detector(source.detector), TraceOptions(profile, recipe.opset))
+            graph = onnx_from_deploy(
+                deploy_from_detector(source.detector), TraceOptions(profile, recipe.opset or DEFAULT_OPSET)
+            )
     if recipe.simplify:
         with clock("simplify"):
             graph, report.simplification = simplify(graph, profile)

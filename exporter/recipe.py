@@ -112,7 +112,7 @@ class Recipe:
         precision: "fp32" or "fp16".
         shapes: of the input.
         target: of the engine.
-        opset: of the ONNX graph.
+        opset: of the ONNX graph, 17 to 20; the newest of them where None.
         simplify: run onnxsim and y12's own passes.
         verify: what to verify on; None leaves it out.
         output: the folder to write to.
@@ -124,7 +124,7 @@ class Recipe:
     precision: str = "fp32"
     shapes: Shapes = field(default_factory=Shapes)
     target: Target = field(default_factory=Target)
-    opset: int = 20
+    opset: int | None = None
     simplify: bool = True
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
     output: Path = Path()
@@ -134,6 +134,8 @@ class Recipe:
             raise RecipeError(f"--format: expected one of {', '.join(FORMATS)}, found '{self.format}'")
         if self.precision not in ("fp32", "fp16"):
             raise RecipeError(f"precision: expected fp32 or fp16, found '{self.precision}'")
+        if self.opset is not None and self.model is not None and Path(self.model).suffix == ".onnx":
+            raise RecipeError("--opset is for a model that is traced; an .onnx keeps its own: drop --opset")
         if self.format != "engine" and self.target != Target():
             raise RecipeError("--tensorrt, --workspace and --sm are of engines: add --format engine, or drop them")
         if self.scale is not None and self.model is None:

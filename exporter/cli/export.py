@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         help="free batch and size: batch 1 to 8, sides from half to double of --imgsz",
     )
     add("--scale", choices=tuple("nsmlx"), help="scale of a model YAML whose name tells none")
-    add("--opset", type=int, default=20, help="ONNX opset, 17 to 20 (default: %(default)s)")
+    add("--opset", type=int, help="ONNX opset, 17 to 20 (default: 20)")
     add("--no-simplify", action="store_true", help="leave the graph as it was traced")
     add(
         "--tensorrt",

@@ -138,19 +138,20 @@ def engine_from_onnx(model: bytes, options: BuildOptions, bindings: Bindings) ->
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until TensorRT is done: raised while it calls the logger, they would be lost there."""
+    """Let Ctrl-C and SIGTERM wait until TensorRT is done: raised while it calls the logger, they would be lost."""
     if threading.current_thread() is not threading.main_thread():  # only there are signals handled
         yield
         return
     held: list[int] = []
-    before = {n: signal.signal(n, lambda number, _: held.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [(n, signal.signal(n, lambda number, _: held.append(number))) for n in signals]
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in before:
             signal.signal(number, handler or signal.SIG_DFL)
-        for number in held[:1]:
-            signal.raise_signal(number)
+        if held:
+            signal.raise_signal(held[0])
 
 
 @contextmanager

@@ -153,7 +153,7 @@ def _difference(before: Executor, after: Executor, shape: tuple[int, ...]) -> fl
 
 
 def relative_difference(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Give the largest |a - b| relative to the largest |a| of its channel (axis 1), or to a small number if that is more.
+    """Give the largest |a - b| relative to the largest |a| of its channel (axis 1), or to `_LEAST_SCALE` if more.
 
     Each class's scores are a channel. A class that is nowhere in the images scores far below 1; beside 1, a fault in
     its branch would not be seen.

@@ -11,7 +11,9 @@ from exporter.errors import GraphError
 from exporter.model.detector import Detector
 from runtime.manifest import InputProfile
 
-__all__ = ["INPUT_NAME", "OUTPUT_NAMES", "TraceOptions", "onnx_from_deploy"]
+DEFAULT_OPSET = 20
+
+__all__ = ["DEFAULT_OPSET", "INPUT_NAME", "OUTPUT_NAMES", "TraceOptions", "onnx_from_deploy"]
 
 INPUT_NAME = "images"
 OUTPUT_NAMES = ["output0"]
@@ -27,7 +29,7 @@ class TraceOptions:
     """
 
     profile: InputProfile
-    opset: int = 20
+    opset: int = DEFAULT_OPSET
 
     def __post_init__(self) -> None:
         if not 17 <= self.opset <= 20:

@@ -68,7 +68,7 @@ def test_the_report_says_what_was_proved(demo):
     assert facts["fp32_convolutions"] == []
     assert report["weights_checked"] > 250
     assert report["engine_executed"]
-    assert [c["verdict"] for c in report["comparisons"]][0] == "equal within tolerance"
+    assert report["comparisons"][0]["verdict"] == "equal within tolerance"
     assert report["verdict"].startswith("verified: ")
     assert set(report["seconds"]) >= {"load", "trace", "simplify", "precision", "engine", "verify"}
     assert "seeded random weights" in report["notes"][0]
@@ -115,7 +115,7 @@ def test_a_half_graph_is_no_starting_point(demo, tmp_path):
 def test_a_fixed_graph_keeps_its_shape(demo, tmp_path):
     folder, *_ = demo
     for shapes in (Shapes(), Shapes(((160, 192),), (2,)), Shapes(((160, 192),), dynamic=True)):
-        with pytest.raises(RecipeError, match="yolov12n.onnx: its (height|batch) is fixed to"):
+        with pytest.raises(RecipeError, match=r"yolov12n\.onnx: its (height|batch) is fixed to"):
             export(Recipe(str(folder / "yolov12n.onnx"), shapes=shapes, output=tmp_path), silent)
     assert list(tmp_path.iterdir()) == []
 
@@ -163,6 +163,6 @@ def test_a_weight_that_changes_on_the_way_fails_the_export(monkeypatch, tmp_path
         return typed, report
 
     monkeypatch.setattr(pipeline, "cast_to_fp16", faulty)
-    with pytest.raises(VerificationError, match="the weight '.*' of the typed graph is not the model's"):
+    with pytest.raises(VerificationError, match=r"the weight '.*' of the typed graph is not the model's"):
         export(Recipe(shapes=SMALL, precision="fp16", verify=TWO, output=tmp_path / "out"), silent)
     assert not (tmp_path / "out").exists()

@@ -190,10 +190,8 @@ def test_a_folder_that_cannot_be_written(capsys, folder):
 def test_a_full_disk(tmp_path, capsys):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("cannot mount a small file system here: a full disk was not tried")
     try:
         line = refused(capsys, *QUICK, "--output", disk / "new")
@@ -203,9 +201,17 @@ def test_a_full_disk(tmp_path, capsys):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("stage", ["trace", "simplify", "engine", "verify"])
-def test_an_interrupted_export_leaves_nothing(tmp_path, number, stage):
+INTERRUPTS = [
+    ("trace", signal.SIGINT),
+    ("simplify", signal.SIGINT),
+    ("engine", signal.SIGINT),
+    ("engine", signal.SIGTERM),
+    ("verify", signal.SIGTERM),
+]
+
+
+@pytest.mark.parametrize(("stage", "number"), INTERRUPTS)
+def test_an_interrupted_export_leaves_nothing(tmp_path, stage, number):
     output = tmp_path / "out"
     command = [*COMMAND, "--format", "engine", "--half", "--output", str(output), "--imgsz", "320"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment())
