@@ -124,7 +124,9 @@ def _cuda_session(ort: ModuleType, source: str | bytes, name: str, threads: int)
         try:
             session = ort.InferenceSession(source, _options(ort, threads), providers=[_CUDA, _CPU], enable_fallback=0)
         except Exception as error:
-            raise ExecutorError(f"{name}: ONNX Runtime could not start on CUDA ({_one_line(error)}): {advice}") from error
+            raise ExecutorError(
+                f"{name}: ONNX Runtime could not start on CUDA ({_one_line(error)}): {advice}"
+            ) from error
     if session.get_providers()[0] != _CUDA:
         raise ExecutorError(f"{name}: ONNX Runtime {ort.__version__} has {_CUDA}, but it did not load: {advice}")
     return session
