@@ -17,8 +17,10 @@ demo: .venv/installed  ## export to an FP16 engine, verify it, run it, say what 
 	$(BIN)/y12-infer demo/yolov12n_fp16.onnx exporter/verify/photos/chelsea.jpg --save demo
 	@echo "made: the engine, its ONNX and report, and an annotated photograph, in the folder demo"
 
+# Two workers of one thread each: torch's threads spin at their barriers, and two processes with two threads on two
+# cores take many times as long as either alone.
 test: .venv/installed  ## the whole test suite; tests that need a GPU or ../shared say that they skip
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-gpu: .venv/installed  ## the tests that need an NVIDIA GPU; one that skips is a failure
 	Y12_REQUIRE_GPU=1 $(BIN)/python -m pytest -q -m gpu
