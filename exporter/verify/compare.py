@@ -220,6 +220,7 @@ def _failures(shifts: _Shifts, tolerance: Tolerance) -> tuple[str, ...]:
     checks = (
         ("median box shift", box["median"], tolerance.median_box_px, " px"),
         ("p95 box shift", box["p95"], tolerance.p95_box_px, " px"),
+        ("largest box shift", box["max"], tolerance.max_box_px, " px"),
         ("p95 score shift (logit)", logit["p95"], tolerance.p95_logit, ""),
         ("lost detections", shifts.lost, allowed, f" of {shifts.detections}"),
         ("new detections", shifts.new, allowed, ""),

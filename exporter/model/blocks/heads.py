@@ -37,7 +37,8 @@ class DFL(nn.Module):
     def __init__(self, bins: int = REG_MAX) -> None:
         super().__init__()
         self.conv = nn.Conv2d(bins, 1, 1, bias=False).requires_grad_(False)
-        self.conv.weight.data[:] = torch.arange(bins, dtype=torch.float32).view(1, bins, 1, 1)
+        # Not torch.arange: on the meta device that one alone imports two seconds' worth of torch.
+        self.conv.weight.data[:] = torch.tensor([float(k) for k in range(bins)]).view(1, bins, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map logits (B, 4*bins, A) to distances (B, 4, A) in cells."""

@@ -8,8 +8,8 @@ from exporter.verify.compare import compare
 from exporter.verify.options import TOLERANCES, Tolerance, VerifyOptions
 
 HW = (64, 96)
-STRICT = Tolerance(median_box_px=0.02, p95_box_px=0.05, p95_logit=0.01, max_lost=0.0)
-LOOSE = Tolerance(median_box_px=0.25, p95_box_px=1.0, p95_logit=0.1, max_lost=0.3)
+STRICT = Tolerance(median_box_px=0.02, p95_box_px=0.05, max_box_px=1.0, p95_logit=0.01, max_lost=0.0)
+LOOSE = Tolerance(median_box_px=0.25, p95_box_px=1.0, max_box_px=4.0, p95_logit=0.1, max_lost=0.3)
 
 
 def output(*rows, nc=3):
@@ -70,6 +70,8 @@ def test_what_is_no_difference(expected, found):
     assert result.matched == result.detections >= 5
 
 
+SHIFTED = ["median box shift", "p95 box shift", "largest box shift", "lost", "new"]
+
 # expected, found, lost, new, failures
 DIFFERENT = [
     (FIVE, (*FIVE[:4], (84, 10, 10, 8, {1: 0.0})), 1, 0, ["lost detections 1 of 5, allowed 0"]),
@@ -81,7 +83,7 @@ DIFFERENT = [
     # less than half the score
     (FIVE, (*FIVE[:4], moved(E, scores={1: 0.2})), 1, 0, ["lost detections"]),
     # all boxes moved by three pixels
-    (FIVE, tuple(moved(row, 3) for row in FIVE), 1, 1, ["median box shift", "p95 box shift", "lost", "new"]),
+    (FIVE, tuple(moved(row, 3) for row in FIVE), 1, 1, SHIFTED),
     # one of five moved
     (FIVE, (moved(A, 0.3), *FIVE[1:]), 0, 0, ["p95 box shift 0.24"]),
     # scores moved
@@ -164,3 +166,11 @@ def test_the_fp16_limits_allow_no_more_than_the_readme_promises():
     limits = TOLERANCES["fp16"]
     assert limits.median_box_px <= 0.5
     assert 0.9 * 0.1 * limits.p95_logit <= 0.01
+
+
+def test_one_wrong_box_of_many_is_a_difference():
+    rows = [(10 + 19 * (i % 5), 6 + 8 * (i // 5), 16, 6, {0: 0.9}) for i in range(30)]
+    wrong = [moved(row, 4.5 if i == 17 else 0.0) for i, row in enumerate(rows)]
+    loose = Tolerance(median_box_px=0.25, p95_box_px=1.0, max_box_px=4.0, p95_logit=0.1, max_lost=1.0)
+    result = compared([output(*rows)], [output(*wrong)], loose)
+    assert result.failures == ("largest box shift 4.5 px, allowed 4",)
