@@ -56,7 +56,7 @@ def detections_from_output(
     if len(anchors) > MAX_CANDIDATES:
         best = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
         anchors, class_ids, scores = anchors[best], class_ids[best], scores[best]
-    xyxy = _xyxy_from_xywh(output0[:4, anchors].T)
+    xyxy = xyxy_from_xywh(output0[:4, anchors].T)
     kept = nms(xyxy, scores, class_ids, options.iou, options.max_det, options.agnostic)
     return Detections(
         xyxy=boxes_to_original(xyxy[kept], frame),
@@ -81,7 +81,7 @@ def _check_output(output0: NDArray[np.float32], names: tuple[str, ...], options:
         )
 
 
-def _xyxy_from_xywh(xywh: NDArray[np.float32]) -> NDArray[np.float32]:
+def xyxy_from_xywh(xywh: NDArray[np.float32]) -> NDArray[np.float32]:
     """Turn (N, 4) centres and sizes into corners."""
     half = xywh[:, 2:] * np.float32(0.5)
     return np.concatenate([xywh[:, :2] - half, xywh[:, :2] + half], axis=1)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from exporter.errors import VerificationError
 from exporter.verify.images import TestImage
 from exporter.verify.options import Tolerance, VerifyOptions
-from runtime.decode import detections_from_output
+from runtime.decode import detections_from_output, xyxy_from_xywh
 from runtime.detections import Detections
 from runtime.executor import Executor
-from runtime.letterbox import Letterbox
+from runtime.letterbox import Letterbox, boxes_to_original
 from runtime.options import DetectOptions
 
 __all__ = ["Comparison", "compare", "outputs_of"]
@@ -198,9 +198,7 @@ def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _clipped_xyxy(xywh: NDArray[np.float32], input_hw: tuple[int, int]) -> NDArray[np.float32]:
     """Turn (4, A) centres and sizes into (A, 4) corners within the input, as the runtime does."""
-    corners = np.concatenate((xywh[:2] - xywh[2:] / 2, xywh[:2] + xywh[2:] / 2)).T
-    height, width = input_hw
-    return np.asarray(np.clip(corners, 0, [width, height, width, height]), dtype=np.float32)
+    return boxes_to_original(xyxy_from_xywh(xywh.T), Letterbox.fit(input_hw, input_hw))
 
 
 def _logit(score: NDArray[np.float32]) -> NDArray[np.float64]:
