@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from runtime.errors import ArtefactError
+from runtime.errors import ArtefactError, InputError
+from runtime.options import DetectOptions
 
 SCHEMA = 1
 ONNX_KEY = "y12"  # the metadata_props entry of an .onnx that holds the manifest as JSON
@@ -15,8 +16,11 @@ NAME_LIMIT = 4096  # TensorRT refuses longer network names
 NAME_PREFIX = "y12:"  # a network's name that carries a manifest: this, then base64 of zlib of JSON
 MAX_JSON_BYTES = 4 << 20  # bounds what a stranger's file can make us inflate
 
-TASKS = ("detect", "segment", "pose", "obb", "classify")
+TASKS = ("detect", "segment", "pose", "obb", "classify", "multitask")
 PRECISIONS = ("fp32", "fp16", "int8")
+NMS_FORMS = ("packed", "split")
+MAX_NMS_CANDIDATES = 3840  # TensorRT's TopK takes no more
+MAX_KEYPOINTS = 1024
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,31 @@ class InputProfile:
 
 
 @dataclass(frozen=True)
+class NmsSettings:
+    """The NMS that is part of the graph.
+
+    Attributes:
+        form: "packed" (outputs `detections`, `num`, `truncated`) or "split" (`num_dets`, `det_boxes`, `det_scores`,
+            `det_classes`, as Triton and DeepStream configurations expect).
+        candidates: P, how many of the best-scored boxes it sees.
+        options: its thresholds, which cannot be changed when the artefact is run.
+    """
+
+    form: str
+    candidates: int
+    options: DetectOptions
+
+    def __post_init__(self) -> None:
+        if self.form not in NMS_FORMS:
+            raise ArtefactError(f"nms: form must be one of {', '.join(NMS_FORMS)}, found {self.form!r}")
+        if not 1 <= self.options.max_det <= self.candidates <= MAX_NMS_CANDIDATES:
+            raise ArtefactError(
+                f"nms: expected 1 <= max_det <= candidates <= {MAX_NMS_CANDIDATES}, "
+                f"found max_det {self.options.max_det} and {self.candidates} candidates"
+            )
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an artefact is and how to feed it.
 
@@ -73,6 +102,8 @@ class Manifest:
         source: the checkpoint's file name, and `source_sha256` its hash; empty where the weights were seeded.
         engine: for an engine, what built it and where it runs: `builder`, `version`, `gpus`. Empty for ONNX.
         licence: what the user has to know about the weights' licence.
+        kpt_shape: for keypoints, (K, D): K points of x, y and, where D is 3, visibility; None where there are none.
+        nms: the NMS in the graph; None where the graph gives raw predictions.
     """
 
     task: str
@@ -86,6 +117,8 @@ class Manifest:
     source_sha256: str = ""
     engine: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
+    kpt_shape: tuple[int, int] | None = None
+    nms: NmsSettings | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -96,6 +129,19 @@ class Manifest:
             raise ArtefactError(f"manifest: names must be one or more strings, found {self.names!r:.80}")
         if self.task != "classify" and (not self.strides or any(s < 1 for s in self.strides)):
             raise ArtefactError(f"manifest: strides must be positive, found {self.strides}")
+        self._check_keypoints()
+
+    def _check_keypoints(self) -> None:
+        if self.kpt_shape is None:
+            if self.task == "pose":
+                raise ArtefactError("manifest: expected kpt_shape for the task pose, found none")
+            return
+        points, values = self.kpt_shape
+        if self.task not in ("pose", "multitask") or not 1 <= points <= MAX_KEYPOINTS or values not in (2, 3):
+            raise ArtefactError(
+                f"manifest: expected kpt_shape as 1 to {MAX_KEYPOINTS} points of 2 or 3 values for pose or multitask, "
+                f"found {self.kpt_shape} for {self.task}"
+            )
 
     @property
     def max_stride(self) -> int:
@@ -120,7 +166,7 @@ class Manifest:
             if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
                 raise ArtefactError(f"manifest: expected schema {SCHEMA}; made by another version of y12? Export again")
             return cls(**_checked_fields(data))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InputError) as error:
             raise ArtefactError(f"manifest: not readable ({type(error).__name__}: {error})") from error
 
     def to_network_name(self) -> str:
@@ -163,7 +209,25 @@ def _checked_fields(data: dict[str, Any]) -> dict[str, Any]:
         "strides": tuple(_whole(s) for s in data["strides"]),
         "profile": InputProfile(**profile),
         "engine": {str(k): str(v) for k, v in data.get("engine", {}).items()},
+        "kpt_shape": _kpt_shape(data.get("kpt_shape")),
+        "nms": _nms_settings(data.get("nms")),
     }
+
+
+def _kpt_shape(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    points, values = value
+    return _whole(points), _whole(values)
+
+
+def _nms_settings(value: Any) -> NmsSettings | None:
+    if value is None:
+        return None
+    options = dict(value["options"])
+    if options.get("classes") is not None:
+        options["classes"] = tuple(options["classes"])
+    return NmsSettings(str(value["form"]), _whole(value["candidates"]), DetectOptions(**options))
 
 
 def _whole(value: object) -> int:
