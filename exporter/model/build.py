@@ -6,11 +6,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from exporter.model.blocks.attention import A2C2f
 from exporter.model.blocks.conv import Concat, Conv
 from exporter.model.blocks.csp import C2f, C3k2
-from exporter.model.blocks.heads import Detect
+from exporter.model.blocks.psa import C2PSA
+from exporter.model.blocks.relan import A2C2f
+from exporter.model.blocks.sppf import SPPF
 from exporter.model.detector import Detector
+from exporter.model.heads.classify import Classify
+from exporter.model.heads.detect import Detect
+from exporter.model.heads.multitask import MultiTask
+from exporter.model.heads.obb import OBB
+from exporter.model.heads.pose import Pose
+from exporter.model.heads.segment import Segment
 from exporter.model.rows import LayerSpec, ModelSpec
 
 __all__ = ["MODULES", "detector_from_spec", "seeded_detector"]
@@ -23,7 +30,14 @@ MODULES: dict[str, Callable[[tuple[int, ...], LayerSpec], nn.Module]] = {
     "A2C2f": lambda c, row: A2C2f(c[0], n=row.repeats, **row.args),
     "nn.Upsample": lambda _c, row: nn.Upsample(**row.args),
     "Concat": lambda _c, _row: Concat(),
-    "Detect": lambda c, row: Detect(row.args["nc"], c),
+    "SPPF": lambda c, row: _chain(SPPF, c[0], row),
+    "C2PSA": lambda c, row: C2PSA(c[0], n=row.repeats, **row.args),
+    "Detect": lambda c, row: Detect(row.args["nc"], c, row.args["depthwise"]),
+    "Segment": lambda c, row: Segment(channels=c, **row.args),
+    "Pose": lambda c, row: Pose(channels=c, **row.args),
+    "OBB": lambda c, row: OBB(row.args["nc"], c, row.args["depthwise"]),
+    "Classify": lambda c, row: Classify(row.args["nc"], c[0]),
+    "MultiTask": lambda c, row: MultiTask(channels=c, **row.args),
 }
 
 
@@ -39,7 +53,7 @@ def detector_from_spec(spec: ModelSpec) -> Detector:
 def seeded_detector(spec: ModelSpec, seed: int = 0) -> Detector:
     """Build the network with seeded random weights under which signals keep their size through all layers.
 
-    It detects nothing real, but its scores and boxes vary with the image, so that an export of it can be verified.
+    It detects nothing real, but what it predicts varies with the image, so that an export of it can be verified.
     BatchNorm statistics are measured on seeded images with the spectrum of photographs. BatchNorm's scale of 0.5
     and shift of 0.5 keep SiLU near its linear part; at 1 and 0 a random network of this depth amplifies rounding
     errors until nothing can be compared.
@@ -47,19 +61,21 @@ def seeded_detector(spec: ModelSpec, seed: int = 0) -> Detector:
     generator = torch.Generator().manual_seed(seed)
     detector = detector_from_spec(spec)
     for module in detector.modules():
-        if isinstance(module, nn.Conv2d) and module.weight.requires_grad:
-            module.weight.data.normal_(0.0, module.weight[0].numel() ** -0.5, generator=generator)
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module.weight.requires_grad:
+            module.weight.data.normal_(0.0, _fan_in(module) ** -0.5, generator=generator)
+            if module.bias is not None:
+                module.bias.data.zero_()
         if isinstance(module, nn.BatchNorm2d):
             module.weight.data.fill_(0.5)
             module.bias.data.fill_(0.5)
-    for last_box, last_class in detector.head.last_convs():
-        last_box.weight.data *= 2.0
-        last_class.weight.data *= 4.0
-        # Few boxes above the usual threshold, as in a trained network.
-        for conv, bias in ((last_box, 0.0), (last_class, -8.0)):
-            conv.bias = nn.Parameter(torch.full((conv.out_channels,), bias))
+    detector.head.spread_predictions()
     _measure_batch_norms(detector, _photo_like_images(generator, 8 * max(spec.strides)))
     return detector
+
+
+def _fan_in(module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> int:
+    """Give how many inputs each output sums: a transposed convolution of stride k and kernel k sums channels only."""
+    return module.in_channels if isinstance(module, nn.ConvTranspose2d) else module.weight[0].numel()
 
 
 def _photo_like_images(generator: torch.Generator, side: int) -> torch.Tensor:

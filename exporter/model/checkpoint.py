@@ -209,13 +209,21 @@ def detector_from_checkpoint(checkpoint: Checkpoint, spec: ModelSpec | None = No
     state = _published_state(checkpoint, own)
     _check_fit(checkpoint.path, state, own, spec)
     detector = detector_from_spec(spec)
-    constants = {k: v for k, v in detector.state_dict().items() if k not in state or k.endswith("dfl.conv.weight")}
-    detector.load_state_dict({**state, **constants})  # damaged files hold the constants as zeros
+    detector.load_state_dict({**detector.state_dict(), **_without_lost_constants(state)})
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d) and checkpoint.batch_norm_eps:
             module.eps = checkpoint.batch_norm_eps
     detector.names = checkpoint.names or detector.names
     return detector
+
+
+def _without_lost_constants(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out distance bins that a damaged file holds as zeros; others are taken as they are stored.
+
+    They are the constants 0..15 in training, but a file whose weights were quantised once holds them rounded, and was
+    judged with them.
+    """
+    return {k: v for k, v in state.items() if not k.endswith("dfl.conv.weight") or v.any()}
 
 
 def _published_state(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,8 +1,10 @@
 """The network: rows wired as the spec says, ending in a head."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
-from exporter.model.blocks.heads import Detect
+from exporter.model.heads.head import Head
 from exporter.model.rows import ModelSpec
 from exporter.model.signatures import SIGNATURES
 
@@ -26,19 +28,19 @@ class Detector(nn.Module):
         self._kept = {source for layer in spec.layers for source in layer.sources}
 
     @property
-    def head(self) -> Detect:
+    def head(self) -> Head:
         """The last row."""
         head = self.model[-1]
-        assert isinstance(head, Detect)
+        assert isinstance(head, Head)
         return head
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W), RGB in 0-1, H and W multiples of the largest stride, to the head's output."""
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Map images (B, 3, H, W), RGB in 0-1, H and W multiples of the largest stride, to the head's outputs."""
         outputs: dict[int, Tensor] = {-1: images}
-        x = images
+        x: Any = images  # a map, and at the end what the head gives
         for layer, module in zip(self.spec.layers, self.model, strict=True):
             inputs = [outputs[s] for s in layer.sources]
             x = module(inputs if SIGNATURES[layer.module].many else inputs[0])
             if layer.index in self._kept:
                 outputs[layer.index] = x
-        return x
+        return dict(x)

@@ -12,9 +12,18 @@ from torch import Tensor
 from exporter.errors import ModelSpecError
 from exporter.model.rows import ModelSpec
 from exporter.model.shown import shown
-from exporter.model.spec import spec_from_yaml
+from exporter.model.signatures import SIGNATURES
+from exporter.model.spec import TASK_SUFFIXES, spec_from_yaml
 
 __all__ = ["spec_from_published_yaml"]
+
+# Where the heads' argument `depthwise` stands.
+_DEPTHWISE_AT = {
+    module: [arg.name for arg in signature.args].index("depthwise")
+    for module, signature in SIGNATURES.items()
+    if any(arg.name == "depthwise" for arg in signature.args)
+}
+_FAMILIES = {"A2C2f": "yolov12", "C2PSA": "yolo11", "C2f": "yolov8"}  # a block only that family has, in this order
 
 
 def spec_from_published_yaml(data: Mapping[str, Any], state: Mapping[str, Tensor], origin: str) -> ModelSpec:
@@ -38,15 +47,26 @@ def spec_from_published_yaml(data: Mapping[str, Any], state: Mapping[str, Tensor
         raise ModelSpecError(f"{origin}: expected its scale as a letter, found {shown(scale)}")
     multiples = [data.get("depth_multiple", 1.0), data.get("width_multiple", 1.0), 1024]
     scales = data["scales"] if isinstance(data.get("scales"), dict) else {scale: multiples}
-    layout = "v1" if any(key.endswith("attn.qkv.conv.weight") for key in state) else "turbo"
+    layout = "turbo" if any(key.endswith("attn.qk.conv.weight") for key in state) else "v1"
     explicit = {
         "nc": data.get("nc"),
         "scales": scales,
         "backbone": [_explicit_row(i, row, state, layout) for i, row in enumerate(backbone)],
         "head": [_explicit_row(len(backbone) + i, row, state, layout) for i, row in enumerate(head)],
+        **({"kpt_shape": data["kpt_shape"]} if "kpt_shape" in data else {}),
     }
-    name = f"yolov12{scale}{'-v1' if layout == 'v1' else ''}"
-    return spec_from_yaml(explicit, origin, name, scale=scale)
+    return spec_from_yaml(explicit, origin, _name(explicit, scale, layout), scale=scale)
+
+
+def _name(explicit: Mapping[str, Any], scale: str, layout: str) -> str:
+    """Give the name a shipped YAML of the same network has: by the blocks it is made of, and its head."""
+    rows = [*explicit["backbone"], *explicit["head"]]
+    modules = [row[2] if isinstance(row, list) else None for row in rows]
+    family = next((name for block, name in _FAMILIES.items() if block in modules), "yolo")
+    head = SIGNATURES.get(modules[-1]) if modules and isinstance(modules[-1], str) else None
+    suffixes = [f"-{suffix}" for suffix, task in TASK_SUFFIXES.items() if head is not None and task == head.head]
+    v1 = "-v1" if family == "yolov12" and layout == "v1" else ""
+    return f"{family}{scale}{v1}{''.join(suffixes)}"
 
 
 def _explicit_row(index: int, row: Any, state: Mapping[str, Tensor], layout: str) -> Any:
@@ -60,7 +80,16 @@ def _explicit_row(index: int, row: Any, state: Mapping[str, Tensor], layout: str
         return [source, repeats, module, [args[0], c3k, *args[2:3]]]
     if module == "A2C2f" and len(args) >= 1:
         return [source, repeats, module, _a2c2f_args(prefix, args, state, layout)]
+    if module in _DEPTHWISE_AT:
+        return [source, repeats, module, _head_args(module, args, f"{prefix}cv3.0.0.0.conv.weight" in state)]
     return [source, repeats, module, list(args)]
+
+
+def _head_args(module: str, args: Any, depthwise: bool) -> list[Any]:
+    """Add to a head's args that its class branches have depthwise convolutions, or not; YOLOv8's have not."""
+    given = list(args)[: _DEPTHWISE_AT[module]]
+    names = SIGNATURES[module].args[len(given) : _DEPTHWISE_AT[module]]
+    return [*given, *(arg.default for arg in names), depthwise] if all(a.default is not ... for a in names) else given
 
 
 def _a2c2f_args(prefix: str, args: Any, state: Mapping[str, Tensor], layout: str) -> list[Any]:

@@ -47,6 +47,7 @@ class ModelSpec:
         nc: number of classes.
         layers: all rows, the head last.
         strides: pixels per cell of the maps the head reads, finest first.
+        kpt_shape: (K, D) of the keypoints it predicts; None where it predicts none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ModelSpec:
     nc: int
     layers: tuple[LayerSpec, ...]
     strides: tuple[int, ...]
+    kpt_shape: tuple[int, int] | None = None
 
 
 def is_value(value: object, types: type | tuple[type, ...]) -> bool:
@@ -105,7 +107,7 @@ class RowReader:
         sources = self._sources(source, signature, module)
         if not is_value(repeats, int) or not 1 <= repeats <= _MAX_REPEATS:
             raise self._error(f"repeats must be a whole number from 1 to {_MAX_REPEATS}, found {shown(repeats)}")
-        if repeats > 1 and not signature.scaled:
+        if repeats > 1 and not signature.gives_c2:
             raise self._error(f"'{module}' cannot be repeated: expected 1, found {repeats}")
         scaled = max(round(repeats * self._depth), 1) if repeats > 1 else 1
         bound = self._bound_args(args, signature, module)
@@ -146,7 +148,8 @@ class RowReader:
                 f"found strides {strides}"
             )
         self._check_areas(max(strides))
-        return ModelSpec(name, task, nc, tuple(self._layers), tuple(int(s) for s in strides))
+        whole_strides = tuple(int(s) for s in strides)
+        return ModelSpec(name, task, nc, tuple(self._layers), whole_strides, head.args.get("kpt_shape"))
 
     def _check_areas(self, max_stride: float) -> None:
         """Refuse bands that cannot be cut at every input size, a multiple of `max_stride` pixels a side."""
@@ -186,8 +189,8 @@ class RowReader:
             names = ", ".join(arg.name for arg in signature.args)
             raise self._error(f"{module} takes at most {len(signature.args)} args ({names}), found {len(args)}")
         bound = {arg.name: self._value(arg, args[i : i + 1], module) for i, arg in enumerate(signature.args)}
-        if signature.scaled:
-            bound["c2"] = self._scaled_channels(bound["c2"])
+        for name in signature.widths:
+            bound[name] = self._scaled_channels(bound[name])
         return bound
 
     def _value(self, arg: Arg, given: list[Any] | tuple[Any, ...], module: str) -> Any:
@@ -214,7 +217,7 @@ class RowReader:
             raise self._error(
                 f"{module} '{arg.name}' must be from {arg.minimum} to {arg.maximum}, found {shown(value)}"
             )
-        return value
+        return tuple(value) if isinstance(value, list) else value
 
     def _scaled_channels(self, channels: int) -> int:
         return 8 * math.ceil(min(channels, self._max_channels) * self._width / 8)
@@ -222,13 +225,13 @@ class RowReader:
     def _output(self, signature: Signature, args: Mapping[str, Any], sources: tuple[int, ...]) -> tuple[int, float]:
         """Give the channels and the stride of the row's output map."""
         inputs = [(3, 1.0) if s == -1 else (self._layers[s].channels, self._layers[s].stride) for s in sources]
+        problem = signature.problem(inputs[0][0], args)
+        if problem:
+            raise self._error(problem)
         if signature.head:
             return 0, 0.0
         strides = {stride for _, stride in inputs}
         if len(strides) > 1:
             raise self._error(f"its inputs differ in size: rows {list(sources)} have strides {sorted(strides)}")
-        problem = signature.problem(inputs[0][0], args)
-        if problem:
-            raise self._error(problem)
-        channels = args["c2"] if signature.scaled else sum(c for c, _ in inputs)
+        channels = args["c2"] if signature.gives_c2 else sum(c for c, _ in inputs)
         return channels, strides.pop() * signature.stride(args)

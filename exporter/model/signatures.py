@@ -7,9 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from exporter.model.shown import shown
+
 MAX_CHANNELS = 16384
 
 ArgType = type | tuple[type, ...]
+
+MAX_KEYPOINTS = 1024
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Signature:
         args: the row's arguments, in order.
         repeats: "chain" puts `repeats` copies one after the other, "inner" hands the number to the module as `n`.
         many: whether `from` is a list of rows.
-        scaled: whether `c2`, the output channels, is scaled by width and max_channels.
+        widths: the args that are numbers of channels, scaled by width and max_channels; a module whose output
+            channels are one of them, `c2`, can be repeated.
         stride: the factor by which the output map is smaller than the input (0.5: twice as large).
         head: the task the module is a head of; empty where it is no head.
         problem: given the input channels and the args, says what is wrong with them; empty where nothing is.
@@ -44,10 +49,15 @@ class Signature:
     args: tuple[Arg, ...]
     repeats: Literal["chain", "inner"] = "chain"
     many: bool = False
-    scaled: bool = True
+    widths: tuple[str, ...] = ("c2",)
     stride: Callable[[Mapping[str, Any]], float] = lambda _args: 1
     head: str = ""
     problem: Callable[[int, Mapping[str, Any]], str] = lambda _c1, _args: ""
+
+    @property
+    def gives_c2(self) -> bool:
+        """Whether the output has `c2` channels; else it has those of the inputs together, or is a head's."""
+        return "c2" in self.widths
 
 
 def _conv_problem(c1: int, args: Mapping[str, Any]) -> str:
@@ -73,7 +83,36 @@ def _a2c2f_problem(c1: int, args: Mapping[str, Any]) -> str:
     return ""
 
 
+def _sppf_problem(_c1: int, args: Mapping[str, Any]) -> str:
+    return "" if args["k"] % 2 else f"SPPF 'k' must be odd, so that its map keeps its size; found {args['k']}"
+
+
+def _c2psa_problem(c1: int, args: Mapping[str, Any]) -> str:
+    if args["c2"] % 128 or c1 != args["c2"]:
+        return (
+            "C2PSA needs as many input as output channels, a multiple of 128 after scaling (two halves, heads of 64); "
+            f"found {c1} and {args['c2']}"
+        )
+    return ""
+
+
+def _keypoint_problem(_c1: int, args: Mapping[str, Any]) -> str:
+    shape = args["kpt_shape"]
+    if shape is None:
+        return ""
+    points, values = shape if len(shape) == 2 else (None, None)
+    if type(points) is int and 1 <= points <= MAX_KEYPOINTS and type(values) is int and values in (2, 3):
+        return ""
+    return (
+        f"kpt_shape must be [K, D], 1 to {MAX_KEYPOINTS} points of 2 values (x, y) or 3 (and visibility), "
+        f"found {shown(shape)}"
+    )
+
+
 _C2 = Arg("c2", int)
+_NC = Arg("nc", int)
+_MASKS, _HIDDEN = Arg("masks", int, 32, maximum=256), Arg("hidden", int, 256)
+_DEPTHWISE = Arg("depthwise", bool, True)
 _NUMBER = (int, float)
 
 SIGNATURES: dict[str, Signature] = {
@@ -112,9 +151,24 @@ SIGNATURES: dict[str, Signature] = {
             Arg("scale_factor", int, 2, maximum=8),
             Arg("mode", str, "nearest", choices=("nearest",)),
         ),
-        scaled=False,
+        widths=(),
         stride=lambda args: 1 / args["scale_factor"],
     ),
-    "Concat": Signature((Arg("dimension", int, 1, choices=(1,)),), many=True, scaled=False),
-    "Detect": Signature((Arg("nc", int),), many=True, scaled=False, head="detect"),
+    "Concat": Signature((Arg("dimension", int, 1, choices=(1,)),), many=True, widths=()),
+    "SPPF": Signature((_C2, Arg("k", int, 5, maximum=63)), problem=_sppf_problem),
+    "C2PSA": Signature((_C2,), repeats="inner", problem=_c2psa_problem),
+    "Detect": Signature((_NC, _DEPTHWISE), many=True, widths=(), head="detect"),
+    "Segment": Signature((_NC, _MASKS, _HIDDEN, _DEPTHWISE), many=True, widths=("hidden",), head="segment"),
+    "Pose": Signature(
+        (_NC, Arg("kpt_shape", list), _DEPTHWISE), many=True, widths=(), head="pose", problem=_keypoint_problem
+    ),
+    "OBB": Signature((_NC, Arg("angles", int, 1, choices=(1,)), _DEPTHWISE), many=True, widths=(), head="obb"),
+    "Classify": Signature((_NC,), widths=(), head="classify"),
+    "MultiTask": Signature(
+        (_NC, _MASKS, _HIDDEN, Arg("kpt_shape", (list, type(None)), None)),
+        many=True,
+        widths=("hidden",),
+        head="multitask",
+        problem=_keypoint_problem,
+    ),
 }

@@ -14,7 +14,7 @@ from exporter.model.shown import shown
 from exporter.model.signatures import MAX_CHANNELS
 
 _REQUIRED = ("nc", "scales", "backbone", "head")
-_OPTIONAL = ("by_scale",)
+_OPTIONAL = ("by_scale", "kpt_shape", "tasks")
 _MAX_YAML_BYTES = 1 << 16
 _MAX_YAML_DEPTH = 16
 _OPENING = (
@@ -29,6 +29,7 @@ _MAX_ROWS, _MAX_CLASSES = 512, 100_000
 # A published name → our file: the scale letter follows the family, the rest is the variant.
 _NAME = re.compile(r"(?P<family>yolov?\d+|[a-z]+(?=-))(?:-?(?P<scale>[nsmlx]))?(?P<variant>(-[a-z0-9]+)*)")
 _FAMILY_ALIASES = {"yolo12": "yolov12-v1"}
+TASK_SUFFIXES = {"seg": "segment", "pose": "pose", "obb": "obb", "cls": "classify"}  # "yolov12n-seg"
 
 
 def models_dir() -> Path:
@@ -51,21 +52,36 @@ def spec_from_name(name: str, *, nc: int | None = None, scale: str | None = None
     if scale and named_scale and scale != named_scale:
         raise ModelSpecError(f"'{name}' names the scale '{named_scale}', --scale says '{scale}': drop one of them")
     scale = scale or named_scale
-    if is_path:
-        file = path if os.path.isfile(path) else path.with_name(f"{family}{variant}{path.suffix}")
-        if not os.path.isfile(file):  # unlike Path.is_file, it takes a name that is too long
-            raise ModelSpecError(f"expected a model YAML, found no file {path}")
-    else:
-        base = _FAMILY_ALIASES.get(family, family) + variant
-        shipped = {file.stem: file for file in sorted(models_dir().glob("*.yaml"))}
-        if base not in shipped:
-            raise ModelSpecError(
-                f"unknown model {shown(name)}{nearest(base, shipped)}; "
-                f"shipped: {', '.join(shipped)}, each with a scale letter, such as yolov12n or yolov12n-v1"
-            )
-        file = shipped[base]
+    file, task = _file_at(path, family, variant) if is_path else _shipped_file(name, family, variant)
     full_name = f"{family}{scale}{variant}" if scale and family[-1:].isdigit() else stem
-    return spec_from_yaml(_read_yaml(file), str(file.name), full_name, scale=scale, nc=nc)
+    return spec_from_yaml(_read_yaml(file), str(file.name), full_name, scale=scale, nc=nc, task=task)
+
+
+def _file_at(path: Path, family: str, variant: str) -> tuple[Path, str | None]:
+    """Find the YAML a path means, "my/yolov12s-pose.yaml", with the task where the file found names several."""
+    for stem, task in ((path.stem, None), *_stems(f"{family}{variant}")):
+        file = path.with_name(f"{stem}{path.suffix}")
+        if os.path.isfile(file):  # unlike Path.is_file, it takes a name that is too long
+            return file, task
+    raise ModelSpecError(f"expected a model YAML, found no file {path}")
+
+
+def _shipped_file(name: str, family: str, variant: str) -> tuple[Path, str | None]:
+    base = _FAMILY_ALIASES.get(family, family) + variant
+    shipped = {file.stem: file for file in sorted(models_dir().glob("*.yaml"))}
+    for stem, task in _stems(base):
+        if stem in shipped:
+            return shipped[stem], task
+    raise ModelSpecError(
+        f"unknown model {shown(name)}{nearest(base, shipped)}; shipped: {', '.join(shipped)}, each with a scale "
+        f"letter, such as yolov12n or yolov12n-v1, and for other tasks -{', -'.join(TASK_SUFFIXES)}"
+    )
+
+
+def _stems(base: str) -> list[tuple[str, str | None]]:
+    """Give the files that can hold a model: its own, and for "yolov12-pose" the one of several tasks, "yolov12"."""
+    stem, _, suffix = base.rpartition("-")
+    return [(base, None), *([(stem, TASK_SUFFIXES[suffix])] if suffix in TASK_SUFFIXES else [])]
 
 
 def _split_name(stem: str) -> tuple[str, str | None, str]:
@@ -108,7 +124,13 @@ def _check_tokens(text: str, path: Path) -> None:
 
 
 def spec_from_yaml(
-    data: Mapping[str, Any], origin: str, name: str, *, scale: str | None = None, nc: int | None = None
+    data: Mapping[str, Any],
+    origin: str,
+    name: str,
+    *,
+    scale: str | None = None,
+    nc: int | None = None,
+    task: str | None = None,
 ) -> ModelSpec:
     """Resolve a parsed YAML at one scale.
 
@@ -118,6 +140,7 @@ def spec_from_yaml(
         name: the spec's name.
         scale: a key of `scales`; may be left out where there is one only.
         nc: replaces the YAML's number of classes.
+        task: a key of `tasks`, whose row then ends the network; "detect" where the YAML has several and none is asked.
 
     Raises:
         ModelSpecError: with `origin`, the row and, where something is unknown, the nearest known name.
@@ -133,8 +156,11 @@ def spec_from_yaml(
     if not is_value(classes, int) or not 1 <= classes <= _MAX_CLASSES:
         raise ModelSpecError(f"{origin}: nc must be a whole number from 1 to {_MAX_CLASSES}, found {shown(classes)}")
     values = {"nc": classes, **_values_by_scale(data.get("by_scale", {}), chosen, origin)}
+    if "kpt_shape" in data:
+        values["kpt_shape"] = data["kpt_shape"]
     reader = RowReader(origin, _scale_numbers(data["scales"][chosen], chosen, origin), values)
     rows = [row for section in ("backbone", "head") for row in _rows(data[section], section, origin)]
+    rows += _task_rows(data.get("tasks"), task, origin)
     if len(rows) > _MAX_ROWS:
         raise ModelSpecError(f"{origin}: expected at most {_MAX_ROWS} rows, found {len(rows)}")
     for row in rows:
@@ -180,6 +206,20 @@ def _values_by_scale(table: object, scale: str, origin: str) -> dict[str, Any]:
         if name in _REQUIRED:
             raise ModelSpecError(f"{origin}: by_scale cannot set '{name}', which all scales share")
     return {str(name): values[scale] for name, values in table.items()}
+
+
+def _task_rows(tasks: object, task: str | None, origin: str) -> list[Any]:
+    """Give the last row for a task; none where the YAML is of one task and says so with its own last row."""
+    if tasks is None:
+        if task is not None:
+            raise ModelSpecError(f"{origin}: it is a network of one task; asked for '{task}', expected a key 'tasks'")
+        return []
+    if not isinstance(tasks, dict) or not tasks:
+        raise ModelSpecError(f"{origin}: tasks must be a mapping from a task to a row, found {shown(tasks)}")
+    wanted = task or "detect"
+    if wanted not in tasks:
+        raise ModelSpecError(f"{origin}: it has no row for the task '{wanted}'; known: {shown(list(tasks))}")
+    return [tasks[wanted]]
 
 
 def _rows(section: object, name: str, origin: str) -> list[Any]:

@@ -5,25 +5,26 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from exporter.model.blocks.attention import HEAD_DIM, AreaAttention
+from exporter.model.blocks.attention import MapAttention
 from exporter.model.blocks.conv import Conv
 from exporter.model.detector import Detector
 
-__all__ = ["DeployAreaAttention", "deploy_from_detector"]
+__all__ = ["DeployAttention", "deploy_from_detector"]
 
 
-class DeployAreaAttention(nn.Module):
-    """Area attention with one convolution for q, k and v and `softmax(q k^T) v` on (B*area, heads, L, d).
+class DeployAttention(nn.Module):
+    """Attention on a map with one convolution for q, k and v and `softmax(q k^T) v` on (B*area, heads, L, d).
 
     This operand order is what TensorRT fuses into one kernel; `v @ attn^T` on (d, L), the published one, is not
     fused. One convolution and one permutation leave a single data-moving kernel before each fused attention, and
     one after it; that first kernel also writes v back as a map for `pe`, which a slice of the convolution's output
-    would need a kernel of its own for.
+    would need a kernel of its own for. q and k narrower than v, as in C2PSA, are filled up with zeros to v's width:
+    that is what TensorRT fuses, and it leaves q k^T as it is.
     """
 
-    def __init__(self, attention: AreaAttention) -> None:
+    def __init__(self, attention: MapAttention) -> None:
         super().__init__()
-        self.num_heads, self.area = attention.num_heads, attention.area
+        self.num_heads, self.head_dim, self.area = attention.num_heads, attention.head_dim, attention.area
         self.qkv = _qkv_conv(attention)
         self.pe, self.proj = attention.pe, attention.proj
 
@@ -32,31 +33,41 @@ class DeployAreaAttention(nn.Module):
         B = x.shape[0]
         qkv = self.qkv(x)
         # (B, 3C, H, W) -> (B, 3, heads, d, area, L) -> (3, B, area, heads, L, d) -> (3, B*area, heads, L, d)
-        tokens = qkv.reshape(B, 3, self.num_heads, HEAD_DIM, self.area, -1).permute(1, 0, 4, 2, 5, 3).flatten(1, 2)
+        tokens = qkv.reshape(B, 3, self.num_heads, self.head_dim, self.area, -1).permute(1, 0, 4, 2, 5, 3).flatten(1, 2)
         q, k, v = tokens[0], tokens[1], tokens[2]
         attended = (q @ k.transpose(-2, -1)).softmax(-1) @ v
         return self.proj(self._map(attended, x) + self.pe(self._map(v, x)))
 
     def _map(self, tokens: Tensor, like: Tensor) -> Tensor:
         # (B*area, heads, L, d) -> (B, area, heads, L, d) -> (B, heads, d, area, L) -> (B, C, H, W)
-        tokens = tokens.reshape(like.shape[0], self.area, self.num_heads, -1, HEAD_DIM)
+        tokens = tokens.reshape(like.shape[0], self.area, self.num_heads, -1, self.head_dim)
         return tokens.permute(0, 2, 4, 1, 3).reshape(like.shape)
 
 
 @torch.no_grad()
-def _qkv_conv(attention: AreaAttention) -> nn.Conv2d:
+def _qkv_conv(attention: MapAttention) -> nn.Conv2d:
     """Concatenate the projections as [all q | all k | all v] and fold the softmax scale into q's rows."""
     convs, rows = attention.qkv_weights()
     fused = [fuse_conv_bn(conv) for conv in convs]
-    order = torch.cat(rows)
-    weight = torch.cat([c.weight for c in fused])[order]
-    bias = torch.cat([_bias(c) for c in fused])[order]
-    dim = len(rows[0])
-    weight[:dim] *= HEAD_DIM**-0.5
-    bias[:dim] *= HEAD_DIM**-0.5
+    weight = torch.cat([c.weight for c in fused])
+    bias = torch.cat([_bias(c) for c in fused])
+    # One row of zeros at the end, for what q and k lack of v's width.
+    weight, bias = torch.cat((weight, torch.zeros_like(weight[:1]))), torch.cat((bias, bias.new_zeros(1)))
+    order = torch.cat([_padded(r, attention, zero=len(bias) - 1) for r in rows])
+    weight, bias = weight[order], bias[order]
+    dim = len(rows[2])
+    weight[:dim] *= attention.key_dim**-0.5
+    bias[:dim] *= attention.key_dim**-0.5
     qkv = nn.Conv2d(weight.shape[1], 3 * dim, 1)
     qkv.weight.data, qkv.bias = weight, nn.Parameter(bias)
     return qkv
+
+
+def _padded(rows: Tensor, attention: MapAttention, zero: int) -> Tensor:
+    """Fill rows (heads * d,) up to (heads * head_dim,), head by head, with the index `zero`."""
+    by_head = rows.reshape(attention.num_heads, -1)
+    missing = attention.head_dim - by_head.shape[1]
+    return nn.functional.pad(by_head, (0, missing), value=zero).flatten()
 
 
 def _bias(conv: nn.Conv2d) -> Tensor:
@@ -82,7 +93,7 @@ def fuse_conv_bn(module: Conv) -> nn.Conv2d:
 def deploy_from_detector(detector: Detector) -> Detector:
     """Give a copy of a detector in the form that is traced; the input is left as it is.
 
-    It computes the same to FP32 rounding: attention becomes `DeployAreaAttention`, every Conv one convolution and
+    It computes the same to FP32 rounding: attention becomes `DeployAttention`, every Conv one convolution and
     its activation.
     """
     deploy = copy.deepcopy(detector).eval().requires_grad_(False)
@@ -92,8 +103,8 @@ def deploy_from_detector(detector: Detector) -> Detector:
 
 def _replace(module: nn.Module) -> None:
     for name, child in list(module.named_children()):
-        if isinstance(child, AreaAttention):
-            child = DeployAreaAttention(child)
+        if isinstance(child, MapAttention):
+            child = DeployAttention(child)
             setattr(module, name, child)
         if isinstance(child, Conv):
             fused: nn.Module = fuse_conv_bn(child)

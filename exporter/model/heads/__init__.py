@@ -1,0 +1,1 @@
+"""One head a task: from the pyramid's maps to named predictions, one pure `forward` each."""
