@@ -16,7 +16,7 @@ from exporter.engine.inspect import EngineFacts, facts_of
 from exporter.graph import simplify as simplification
 from exporter.graph.expectation import sum_expectations
 from exporter.graph.simplify import OWN_PASSES
-from exporter.model.blocks.attention import HEAD_DIM, AreaAttention
+from exporter.model.blocks.attention import MapAttention
 from exporter.model.build import seeded_detector
 from exporter.model.detector import Detector
 from exporter.model.spec import spec_from_name
@@ -32,7 +32,7 @@ PROFILE = InputProfile(ONE, SIDE, SIDE)
 class PublishedOrder(nn.Module):
     """The published computation: v @ softmax(q^T k)^T on (d, L) maps."""
 
-    def __init__(self, attention: AreaAttention) -> None:
+    def __init__(self, attention: MapAttention) -> None:
         super().__init__()
         self.held = [attention]  # in a list: as a submodule it would be replaced again
 
@@ -41,22 +41,22 @@ class PublishedOrder(nn.Module):
         (a,) = self.held
         B, C, H, W = x.shape
         q, k, v = (self._channels_first(t, a) for t in a.qkv_maps(x))
-        attention = ((q.transpose(-2, -1) @ k) * HEAD_DIM**-0.5).softmax(-1)
+        attention = ((q.transpose(-2, -1) @ k) * a.key_dim**-0.5).softmax(-1)
         out = v @ attention.transpose(-2, -1)  # (B*area, heads, d, L)
         out = out.reshape(B, a.area, C, -1).permute(0, 2, 1, 3).reshape(B, C, H, W)
         return a.proj(out + a.pe(a.qkv_maps(x)[2]))
 
     @staticmethod
-    def _channels_first(t: Tensor, a: AreaAttention) -> Tensor:
+    def _channels_first(t: Tensor, a: MapAttention) -> Tensor:
         # (B, C, H, W) -> (B, C, area, L) -> (B*area, heads, d, L)
         t = t.flatten(2).unflatten(2, (a.area, -1)).transpose(1, 2)
-        return t.reshape(-1, a.num_heads, HEAD_DIM, t.shape[-1])
+        return t.reshape(-1, a.num_heads, a.head_dim, t.shape[-1])
 
 
 class FusingOrder(nn.Module):
     """softmax(q k^T) v on (L, d) tokens, q, k and v from their own convolutions."""
 
-    def __init__(self, attention: AreaAttention) -> None:
+    def __init__(self, attention: MapAttention) -> None:
         super().__init__()
         self.held = [attention]  # in a list: as a submodule it would be replaced again
 
@@ -66,38 +66,38 @@ class FusingOrder(nn.Module):
         B, C, H, W = x.shape
         q_map, k_map, v_map = a.qkv_maps(x)
         q, k, v = (a._tokens(t) for t in (q_map, k_map, v_map))
-        out = ((q * HEAD_DIM**-0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
+        out = ((q * a.key_dim**-0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
         out = out.unflatten(0, (B, a.area)).permute(0, 2, 4, 1, 3).reshape(B, C, H, W)
         return a.proj(out + a.pe(v_map))
 
 
-class OneConvolution(deploy.DeployAreaAttention):
+class OneConvolution(deploy.DeployAttention):
     """One convolution and one permutation for q, k and v; pe reads a slice of the convolution's output."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
         B, C = x.shape[:2]
         qkv = self.qkv(x)
-        tokens = qkv.reshape(B, 3, self.num_heads, HEAD_DIM, self.area, -1).permute(1, 0, 4, 2, 5, 3).flatten(1, 2)
+        tokens = qkv.reshape(B, 3, self.num_heads, self.head_dim, self.area, -1).permute(1, 0, 4, 2, 5, 3).flatten(1, 2)
         attended = (tokens[0] @ tokens[1].transpose(-2, -1)).softmax(-1) @ tokens[2]
         return self.proj(self._map(attended, x) + self.pe(qkv[:, 2 * C :]))
 
 
-Step = tuple[str, Callable[[AreaAttention], nn.Module], tuple[Callable[..., object], ...]]
+Step = tuple[str, Callable[[MapAttention], nn.Module], tuple[Callable[..., object], ...]]
 STEPS: tuple[Step, ...] = (
     ("published operand order", PublishedOrder, (sum_expectations,)),
     ("fusing operand order, own convolutions", FusingOrder, (sum_expectations,)),
     ("one convolution for q, k and v", OneConvolution, (sum_expectations,)),
-    ("v as a map from the tokens", deploy.DeployAreaAttention, (sum_expectations,)),
-    ("split convolutions made two (as exported)", deploy.DeployAreaAttention, OWN_PASSES),
+    ("v as a map from the tokens", deploy.DeployAttention, (sum_expectations,)),
+    ("split convolutions made two (as exported)", deploy.DeployAttention, OWN_PASSES),
 )
 
 
 def facts(
-    detector: Detector, attention: Callable[[AreaAttention], nn.Module], passes: tuple[object, ...]
+    detector: Detector, attention: Callable[[MapAttention], nn.Module], passes: tuple[object, ...]
 ) -> EngineFacts:
     """Export and build one variant in memory."""
-    with patch.object(deploy, "DeployAreaAttention", attention), patch.object(simplification, "OWN_PASSES", passes):
+    with patch.object(deploy, "DeployAttention", attention), patch.object(simplification, "OWN_PASSES", passes):
         graph = onnx_from_deploy(deploy.deploy_from_detector(detector), TraceOptions(PROFILE))
         simplified, _ = simplification.simplify(graph, PROFILE)
     typed: onnx.ModelProto
@@ -123,7 +123,7 @@ def main() -> None:
     row("model", "kernels", "of which move data", "attention fused", "convolutions FP32")
     row("---", "---", "---", "---", "---")
     for name in (f"yolov12{scale}{variant}" for variant in ("", "-v1") for scale in "nsmlx"):
-        f = facts(seeded_detector(spec_from_name(name)), deploy.DeployAreaAttention, OWN_PASSES)
+        f = facts(seeded_detector(spec_from_name(name)), deploy.DeployAttention, OWN_PASSES)
         fused = f"{f.attentions_fused} of {f.attentions_expected}"
         row(name, f.kernels, f.moving_kernels, fused, len(f.fp32_convolutions))
 

@@ -40,6 +40,8 @@ def align_channels(model: onnx.ModelProto) -> PassReport:
         for j, axis in [(i, 0), *((j, 1) for j in readers)]:
             replacements[j] = [_padded(index, replacements.get(j, [model.graph.node[j]])[0], axis, padding, weights)]
     replace_nodes(model.graph, replacements, weights)
+    if changes:
+        del model.graph.value_info[:]  # shapes that were noted before are no longer true; all can be inferred
     return PassReport("align_channels", changes, tuple(refused))
 
 

@@ -68,7 +68,7 @@ def _file_at(path: Path, family: str, variant: str) -> tuple[Path, str | None]:
 
 def _shipped_file(name: str, family: str, variant: str) -> tuple[Path, str | None]:
     base = _FAMILY_ALIASES.get(family, family) + variant
-    shipped = {file.stem: file for file in sorted(models_dir().glob("*.yaml"))}
+    shipped = {file.stem: file for file in sorted(models_dir().glob("*.yaml"), key=lambda file: file.stem)}
     for stem, task in _stems(base):
         if stem in shipped:
             return shipped[stem], task

@@ -13,10 +13,9 @@ from runtime.manifest import InputProfile
 
 DEFAULT_OPSET = 20
 
-__all__ = ["DEFAULT_OPSET", "INPUT_NAME", "OUTPUT_NAMES", "TraceOptions", "onnx_from_deploy"]
+__all__ = ["DEFAULT_OPSET", "INPUT_NAME", "TraceOptions", "onnx_from_deploy"]
 
 INPUT_NAME = "images"
-OUTPUT_NAMES = ["output0"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class TraceOptions:
 def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto:
     """Trace a detector in the form `exporter.trace.deploy` gives it.
 
-    Gives a graph with the input `images` (B, 3, H, W) and the output `output0` (B, 4+nc, A).
+    Gives a graph with the input `images` (B, 3, H, W) and the outputs that the head names.
 
     Raises:
         GraphError: torch could not trace it.
@@ -51,11 +50,10 @@ def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto
     # Not 1 on a dynamic axis: a tracer may take a size of 1 for a constant.
     batch = profile.batch.opt if profile.batch.is_fixed else max(2, profile.batch.opt)
     images = torch.zeros(batch, 3, *profile.opt_hw)
-    axes = {0: profile.batch, 2: profile.height, 3: profile.width}
-    names = {0: "batch", 2: "height", 3: "width"}
-    dynamic = {axis: names[axis] for axis, span in axes.items() if not span.is_fixed}
-    outputs = {
-        axis: name for axis, name in ((0, "batch"), (2, "anchors")) if axis in dynamic or (axis == 2 and 3 in dynamic)
+    axes = {INPUT_NAME: ("batch", "", "height", "width"), **deploy.head.axes}
+    free = _free_axes(profile)
+    dynamic = {
+        name: {i: axis for i, axis in enumerate(axes_of) if axis in free} for name, axes_of in axes.items() if free
     }
     buffer = io.BytesIO()
     try:
@@ -69,10 +67,23 @@ def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto
                 buffer,  # type: ignore[arg-type] # the tracing exporter takes a stream, its annotation does not say so
                 dynamo=False,
                 input_names=[INPUT_NAME],
-                output_names=OUTPUT_NAMES,
+                output_names=list(deploy.head.axes),
                 opset_version=options.opset,
-                dynamic_axes={INPUT_NAME: dynamic, OUTPUT_NAMES[0]: outputs} if dynamic else None,
+                dynamic_axes=dynamic or None,
             )
     except RuntimeError as error:
         raise GraphError(f"torch could not trace '{deploy.spec.name}': {str(error).splitlines()[0]}") from error
     return onnx.load_from_string(buffer.getvalue())
+
+
+def _free_axes(profile: InputProfile) -> set[str]:
+    """Give the names of the axes whose size is not fixed: of the input, and what follows from them in the outputs."""
+    spans = {
+        "batch": (profile.batch,),
+        "height": (profile.height,),
+        "width": (profile.width,),
+        "anchors": (profile.height, profile.width),
+        "proto_height": (profile.height,),
+        "proto_width": (profile.width,),
+    }
+    return {name for name, sources in spans.items() if not all(span.is_fixed for span in sources)}

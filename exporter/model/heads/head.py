@@ -66,8 +66,7 @@ def level_logits(maps: Sequence[Tensor], branches: Sequence[Iterable[nn.Module]]
     A runs over the levels in order, each row by row.
     """
     levels = [
-        torch.cat([module(m) for module in modules], 1).flatten(2)
-        for m, *modules in zip(maps, *branches, strict=True)
+        torch.cat([module(m) for module in modules], 1).flatten(2) for m, *modules in zip(maps, *branches, strict=True)
     ]
     return torch.cat(levels, 2)
 

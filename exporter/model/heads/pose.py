@@ -30,9 +30,7 @@ class Pose(Detect):
         depthwise: see `Detect`.
     """
 
-    def __init__(
-        self, nc: int, channels: tuple[int, ...], kpt_shape: tuple[int, int], depthwise: bool = True
-    ) -> None:
+    def __init__(self, nc: int, channels: tuple[int, ...], kpt_shape: tuple[int, int], depthwise: bool = True) -> None:
         super().__init__(nc, channels, depthwise, extra=kpt_shape[0] * kpt_shape[1])
         self.kpt_shape = kpt_shape
 

@@ -32,7 +32,7 @@ def test_published_format(tmp_path, detector):
     assert_equal_states(copy.state_dict(), halved(detector))
     same = tiny_detector()
     same.load_state_dict(halved(detector))
-    assert torch.equal(copy(IMAGE), same(IMAGE))
+    assert torch.equal(copy(IMAGE)["output0"], same(IMAGE)["output0"])
 
 
 def test_ema_comes_before_model(tmp_path, detector):
@@ -73,13 +73,13 @@ def test_weights_that_contradict_the_network(tmp_path, detector, change, reason)
 def test_constants_are_not_taken_from_the_file(tmp_path, detector, key):
     zeros = {k: torch.zeros_like(v) if k.endswith(key) else v for k, v in detector.state_dict().items()}
     copy = detector_from_checkpoint(in_memory(tmp_path / "tiny.pt", zeros))
-    assert torch.equal(copy(IMAGE), detector(IMAGE))
+    assert torch.equal(copy(IMAGE)["output0"], detector(IMAGE)["output0"])
 
 
 def test_batch_counts_may_be_missing(tmp_path, detector):
     state = {k: v for k, v in detector.state_dict().items() if not k.endswith("num_batches_tracked")}
     copy = detector_from_checkpoint(in_memory(tmp_path / "tiny.pt", state))
-    assert torch.equal(copy(IMAGE), detector(IMAGE))
+    assert torch.equal(copy(IMAGE)["output0"], detector(IMAGE)["output0"])
 
 
 YAML_REFUSED = {
@@ -188,14 +188,14 @@ def test_bias_of_the_positional_convolution(tmp_path, layout):
             state[f"{name}.bias"] = module.bias.detach()
     copy = detector_from_checkpoint(in_memory(tmp_path / "tiny.pt", state))
     assert not any(key.endswith("pe.conv.bias") for key in copy.state_dict())
-    torch.testing.assert_close(copy(IMAGE), detector(IMAGE), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(copy(IMAGE)["output0"], detector(IMAGE)["output0"], rtol=1e-4, atol=1e-4)
     plain = detector_from_checkpoint(
         in_memory(tmp_path / "tiny.pt", {k: v for k, v in state.items() if "pe.conv.bias" not in k})
     )
-    assert (plain(IMAGE) - copy(IMAGE)).abs().max() > 1e-2  # the bias counts
+    assert (plain(IMAGE)["output0"] - copy(IMAGE)["output0"]).abs().max() > 1e-2  # the bias counts
 
 
 def test_spec_can_be_given(tmp_path, detector):
     spec = spec_from_yaml(rows(), "tiny.yaml", "tiny")
     copy = detector_from_checkpoint(Checkpoint(tmp_path / "tiny.pt", "", dict(detector.state_dict())), spec)
-    assert torch.equal(copy(IMAGE), detector(IMAGE))
+    assert torch.equal(copy(IMAGE)["output0"], detector(IMAGE)["output0"])

@@ -1,51 +1,80 @@
 """Published checkpoints compute what the published code computed from them; damaged and foreign ones are told apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from published import assert_parity, noise_of, published_answers
 
 from exporter.errors import CheckpointError
 from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
 from exporter.model.spec import spec_from_name
 
-BOX_PX, SCORE = 2e-2, 1e-4  # two right implementations differ by up to 3e-3 px and 3e-5
-UNTRAINED = {"yolo12n": "yolov12n-v1", "yolov12n-turbo": "yolov12n", "yolov12n-v1": "yolov12n-v1"}
+# What the files hold, and the shipped YAML that says the same.
+NETWORKS = {
+    "untrained/yolo12n": "yolov12n-v1",
+    "untrained/yolov12n-turbo": "yolov12n",
+    "untrained/yolov12n-v1": "yolov12n-v1",
+    "untrained/yolov12n-seg": "yolov12n-seg",
+    "untrained/yolo12n-pose": "yolov12n-v1-pose",
+    "untrained/yolov12n-cls": "yolov12n-cls",
+    "trained/rmArmor-yolov12n": "yolov12n",
+    "trained/yolo11n": "yolo11n",
+    "trained/yolo11n-seg": "yolo11n-seg",
+    "trained/yolov8n-pose": "yolov8n-pose",
+}
 
 
 def detector_in(path):
     return detector_from_checkpoint(read_checkpoint(path))
 
 
-def assert_same(pred, expected):
-    assert pred.shape == expected.shape
-    assert np.abs(pred[:, :4] - expected[:, :4]).max() < BOX_PX
-    assert np.abs(pred[:, 4:] - expected[:, 4:]).max() < SCORE
-
-
-@pytest.mark.parametrize(("name", "network"), UNTRAINED.items())
-def test_untrained(shared, name, network):
-    detector = detector_in(shared / f"checkpoints/untrained/{name}.pt")
-    assert (detector.spec.name, detector.spec.strides, detector.spec.nc) == (network, (8, 16, 32), 80)
-    assert detector.spec.layers == spec_from_name(network).layers  # the shipped YAML is the published one
-    reference = np.load(shared / f"checkpoints/untrained/{name}.npz")
-    sizes = [key.removesuffix(".pred") for key in reference if key.endswith(".pred")]
-    assert len(sizes) >= 2
-    for size in sizes:
-        hw = tuple(map(int, size.split("x")))
-        image = np.random.Generator(np.random.PCG64(7)).random((1, 3, *hw), dtype=np.float32)
+@pytest.mark.parametrize(("name", "network"), NETWORKS.items())
+def test_outputs_are_the_published_ones(shared, name, network):
+    checkpoint = read_checkpoint(shared / f"checkpoints/{name}.pt")
+    detector = detector_from_checkpoint(checkpoint)
+    shipped = spec_from_name(network, nc=detector.spec.nc)
+    assert (detector.spec.name, detector.spec.task) == (network, shipped.task)
+    if detector.spec.task == "pose":
+        assert detector.spec.kpt_shape == (17, 3)
+    assert detector.spec.layers == shipped.layers  # the shipped YAML is the published one
+    assert detector.names == checkpoint.names
+    answers = published_answers(shared / f"checkpoints/{name}.npz")
+    assert len(answers) >= (2 if "untrained" in name else 1)
+    for images, expected in answers:
         with torch.no_grad():
-            assert_same(detector(torch.from_numpy(image)).numpy(), reference[f"{size}.pred"])
+            found = {key: value.numpy() for key, value in detector(torch.from_numpy(images)).items()}
+        assert_parity(found, expected, detector.spec.nc)
 
 
-def test_trained(shared):
-    detector = detector_in(shared / "checkpoints/trained/rmArmor-yolov12n.pt")
-    assert (detector.spec.name, detector.spec.nc) == ("yolov12n", 12)
-    assert detector.names[:2] == ("B1", "B2")
-    reference = np.load(shared / "checkpoints/trained/rmArmor-yolov12n.npz")
-    rgb = np.ascontiguousarray(reference["input_bgr_u8"][..., ::-1])
-    image = torch.from_numpy(rgb).float().div(255).reshape(1, 640, 640, 3).permute(0, 3, 1, 2)
+@pytest.mark.parametrize("hw", [(224, 224), (160, 256)])
+def test_the_classifiers_logits_are_the_published_ones(shared, hw):
+    detector = detector_in(shared / "checkpoints/untrained/yolov12n-cls.pt")
+    answers = np.load(shared / "checkpoints/untrained/yolov12n-cls.npz")
     with torch.no_grad():
-        assert_same(detector(image).numpy(), reference["pred"].reshape(1, 16, -1))
+        x = torch.from_numpy(noise_of(*hw))
+        for module in detector.model[:-1]:
+            x = module(x)
+        logits = detector.head.logits(x).numpy()
+    np.testing.assert_allclose(logits, answers["{}x{}.logit".format(*hw)], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("bins", ["rounded", "zero", "missing"])
+def test_distance_bins_are_the_files_own_unless_it_lost_them(shared, bins):
+    checkpoint = read_checkpoint(shared / "checkpoints/trained/yolov8n-pose.pt")
+    key = "model.22.dfl.conv.weight"
+    state = dict(checkpoint.state)
+    assert state[key].flatten()[1] == 0.94482421875  # this file was quantised once
+    if bins == "zero":
+        state[key] = torch.zeros_like(state[key])
+    elif bins == "missing":
+        with pytest.raises(CheckpointError, match=r"missing: model\.22\.dfl"):
+            detector_from_checkpoint(replace(checkpoint, state={k: v for k, v in state.items() if k != key}))
+        return
+    weight = detector_from_checkpoint(replace(checkpoint, state=state)).head.dfl.conv.weight.flatten()
+    expected = state[key].float().flatten() if bins == "rounded" else torch.arange(16.0)
+    assert torch.equal(weight, expected)
 
 
 def test_zero_filled_file_loads(shared):
@@ -62,9 +91,6 @@ def test_zero_filled_file_loads(shared):
     [
         ("damaged/yolo12n.truncated.pt", ("truncated", "copy it again")),
         ("damaged/yolov5n.foreign.pt", ("not an architecture y12 knows", "models.yolo.Model", "'C3'")),
-        ("trained/yolov8n-pose.pt", ("not an architecture y12 knows", "PoseModel")),
-        ("untrained/yolov12n-cls.pt", ("not an architecture y12 knows", "ClassificationModel", "'Classify'")),
-        ("untrained/yolov12n-seg.pt", ("not an architecture y12 knows", "SegmentationModel", "'Segment'")),
     ],
 )
 def test_refused_by_name(shared, name, reasons):

@@ -7,10 +7,10 @@ import torch
 from tiny_networks import rows, tiny_detector
 from torch import nn
 
-from exporter.model.blocks.attention import AreaAttention
+from exporter.model.blocks.attention import MapAttention
 from exporter.model.build import detector_from_spec, seeded_detector
 from exporter.model.spec import spec_from_name, spec_from_yaml
-from exporter.trace.deploy import DeployAreaAttention, deploy_from_detector
+from exporter.trace.deploy import DeployAttention, deploy_from_detector
 
 IMAGE = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
 
@@ -28,25 +28,25 @@ def test_rows_are_wired_as_the_spec_says():
         x4 = m[4](x3)
         x5 = m[5](x4)
         x7 = torch.cat((nn.functional.interpolate(x5, scale_factor=2.0), x4), 1)
-        assert torch.equal(detector(IMAGE), m[8]([x3, x7, x5]))
+        assert torch.equal(detector(IMAGE)["output0"], m[8]([x3, x7, x5])["output0"])
 
 
 def test_cells_run_level_by_level():
     detector = tiny_detector()
     with torch.no_grad():
-        assert detector(IMAGE).shape == (2, 4 + 2, 8 * 12 + 4 * 6 + 2 * 3)
+        assert detector(IMAGE)["output0"].shape == (2, 4 + 2, 8 * 12 + 4 * 6 + 2 * 3)
 
 
 def test_two_detectors_do_not_influence_each_other():
     """Of other strides and classes, in one process, one after the other and in turn."""
     first = tiny_detector()
     with torch.no_grad():
-        alone = first(IMAGE)
+        alone = first(IMAGE)["output0"]
         second = tiny_detector(seed=1, nc=5, row2=[-1, 1, "Conv", [64, 3, 8]])
         assert second.head.strides == (16, 32, 64)
         second(torch.zeros(1, 3, 64, 128))
         assert first.head.strides == (8, 16, 32)
-        assert torch.equal(first(IMAGE), alone)
+        assert torch.equal(first(IMAGE)["output0"], alone)
 
 
 def test_it_is_built_for_evaluation_in_fp32():
@@ -59,7 +59,7 @@ def test_it_is_built_for_evaluation_in_fp32():
 @pytest.mark.parametrize("name", ["yolov12n", "yolov12n-v1"])
 def test_seeded_weights_make_a_lively_detector(seeded, name):
     with torch.no_grad():
-        output = seeded[name](torch.stack((torch.zeros(3, 64, 96), torch.ones(3, 64, 96), IMAGE[0])))
+        output = seeded[name](torch.stack((torch.zeros(3, 64, 96), torch.ones(3, 64, 96), IMAGE[0])))["output0"]
     assert output.isfinite().all()
     scores = output[:, 4:]
     for a, b in ((0, 1), (0, 2), (1, 2)):  # other images, other scores
@@ -89,13 +89,13 @@ def test_deploy_form_computes_the_same(seeded, name):
     before = copy.deepcopy(detector.state_dict())
     deploy = deploy_from_detector(detector)
     with torch.no_grad():
-        (boxes, scores), (want_boxes, want_scores) = (d(IMAGE).split((4, 4), 1) for d in (deploy, detector))
+        (boxes, scores), (want_boxes, want_scores) = (d(IMAGE)["output0"].split((4, 4), 1) for d in (deploy, detector))
     assert (boxes - want_boxes).abs().max() / want_boxes.abs().max() < 1e-4
     assert (scores / want_scores - 1).abs().max() < 1e-4
     after = detector.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
-    assert any(isinstance(module, AreaAttention) for module in detector.modules())
+    assert any(isinstance(module, MapAttention) for module in detector.modules())
 
 
 @pytest.mark.parametrize("layout", ["turbo", "v1"])
@@ -112,15 +112,15 @@ def test_deploy_form_has_neither_batch_norm_nor_the_published_attention():
     deploy = deploy_from_detector(tiny_detector())
     kinds = {type(module) for module in deploy.modules()}
     assert nn.BatchNorm2d not in kinds
-    assert not any(issubclass(kind, AreaAttention) for kind in kinds)
-    assert DeployAreaAttention in kinds
+    assert not any(issubclass(kind, MapAttention) for kind in kinds)
+    assert DeployAttention in kinds
 
 
 def test_deploy_form_shares_no_memory_with_its_source():
     detector = tiny_detector()
     deploy = deploy_from_detector(detector)
     with torch.no_grad():
-        before = detector(IMAGE)
+        before = detector(IMAGE)["output0"]
         for parameter in deploy.parameters():
             parameter.zero_()
-        assert torch.equal(detector(IMAGE), before)
+        assert torch.equal(detector(IMAGE)["output0"], before)

@@ -1,4 +1,4 @@
-"""The ten published detectors, from the shipped YAMLs: their names, shapes and sizes."""
+"""The published networks, from the shipped YAMLs: their names, shapes and sizes."""
 
 import json
 
@@ -20,8 +20,25 @@ PARAMETERS = {  # nc = 80, as published
     "yolov12m-v1": 20_199_168,
     "yolov12l-v1": 26_450_784,
     "yolov12x-v1": 59_210_784,
+    "yolov12n-seg": 2_807_056,
+    "yolov12s-seg": 9_782_688,
+    "yolov12m-seg": 21_978_016,
+    "yolov12l-seg": 27_760_032,
+    "yolov12x-seg": 62_225_216,
+    "yolo11n": 2_624_080,
+    "yolo11s": 9_458_752,
+    "yolo11m": 20_114_688,
+    "yolo11l": 25_372_160,
+    "yolo11x": 56_966_176,
+    "yolov8n": 3_157_200,
+    "yolov8s": 11_166_560,
+    "yolov8m": 25_902_640,
+    "yolov8l": 43_691_520,
+    "yolov8x": 68_229_648,
 }
-KEYS = {name: f"{name}.keys.json" if "-v1" in name else f"{name}-turbo.keys.json" for name in PARAMETERS}
+KEYS = {f"yolov12{scale}": f"yolov12{scale}-turbo" for scale in "nsmlx"}
+KEYS |= {name: name for name in PARAMETERS if "-v1" in name}
+KEYS |= {name: name for name in ("yolo12n", "yolo12n-pose", "yolov12n-seg", "yolov12n-cls")}
 
 
 def state_of(name):
@@ -34,9 +51,9 @@ def test_parameter_counts(name, count):
     assert sum(p.numel() for p in state_of(name).parameters()) == count
 
 
-@pytest.mark.parametrize(("name", "file"), [*KEYS.items(), ("yolo12n", "yolo12n.keys.json")])
+@pytest.mark.parametrize(("name", "file"), KEYS.items())
 def test_state_dict_is_the_published_one(shared, name, file):
-    published = json.loads((shared / "architecture" / file).read_text())["keys"]
+    published = json.loads((shared / "architecture" / f"{file}.keys.json").read_text())["keys"]
     ours = {key: list(value.shape) for key, value in state_of(name).state_dict().items()}
     assert ours == published
 

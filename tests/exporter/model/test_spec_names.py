@@ -48,11 +48,11 @@ def test_shipped_names(name, scale, expected):
         ("yolov12n", "l", "names the scale 'n', --scale says 'l'"),
         ("yolov12", "q", "unknown scale 'q'"),
         ("yolov12q", None, "did you mean 'yolov12'"),
-        ("yolov8n", None, "did you mean 'yolov12'"),
+        ("yolov9n", None, "did you mean 'yolov8'"),
         ("runs/yolov12n", None, "unknown model 'runs/yolov12n'"),  # a folder, and no ending: a mistyped checkpoint
         ("../models/yolov12", "n", "unknown model"),
         ("", "n", "unknown model ''"),
-        ("resnet", None, "shipped: yolov12-v1, yolov12"),
+        ("resnet", None, "shipped: yolo11, yolov12, yolov12-cls"),
         ("x" * 300, None, "unknown model"),
         ("x" * 300 + ".yaml", None, "found no file"),
         ("nowhere/yolov12n.yaml", None, "found no file nowhere/yolov12n.yaml"),

@@ -100,7 +100,10 @@ REFUSED = {  # case: (what is changed, what the message must hold)
     "share too small": ({"row1": [-1, 1, "C3k2", [16, False, 0.01]]}, "'e' must leave 2 or more"),
     "channels of all": ({"row7": [[6, 4] * 1000, 1, "Concat", [1]]}, "at most 16384 output channels"),
     # the whole
-    "no head": ({"head": [[-1, 1, "Conv", [8]]]}, "the last row must be a head (Detect), found Conv"),
+    "no head": (
+        {"head": [[-1, 1, "Conv", [8]]]},
+        "the last row must be a head (Detect, Segment, Pose, OBB, Classify, MultiTask), found Conv",
+    ),
     "head in the middle": ({"row5": [[4], 1, "Detect", ["nc"]]}, "row 6: 'nn.Upsample' follows the head"),
     "unused row": ({"row8": [[3, 5], 1, "Detect", ["nc"]]}, "row 7 (Concat): no other row uses its output"),
     "coarse to fine": ({"row8": [[5, 7, 3], 1, "Detect", ["nc"]]}, "from fine to coarse, found strides (32"),

@@ -49,7 +49,7 @@ def test_safetensors(tmp_path, full_size, metadata):
     ("metadata", "reason"),
     [
         ({"model": "yolov12n"}, "contradict its network (yolov12n)"),
-        ({"model": "yolov8n"}, "unknown model 'yolov8n'"),
+        ({"model": "yolov9n"}, "unknown model 'yolov9n'"),
         ({"model": "../../secret.yaml"}, "expected the name of a shipped model in it, found '../../secret.yaml'"),
         ({"names": '["a", "b"]'}, "2 class names, but its network 3 classes"),
         ({"names": "[1, 2, 3]"}, "expected class names as strings, found [1, 2, 3]"),

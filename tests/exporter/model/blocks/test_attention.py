@@ -6,8 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from exporter.model.blocks.attention import A2C2f, ABlock, TurboAreaAttention, V1AreaAttention
+from exporter.model.blocks.attention import TurboAreaAttention, V1AreaAttention
 from exporter.model.blocks.conv import Conv
+from exporter.model.blocks.relan import A2C2f, ABlock
 
 DIM, HEADS, D = 64, 2, 32
 

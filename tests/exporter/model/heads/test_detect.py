@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from exporter.model.blocks.heads import DFL, Detect, cell_centres
+from exporter.model.heads.detect import Detect
+from exporter.model.heads.head import DFL, cell_centres
 
 CHANNELS, STRIDES, SIZES = (16, 24, 32), (8, 16, 32), ((4, 6), (2, 3), (1, 2))
 
@@ -54,7 +55,7 @@ def decoded(head, maps):
 
 def test_decode(head, maps):
     with torch.no_grad():
-        predictions = head(maps)
+        predictions = head(maps)["output0"]
     assert predictions.shape == (2, 4 + 3, 24 + 6 + 2)
     torch.testing.assert_close(predictions, decoded(head, maps), rtol=1e-5, atol=1e-4)
 
