@@ -74,7 +74,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
         if recipe.verify is not None:
             with clock("verify"):
                 report.weights_checked = check_weights(simplified, typed)
-                proof = Proof(source.detector, source.graph, simplified, typed, built, profile, recipe.precision)
+                proof = Proof(source.detector, source.graph, simplified, typed, built, manifest)
                 prove(proof, recipe.verify, report)
         report.seconds = clock.seconds
         with clock("write"):
@@ -111,9 +111,9 @@ def _stem(recipe: Recipe, source: Source) -> str:
 
 
 def _profile(recipe: Recipe, source: Source) -> InputProfile:
-    if source.profile is None:
-        return recipe.shapes.profile(max(source.strides))
-    asked, has = recipe.shapes.profile(max(source.strides)), source.profile
+    asked, has = recipe.shapes.profile(max(source.strides, default=1), source.task), source.profile
+    if has is None:
+        return asked
     for axis in ("batch", "height", "width"):
         wanted, given = getattr(asked, axis), getattr(has, axis)
         if given.is_fixed and wanted != given:
@@ -143,7 +143,7 @@ def _graph(
 
 def _manifest(recipe: Recipe, source: Source, profile: InputProfile) -> Manifest:
     return Manifest(
-        task="detect",
+        task=source.task,
         names=source.names,
         strides=source.strides,
         profile=profile,
@@ -153,6 +153,8 @@ def _manifest(recipe: Recipe, source: Source, profile: InputProfile) -> Manifest
         source=source.file,
         source_sha256=source.sha256,
         licence=source.licence,
+        kpt_shape=source.kpt_shape,
+        nms=recipe.nms,
     )
 
 

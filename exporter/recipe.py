@@ -6,7 +6,7 @@ from pathlib import Path
 from exporter.errors import RecipeError
 from exporter.verify.options import VerifyOptions
 from runtime.errors import ArtefactError
-from runtime.manifest import AxisRange, InputProfile
+from runtime.manifest import TASKS, AxisRange, InputProfile, NmsSettings
 
 __all__ = ["DEMO_MODEL", "FORMATS", "Recipe", "Shapes", "Target"]
 
@@ -15,6 +15,7 @@ DEMO_MODEL = "yolov12n"  # exported with seeded weights where no model is named
 
 Size = tuple[int, int]  # height, width
 _LARGEST_SIDE = 8192
+USUAL_SIDE = {"classify": 224}  # of the input in pixels; 640 for the other tasks
 
 
 @dataclass(frozen=True)
@@ -22,28 +23,28 @@ class Shapes:
     """The input shapes asked for.
 
     Attributes:
-        imgsz: one (height, width), or the least, the best and the largest one.
+        imgsz: one (height, width), or the least, the best and the largest one; what is usual for the task where None.
         batch: one batch size, or the least, the best and the largest one.
         dynamic: make batch and size free where only one of each is given: batch 1 to `batch` or 8, whichever is
             more, and sides from half to double of `imgsz`.
     """
 
-    imgsz: tuple[Size, ...] = ((640, 640),)
+    imgsz: tuple[Size, ...] | None = None
     batch: tuple[int, ...] = (1,)
     dynamic: bool = False
 
     def __post_init__(self) -> None:
         for name, values in (("--imgsz", self.imgsz), ("--batch", self.batch)):
-            if len(values) not in (1, 3):
+            if values is not None and len(values) not in (1, 3):
                 raise RecipeError(f"{name}: expected one value, or least:best:largest; found {len(values)} values")
 
-    def profile(self, stride: int) -> InputProfile:
-        """Give the input profile for a network whose sides must be multiples of `stride` pixels.
+    def profile(self, stride: int, task: str = "detect") -> InputProfile:
+        """Give the input profile for a network of a task whose sides must be multiples of `stride` pixels.
 
         Raises:
             RecipeError: a side is no multiple of it or too large, or a range is not in order.
         """
-        sides = self.imgsz
+        sides = self.imgsz or ((USUAL_SIDE.get(task, 640),) * 2,)
         batches = self.batch
         if self.dynamic and len(sides) == 1:
             ((h, w),) = sides
@@ -108,24 +109,28 @@ class Recipe:
     Attributes:
         model: a checkpoint, a model YAML or its name, or an .onnx; None for the demo model.
         scale: of a model YAML whose name tells none.
+        task: what the model must be for, one of `runtime.manifest.TASKS`; any where None.
         format: "onnx" or "engine" (which writes the .onnx it was built from, too).
         precision: "fp32" or "fp16".
         shapes: of the input.
         target: of the engine.
         opset: of the ONNX graph, 17 to 20; the newest of them where None.
         simplify: run onnxsim and y12's own passes.
+        nms: the NMS to put into the graph; None leaves the predictions raw.
         verify: what to verify on; None leaves it out.
         output: the folder to write to.
     """
 
     model: str | None = None
     scale: str | None = None
+    task: str | None = None
     format: str = "onnx"
     precision: str = "fp32"
     shapes: Shapes = field(default_factory=Shapes)
     target: Target = field(default_factory=Target)
     opset: int | None = None
     simplify: bool = True
+    nms: NmsSettings | None = None
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
     output: Path = Path()
 
@@ -134,6 +139,8 @@ class Recipe:
             raise RecipeError(f"--format: expected one of {', '.join(FORMATS)}, found '{self.format}'")
         if self.precision not in ("fp32", "fp16"):
             raise RecipeError(f"precision: expected fp32 or fp16, found '{self.precision}'")
+        if self.task is not None and self.task not in TASKS:
+            raise RecipeError(f"--task: expected one of {', '.join(TASKS)}, found '{self.task:.60}'")
         if self.opset is not None and self.model is not None and Path(self.model).suffix == ".onnx":
             raise RecipeError("--opset is for a model that is traced; an .onnx keeps its own: drop --opset")
         if self.format != "engine" and self.target != Target():

@@ -33,8 +33,10 @@ class Source:
         model: the architecture's name.
         file: the weights' file name; empty where they are seeded.
         sha256: of that file.
+        task: what it is for, one of `runtime.manifest.TASKS`.
         names: class names by id.
         strides: of the detection levels, in pixels.
+        kpt_shape: (K, D) of the keypoints it predicts; None where it predicts none.
         licence: what the user has to know of the weights' licence.
         detector: the torch network; None for an ONNX graph.
         graph: the ONNX graph; None for a torch network.
@@ -44,8 +46,10 @@ class Source:
 
     stem: str
     model: str
+    task: str
     names: tuple[str, ...]
     strides: tuple[int, ...]
+    kpt_shape: tuple[int, int] | None = None
     file: str = ""
     sha256: str = ""
     licence: str = ""
@@ -61,6 +65,16 @@ def source_from_recipe(recipe: Recipe) -> Source:
     Raises:
         Y12Error: a child of it that says what is wrong with the file or the name.
     """
+    source = _source(recipe)
+    if recipe.task is not None and source.task != recipe.task:
+        raise RecipeError(
+            f"--task: expected a model for {recipe.task}, found {source.file or source.model}, which is for "
+            f"{source.task}; name another model, or drop --task"
+        )
+    return source
+
+
+def _source(recipe: Recipe) -> Source:
     if recipe.model is None:
         note = f"no model was named: exporting {DEMO_MODEL} with seeded random weights, which detects nothing real"
         return _seeded(DEMO_MODEL, recipe.scale, note)
@@ -81,7 +95,16 @@ def source_from_recipe(recipe: Recipe) -> Source:
 def _seeded(name: str, scale: str | None, note: str) -> Source:
     spec = spec_from_name(name, scale=scale)
     detector = seeded_detector(spec)
-    return Source(spec.name, spec.name, detector.names, spec.strides, detector=detector, notes=(note,))
+    return Source(
+        spec.name,
+        spec.name,
+        spec.task,
+        detector.names,
+        spec.strides,
+        spec.kpt_shape,
+        detector=detector,
+        notes=(note,),
+    )
 
 
 def _from_checkpoint(path: Path) -> Source:
@@ -91,8 +114,10 @@ def _from_checkpoint(path: Path) -> Source:
     return Source(
         path.stem,
         spec.name,
+        spec.task,
         detector.names,
         spec.strides,
+        spec.kpt_shape,
         file=path.name,
         sha256=checkpoint.sha256,
         licence=_LICENCE,
@@ -107,8 +132,10 @@ def _from_onnx(path: Path, recipe: Recipe) -> Source:
         raise RecipeError(
             f"{path}: expected an FP32 graph to start from, found one in {manifest.precision}; export from the original"
         )
-    if manifest.task != "detect":
-        raise RecipeError(f"{path}: expected a detector, found the task '{manifest.task}'")
+    if manifest.nms is not None:
+        raise RecipeError(
+            f"{path}: expected raw predictions to start from, found NMS in the graph; export without --nms"
+        )
     try:
         graph = onnx.load(path)
         onnx.checker.check_model(graph)
@@ -119,8 +146,10 @@ def _from_onnx(path: Path, recipe: Recipe) -> Source:
     return Source(
         path.stem,
         manifest.model or path.stem,
+        manifest.task,
         manifest.names,
         manifest.strides,
+        manifest.kpt_shape,
         file=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         licence=manifest.licence or _LICENCE,

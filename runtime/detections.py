@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
+from runtime.masks import Masks
+from runtime.records import coco_from, records_from
+from runtime.rotated import corners_from_xywhr
 
 Index = int | slice | Sequence[int] | Sequence[bool] | NDArray[np.bool_] | NDArray[np.integer[Any]]
 
@@ -28,7 +32,7 @@ class Detection(NamedTuple):
     confidence: float
     class_id: int
     tracker_id: int | None
-    data: dict[str, str]
+    data: dict[str, str | NDArray[np.float32]]
 
 
 @dataclass(eq=False)
@@ -41,9 +45,14 @@ class Detections:
         class_id: (N,) integers, indices into `names`.
         names: the model's class names, by class id.
         image_hw: (height, width) of the original image.
-        mask: (N, H, W) bool over the original image, for a segmentation model.
-        keypoints: (N, K, 3) float32, x, y in pixels of the original image and visibility 0-1, for pose.
+        masks: the objects' masks over the original image, for a segmentation model; drawn when asked for.
+        keypoints: (N, K, 3) float32, x, y in pixels of the original image and visibility 0-1, for pose. Not
+            clipped: a point may lie outside the image.
+        xywhr: (N, 5) float32, oriented boxes: centre, w, h in pixels of the original image, and the angle of w in
+            radians, y downwards. `xyxy` are then the upright boxes round them, clipped to the image.
         tracker_id: (N,) integers; y12 leaves it empty for a tracker to fill.
+        truncated: the NMS in the graph saw only the best of the candidates: objects may be missing.
+        whole_image: the rows are classes of the image as a whole, for a classifier; `xyxy` is what it looked at.
 
     Raises:
         InputError: an array's shape contradicts the others.
@@ -54,21 +63,26 @@ class Detections:
     class_id: NDArray[np.integer[Any]]
     names: tuple[str, ...]
     image_hw: tuple[int, int]
-    mask: NDArray[np.bool_] | None = None
+    masks: Masks | None = None
     keypoints: NDArray[np.float32] | None = None
+    xywhr: NDArray[np.float32] | None = None
     tracker_id: NDArray[np.integer[Any]] | None = None
+    truncated: bool = False
+    whole_image: bool = False
 
     def __post_init__(self) -> None:
-        _check_shape("xyxy", self.xyxy, ("N", 4))
+        _check_shape("xyxy", np.shape(self.xyxy), ("N", 4))
         count = len(self.xyxy)
-        _check_shape("confidence", self.confidence, (count,))
-        _check_shape("class_id", self.class_id, (count,))
-        if self.mask is not None:
-            _check_shape("mask", self.mask, (count, *self.image_hw))
+        _check_shape("confidence", np.shape(self.confidence), (count,))
+        _check_shape("class_id", np.shape(self.class_id), (count,))
+        if self.masks is not None:
+            _check_shape("masks", (len(self.masks), *self.masks.image_hw), (count, *self.image_hw))
         if self.keypoints is not None:
-            _check_shape("keypoints", self.keypoints, (count, "K", 3))
+            _check_shape("keypoints", np.shape(self.keypoints), (count, "K", 3))
+        if self.xywhr is not None:
+            _check_shape("xywhr", np.shape(self.xywhr), (count, 5))
         if self.tracker_id is not None:
-            _check_shape("tracker_id", self.tracker_id, (count,))
+            _check_shape("tracker_id", np.shape(self.tracker_id), (count,))
         if not np.issubdtype(self.class_id.dtype, np.integer):
             raise InputError(f"class_id: expected integers, found {self.class_id.dtype}")
         if count and not 0 <= self.class_id.min() <= self.class_id.max() < len(self.names):
@@ -90,26 +104,28 @@ class Detections:
         return len(self.xyxy)
 
     def __iter__(self) -> Iterator[Detection]:
-        for i, name in enumerate(self.class_name):
+        """Give the rows one by one, with their masks, which are drawn for it."""
+        mask, data = self.mask, self.data
+        for i in range(len(self)):
             yield Detection(
                 xyxy=self.xyxy[i],
-                mask=None if self.mask is None else self.mask[i],
+                mask=None if mask is None else mask[i],
                 confidence=float(self.confidence[i]),
                 class_id=int(self.class_id[i]),
                 tracker_id=None if self.tracker_id is None else int(self.tracker_id[i]),
-                data={"class_name": name},
+                data={key: str(column[i]) if key == "class_name" else column[i] for key, column in data.items()},
             )
 
     @overload
-    def __getitem__(self, index: str) -> NDArray[np.str_]: ...
+    def __getitem__(self, index: str) -> NDArray[Any]: ...
     @overload
     def __getitem__(self, index: Index) -> Self: ...
-    def __getitem__(self, index: Index | str) -> Self | NDArray[np.str_]:
-        """Give the rows that `index` picks, always as Detections; `["class_name"]` gives the names.
+    def __getitem__(self, index: Index | str) -> Self | NDArray[Any]:
+        """Give the rows that `index` picks, always as Detections; a text gives a column of `data`.
 
         Raises:
             IndexError: a row that does not exist, or a bool mask of another length.
-            KeyError: a text other than "class_name".
+            KeyError: a text that `data` does not have.
         """
         if isinstance(index, str):
             return self.data[index]
@@ -119,8 +135,9 @@ class Detections:
             xyxy=self.xyxy[rows],
             confidence=self.confidence[rows],
             class_id=self.class_id[rows],
-            mask=None if self.mask is None else self.mask[rows],
+            masks=None if self.masks is None else self.masks[rows],
             keypoints=None if self.keypoints is None else self.keypoints[rows],
+            xywhr=None if self.xywhr is None else self.xywhr[rows],
             tracker_id=None if self.tracker_id is None else self.tracker_id[rows],
         )
 
@@ -129,10 +146,18 @@ class Detections:
         """The name of each object's class."""
         return [self.names[i] for i in self.class_id]
 
+    @cached_property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """The masks over the whole original image, (N, H, W) bool, read-only; None where the model gives none."""
+        return None if self.masks is None else self.masks.bitmaps
+
     @property
-    def data(self) -> dict[str, NDArray[np.str_]]:
-        """What supervision's label annotator reads: the class names under "class_name"."""
-        return {"class_name": np.array(self.class_name, dtype=np.str_)}
+    def data(self) -> dict[str, NDArray[Any]]:
+        """What supervision's annotators read: "class_name" (N,) and, of oriented boxes, "xyxyxyxy" (N, 4, 2)."""
+        data: dict[str, NDArray[Any]] = {"class_name": np.array(self.class_name, dtype=np.str_)}
+        if self.xywhr is not None:
+            data["xyxyxyxy"] = corners_from_xywhr(self.xywhr)
+        return data
 
     @property
     def metadata(self) -> dict[str, object]:
@@ -142,8 +167,8 @@ class Detections:
     @property
     def area(self) -> NDArray[np.float32]:
         """The area of each mask, or else box, in square pixels, (N,)."""
-        if self.mask is not None:
-            return np.asarray(self.mask.sum(axis=(1, 2)), dtype=np.float32)
+        if self.masks is not None:
+            return self.masks.areas.astype(np.float32)
         return np.asarray(np.prod(self.xyxy[:, 2:] - self.xyxy[:, :2], axis=1), dtype=np.float32)
 
     def is_empty(self) -> bool:
@@ -164,20 +189,28 @@ class Detections:
         along = np.array([along_x, along_y], dtype=np.float32)
         return self.xyxy[:, :2] + (self.xyxy[:, 2:] - self.xyxy[:, :2]) * along
 
-    def as_records(self) -> list[dict[str, Any]]:
-        """Give a JSON-able dict per object: box_xyxy rounded to 1/1000 pixel, confidence, class."""
-        records: list[dict[str, Any]] = []
-        for i, found in enumerate(self):
-            record: dict[str, Any] = {
-                "box_xyxy": [round(float(v), 3) for v in found.xyxy],
-                "confidence": round(found.confidence, 6),
-                "class_id": found.class_id,
-                "class_name": found.data["class_name"],
-            }
-            if self.keypoints is not None:
-                record["keypoints"] = [[round(float(v), 3) for v in point] for point in self.keypoints[i]]
-            records.append(record)
-        return records
+    def as_records(self, masks: str | None = None) -> list[dict[str, Any]]:
+        """Give a JSON-able dict per object: see `runtime.records`.
+
+        Args:
+            masks: "rle" or "polygon" adds each object's mask as "segmentation"; None draws no masks.
+
+        Raises:
+            InputError: another word, or masks of a model that gives none.
+        """
+        return records_from(self, masks)
+
+    def to_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """Give COCO's results JSON, which pycocotools' `loadRes` takes.
+
+        Args:
+            image_id: the image's, in the annotations.
+            category_ids: the annotations' category for each class id; None takes the class ids themselves.
+
+        Raises:
+            InputError: `category_ids` has not one id for each of the names.
+        """
+        return coco_from(self, image_id, category_ids)
 
 
 def _row_index(index: Index) -> Any:
@@ -190,9 +223,8 @@ def _row_index(index: Index) -> Any:
     return array if array.size else array.astype(np.intp)
 
 
-def _check_shape(name: str, array: NDArray[Any], expected: tuple[int | str, ...]) -> None:
+def _check_shape(name: str, found: tuple[int, ...], expected: tuple[int | str, ...]) -> None:
     """Refuse an array whose shape differs from `expected`; a text stands for any size."""
-    found = np.shape(array)
     fits = len(found) == len(expected) and all(
         isinstance(e, str) or e == f for e, f in zip(expected, found, strict=True)
     )

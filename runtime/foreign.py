@@ -26,8 +26,8 @@ def manifest_from_metadata(metadata: Mapping[str, object], input_shape: Shape | 
     """Build a manifest from foreign metadata.
 
     Args:
-        metadata: `names`, `stride`, `task`, and usually `imgsz`, `batch`, `args`, `version`, `license`,
-            `description`.
+        metadata: `names`, `stride`, `task`, for keypoints `kpt_shape`, and usually `imgsz`, `batch`, `args`,
+            `version`, `license`, `description`.
         input_shape: the network's input (B, 3, H, W) where known, None for a free axis; it overrules the
             metadata.
 
@@ -50,6 +50,7 @@ def manifest_from_metadata(metadata: Mapping[str, object], input_shape: Shape | 
             producer=f"Ultralytics {values.get('version', '')}".strip(),
             model=str(values.get("description", "")),
             licence=str(values.get("license", "")),
+            kpt_shape=_kpt_shape(values.get("kpt_shape")),
         )
     except KeyError as error:
         raise ArtefactError(f"metadata: expected an entry {error}, found none") from error
@@ -78,6 +79,15 @@ def _names(value: object) -> tuple[str, ...]:
         if all(str(i) in by_id for i in range(len(by_id))):
             return tuple(by_id[str(i)] for i in range(len(by_id)))
     raise ArtefactError(f"metadata: expected names as a list or as a dict with ids from 0, found {value!r:.80}")
+
+
+def _kpt_shape(value: object) -> tuple[int, int] | None:
+    """Read kpt_shape: [points, values a point]; the manifest checks that it fits the task."""
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ArtefactError(f"metadata: expected kpt_shape as two numbers such as [17, 3], found {value!r:.60}")
+    return _whole("kpt_shape", value[0]), _whole("kpt_shape", value[1])
 
 
 def _profile(values: Mapping[str, object], stride: int, input_shape: Shape | None) -> InputProfile:

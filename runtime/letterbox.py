@@ -94,13 +94,22 @@ def boxes_to_original(xyxy: NDArray[np.float32], frame: Letterbox) -> NDArray[np
     Each axis is divided by its own true factor, resized / original: dividing both by `scale` would put boxes
     of a 1689x835 image in a 640x640 input off by up to a pixel at the bottom.
     """
-    scale_y, scale_x = (resized / full for resized, full in zip(frame.resized_hw, frame.image_hw, strict=True))
-    offset = np.array([frame.left, frame.top] * 2, dtype=np.float32)
-    scale = np.array([scale_x, scale_y] * 2, dtype=np.float32)
     height, width = frame.image_hw
-    limit = np.array([width, height] * 2, dtype=np.float32)
-    clipped = np.clip((xyxy - offset) / scale, np.float32(0), limit)
-    return np.asarray(clipped, dtype=np.float32)
+    limit = np.array([width, height], dtype=np.float32)
+    clipped = np.clip(points_to_original(xyxy.reshape(-1, 2, 2), frame), np.float32(0), limit)
+    return np.asarray(clipped.reshape(-1, 4), dtype=np.float32)
+
+
+def points_to_original(xy: NDArray[np.float32], frame: Letterbox) -> NDArray[np.float32]:
+    """Take (..., 2) points from pixels of the network's input to pixels of the original image; not clipped."""
+    offset = np.array([frame.left, frame.top], dtype=np.float32)
+    return np.asarray((xy - offset) / scale_xy(frame).astype(np.float32), dtype=np.float32)
+
+
+def scale_xy(frame: Letterbox) -> NDArray[np.float64]:
+    """Give each axis' true factor from the original image to the network's input, (2,)."""
+    factors = [resized / full for resized, full in zip(frame.resized_hw, frame.image_hw, strict=True)]
+    return np.array(factors[::-1])
 
 
 def resize_bilinear(image: NDArray[np.uint8], out_hw: tuple[int, int]) -> NDArray[np.uint8]:

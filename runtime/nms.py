@@ -5,9 +5,11 @@ IoU > `iou`. Classes are compared as such, not by moving each class' boxes apart
 times image size costs float32 the precision that decides close cases.
 
 The boxes are worked off in blocks: each block against what is kept so far, then within itself. That is
-exact, needs memory for max_det x BLOCK overlaps only, and stops as soon as max_det boxes are kept.
+exact, needs memory for max_det x BLOCK overlaps only, and stops as soon as max_det boxes are kept. What
+counts as an overlap is an argument of that loop: `runtime.rotated` gives another.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,9 @@ from numpy.typing import NDArray
 from runtime.errors import InputError
 
 BLOCK = 64  # measured on one core: smaller blocks pay numpy's call overhead, larger ones needless overlaps
+
+# Of two lists of positions, (R,) and (C,), says which pairs overlap too much: (R, C).
+Overlaps = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.bool_]]
 
 
 def nms(
@@ -49,15 +54,20 @@ def nms(
     sides = np.ascontiguousarray(xyxy[order].T, dtype=np.float64)
     classes = np.zeros(len(order), np.intp) if agnostic else class_ids[order]
     boxes = _Boxes(sides, _areas(sides), classes)
-    kept = np.empty(0, dtype=np.intp)  # positions in `order`
-    for start in range(0, len(order), BLOCK):
-        block = np.arange(start, min(start + BLOCK, len(order)))
+    return order[keep_greedily(len(order), lambda rows, columns: _overlaps(boxes, rows, columns, iou), max_det)]
+
+
+def keep_greedily(count: int, overlaps: Overlaps, max_det: int) -> NDArray[np.intp]:
+    """Give the positions of the boxes to keep, at most `max_det`, of `count` boxes sorted by falling score."""
+    kept = np.empty(0, dtype=np.intp)
+    for start in range(0, count, BLOCK):
+        block = np.arange(start, min(start + BLOCK, count))
         if len(kept):
-            block = block[~_overlaps(boxes, kept, block, iou).any(axis=0)]
-        kept = np.concatenate([kept, block[_greedy(_overlaps(boxes, block, block, iou))]])
+            block = block[~overlaps(kept, block).any(axis=0)]
+        kept = np.concatenate([kept, block[_greedy(overlaps(block, block))]])
         if len(kept) >= max_det:
             break
-    return order[kept[:max_det]]
+    return kept[:max_det]
 
 
 class _Boxes(NamedTuple):

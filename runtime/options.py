@@ -17,6 +17,8 @@ class DetectOptions:
         max_det: keep at most this many boxes per image.
         classes: keep these class ids only; None keeps all.
         agnostic: let boxes suppress each other across classes.
+        multi_label: a box may carry several labels: each class above `conf` makes a candidate of its own, as
+            COCO's evaluation counts; otherwise a box has its best class only.
 
     Raises:
         InputError: a value is out of range.
@@ -27,6 +29,7 @@ class DetectOptions:
     max_det: int = 300
     classes: tuple[int, ...] | None = None
     agnostic: bool = False
+    multi_label: bool = False
 
     def __post_init__(self) -> None:
         for name in ("conf", "iou"):

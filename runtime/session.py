@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.artefact import Artefact, onnx_beside, open_artefact
-from runtime.decode import decoder_for
 from runtime.detections import Detections
 from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
 from runtime.executor import Executor
 from runtime.images import image_from
-from runtime.letterbox import Letterbox, blob_from, letterbox
+from runtime.letterbox import blob_from
 from runtime.manifest import AxisRange, Manifest
 from runtime.options import DetectOptions
+from runtime.tasks import check_options, default_options, task_for
 
 if TYPE_CHECKING:
     from runtime.images import ImageSource
@@ -42,18 +42,20 @@ class Timings:
 
 
 class Runtime:
-    """Run an exported detector.
+    """Run an exported model of any task.
 
     Args:
         path: an .onnx or .engine that carries its manifest.
         executor: what runs the network; None chooses by the artefact: ONNX Runtime or TensorRT.
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
         provider: for an .onnx: "auto", "cpu" or "cuda"; an engine runs on the GPU only.
+        task: the task that the artefact must have, such as "segment"; None takes any.
 
     Raises:
-        ArtefactError: the file is damaged or foreign, or y12 cannot decode its task.
+        ArtefactError: the file is damaged or foreign, or contradicts itself.
         ExecutorError: it cannot be run on this machine.
-        InputError: `imgsz` is outside what the artefact accepts, or `provider` is unknown.
+        InputError: `imgsz` is outside what the artefact accepts, `provider` is unknown, or the artefact has
+            another task.
 
     Example:
         >>> with Runtime("yolov12n.onnx") as runtime:  # doctest: +SKIP
@@ -68,9 +70,12 @@ class Runtime:
         *,
         imgsz: int | tuple[int, int] | None = None,
         provider: str = "auto",
+        task: str | None = None,
     ) -> None:
         self.artefact = open_artefact(path)
-        self._decode = decoder_for(self.manifest.task)
+        if task is not None and task != self.manifest.task:
+            raise InputError(f"{path}: expected a model for the task {task!r}, found one for {self.manifest.task!r}")
+        self._task = task_for(self.manifest)
         self.input_hw = _input_hw(self.manifest, imgsz)
         self.timings = Timings()
         self._executor = executor if executor is not None else _EXECUTORS[self.artefact.kind](self.artefact, provider)
@@ -85,8 +90,27 @@ class Runtime:
         """Name what really runs the network, such as "ONNX Runtime 1.31.1 (CPU)"."""
         return self._executor.description
 
+    @property
+    def options(self) -> DetectOptions:
+        """The artefact's own thresholds: those of the NMS in its graph, or else its task's defaults."""
+        return default_options(self.manifest)
+
+    def check_options(self, options: DetectOptions) -> None:
+        """Refuse options that the artefact cannot follow.
+
+        Where NMS is in the graph, a higher conf, a smaller max_det and fewer classes can be asked for; the rest
+        was decided when the artefact was exported.
+
+        Raises:
+            InputError: there is one.
+        """
+        check_options(options, self.manifest)
+
     def infer(self, image: "ImageSource", options: DetectOptions | None = None) -> Detections:
         """Find the objects in one image: a path, a PIL image or a uint8 BGR array (H, W, 3).
+
+        `options` None takes the artefact's own, `Runtime.options`. A classifier gives its best five classes, best
+        first, whatever their probability; with options, those above `conf` (0 keeps all), at most five.
 
         Raises:
             InputError: the image or an option cannot be used.
@@ -104,7 +128,8 @@ class Runtime:
             InputError: an image or an option cannot be used.
             ExecutorError: the network failed, or gave NaN or infinity.
         """
-        options = options or DetectOptions()
+        options = options or self.options
+        self.check_options(options)
         clock = _Clock()
         found: list[Detections] = []
         for chunk in _chunks(images, self.manifest.profile.batch):
@@ -117,7 +142,7 @@ class Runtime:
     ) -> list[Detections]:
         arrays = [image_from(image) for image in images]
         clock.stage(0)
-        padded, frames = zip(*(letterbox(array, self.input_hw) for array in arrays), strict=True)
+        padded, frames = zip(*(self._task.fit(array, self.input_hw) for array in arrays), strict=True)
         blob = _filled(blob_from(padded), self.manifest.profile.batch.min)
         clock.stage(1)
         outputs = self._executor.run(blob)
@@ -130,14 +155,14 @@ class Runtime:
         self,
         outputs: dict[str, NDArray[np.float32]],
         i: int,
-        frame: Letterbox,
+        frame: Any,
         options: DetectOptions,
         batch: int,
     ) -> Detections:
         for name, array in outputs.items():
             if len(array) != batch:
                 raise ExecutorError(f"expected {batch} results in the output {name}, found shape {array.shape}")
-        return self._decode({name: array[i] for name, array in outputs.items()}, frame, self.manifest.names, options)
+        return self._task.decode({name: array[i] for name, array in outputs.items()}, frame, self.manifest, options)
 
     def close(self) -> None:
         """Free what the network holds; a second call does nothing."""

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from runtime.cli.common import put, run_command, say
+from runtime.cli.common import add_threshold_arguments, put, run_command, say
+from runtime.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS, NmsSettings
 
 if TYPE_CHECKING:
     from exporter.recipe import Recipe
+
+DEFAULT_NMS_CANDIDATES = 1024
 
 _FORMATS = {"onnx": "onnx", "engine": "engine", "tensorrt": "engine", "trt": "engine"}
 
@@ -32,9 +35,10 @@ def _parser() -> argparse.ArgumentParser:
         "model",
         nargs="?",
         metavar="MODEL",
-        help="a .pt or .safetensors checkpoint, an .onnx, or a model YAML or its name (yolov12n, yolov12l-v1); "
-        "left out: yolov12n with seeded weights",
+        help="a .pt or .safetensors checkpoint, an .onnx, or a model YAML or its name (yolov12n, yolov12l-v1, "
+        "yolov12s-seg); left out: yolov12n with seeded weights",
     )
+    add("--task", choices=TASKS, help="refuse a model that is for another task")
     add(
         "--format",
         choices=sorted(_FORMATS),
@@ -47,8 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--imgsz",
         metavar="SIZES",
-        default="640",
-        help="640, or 480,640 as height,width; least:best:largest makes it dynamic (default: %(default)s)",
+        help="640, or 480,640 as height,width; least:best:largest makes it dynamic (default: 640; classifiers: 224)",
     )
     add("--batch", metavar="SIZES", default="1", help="1, or least:best:largest (default: %(default)s)")
     add(
@@ -70,10 +73,31 @@ def _parser() -> argparse.ArgumentParser:
     add("--images", type=Path, metavar="DIR", help="photographs to verify on; default: y12's own")
     add("--no-verify", action="store_true", help="do not compare the result with the model")
     add("--allow-inconclusive", action="store_true", help="accept fewer than five matched detections")
-    add("--nms", "--end2end", action="store_true", help="NMS in the graph (not in this version: refused)")
     add("--output", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
     add("--json", action="store_true", help="print the report as JSON")
+    _add_nms_arguments(parser)
     return parser
+
+
+def _add_nms_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("NMS in the graph")
+    group.add_argument(
+        "--nms", "--end2end", action="store_true", help="put NMS, with the thresholds below, into the graph"
+    )
+    group.add_argument(
+        "--nms-outputs",
+        choices=NMS_FORMS,
+        help="packed: detections, num, truncated; split: num_dets, det_boxes, det_scores, det_classes, as Triton and "
+        "DeepStream expect (default: packed)",
+    )
+    group.add_argument(
+        "--nms-candidates",
+        type=int,
+        metavar="P",
+        help=f"boxes that NMS sees, the best of each image; at most {MAX_NMS_CANDIDATES} "
+        f"(default: {DEFAULT_NMS_CANDIDATES})",
+    )
+    add_threshold_arguments(group)
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -114,16 +138,19 @@ def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
     from exporter.recipe import Recipe, Shapes, Target
     from exporter.verify.options import VerifyOptions
 
-    if arguments.nms:
-        raise RecipeError("--nms: this version exports raw predictions only; y12-infer and Runtime do the NMS")
     if arguments.no_verify and (arguments.images or arguments.allow_inconclusive):
         raise RecipeError("--no-verify contradicts --images and --allow-inconclusive, which are of the verification")
     return Recipe(
         model=arguments.model,
         scale=arguments.scale,
+        task=arguments.task,
         format=_FORMATS[arguments.format],
         precision=_precision(arguments),
-        shapes=Shapes(_sizes(arguments.imgsz), _numbers("--batch", arguments.batch, ":"), arguments.dynamic),
+        shapes=Shapes(
+            _sizes(arguments.imgsz) if arguments.imgsz else None,
+            _numbers("--batch", arguments.batch, ":"),
+            arguments.dynamic,
+        ),
         target=Target(
             arguments.tensorrt,
             arguments.workspace,
@@ -131,11 +158,39 @@ def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
         ),
         opset=arguments.opset,
         simplify=not arguments.no_simplify,
+        nms=_nms(arguments),
         verify=None
         if arguments.no_verify
         else VerifyOptions(arguments.images, allow_inconclusive=arguments.allow_inconclusive),
         output=arguments.output,
     )
+
+
+def _nms(arguments: argparse.Namespace) -> NmsSettings | None:
+    from exporter.errors import RecipeError
+    from runtime.errors import ArtefactError
+    from runtime.options import DetectOptions
+
+    thresholds = {
+        "conf": arguments.conf,
+        "iou": arguments.iou,
+        "max_det": arguments.max_det,
+        "classes": arguments.classes,
+        "agnostic": arguments.agnostic_nms or None,
+    }
+    given = {name: value for name, value in thresholds.items() if value is not None}
+    if not arguments.nms:
+        if given or arguments.nms_outputs or arguments.nms_candidates is not None:
+            raise RecipeError("--conf, --iou, --max-det, --classes, --agnostic-nms and --nms-… are of --nms: add it")
+        return None
+    options = DetectOptions(**given)
+    candidates = arguments.nms_candidates
+    if candidates is None:
+        candidates = max(DEFAULT_NMS_CANDIDATES, min(options.max_det, MAX_NMS_CANDIDATES))
+    try:
+        return NmsSettings(arguments.nms_outputs or "packed", candidates, options)
+    except ArtefactError as error:
+        raise RecipeError(f"--{error}") from error
 
 
 def _precision(arguments: argparse.Namespace) -> str:

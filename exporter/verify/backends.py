@@ -5,7 +5,6 @@ import torch
 from numpy.typing import NDArray
 
 from exporter.model.detector import Detector
-from exporter.trace.to_onnx import OUTPUT_NAMES
 
 __all__ = ["TorchExecutor"]
 
@@ -24,7 +23,7 @@ class TorchExecutor:
     @torch.no_grad()
     def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Return the outputs by name for images (B, 3, H, W), RGB in 0-1."""
-        return {OUTPUT_NAMES[0]: self._detector(torch.from_numpy(images)).numpy()}
+        return {name: output.numpy() for name, output in self._detector(torch.from_numpy(images)).items()}
 
     def close(self) -> None:
         """Nothing to free."""

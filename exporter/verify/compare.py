@@ -1,12 +1,13 @@
-"""Compare two networks by what they detect.
+"""Compare two networks by what they predict.
 
 A detection of the reference (after NMS) is compared with what the candidate says, before its NMS, at the same anchor:
-its box, and its score of the reference's class. Two boxes whose overlap lies on the NMS threshold, or two classes whose
-scores are equal, may change places by rounding: that is no difference of the networks, and does not count here. The
-same is done the other way round for detections that only the candidate has.
+its box, its score of the reference's class, and its keypoints, mask and angle where there are any. Two boxes whose
+overlap lies on the NMS threshold, or two classes whose scores are equal, may change places by rounding: that is no
+difference of the networks, and does not count here. The same is done the other way round for detections that only the
+candidate has. Of a classifier, the best classes of each image are compared in the same way.
 """
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,178 +15,173 @@ from numpy.typing import NDArray
 from exporter.errors import VerificationError
 from exporter.verify.images import TestImage
 from exporter.verify.options import Tolerance, VerifyOptions
-from runtime.decode import detections_from_output, xyxy_from_xywh
-from runtime.detections import Detections
+from exporter.verify.shifts import Comparison, Shifts, comparison_from
+from runtime.decode.predictions import Outputs, Predictions, predictions_from
+from runtime.decode.select import picked_from_predictions, xyxy_from_xywh
 from runtime.executor import Executor
-from runtime.letterbox import Letterbox, boxes_to_original
+from runtime.manifest import Manifest
 from runtime.options import DetectOptions
+from runtime.tasks import TASKS
 
-__all__ = ["Comparison", "compare", "outputs_of"]
+__all__ = ["Ran", "compare", "outputs_of"]
 
 _MIN_IOU = 0.5  # boxes that overlap less are not the same detection
 # A score on the threshold may fall below it by rounding: what is looked for may score this much less.
 _SCORE_SLACK = 0.5
+_TOP = 5  # of a classifier's classes
+_SEEN = 0.5  # keypoints of less visibility are not compared
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """How one executor differs from another over all images.
+class Ran(NamedTuple):
+    """What ran, and its outputs for each image, by name and without the batch axis."""
 
-    Attributes:
-        reference, candidate: what ran.
-        images: their number.
-        detections: of the reference.
-        above_threshold: those of them scored above 0.25, the usual threshold of use.
-        matched: those that the candidate has too.
-        lost, new: detections that only the reference, or only the candidate has.
-        box_px: median, p95 and max shift of a matched box's sides, in pixels of the network's input.
-        score: the same of the scores.
-        logit: the same of the scores' logits.
-        non_finite: NaN and infinite values in the candidate's outputs.
-        verdict: "equal within tolerance", "different" or "inconclusive".
-        failures: which limits were exceeded.
-    """
-
-    reference: str
-    candidate: str
-    images: int
-    detections: int
-    above_threshold: int
-    matched: int
-    lost: int
-    new: int
-    box_px: dict[str, float]
-    score: dict[str, float]
-    logit: dict[str, float]
-    non_finite: int
-    verdict: str
-    failures: tuple[str, ...]
+    description: str
+    outputs: list[Outputs]
 
 
-@dataclass
-class _Shifts:
-    """What is collected image by image."""
-
-    box_px: list[float] = field(default_factory=list)
-    score: list[float] = field(default_factory=list)
-    logit: list[float] = field(default_factory=list)
-    detections: int = 0
-    above_threshold: int = 0
-    lost: int = 0
-    new: int = 0
-    non_finite: int = 0
-
-
-def outputs_of(executor: Executor, images: tuple[TestImage, ...], batch: int) -> list[NDArray[np.float32]]:
-    """Run an executor on batches of the images and give its `output0`, (4+nc, A), for each image.
+def outputs_of(executor: Executor, images: tuple[TestImage, ...], batch: int) -> list[Outputs]:
+    """Run an executor on batches of the images and give its outputs for each image.
 
     The last batch is filled up with images it already has.
     """
-    outputs: list[NDArray[np.float32]] = []
+    outputs: list[Outputs] = []
     for start in range(0, len(images), batch):
         group = images[start : start + batch]
         filled = [group[i % len(group)].blob for i in range(batch)]
-        outputs += list(executor.run(np.concatenate(filled))["output0"][: len(group)])
+        together = executor.run(np.concatenate(filled))
+        outputs += [{name: array[i] for name, array in together.items()} for i in range(len(group))]
     return outputs
 
 
 def compare(
-    reference: tuple[str, list[NDArray[np.float32]]],
-    candidate: tuple[str, list[NDArray[np.float32]]],
-    input_hw: tuple[int, int],
-    tolerance: Tolerance,
-    options: VerifyOptions,
+    reference: Ran, candidate: Ran, manifest: Manifest, tolerance: Tolerance, options: VerifyOptions
 ) -> Comparison:
     """Compare what two executors made of the same images.
 
     Args:
-        reference: its description and its outputs, (4+nc, A) an image.
-        candidate: the same of what is to be verified.
-        input_hw: the network's input, in pixels.
+        reference: what the candidate must equal.
+        candidate: what is to be verified.
+        manifest: tells how the outputs are to be read.
         tolerance: what is allowed.
         options: which detections are compared.
 
     Raises:
-        VerificationError: the outputs differ in shape, or the reference itself is not finite.
+        VerificationError: the outputs differ in name or shape, or the reference itself is not finite.
     """
-    shifts = _Shifts()
-    for expected, found in zip(reference[1], candidate[1], strict=True):
-        if expected.shape != found.shape:
-            raise VerificationError(f"expected an output of shape {expected.shape}, found {found.shape}")
-        if not np.isfinite(expected).all():
-            raise VerificationError(f"{reference[0]} itself gives NaN or infinity: the weights are not usable")
-        shifts.non_finite += int((~np.isfinite(found)).sum())
+    shifts = Shifts()
+    for expected, found in zip(reference.outputs, candidate.outputs, strict=True):
+        _check_shapes(expected, found)
+        if not all(np.isfinite(array).all() for array in expected.values()):
+            raise VerificationError(f"{reference.description} itself gives NaN or infinity: the weights are not usable")
+        shifts.non_finite += sum(int((~np.isfinite(array)).sum()) for array in found.values())
         if not shifts.non_finite:
-            _collect(expected, found, input_hw, options, shifts)
-    failures = _failures(shifts, tolerance)
-    return Comparison(
-        reference=reference[0],
-        candidate=candidate[0],
-        images=len(reference[1]),
-        detections=shifts.detections,
-        above_threshold=shifts.above_threshold,
-        matched=len(shifts.box_px),
-        lost=shifts.lost,
-        new=shifts.new,
-        box_px=_summary(shifts.box_px),
-        score=_summary(shifts.score),
-        logit=_summary(shifts.logit),
-        non_finite=shifts.non_finite,
-        verdict=_verdict(shifts, failures, options),
-        failures=failures,
+            _collect(expected, found, manifest, options, shifts)
+    names = (reference.description, candidate.description)
+    return comparison_from(shifts, names, len(reference.outputs), tolerance, options.min_matched)
+
+
+def _check_shapes(expected: Outputs, found: Outputs) -> None:
+    shapes = [{name: array.shape for name, array in outputs.items()} for outputs in (expected, found)]
+    if shapes[0] != shapes[1]:
+        raise VerificationError(f"expected outputs of the shapes {shapes[0]}, found {shapes[1]}")
+
+
+def _collect(expected: Outputs, found: Outputs, manifest: Manifest, options: VerifyOptions, shifts: Shifts) -> None:
+    layout = TASKS[manifest.task].layout
+    if layout is None:
+        _collect_classes(expected["output0"], found["output0"], shifts)
+        return
+    ours, theirs = (
+        predictions_from(outputs, layout, len(manifest.names), manifest.kpt_shape) for outputs in (expected, found)
     )
+    input_hw = manifest.profile.opt_hw
+    same = _same_detections(ours, theirs, input_hw, options)
+    shifts.detections += len(same.anchors)
+    shifts.above_threshold += int((same.scores > DetectOptions().conf).sum())
+    shifts.lost += int((~same.matched).sum())
+    shifts.new += int((~_same_detections(theirs, ours, input_hw, options).matched).sum())
+    anchors, scores = same.anchors[same.matched], same.scores[same.matched]
+    other_scores = theirs.scores[same.class_ids[same.matched], anchors]
+    boxes, other_boxes = (_clipped_xyxy(p.xywh[:, anchors], input_hw) for p in (ours, theirs))
+    shifts.add("box_px", np.abs(other_boxes - boxes).max(axis=1, initial=0.0))
+    shifts.add("score", np.abs(other_scores - scores))
+    shifts.add("logit", np.abs(_logit(other_scores) - _logit(scores)))
+    if len(ours.angles):
+        shifts.add("angle_deg", np.rad2deg(np.abs(theirs.angles - ours.angles)[0, anchors]))
+    if len(ours.keypoints) and manifest.kpt_shape is not None:
+        shifts.add("keypoint_px", _keypoint_shifts(ours, theirs, anchors, manifest.kpt_shape))
+    if ours.protos is not None:
+        inside = _inside(boxes, input_hw, ours.protos.shape[1:])
+        ours_drawn, theirs_drawn = (_masks(p, anchors) & inside for p in (ours, theirs))
+        shifts.add("mask", _mask_losses(ours_drawn, theirs_drawn))
 
 
-def _collect(
-    expected: NDArray[np.float32],
-    found: NDArray[np.float32],
-    input_hw: tuple[int, int],
-    options: VerifyOptions,
-    shifts: _Shifts,
-) -> None:
-    detections = _detections(expected, input_hw, options)
-    shifts.detections += len(detections)
-    shifts.above_threshold += int((detections.confidence > DetectOptions().conf).sum())
-    boxes, scores, matched = _at_same_anchors(detections, expected, found, input_hw, options.conf)
-    shifts.lost += int((~matched).sum())
-    kept, boxes, scores = detections[matched], boxes[matched], scores[matched]
-    shifts.box_px += np.abs(boxes - kept.xyxy).max(axis=1, initial=0.0).tolist()
-    shifts.score += np.abs(scores - kept.confidence).tolist()
-    shifts.logit += np.abs(_logit(scores) - _logit(kept.confidence)).tolist()
-    *_, known = _at_same_anchors(_detections(found, input_hw, options), found, expected, input_hw, options.conf)
-    shifts.new += int((~known).sum())
+class _Same(NamedTuple):
+    """The detections of one network, (N,) each, and whether another has them too."""
+
+    anchors: NDArray[np.intp]
+    class_ids: NDArray[np.intp]
+    scores: NDArray[np.float32]
+    matched: NDArray[np.bool_]
 
 
-def _detections(output: NDArray[np.float32], input_hw: tuple[int, int], options: VerifyOptions) -> Detections:
-    names = tuple(str(i) for i in range(len(output) - 4))
-    frame = Letterbox.fit(input_hw, input_hw)
-    return detections_from_output(output, frame, names, DetectOptions(conf=options.conf, max_det=options.max_det))
+def _same_detections(
+    own: Predictions, other: Predictions, input_hw: tuple[int, int], options: VerifyOptions
+) -> _Same:
+    """Find the detections of `own` and tell which `other` has: boxes overlap, and the score is not lost.
 
-
-def _at_same_anchors(
-    detections: Detections,
-    own: NDArray[np.float32],
-    other: NDArray[np.float32],
-    input_hw: tuple[int, int],
-    conf: float,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Give what another output says where an output has its detections.
-
-    Returns:
-        The boxes (N, 4), the scores (N,) of the detections' classes, and whether that is the same detection: boxes
-        overlap, and the score is at least half the threshold and half of what the detection's is.
+    It is lost below half the threshold and half of what the detection's is.
     """
-    anchors = _anchors_of(detections, own, input_hw)
-    boxes, scores = _clipped_xyxy(other[:4, anchors], input_hw), other[4 + detections.class_id, anchors]
-    least = _SCORE_SLACK * np.maximum(conf, detections.confidence)
-    return boxes, scores, (_iou(detections.xyxy, boxes) >= _MIN_IOU) & (scores >= least)
+    picked = picked_from_predictions(own, DetectOptions(conf=options.conf, max_det=options.max_det))
+    anchors = picked.anchors
+    assert anchors is not None  # there is no NMS in these graphs
+    boxes, other_boxes = (_clipped_xyxy(p.xywh[:, anchors], input_hw) for p in (own, other))
+    other_scores = other.scores[picked.class_ids, anchors]
+    least = _SCORE_SLACK * np.maximum(options.conf, picked.scores)
+    matched = (_iou(boxes, other_boxes) >= _MIN_IOU) & (other_scores >= least)
+    return _Same(anchors, picked.class_ids, picked.scores, matched)
 
 
-def _anchors_of(detections: Detections, output: NDArray[np.float32], input_hw: tuple[int, int]) -> NDArray[np.intp]:
-    """Find the anchor each detection was decoded from: of those with its very score, the one with its box."""
-    distances = np.abs(_clipped_xyxy(output[:4], input_hw)[None] - detections.xyxy[:, None]).max(axis=2)  # (N, A)
-    same_score = output[4 + detections.class_id] == detections.confidence[:, None]
-    return np.asarray(np.where(same_score, distances, np.inf).argmin(axis=1), dtype=np.intp)
+def _collect_classes(expected: NDArray[np.float32], found: NDArray[np.float32], shifts: Shifts) -> None:
+    """Compare the best classes of one image; expected and found are probabilities (nc,)."""
+    top = np.argsort(-expected, kind="stable")[:_TOP]
+    shifts.detections += len(top)
+    shifts.above_threshold += int((expected[top] > DetectOptions().conf).sum())
+    known = found[top] >= _SCORE_SLACK * expected[top]
+    shifts.lost += int((~known).sum())
+    other_top = np.argsort(-found, kind="stable")[:_TOP]
+    shifts.new += int((expected[other_top] < _SCORE_SLACK * found[other_top]).sum())
+    shifts.add("score", np.abs(found - expected)[top[known]])
+    shifts.add("logit", np.abs(_logit(found) - _logit(expected))[top[known]])
+
+
+def _keypoint_shifts(
+    ours: Predictions, theirs: Predictions, anchors: NDArray[np.intp], kpt_shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Give each detection's largest shift of a visible keypoint, (N,), in pixels."""
+    points, others = (p.keypoints[:, anchors].T.reshape(-1, *kpt_shape) for p in (ours, theirs))  # (N, K, D)
+    moved = np.abs(others[..., :2] - points[..., :2]).max(axis=2)
+    seen = points[..., 2] >= _SEEN if kpt_shape[1] == 3 else np.ones(moved.shape, np.bool_)
+    return np.asarray(np.where(seen, moved, 0).max(axis=1, initial=0.0), dtype=np.float32)
+
+
+def _masks(predictions: Predictions, anchors: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Draw masks (N, Hp, Wp) at the prototypes' resolution."""
+    assert predictions.protos is not None
+    return np.asarray(np.tensordot(predictions.coefficients[:, anchors], predictions.protos, (0, 0)) > 0)
+
+
+def _inside(boxes: NDArray[np.float32], input_hw: tuple[int, int], proto_hw: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Tell which of the prototypes' pixels lie in each box (N, 4) of the input, (N, Hp, Wp)."""
+    y, x = ((np.arange(n) + 0.5) * side / n for n, side in zip(proto_hw, input_hw, strict=True))
+    left, top, right, bottom = boxes.T[..., None]  # (N, 1) each
+    return np.asarray(((top <= y) & (y < bottom))[:, :, None] & ((left <= x) & (x < right))[:, None])
+
+
+def _mask_losses(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Give 1 - IoU of each pair of masks, (N,); 0 where both are empty."""
+    union = (ours | theirs).sum(axis=(1, 2))
+    return np.asarray((ours ^ theirs).sum(axis=(1, 2)) / np.maximum(union, 1))
 
 
 def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -197,39 +193,11 @@ def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _clipped_xyxy(xywh: NDArray[np.float32], input_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Turn (4, A) centres and sizes into (A, 4) corners within the input, as the runtime does."""
-    return boxes_to_original(xyxy_from_xywh(xywh.T), Letterbox.fit(input_hw, input_hw))
+    """Turn (4, N) centres and sizes into (N, 4) corners within the input."""
+    height, width = input_hw
+    return np.clip(xyxy_from_xywh(xywh.T), 0, np.array([width, height] * 2, np.float32))
 
 
 def _logit(score: NDArray[np.float32]) -> NDArray[np.float64]:
     clipped = np.clip(score.astype(np.float64), 1e-6, 1 - 1e-6)
     return np.asarray(np.log(clipped / (1 - clipped)))
-
-
-def _summary(values: list[float]) -> dict[str, float]:
-    if not values:
-        return {"median": 0.0, "p95": 0.0, "max": 0.0}
-    return {"median": float(np.median(values)), "p95": float(np.percentile(values, 95)), "max": max(values)}
-
-
-def _failures(shifts: _Shifts, tolerance: Tolerance) -> tuple[str, ...]:
-    box, logit = _summary(shifts.box_px), _summary(shifts.logit)
-    allowed = int(tolerance.max_lost * max(shifts.detections, 1))
-    checks = (
-        ("median box shift", box["median"], tolerance.median_box_px, " px"),
-        ("p95 box shift", box["p95"], tolerance.p95_box_px, " px"),
-        ("largest box shift", box["max"], tolerance.max_box_px, " px"),
-        ("p95 score shift (logit)", logit["p95"], tolerance.p95_logit, ""),
-        ("lost detections", shifts.lost, allowed, f" of {shifts.detections}"),
-        ("new detections", shifts.new, allowed, ""),
-        ("NaN or infinite values", shifts.non_finite, 0, ""),
-    )
-    return tuple(
-        f"{what} {found:.4g}{unit}, allowed {limit:.4g}" for what, found, limit, unit in checks if found > limit
-    )
-
-
-def _verdict(shifts: _Shifts, failures: tuple[str, ...], options: VerifyOptions) -> str:
-    if failures:
-        return "different"
-    return "inconclusive" if len(shifts.box_px) < options.min_matched else "equal within tolerance"

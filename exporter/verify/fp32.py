@@ -1,19 +1,17 @@
 """Compare the FP32 graph with the model number by number, before precision blurs what differs."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from exporter.errors import VerificationError
 from exporter.graph.simplify import checked_shapes, relative_difference
 from exporter.verify.compare import outputs_of
 from exporter.verify.images import TestImage, load_images
 from exporter.verify.options import VerifyOptions
+from runtime.decode.predictions import Outputs
 from runtime.executor import Executor
-from runtime.manifest import InputProfile
+from runtime.manifest import Manifest
 
 __all__ = ["check_fp32"]
-
-Outputs = list[NDArray[np.float32]]
 
 # Relative to each channel's largest value: 7e-5 was measured between torch and ONNX Runtime on trained networks. One
 # changed weight, swapped operands or a wrong stride exceed it.
@@ -27,9 +25,9 @@ _ROUNDINGS = 20.0
 def check_fp32(
     model: Executor,
     graph: Executor,
-    profile: InputProfile,
+    manifest: Manifest,
     images: tuple[TestImage, ...],
-    expected: Outputs,
+    expected: list[Outputs],
     options: VerifyOptions,
 ) -> list[str]:
     """Compare the model with the FP32 graph made from it, and give the images on which the model itself is unstable.
@@ -41,7 +39,7 @@ def check_fp32(
     Args:
         model: the model in FP32.
         graph: the simplified graph.
-        profile: the input shapes.
+        manifest: of the graph: its input shapes, and the task.
         images: at the size the graph is tuned for.
         expected: what the model makes of them.
         options: where images of another size come from.
@@ -49,14 +47,14 @@ def check_fp32(
     Raises:
         VerificationError: the graph computes something else.
     """
-    shots = [(images, expected, outputs_of(graph, images, profile.batch.opt))]
-    for batch, _, height, width in checked_shapes(profile)[1:]:
-        others = load_images(options, (height, width))[: max(batch, 2)]
+    shots = [(images, expected, outputs_of(graph, images, manifest.profile.batch.opt))]
+    for batch, _, height, width in checked_shapes(manifest.profile)[1:]:
+        others = load_images(options, (height, width), manifest.task)[: max(batch, 2)]
         shots.append((others, outputs_of(model, others, batch), outputs_of(graph, others, batch)))
     unstable: dict[str, None] = {}
     for group, wanted, found in shots:
         for image, e, f in zip(group, wanted, found, strict=True):
-            difference = relative_difference(e[None], f[None])
+            difference = _difference(e, f)
             if difference <= MAX_FP32_DIFFERENCE:
                 continue
             movement = _movement(model, image, e)
@@ -69,7 +67,14 @@ def check_fp32(
     return list(unstable)
 
 
-def _movement(model: Executor, image: TestImage, output: NDArray[np.float32]) -> float:
+def _difference(expected: Outputs, found: Outputs) -> float:
+    """Give the largest relative difference of all outputs of one image."""
+    if expected.keys() != found.keys():
+        return float("inf")
+    return max(relative_difference(expected[name][None], found[name][None]) for name in expected)
+
+
+def _movement(model: Executor, image: TestImage, outputs: Outputs) -> float:
     """Give how far the model's output moves when its input changes by a rounding error."""
     nudged = TestImage(image.name, image.blob * _NUDGE)
-    return relative_difference(output[None], outputs_of(model, (nudged,), batch=1)[0][None])
+    return _difference(outputs, outputs_of(model, (nudged,), batch=1)[0])

@@ -11,7 +11,8 @@ from exporter.errors import VerificationError
 from exporter.verify.options import VerifyOptions
 from runtime.errors import InputError
 from runtime.images import image_from
-from runtime.letterbox import blob_from, letterbox
+from runtime.letterbox import blob_from
+from runtime.tasks import TASKS
 
 __all__ = ["TestImage", "load_images", "photos_dir"]
 
@@ -31,8 +32,8 @@ def photos_dir() -> Path:
     return Path(__file__).with_name("photos")
 
 
-def load_images(options: VerifyOptions, input_hw: tuple[int, int]) -> tuple[TestImage, ...]:
-    """Load and letterbox the images to verify on.
+def load_images(options: VerifyOptions, input_hw: tuple[int, int], task: str) -> tuple[TestImage, ...]:
+    """Load the images to verify on and fit them into the input as the task's models want it.
 
     Raises:
         VerificationError: there are none, or one cannot be read.
@@ -43,8 +44,9 @@ def load_images(options: VerifyOptions, input_hw: tuple[int, int]) -> tuple[Test
         raise VerificationError(
             f"expected images to verify on in {source}, found none; known: {', '.join(sorted(_SUFFIXES))}"
         )
+    fit = TASKS[task].fit
     try:
-        return tuple(TestImage(p.name, blob_from([letterbox(image_from(p), input_hw)[0]])) for p in paths)
+        return tuple(TestImage(p.name, blob_from([fit(image_from(p), input_hw)[0]])) for p in paths)
     except InputError as error:
         raise VerificationError(f"cannot verify on this image: {error}") from error
 

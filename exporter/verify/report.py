@@ -6,9 +6,18 @@ from dataclasses import asdict, dataclass, field
 from exporter.engine.inspect import EngineFacts
 from exporter.graph.simplify import SimplifyReport
 from exporter.precision.cast import CastReport
-from exporter.verify.compare import Comparison
+from exporter.verify.shifts import Comparison
 
 __all__ = ["ExportReport"]
+
+# What a comparison shows of its shifts, with the digits that matter.
+_SHOWN = {
+    "box_px": ("boxes px", ".3f"),
+    "score": ("scores", ".5f"),
+    "keypoint_px": ("points px", ".3f"),
+    "mask": ("1-IoU", ".4f"),
+    "angle_deg": ("angle deg", ".3f"),
+}
 
 
 @dataclass
@@ -101,6 +110,10 @@ def _comparison_lines(c: Comparison) -> list[str]:
         f"compared     {c.candidate} with {c.reference}: {c.verdict}",
         f"             {c.images} images, {c.matched} of {c.detections} detections matched "
         f"({c.above_threshold} above 0.25), {c.lost} lost, {c.new} new",
-        f"             boxes median {c.box_px['median']:.3f} p95 {c.box_px['p95']:.3f} max {c.box_px['max']:.3f} px, "
-        f"scores median {c.score['median']:.5f} p95 {c.score['p95']:.5f} max {c.score['max']:.5f}",
+        *(
+            f"             {_SHOWN[name][0]:<9} median {s['median']:{_SHOWN[name][1]}} "
+            f"p95 {s['p95']:{_SHOWN[name][1]}} max {s['max']:{_SHOWN[name][1]}}"
+            for name, s in c.shifts.items()
+            if name in _SHOWN and c.matched
+        ),
     ]

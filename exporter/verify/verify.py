@@ -2,22 +2,21 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from exporter.engine.build import BuiltEngine, gpu_problem
 from exporter.errors import InconclusiveError, VerificationError
 from exporter.model.detector import Detector
 from exporter.verify.backends import TorchExecutor
-from exporter.verify.compare import Comparison, compare, outputs_of
+from exporter.verify.compare import Ran, compare, outputs_of
 from exporter.verify.fp32 import check_fp32
 from exporter.verify.images import TestImage, load_images
 from exporter.verify.options import TOLERANCES, VerifyOptions
 from exporter.verify.report import ExportReport
+from exporter.verify.shifts import Comparison
 from runtime.errors import Y12Error
 from runtime.executor import Executor
-from runtime.manifest import InputProfile
+from runtime.manifest import Manifest
 from runtime.ort import OrtExecutor
 from runtime.trt import TrtExecutor
 
@@ -34,8 +33,7 @@ class Proof:
         simplified: the FP32 graph made from it.
         typed: the graph with its precision written in.
         built: the engine, if one was built.
-        profile: the input shapes.
-        precision: of the typed graph.
+        manifest: of the artefact.
     """
 
     detector: Detector | None
@@ -43,8 +41,7 @@ class Proof:
     simplified: onnx.ModelProto
     typed: onnx.ModelProto
     built: BuiltEngine | None
-    profile: InputProfile
-    precision: str
+    manifest: Manifest
 
 
 def prove(proof: Proof, options: VerifyOptions, report: ExportReport) -> None:
@@ -54,42 +51,37 @@ def prove(proof: Proof, options: VerifyOptions, report: ExportReport) -> None:
         VerificationError: they differ beyond tolerance.
         InconclusiveError: too few detections to tell, and `options` does not allow that.
     """
-    images = load_images(options, proof.profile.opt_hw)
-    batch = proof.profile.batch.opt
-    reference, expected = _reference(proof, images)
+    manifest = proof.manifest
+    images = load_images(options, manifest.profile.opt_hw, manifest.task)
+    batch, precision = manifest.profile.batch.opt, manifest.precision
+    reference = _reference(proof, images)
     if proof.detector is not None:
         graph = OrtExecutor(proof.simplified.SerializeToString(), provider="cpu")
         model = TorchExecutor(proof.detector)
-        report.unstable_images = check_fp32(model, graph, proof.profile, images, expected, options)
+        report.unstable_images = check_fp32(model, graph, manifest, images, reference.outputs, options)
     candidates: list[tuple[str, Executor]] = [
-        (f"{proof.precision.upper()} ONNX", OrtExecutor(proof.typed.SerializeToString(), provider="cpu"))
+        (f"{precision.upper()} ONNX", OrtExecutor(proof.typed.SerializeToString(), provider="cpu"))
     ]
     if proof.built is not None:
         engine = _engine_executor(proof.built, report)
         if engine is not None:
-            candidates.append((f"{proof.precision.upper()} engine", engine))
+            candidates.append((f"{precision.upper()} engine", engine))
     for name, executor in candidates:
-        found = outputs_of(executor, images, batch)
-        comparison = compare(
-            (reference, expected),
-            (f"{name} in {executor.description}", found),
-            proof.profile.opt_hw,
-            TOLERANCES[proof.precision],
-            options,
-        )
-        report.comparisons.append(comparison)
+        candidate = Ran(f"{name} in {executor.description}", outputs_of(executor, images, batch))
+        report.comparisons.append(compare(reference, candidate, manifest, TOLERANCES[precision], options))
         executor.close()
     _judge(report, options)
 
 
-def _reference(proof: Proof, images: tuple[TestImage, ...]) -> tuple[str, list[NDArray[np.float32]]]:
-    """Run what the artefact must equal; give its description and outputs."""
+def _reference(proof: Proof, images: tuple[TestImage, ...]) -> Ran:
+    """Run what the artefact must equal."""
     if proof.detector is not None:
         model = TorchExecutor(proof.detector)
-        return model.description, outputs_of(model, images, batch=1)
+        return Ran(model.description, outputs_of(model, images, batch=1))
     assert proof.original is not None
     graph = OrtExecutor(proof.original.SerializeToString(), provider="cpu")
-    return f"the given ONNX in {graph.description}", outputs_of(graph, images, proof.profile.batch.opt)
+    outputs = outputs_of(graph, images, proof.manifest.profile.batch.opt)
+    return Ran(f"the given ONNX in {graph.description}", outputs)
 
 
 def _engine_executor(built: BuiltEngine, report: ExportReport) -> Executor | None:

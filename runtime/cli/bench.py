@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from runtime.cli.common import add_runtime_arguments, positive, put, run_command, say
@@ -11,9 +12,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from runtime.detections import Detections
     from runtime.session import Runtime
 
 STAGES = ("decode", "preprocess", "execute", "postprocess", "total")
+MASK_STAGES = ("masks", "postprocess with masks")  # for a model that gives masks, which are drawn on request only
 SEED = 12  # the made-up image is the same in every run
 
 
@@ -43,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
 def _bench(arguments: argparse.Namespace) -> int:
     from runtime.session import Runtime
 
-    with Runtime(arguments.artefact, imgsz=arguments.imgsz, provider=arguments.provider) as runtime:
+    chosen = {"imgsz": arguments.imgsz, "provider": arguments.provider, "task": arguments.task}
+    with Runtime(arguments.artefact, **chosen) as runtime:
         say(f"{arguments.artefact} on {runtime.description}")
         images = [arguments.image or _made_up_image()] * arguments.batch
         report = measure(runtime, images, arguments.iterations, arguments.warmup)
@@ -57,20 +61,25 @@ def measure(
     """Time `iterations` calls of `infer_batch` after `warmup` untimed ones.
 
     Returns:
-        What ran, and p50, p90 and p99 of each stage in milliseconds per call of all images.
+        What ran, and p50, p90 and p99 of each stage in milliseconds per call of all images. For a model that gives
+        masks also "masks", drawing those of all objects at the images' size, and "postprocess with masks"; the
+        total is without them. `objects` were found in the last call.
     """
     import numpy as np
 
-    rows = []
+    rows, masked = [], False
     for i in range(warmup + iterations):
-        runtime.infer_batch(images)
+        found = runtime.infer_batch(images)
         t = runtime.timings
+        masks_ms = _masks_ms(found)
+        masked = found[0].masks is not None
         if i >= warmup:
-            rows.append((t.decode_ms, t.preprocess_ms, t.execute_ms, t.postprocess_ms, t.total_ms))
+            stages = (t.decode_ms, t.preprocess_ms, t.execute_ms, t.postprocess_ms, t.total_ms)
+            rows.append((*stages, masks_ms, t.postprocess_ms + masks_ms))
     quantiles = np.percentile(np.array(rows), (50, 90, 99), axis=0)  # (3, stages)
     stages_ms = {
         stage: {f"p{q}": round(float(quantiles[row, column]), 4) for row, q in enumerate((50, 90, 99))}
-        for column, stage in enumerate(STAGES)
+        for column, stage in enumerate(STAGES + MASK_STAGES * masked)
     }
     return {
         "artefact": str(runtime.artefact.path),
@@ -79,9 +88,18 @@ def measure(
         "input_hw": list(runtime.input_hw),
         "batch": len(images),
         "iterations": iterations,
+        "objects": sum(map(len, found)),
         "stages_ms": stages_ms,
         "images_per_second": round(1000 * len(images) / stages_ms["total"]["p50"], 2),
     }
+
+
+def _masks_ms(found: "list[Detections]") -> float:
+    """Draw all masks and give the milliseconds it took."""
+    started = perf_counter()
+    for detections in found:
+        _ = detections.mask
+    return (perf_counter() - started) * 1e3
 
 
 def _made_up_image() -> "NDArray[np.uint8]":
@@ -92,12 +110,12 @@ def _made_up_image() -> "NDArray[np.uint8]":
 
 def _text(report: dict[str, Any]) -> str:
     height, width = report["input_hw"]
-    calls = f"batch {report['batch']}, {report['iterations']} calls; ms per call"
+    calls = f"batch {report['batch']}, {report['iterations']} calls, {report['objects']} objects found; ms per call"
     lines = [
         f"{report['precision']}, input {height}x{width}, {calls}",
-        f"{'stage':<12}{'p50':>10}{'p90':>10}{'p99':>10}",
+        f"{'stage':<24}{'p50':>10}{'p90':>10}{'p99':>10}",
     ]
     for stage, ms in report["stages_ms"].items():
-        lines.append(f"{stage:<12}{ms['p50']:>10.3f}{ms['p90']:>10.3f}{ms['p99']:>10.3f}")
+        lines.append(f"{stage:<24}{ms['p50']:>10.3f}{ms['p90']:>10.3f}{ms['p99']:>10.3f}")
     lines.append(f"{report['images_per_second']} images per second at the median")
     return "\n".join(lines)

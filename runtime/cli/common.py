@@ -8,9 +8,14 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from runtime.errors import Y12Error
+from runtime.manifest import TASKS
+
+if TYPE_CHECKING:
+    from runtime.options import DetectOptions
 
 EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 130, 141
 
@@ -83,19 +88,31 @@ def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="where an .onnx runs; an engine always runs on the GPU (default: %(default)s)",
     )
+    parser.add_argument("--task", choices=TASKS, help="refuse an artefact for another task; default: take any")
 
 
 def add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the thresholds; names and defaults are `DetectOptions`'."""
+    """Add the thresholds: `DetectOptions`; what is left out is as the artefact's own options say."""
     add: Any = parser.add_argument
-    add(
-        "--conf",
-        "--conf-thres",
-        type=float,
-        default=0.25,
-        help="keep boxes scored above this (default: %(default)s)",
-    )
-    add("--iou", "--iou-thres", type=float, default=0.7, help="overlap that suppresses (default: %(default)s)")
-    add("--max-det", type=int, default=300, help="boxes per image at most (default: %(default)s)")
+    own = "default: what is part of the artefact's graph, else"
+    add("--conf", "--conf-thres", type=float, help=f"keep boxes scored above this ({own} 0.25; all of a classifier's)")
+    add("--iou", "--iou-thres", type=float, help=f"overlap that suppresses ({own} 0.7)")
+    add("--max-det", type=int, help=f"boxes per image at most ({own} 300; a classifier's classes: 5)")
     add("--classes", type=class_ids, metavar="ID,ID", help="keep these class ids only")
-    add("--agnostic-nms", action="store_true", help="let boxes suppress each other across classes")
+    add("--agnostic-nms", action="store_true", default=None, help="let boxes suppress each other across classes")
+
+
+def options_from(arguments: argparse.Namespace, own: "DetectOptions") -> "DetectOptions":
+    """Give the artefact's own options with what the command line says otherwise.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+    given = {
+        "conf": arguments.conf,
+        "iou": arguments.iou,
+        "max_det": arguments.max_det,
+        "classes": arguments.classes,
+        "agnostic": arguments.agnostic_nms,
+    }
+    return replace(own, **{name: value for name, value in given.items() if value is not None})

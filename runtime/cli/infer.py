@@ -4,8 +4,9 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from runtime.cli.common import (
@@ -13,24 +14,42 @@ from runtime.cli.common import (
     add_runtime_arguments,
     add_threshold_arguments,
     one_line,
+    options_from,
     put,
     run_command,
     say,
 )
-from runtime.errors import InputError
+from runtime.errors import ArtefactError, InputError
 
 if TYPE_CHECKING:
     from runtime.cli.saving import Saver
     from runtime.cli.sources import Frame
     from runtime.detections import Detections
     from runtime.options import DetectOptions
-    from runtime.session import Runtime, Timings
+    from runtime.session import Runtime
 
 JSON_HELP = (
     "print JSON Lines: one object per image or video frame with source, frame, height, width, detections "
-    "(box_xyxy in pixels of the image, confidence, class_id, class_name) and ms per stage; "
+    "(box_xyxy in pixels of the image, confidence, class_id, class_name; of a pose model keypoints as x, y, "
+    "visibility; of oriented boxes xywhr and corners; with --masks segmentation), truncated and ms per stage; "
     "for a file that cannot be read, source and error"
 )
+MASK_TASKS = ("segment", "multitask")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What to do with what is found.
+
+    Attributes:
+        saver: writes annotated pictures; None writes none.
+        as_json: one JSON object a line instead of words.
+        masks: "rle" or "polygon" puts masks into the JSON.
+    """
+
+    saver: "Saver | None"
+    as_json: bool
+    masks: str | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="y12-infer", description="Find objects in images and videos.")
+    parser = argparse.ArgumentParser(
+        prog="y12-infer",
+        description="Find objects in images and videos; or, with a classifier, say what they show.",
+    )
     add_runtime_arguments(parser)
     parser.add_argument(
         "sources",
@@ -49,8 +71,15 @@ def _parser() -> argparse.ArgumentParser:
         help="what to look at; folders are not searched deeper",
     )
     add_threshold_arguments(parser)
-    parser.add_argument("--save", type=Path, metavar="DIR", help="write annotated pictures there")
+    parser.add_argument(
+        "--save", type=Path, metavar="DIR", help="write annotated pictures there, with all that is found"
+    )
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
+    parser.add_argument(
+        "--masks",
+        choices=("rle", "polygon"),
+        help="put each object's mask into the JSON: as COCO's run lengths, or as outlines (which have no holes)",
+    )
     return parser
 
 
@@ -58,19 +87,21 @@ def _infer(arguments: argparse.Namespace) -> int:
     """Go through all sources; one that fails is reported, the others are done, and the exit code tells."""
     from runtime.cli.saving import Saver
     from runtime.cli.sources import paths_from
-    from runtime.options import DetectOptions
     from runtime.session import Runtime
 
-    options = DetectOptions(arguments.conf, arguments.iou, arguments.max_det, arguments.classes, arguments.agnostic_nms)
     paths = paths_from(arguments.sources)
     saver = Saver(arguments.save, paths) if arguments.save else None
+    output = Output(saver, arguments.json, arguments.masks)
+    chosen = {"imgsz": arguments.imgsz, "provider": arguments.provider, "task": arguments.task}
     failed = 0
-    with Runtime(arguments.artefact, imgsz=arguments.imgsz, provider=arguments.provider) as runtime:
-        options.check_classes(len(runtime.manifest.names))  # once, not once a file
+    with Runtime(arguments.artefact, **chosen) as runtime:
+        options = options_from(arguments, runtime.options)
+        runtime.check_options(options)  # once, not once a file
+        _check_masks(arguments, runtime.manifest.task)
         say(f"{arguments.artefact} on {runtime.description}")
         for path in paths:
             try:
-                _infer_file(runtime, path, options, saver, arguments.json)
+                _infer_file(runtime, path, options, output)
             except InputError as error:
                 failed += 1
                 _report_failure(path, one_line(error), arguments.json)
@@ -79,16 +110,41 @@ def _infer(arguments: argparse.Namespace) -> int:
     return EXIT_FAILED if failed else 0
 
 
-def _infer_file(runtime: "Runtime", path: Path, options: "DetectOptions", saver: "Saver | None", as_json: bool) -> None:
+def _check_masks(arguments: argparse.Namespace, task: str) -> None:
+    """Refuse --masks where it would do nothing."""
+    if arguments.masks and not arguments.json:
+        raise InputError("--masks: expected --json beside it, found none: masks are written as JSON")
+    if arguments.masks and task not in MASK_TASKS:
+        raise InputError(f"--masks: expected a segmentation model, found one for the task {task!r}")
+
+
+def _infer_file(runtime: "Runtime", path: Path, options: "DetectOptions", output: Output) -> None:
     from runtime.cli.sources import frames_from
     from runtime.draw import annotated
 
     for frame in frames_from(path):
         found = runtime.infer(frame.image_bgr, options)
+        if output.masks and found.masks is None:
+            raise ArtefactError(
+                f"{runtime.artefact.path}: expected masks from the model, found none: leave out --masks"
+            )
         timings = replace(runtime.timings, decode_ms=frame.decode_ms)  # the runtime got an array: it decoded nothing
-        put(_json_line(frame, found, timings) if as_json else _text_line(frame, found, timings))
-        if saver:
-            saver.save(frame.path, frame.number, annotated(frame.image_bgr, found))
+        ms = {name.removesuffix("_ms"): value for name, value in asdict(timings).items()}
+        if found.masks is not None:
+            ms["masks"] = _masks_ms(found) if output.masks or output.saver else 0.0
+        if found.truncated:
+            say(f"{frame.path}: more candidates than the NMS in the graph sees; some objects may be missing")
+        put(_json_line(frame, found, ms, output.masks) if output.as_json else _text_line(frame, found, ms))
+        if output.saver:
+            output.saver.save(frame.path, frame.number, annotated(frame.image_bgr, found))
+
+
+def _masks_ms(found: "Detections") -> float:
+    """Draw the masks and give the milliseconds it took; they are kept for whoever needs them."""
+    started = perf_counter()
+    if found.masks is not None:
+        _ = found.masks.crops
+    return (perf_counter() - started) * 1e3
 
 
 def _report_failure(path: Path, message: str, as_json: bool) -> None:
@@ -97,21 +153,25 @@ def _report_failure(path: Path, message: str, as_json: bool) -> None:
         put(json.dumps({"source": str(path), "error": message}, ensure_ascii=False))
 
 
-def _json_line(frame: "Frame", found: "Detections", timings: "Timings") -> str:
+def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], masks: str | None) -> str:
     height, width = found.image_hw
     record: dict[str, Any] = {
         "source": str(frame.path),
         "frame": frame.number,
         "height": height,
         "width": width,
-        "detections": found.as_records(),
-        "ms": {name.removesuffix("_ms"): round(ms, 3) for name, ms in asdict(timings).items()},
+        "detections": found.as_records(masks),
+        "truncated": found.truncated,
+        "ms": {name: round(value, 3) for name, value in ms.items()},
     }
     return json.dumps(record, ensure_ascii=False)
 
 
-def _text_line(frame: "Frame", found: "Detections", timings: "Timings") -> str:
+def _text_line(frame: "Frame", found: "Detections", ms: dict[str, float]) -> str:
     height, width = found.image_hw
-    counts = ", ".join(f"{n} {name}" for name, n in Counter(found.class_name).most_common()) or "nothing found"
+    words = [f"{n} {name}" for name, n in Counter(found.class_name).most_common()]
+    if found.whole_image:
+        words = [f"{name} {score:.2f}" for name, score in zip(found.class_name, found.confidence, strict=True)]
+    counts = ", ".join(words) or "nothing found"
     number = "" if frame.number is None else f" frame {frame.number}"
-    return f"{frame.path}{number}: {width}x{height}: {counts} ({timings.total_ms:.1f} ms)"
+    return f"{frame.path}{number}: {width}x{height}: {counts} ({sum(ms.values()):.1f} ms)"

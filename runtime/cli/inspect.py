@@ -48,6 +48,8 @@ def facts_from(artefact: "Artefact") -> dict[str, Any]:
         "classes": len(manifest.names),
         "names": list(manifest.names),
         "strides": list(manifest.strides),
+        "kpt_shape": manifest.kpt_shape,
+        "nms": asdict(manifest.nms) if manifest.nms else None,
         "input": f"images ({_axis(profile.batch)}, 3, {_axis(profile.height)}, {_axis(profile.width)})",
         "profile": asdict(profile),
         "graph_inputs": [asdict(tensor) for tensor in artefact.inputs],
@@ -66,6 +68,14 @@ def _axis(axis: "AxisRange") -> str:
     return str(axis.opt) if axis.is_fixed else f"{axis.min}..{axis.max}, made for {axis.opt}"
 
 
+def _nms(nms: dict[str, Any]) -> str:
+    """Say in words what the NMS in the graph does; what is False or None is left out."""
+    options = ", ".join(
+        f"{name} {value}" for name, value in nms["options"].items() if value is not None and value is not False
+    )
+    return f"in the graph ({nms['form']}), of the best {nms['candidates']} boxes: {options}"
+
+
 def _text(facts: dict[str, Any]) -> str:
     """Lay the facts out for reading, one a line; what is empty is left out."""
     lines = {key: facts[key] for key in ("file", "kind", "bytes", "sha256", "model", "task", "precision")}
@@ -73,6 +83,8 @@ def _text(facts: dict[str, Any]) -> str:
     shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
     lines["classes"] = f"{len(names)}: {shown}"
     lines["input"] = facts["input"]
+    lines["keypoints"] = "{} points of {} values".format(*facts["kpt_shape"]) if facts["kpt_shape"] else ""
+    lines["nms"] = _nms(facts["nms"]) if facts["nms"] else ""
     for tensor in facts["graph_outputs"]:
         shape = ", ".join("any" if size is None else str(size) for size in tensor["shape"])
         lines[f"output {tensor['name']}"] = f"({shape}) {tensor['dtype']}"

@@ -44,6 +44,26 @@ def colour_model(batch: int | str = 1, metadata: dict[str, str] | None = None, s
     return bytes(model.SerializeToString())
 
 
+def constant_model(outputs: dict[str, NDArray[np.float32]], metadata: dict[str, str]) -> bytes:
+    """Give `outputs`, each with its batch axis of 1, whatever the 64x64 image."""
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        *(helper.make_node("Add", ["nothing", f"{name}_value"], [name]) for name in outputs),
+    ]
+    weights = {"zero": np.zeros((), np.float32)} | {f"{name}_value": array for name, array in outputs.items()}
+    graph = helper.make_graph(
+        nodes,
+        "constant",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape) for name, array in outputs.items()],
+        [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, metadata)
+    return bytes(model.SerializeToString())
+
+
 def colour_manifest(batch: AxisRange | None = None, size: AxisRange | None = None, **changes: object) -> Manifest:
     """What `colour_model` says of itself."""
     batch, size = batch or AxisRange(1, 1, 1), size or AxisRange(64, 64, 64)
@@ -89,6 +109,19 @@ def make_onnx(tmp_path: Path) -> Callable[..., Path]:
         if metadata is None:
             metadata = {ONNX_KEY: (manifest or colour_manifest()).to_json()}
         path.write_bytes(colour_model(batch, metadata, size))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_constant(tmp_path: Path) -> Callable[..., Path]:
+    """Write a model that always gives the same outputs, (…) by name without the batch axis."""
+
+    def make(manifest: Manifest, **outputs: NDArray[np.float32]) -> Path:
+        path = tmp_path / f"{manifest.task}.onnx"
+        batched = {name: np.asarray(array, np.float32)[None] for name, array in outputs.items()}
+        path.write_bytes(constant_model(batched, {ONNX_KEY: manifest.to_json()}))
         return path
 
     return make

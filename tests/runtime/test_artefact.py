@@ -68,6 +68,20 @@ def test_onnx_from_ultralytics(make_onnx):
     assert "AGPL" in manifest.licence
 
 
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        (FOREIGN | {"task": "pose", "kpt_shape": "[17, 3]"}, (17, 3)),
+        (FOREIGN_JSON | {"task": "pose", "kpt_shape": [4, 2]}, (4, 2)),
+        (FOREIGN | {"task": "segment"}, None),
+        (FOREIGN | {"task": "classify", "stride": "1"}, None),
+    ],
+)
+def test_tasks_from_ultralytics(metadata, expected):
+    manifest = manifest_from_metadata(metadata)
+    assert (manifest.task, manifest.kpt_shape, manifest.nms) == (metadata["task"], expected, None)
+
+
 def test_onnx_from_ultralytics_with_free_axes(make_onnx):
     profile = open_artefact(make_onnx(metadata=FOREIGN, batch="batch", size="side")).manifest.profile
     assert (profile.batch.min, profile.batch.opt) == (1, 1)
@@ -92,6 +106,12 @@ def test_onnx_from_ultralytics_with_free_axes(make_onnx):
         ({"imgsz": "[1, 2, 3]"}, "imgsz"),
         ({"imgsz": "[-1, 640]"}, "imgsz"),
         ({"batch": "many"}, "batch"),
+        ({"task": "pose"}, "expected kpt_shape for the task pose, found none"),
+        ({"task": "pose", "kpt_shape": "[17]"}, "kpt_shape as two numbers"),
+        ({"task": "pose", "kpt_shape": "[17, 4]"}, "kpt_shape"),
+        ({"task": "pose", "kpt_shape": "[0, 3]"}, "kpt_shape as a whole number"),
+        ({"task": "pose", "kpt_shape": "many"}, "kpt_shape"),
+        ({"kpt_shape": "[17, 3]"}, r"found \(17, 3\) for detect"),
     ],
 )
 def test_damaged_metadata_is_refused(changes, message):

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from runtime import Runtime
+from runtime import DetectOptions, Runtime
 from runtime.artefact import sidecar_of
 from runtime.cli import bench, inspect
-from runtime.manifest import AxisRange
+from runtime.manifest import AxisRange, NmsSettings
 
 
 @pytest.fixture
@@ -87,6 +87,36 @@ def test_bench_text_and_image(make_onnx, shared, capsys):
     assert captured.out.splitlines()[1].split() == ["stage", "p50", "p90", "p99"]
     assert "images per second" in captured.out
     assert "ONNX Runtime" in captured.err
+
+
+@pytest.fixture
+def segmenter(make_constant, make_manifest):
+    """Always one object with a mask."""
+    raw = np.array([[32, 32, 30, 20, 0.9, 0, 0, 1]], np.float32).T
+    return make_constant(make_manifest(task="segment"), output0=raw, protos=np.ones((1, 16, 16)))
+
+
+def test_bench_of_a_segmentation_model_reports_masks_apart(segmenter, capsys):
+    assert bench.main([str(segmenter), "--iterations", "5", "--task", "segment", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    stages = {name: ms["p50"] for name, ms in report["stages_ms"].items()}
+    assert report["objects"] == 1
+    assert list(stages)[-2:] == ["masks", "postprocess with masks"]
+    assert 0 < stages["masks"] < stages["postprocess with masks"]
+    assert bench.main([str(segmenter), "--iterations", "3"]) == 0
+    assert "postprocess with masks" in capsys.readouterr().out
+
+
+def test_inspect_tells_keypoints_and_nms(make_onnx, make_manifest, capsys):
+    nms = NmsSettings("packed", 1000, DetectOptions(conf=0.0, max_det=50, classes=(0, 2)))
+    path = make_onnx(manifest=make_manifest(task="pose", kpt_shape=(17, 3), nms=nms))
+    assert inspect.main([str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "17 points of 3 values" in out
+    assert "in the graph (packed), of the best 1000 boxes: conf 0.0, iou 0.7, max_det 50, classes (0, 2)\n" in out
+    assert inspect.main([str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["kpt_shape"], facts["nms"]["candidates"]) == ([17, 3], 1000)
 
 
 @pytest.mark.parametrize("option", ["--iterations", "--warmup", "--batch"])

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from runtime.decode import decoder_for, detections_from_output
+from runtime.decode import detections_from_output
 from runtime.errors import ArtefactError, ExecutorError, InputError
 from runtime.letterbox import Letterbox
 from runtime.options import DetectOptions
@@ -49,6 +49,10 @@ TWO_CLASSES_IN_ONE_PLACE = output((20, 20, 10, 10, 0.9, 0.1), (20, 20, 10, 10, 0
         (DetectOptions(max_det=2), [0, 1]),
         (DetectOptions(conf=0.8), [0]),
         (DetectOptions(conf=1.0), []),
+        (DetectOptions(conf=0.05, multi_label=True), [0, 1, 0, 1]),  # 0.9 cat, 0.8 dog, 0.5 cat, 0.4 dog
+        (DetectOptions(conf=0.35, multi_label=True, classes=(1,)), [1, 1]),
+        (DetectOptions(conf=0.05, multi_label=True, agnostic=True), [0, 0]),
+        (DetectOptions(conf=0.05, multi_label=True, max_det=3), [0, 1, 0]),
     ],
 )
 def test_options(options, expected):
@@ -63,7 +67,7 @@ def test_iou_decides_what_overlaps():
 
 
 def test_too_many_candidates_keep_the_best(monkeypatch):
-    monkeypatch.setattr("runtime.decode.MAX_CANDIDATES", 2)
+    monkeypatch.setattr("runtime.decode.select.MAX_CANDIDATES", 2)
     raw = output((10, 10, 4, 4, 0.5, 0), (20, 20, 4, 4, 0.9, 0), (30, 30, 4, 4, 0.7, 0))
     found = detections_from_output(raw, SQUARE, NAMES, DetectOptions())
     assert found.confidence.tolist() == pytest.approx([0.9, 0.7])
@@ -86,17 +90,6 @@ def test_refuses_an_output_that_does_not_fit_the_names():
 def test_refuses_a_class_the_model_does_not_have():
     with pytest.raises(InputError, match="ids of 0 to 1, found 2"):
         detections_from_output(TWO_CLASSES_IN_ONE_PLACE, SQUARE, NAMES, DetectOptions(classes=(0, 2)))
-
-
-@pytest.mark.parametrize("task", ["segment", "pose", "obb", "classify"])
-def test_tasks_without_a_decoder_are_refused(task):
-    with pytest.raises(ArtefactError, match=f"expected .* detect, found task '{task}'"):
-        decoder_for(task)
-
-
-def test_outputs_are_found_by_name():
-    with pytest.raises(ArtefactError, match="named output0, found detections, num"):
-        decoder_for("detect")({"detections": np.zeros(1), "num": np.zeros(1)}, SQUARE, NAMES, DetectOptions())
 
 
 @pytest.mark.parametrize(

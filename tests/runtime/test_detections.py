@@ -7,6 +7,8 @@ import pytest
 
 from runtime.detections import Detections
 from runtime.errors import InputError
+from runtime.letterbox import Letterbox
+from runtime.masks import Masks
 
 
 def make(count=3, **changes):
@@ -20,6 +22,10 @@ def make(count=3, **changes):
     return Detections(**(values | changes))
 
 
+def bitmaps(*shape):
+    return Masks.from_bitmaps(np.arange(np.prod(shape)).reshape(shape) % 5 == 0)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -30,7 +36,9 @@ def make(count=3, **changes):
         ({"class_id": np.zeros(3)}, "class_id: expected integers, found float64"),
         ({"class_id": np.array([0, 1, 2])}, "class_id: expected 0 to 1, .* found 0 to 2"),
         ({"class_id": np.array([0, -1, 0])}, "found -1 to 0"),
-        ({"mask": np.zeros((3, 8, 6), bool)}, r"mask: expected shape \(3, 6, 8\), found \(3, 8, 6\)"),
+        ({"masks": bitmaps(3, 8, 6)}, r"masks: expected shape \(3, 6, 8\), found \(3, 8, 6\)"),
+        ({"masks": bitmaps(2, 6, 8)}, r"masks: expected shape \(3, 6, 8\), found \(2, 6, 8\)"),
+        ({"xywhr": np.zeros((3, 4))}, r"xywhr: expected shape \(3, 5\), found \(3, 4\)"),
         ({"keypoints": np.zeros((3, 17, 2))}, r"keypoints: expected shape \(3, K, 3\), found \(3, 17, 2\)"),
         ({"tracker_id": np.zeros(4, int)}, r"tracker_id: expected shape \(3,\), found \(4,\)"),
     ],
@@ -58,15 +66,21 @@ def test_refuses_arrays_that_disagree(changes, message):
 )
 def test_picks_rows_of_every_array(index, rows):
     full = make(
-        mask=np.arange(3 * 48).reshape(3, 6, 8) % 5 == 0,
+        masks=bitmaps(3, 6, 8),
         keypoints=np.arange(3 * 2 * 3, dtype=np.float32).reshape(3, 2, 3),
+        xywhr=np.arange(3 * 5, dtype=np.float32).reshape(3, 5),
+        truncated=True,
+        whole_image=True,
         tracker_id=np.array([7, 8, 9]),
     )
     part = full[index]
     assert len(part) == len(rows)
-    for name in ("xyxy", "confidence", "class_id", "mask", "keypoints", "tracker_id"):
+    for name in ("xyxy", "confidence", "class_id", "mask", "keypoints", "xywhr", "tracker_id"):
         assert np.array_equal(getattr(part, name), getattr(full, name)[rows]), name
+    assert np.array_equal(part["xyxyxyxy"], full["xyxyxyxy"][rows])
     assert (part.names, part.image_hw) == (full.names, full.image_hw)
+    assert part.truncated
+    assert part.whole_image
 
 
 @pytest.mark.parametrize("detections", [make(), Detections.empty()])
@@ -113,7 +127,7 @@ def test_area_is_of_boxes_or_masks():
     assert make(1).area.tolist() == [(4 - 0) * (6 - 1)]
     mask = np.zeros((1, 6, 8), bool)
     mask[0, 2, 3:6] = True
-    assert make(1, mask=mask).area.tolist() == [3]
+    assert make(1, masks=Masks.from_bitmaps(mask)).area.tolist() == [3]
 
 
 class Place:
@@ -146,15 +160,42 @@ def test_unknown_anchor():
         make().get_anchors_coordinates(Place("CENTER_OF_MASS"))
 
 
+def test_masks_are_drawn_when_asked_for_and_once():
+    frame = Letterbox.fit((6, 8), (32, 32))
+    masks = Masks.from_prototypes(np.ones((3, 1), np.float32), np.ones((1, 8, 8), np.float32), make().xyxy, frame)
+    found = make(masks=masks)
+    found[1:].as_records()
+    found[[0]].class_name  # noqa: B018
+    assert masks._crops is None
+    assert found.mask is found.mask
+    assert not found.mask.flags.writeable
+    with pytest.raises(AttributeError):
+        make().masks.bitmaps  # noqa: B018
+    assert make().mask is None
+
+
+def test_rows_carry_masks_and_corners():
+    row = next(iter(make(1, masks=bitmaps(1, 6, 8), xywhr=np.array([[4, 3, 4, 2, 0]], np.float32))))
+    assert row.mask.shape == (6, 8)
+    assert row.data["class_name"] == "cat"
+    assert row.data["xyxyxyxy"].tolist() == [[2, 2], [6, 2], [6, 4], [2, 4]]
+
+
 def test_supervision_annotates_ours():
     sv = pytest.importorskip("supervision", reason="supervision is not installed")
     scene = np.zeros((60, 80, 3), np.uint8)
     found = make(2, xyxy=np.array([[5, 20, 40, 50], [30, 25, 70, 55]], np.float32), image_hw=(60, 80))
-    masked = make(1, xyxy=found.xyxy[:1], mask=np.ones((1, 60, 80), bool), image_hw=(60, 80))
+    mask = np.zeros((1, 60, 80), bool)
+    mask[0, 20:50, 5:40] = True
+    masked = make(1, xyxy=found.xyxy[:1], masks=Masks.from_bitmaps(mask), image_hw=(60, 80))
+    oriented = make(1, xyxy=found.xyxy[:1], xywhr=np.array([[22, 35, 20, 9, 0.4]], np.float32), image_hw=(60, 80))
     for annotator, detections in [
         (sv.BoxAnnotator(), found),
         (sv.LabelAnnotator(), found),
         (sv.DotAnnotator(), found),
         (sv.MaskAnnotator(), masked),
+        (sv.PolygonAnnotator(), masked),
+        (sv.OrientedBoxAnnotator(), oriented),
+        (sv.LabelAnnotator(), oriented),
     ]:
         assert annotator.annotate(scene.copy(), detections).any(), annotator

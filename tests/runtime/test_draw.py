@@ -1,12 +1,14 @@
 """Annotated pictures: drawn where they should be, readable, and for any size."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from runtime.detections import Detections
-from runtime.draw import annotated, class_colour, text_colour
+from runtime.draw import PERSON, annotated, class_colour, text_colour
+from runtime.masks import Masks
 
 
 def one_box(xyxy, image_hw, name="person"):
@@ -28,6 +30,98 @@ def test_draws_the_box_and_leaves_the_input_alone():
         assert drawn[y, x].tolist() == [blue, green, red]
     assert not drawn[100:140, 70:230].any()  # inside
     assert drawn[45:60, 52:90].any()  # the label
+
+
+def colour_bgr():
+    return np.array(class_colour(0)[::-1])
+
+
+def test_masks_are_translucent():
+    found = one_box([20, 40, 80, 90], (100, 120))
+    bitmap = np.zeros((1, 100, 120), bool)
+    bitmap[0, 50:80, 30:60] = True
+    found.masks = Masks.from_bitmaps(bitmap)
+    drawn = annotated(np.full((100, 120, 3), 200, np.uint8), found)
+    expected = np.rint(200 * 0.55 + colour_bgr() * 0.45)
+    assert (drawn[52:78, 32:58] == expected).all()
+    assert (drawn[60:88, 62:75] == 200).all()
+
+
+def person():
+    """17 points on a ring, of which the left ankle (15) is hidden."""
+    angles = np.arange(17) / 17 * 2 * np.pi
+    points = np.stack([150 + 100 * np.cos(angles), 150 + 100 * np.sin(angles), np.ones(17)], axis=1)
+    points[15, 2] = 0.3
+    return points[None].astype(np.float32)
+
+
+def test_a_person_has_a_skeleton():
+    found = one_box([5, 40, 295, 295], (300, 300))
+    found.keypoints = person()
+    drawn = annotated(np.zeros((300, 300, 3), np.uint8), found)
+    for a, b in PERSON:
+        x, y = found.keypoints[0, [a, b], :2].mean(axis=0).round().astype(int)
+        near = drawn[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3)
+        assert (near == colour_bgr()).all(axis=1).any() == (15 not in (a, b)), (a, b)
+    x, y = found.keypoints[0, 15, :2].astype(int)
+    assert not drawn[y - 2 : y + 3, x - 2 : x + 3].any()  # hidden
+
+
+def test_other_keypoints_are_points_only():
+    found = one_box([5, 40, 295, 295], (300, 300))
+    found.keypoints = person()[:, :4]
+    drawn = annotated(np.zeros((300, 300, 3), np.uint8), found)
+    for x, y, _ in found.keypoints[0].round().astype(int):
+        assert (drawn[y, x] == colour_bgr()).all()
+    x, y = found.keypoints[0, :2, :2].mean(axis=0).round().astype(int)
+    assert not drawn[y - 1 : y + 2, x - 1 : x + 2].any()
+
+
+def test_oriented_boxes_are_drawn_as_they_stand():
+    found = one_box([64, 64, 136, 136], (200, 200))
+    found.xywhr = np.array([[100, 100, 80, 20, np.pi / 4]], np.float32)
+    drawn = annotated(np.zeros((200, 200, 3), np.uint8), found)
+    for corner in found.data["xyxyxyxy"][0].round().astype(int):
+        x, y = corner
+        assert drawn[y - 2 : y + 3, x - 2 : x + 3].any()
+    assert not drawn[100:136, 64][:30].any()  # the upright box is not drawn
+    assert not drawn[98:103, 98:103].any()  # inside
+
+
+def test_classes_are_listed_in_the_corner():
+    found = Detections(
+        np.tile(np.array([[50, 0, 150, 100]], np.float32), (3, 1)),
+        np.array([0.7, 0.2, 0.05], np.float32),
+        np.array([2, 0, 1]),
+        names=("red", "green", "blue"),
+        image_hw=(100, 200),
+        whole_image=True,
+    )
+    drawn = annotated(np.zeros((100, 200, 3), np.uint8), found)
+    grounds = [class_colour(int(i))[::-1] for i in found.class_id]
+    rows = [np.flatnonzero((drawn[:, 0] == ground).all(axis=1)) for ground in grounds]
+    assert [len(r) > 8 for r in rows] == [True] * 3
+    assert rows[0][0] == 0
+    assert rows[0][-1] < rows[1][-1] < rows[2][-1]
+    assert not drawn[80:, :].any()  # no boxes
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"keypoints": np.full((1, 17, 3), 1e6, np.float32)},
+        {"keypoints": np.full((1, 17, 3), -50, np.float32)},
+        {"keypoints": np.ones((1, 17, 3), np.float32)},  # all in one place
+        {"xywhr": np.array([[5, 5, 0, 0, 0]], np.float32)},
+        {"xywhr": np.array([[-100, 500, 1e4, 3, 2]], np.float32)},
+        {"masks": Masks.from_bitmaps(np.zeros((1, 10, 12), bool))},
+        {"masks": Masks.from_bitmaps(np.ones((1, 10, 12), bool))},
+        {"whole_image": True},
+    ],
+)
+def test_draws_any_part(parts):
+    found = replace(one_box([2, 2, 9, 9], (10, 12)), **parts)
+    assert annotated(np.zeros((10, 12, 3), np.uint8), found).shape == (10, 12, 3)
 
 
 def test_lines_grow_with_the_image():

@@ -16,6 +16,8 @@ from runtime.cli.infer import main
 from runtime.cli.saving import Saver
 from runtime.cli.sources import paths_from
 from runtime.errors import InputError
+from runtime.manifest import NmsSettings
+from runtime.options import DetectOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 RED = np.full((48, 64, 3), (0, 0, 255), np.uint8)
@@ -115,6 +117,109 @@ def test_usage_errors_exit_2(arguments):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
+
+
+@pytest.fixture
+def segmenter(make_constant, make_manifest):
+    """Always one object, 24 22 40 26 in the 64x48 images, whose mask is all of its box."""
+    raw = np.array([[32, 32, 16, 4, 0.9, 0, 0, 1]], np.float32).T
+    return make_constant(make_manifest(task="segment"), output0=raw, protos=np.ones((1, 16, 16)))
+
+
+@pytest.mark.parametrize("form", ["rle", "polygon"])
+def test_masks_in_json(segmenter, images, capsys, form):
+    assert main([str(segmenter), str(images / "a.jpg"), "--json", "--masks", form]) == 0
+    record = json.loads(lines(capsys)[0][0])
+    segmentation = record["detections"][0]["segmentation"]
+    if form == "rle":
+        assert segmentation["size"] == [48, 64]
+    else:
+        assert sorted(map(tuple, segmentation[0])) == [(24, 22), (24, 25), (39, 22), (39, 25)]
+    assert record["ms"]["masks"] > 0
+    assert record["truncated"] is False
+
+
+def test_masks_cost_nothing_unless_asked_for(segmenter, images, tmp_path, capsys):
+    assert main([str(segmenter), str(images / "a.jpg"), "--json"]) == 0
+    record = json.loads(lines(capsys)[0][0])
+    assert "segmentation" not in record["detections"][0]
+    assert record["ms"]["masks"] == 0
+    assert main([str(segmenter), str(images / "a.jpg"), "--json", "--save", str(tmp_path / "out")]) == 0
+    assert json.loads(lines(capsys)[0][0])["ms"]["masks"] > 0
+    drawn = cv2.imread(str(tmp_path / "out/a_annotated.jpg"))
+    assert drawn[24, 32].tolist() != cv2.imread(str(images / "a.jpg"))[24, 32].tolist()
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "message"),
+    [
+        ("detect", ["--json", "--masks", "rle"], "expected a segmentation model, found one for the task 'detect'"),
+        ("segment", ["--masks", "rle"], "--masks: expected --json"),
+        ("detect", ["--task", "segment"], "expected a model for the task 'segment', found one for 'detect'"),
+    ],
+)
+def test_what_the_model_cannot_give_is_refused(make_onnx, segmenter, images, capsys, task, arguments, message):
+    path = segmenter if task == "segment" else make_onnx()
+    assert main([str(path), str(images), *arguments]) == 1
+    out, err = lines(capsys)
+    assert out == []
+    assert len(err) == 1
+    assert message in err[0]
+
+
+def test_a_multitask_model_without_masks_is_refused(make_constant, make_manifest, images, capsys):
+    outputs = {"boxes": np.zeros((4, 1)), "scores": np.zeros((3, 1))}
+    path = make_constant(make_manifest(task="multitask"), **outputs)
+    assert main([str(path), str(images), "--json", "--masks", "rle"]) == 1
+    assert "expected masks from the model, found none" in lines(capsys)[1][-1]
+
+
+def test_classes_of_an_image(make_constant, make_manifest, images, capsys, tmp_path):
+    path = make_constant(make_manifest(task="classify", strides=()), output0=[0.125, 0.8, 0.0])
+    assert main([str(path), str(images / "a.jpg"), "--save", str(tmp_path / "out")]) == 0
+    assert ": green 0.80, red 0.12, blue 0.00 (" in lines(capsys)[0][0]
+    assert main([str(path), str(images / "a.jpg"), "--json", "--conf", "0.2"]) == 0
+    (found,) = json.loads(lines(capsys)[0][0])["detections"]
+    assert (found["class_name"], found["box_xyxy"]) == ("green", [7.529, 0.0, 55.718, 48.0])  # 85 wide, 10 cut away
+    assert main([str(path), str(images / "a.jpg"), "--json", "--max-det", "2"]) == 0
+    assert len(json.loads(lines(capsys)[0][0])["detections"]) == 2
+
+
+@pytest.fixture
+def with_nms(make_constant, make_manifest):
+    """A model with NMS in its graph, conf 0.3 and max_det 2, which left something out."""
+    nms = NmsSettings("packed", 10, DetectOptions(conf=0.3, max_det=2))
+    rows = [[24, 28, 40, 36, 0.9, 0], [2, 20, 9, 30, 0.4, 2]]
+    return make_constant(make_manifest(nms=nms), detections=rows, num=[2], truncated=[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ([], ["red", "blue"]),
+        (["--conf", "0.5"], ["red"]),
+        (["--classes", "2"], ["blue"]),
+        (["--max-det", "1"], ["red"]),
+    ],
+)
+def test_nms_in_the_graph(with_nms, images, capsys, arguments, names):
+    assert main([str(with_nms), str(images / "a.jpg"), "--json", *arguments]) == 0
+    out, err = lines(capsys)
+    record = json.loads(out[0])
+    assert [found["class_name"] for found in record["detections"]] == names
+    assert record["truncated"] is True
+    assert f"{images / 'a.jpg'}: more candidates than the NMS" in err[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--conf", "0.1"], "conf: expected 0.3 or more"), (["--iou", "0.5"], "iou"), (["--agnostic-nms"], "agnostic")],
+)
+def test_nms_in_the_graph_cannot_be_changed(with_nms, images, capsys, arguments, message):
+    assert main([str(with_nms), str(images), *arguments]) == 1
+    out, err = lines(capsys)
+    assert (out, len(err)) == ([], 1)
+    assert message in err[0]
 
 
 def test_missing_artefact(capsys, images):

@@ -7,7 +7,7 @@ from PIL import Image
 from runtime import DetectOptions, Runtime
 from runtime.artefact import sidecar_of
 from runtime.errors import ArtefactError, ExecutorError, InputError, Y12Error
-from runtime.manifest import AxisRange
+from runtime.manifest import AxisRange, NmsSettings
 
 
 def plain(colour_bgr, hw=(64, 64)):
@@ -148,9 +148,17 @@ def test_outputs_that_make_no_sense_are_refused(make_onnx, fake_executor, output
         runtime.infer(RED)
 
 
-def test_a_task_without_a_decoder_is_refused_before_anything_runs(make_onnx, make_manifest):
-    with pytest.raises(ArtefactError, match="found task 'pose'"):
-        Runtime(make_onnx(manifest=make_manifest(task="pose")))
+def test_a_classifier_with_nms_is_refused_before_anything_runs(make_onnx, make_manifest):
+    manifest = make_manifest(task="classify", strides=(), nms=NmsSettings("packed", 100, DetectOptions(max_det=10)))
+    with pytest.raises(ArtefactError, match="a classifier without NMS"):
+        Runtime(make_onnx(manifest=manifest))
+
+
+def test_another_task_than_the_one_asked_for_is_refused(make_onnx):
+    path = make_onnx()
+    Runtime(path, task="detect").close()
+    with pytest.raises(InputError, match=r"expected a model for the task 'segment', found one for 'detect'"):
+        Runtime(path, task="segment")
 
 
 def test_a_network_that_cannot_run_is_refused(make_onnx, tmp_path):

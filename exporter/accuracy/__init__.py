@@ -1,0 +1,1 @@
+"""How well an artefact does on labelled data: reading the labels, running it, COCO's evaluation. No torch here."""

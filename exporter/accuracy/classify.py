@@ -1,0 +1,102 @@
+"""A classifier on a folder of images for each class: how often the label is the best class, or among the best five."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.accuracy.classes import ClassMap, class_map
+from exporter.accuracy.data_yaml import IMAGE_SUFFIXES, read_data_yaml
+from exporter.accuracy.dataset import Sample
+from exporter.accuracy.errors import DatasetError
+from exporter.accuracy.inference import Inference
+
+__all__ = ["ClassTree", "TopFigures", "class_tree", "top_figures"]
+
+
+@dataclass(frozen=True)
+class ClassTree:
+    """Labelled images of classes.
+
+    Attributes:
+        samples: the images.
+        labels: the model's class of each.
+        classes: how the folders were matched to the model's classes.
+    """
+
+    samples: tuple[Sample, ...]
+    labels: tuple[int, ...]
+    classes: ClassMap
+
+
+@dataclass(frozen=True)
+class TopFigures:
+    """The share of images, 0-1, whose label is the best class, and among the best five."""
+
+    top1: float
+    top5: float
+
+
+def class_tree(data: Path, split: str | None, names: Sequence[str]) -> ClassTree:
+    """Find the images of a split, and the class of the model that each folder stands for.
+
+    Args:
+        data: a folder with a folder for each class, or with such folders in `val/`; or a data.yaml that names it.
+        split: "train", "val" or "test"; None is "val".
+        names: the model's class names. Folders of other names are matched in their order, if there are as many.
+
+    Raises:
+        DatasetError: there are no images, or the folders are not the model's classes.
+    """
+    folder = _folder(data, split)
+    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if not folders:
+        raise DatasetError(f"{data}: expected a folder of images for each class in {folder}, found none")
+    classes = class_map(names, [(i, path.name) for i, path in enumerate(folders)], str(folder))
+    samples: list[Sample] = []
+    labels: list[int] = []
+    for class_id, category in enumerate(classes.category_ids):
+        for path in [] if category is None else _images(folders[category]):
+            samples.append(Sample(len(samples) + 1, path))
+            labels.append(class_id)
+    if not samples:
+        raise DatasetError(f"{folder}: expected images in the folders of the classes, found none")
+    return ClassTree(tuple(samples), tuple(labels), classes)
+
+
+def top_figures(tree: ClassTree, inference: Inference) -> TopFigures:
+    """Classify all images, and count.
+
+    Raises:
+        Y12Error: an image cannot be used, or the network failed.
+    """
+    best = among_five = 0
+    for (_, found), label in zip(inference.over(tree.samples), tree.labels, strict=True):
+        ranked = found.class_id.tolist()[:5]
+        best += ranked[:1] == [label]
+        among_five += label in ranked
+    return TopFigures(best / len(tree.labels), among_five / len(tree.labels))
+
+
+def _folder(data: Path, split: str | None) -> Path:
+    if data.suffix.lower() in (".yaml", ".yml"):
+        description = read_data_yaml(data)
+        sources = description.splits.get(split or "val", ())
+        if len(sources) != 1:
+            raise DatasetError(f"{data}: expected one folder for the split '{split or 'val'}', found {len(sources)}")
+        return description.root / sources[0]
+    if not data.is_dir():
+        raise DatasetError(f"{data}: expected a folder with a folder of images for each class, for a classifier")
+    inside = data / (split or "val")
+    if split is None and not inside.is_dir():
+        return data
+    return inside
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(
+        Path(at, name)
+        for at, _, files in os.walk(folder)
+        for name in files
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES
+    )

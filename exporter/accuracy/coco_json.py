@@ -1,0 +1,178 @@
+"""A COCO JSON as a data set: images, annotations and categories, with the images' files found beside it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from exporter.accuracy.dataset import Dataset, GroundTruth, Sample, SizesHw
+from exporter.accuracy.errors import DatasetError, Problems
+from exporter.accuracy.json_files import read_json
+from exporter.accuracy.shapes import ShapeError, check_box, check_keypoints, check_segmentation, is_whole, numbers
+from exporter.model.shown import shown
+
+__all__ = ["coco_dataset", "coco_ground_truth", "ground_truth_kinds"]
+
+_PARTS = ("images", "annotations", "categories")
+
+
+def coco_dataset(path: Path, images: Path | None = None) -> Dataset:
+    """Read a COCO JSON and find its images.
+
+    Args:
+        path: the JSON.
+        images: the folder that its file names start from; None looks beside the JSON.
+
+    Raises:
+        DatasetError: entries are wrong (the first ten are named), or images are missing.
+    """
+    truth = coco_ground_truth(path)
+    folder = _image_folder(path, [image["file_name"] for image in truth["images"]], images)
+    annotated = {annotation["image_id"] for annotation in truth["annotations"]}
+    return Dataset(
+        origin=path,
+        samples=tuple(
+            Sample(image["id"], folder / image["file_name"], image.get("height"), image.get("width"))
+            for image in truth["images"]
+        ),
+        categories=tuple(sorted((c["id"], c["name"]) for c in truth["categories"])),
+        kinds=ground_truth_kinds(truth),
+        labels=len(truth["annotations"]),
+        background=len(truth["images"]) - len(annotated),
+        ground_truth=lambda sizes_hw: truth | {"images": [_with_size(image, sizes_hw) for image in truth["images"]]},
+        points=_points(truth),
+    )
+
+
+def coco_ground_truth(path: Path) -> GroundTruth:
+    """Read a COCO JSON, without looking for the images.
+
+    Raises:
+        DatasetError: it is damaged or contradicts itself; the first ten wrong entries are named.
+    """
+    data = read_json(path, "a COCO JSON")
+    if not isinstance(data, dict) or not all(isinstance(data.get(part), list) for part in _PARTS):
+        raise DatasetError(f"{path}: expected a COCO JSON with lists of {', '.join(_PARTS)}, found {shown(data)}")
+    problems = Problems()
+    for part, check in (("images", _check_image), ("categories", _check_category)):
+        for i, entry in enumerate(data[part]):
+            _checked(f"{part}[{i}]", problems, check, entry)
+    problems.raise_if_any(str(path))
+    for part in ("images", "categories"):
+        ids = [entry["id"] for entry in data[part]]
+        if not ids or len(set(ids)) != len(ids):
+            raise DatasetError(f"{path}: expected one or more {part} with an id each of its own")
+    known = _Known(
+        {image["id"]: (image.get("height"), image.get("width")) for image in data["images"]},
+        {category["id"] for category in data["categories"]},
+    )
+    for i, entry in enumerate(data["annotations"]):
+        _checked(f"annotations[{i}]", problems, known.check, entry)
+    problems.raise_if_any(str(path))
+    if not data["annotations"]:
+        raise DatasetError(f"{path}: expected annotations, found none")
+    if len({len(a["keypoints"]) for a in data["annotations"] if "keypoints" in a}) > 1:
+        raise DatasetError(f"{path}: expected as many keypoints in each annotation, found different numbers")
+    return {part: data[part] for part in _PARTS}
+
+
+def ground_truth_kinds(truth: GroundTruth) -> tuple[str, ...]:
+    """Say what the annotations tell: masks where all objects have one, keypoints where any has."""
+    annotations = truth["annotations"]
+    kinds = ["bbox"] if all("bbox" in a for a in annotations) else []
+    kinds += ["segm"] if all(a.get("segmentation") for a in annotations) else []
+    kinds += ["keypoints"] if any("keypoints" in a for a in annotations) else []
+    return tuple(kinds)
+
+
+def _points(truth: GroundTruth) -> int | None:
+    return next((len(a["keypoints"]) // 3 for a in truth["annotations"] if "keypoints" in a), None)
+
+
+def _checked(where: str, problems: Problems, check: Any, entry: object) -> None:
+    if not isinstance(entry, dict):
+        problems.add(f"{where}: expected a mapping, found {shown(entry)}")
+        return
+    try:
+        check(entry)
+    except ShapeError as error:
+        problems.add(f"{where}: {error}")
+
+
+def _check_image(image: dict[str, Any]) -> None:
+    if not is_whole(image.get("id")):
+        raise ShapeError(f"expected an id, a whole number, found {shown(image.get('id'))}")
+    name = image.get("file_name")
+    if not isinstance(name, str) or not name or "\0" in name or PurePath(name).is_absolute() or ".." in name.split("/"):
+        raise ShapeError(f"expected a file_name inside the images' folder, found {shown(name)}")
+    for side in ("height", "width"):
+        if side in image and (not is_whole(image[side]) or image[side] < 1):
+            raise ShapeError(f"expected a {side} of 1 or more pixels, found {shown(image[side])}")
+
+
+def _check_category(category: dict[str, Any]) -> None:
+    if not is_whole(category.get("id")) or not isinstance(category.get("name"), str):
+        raise ShapeError(f"expected an id and a name, found {shown(category)}")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The images' sizes (None where they are not told) and the categories' ids, which annotations refer to."""
+
+    sizes_hw: dict[int, tuple[int | None, int | None]]
+    categories: set[int]
+
+    def check(self, annotation: dict[str, Any]) -> None:
+        image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
+        if not is_whole(image_id) or image_id not in self.sizes_hw:
+            raise ShapeError(f"expected the image_id of one of the images, found {shown(image_id)}")
+        if not is_whole(category_id) or category_id not in self.categories:
+            raise ShapeError(f"expected the category_id of one of the categories, found {shown(category_id)}")
+        if annotation.get("iscrowd", 0) not in (0, 1):
+            raise ShapeError(f"expected iscrowd 0 or 1, found {shown(annotation['iscrowd'])}")
+        if "bbox" not in annotation and not annotation.get("segmentation"):
+            raise ShapeError("expected a bbox or a segmentation, found neither")
+        if "bbox" in annotation:
+            check_box(annotation["bbox"])
+        if "area" in annotation and numbers([annotation["area"]], "an area")[0] < 0:
+            raise ShapeError(f"expected an area of 0 or more, found {shown(annotation['area'])}")
+        if annotation.get("segmentation"):
+            height, width = self.sizes_hw[image_id]
+            if height is None or width is None:
+                raise ShapeError("expected the height and width of an image with a segmentation, found none")
+            check_segmentation(annotation["segmentation"], (height, width))
+        if "keypoints" in annotation:
+            check_keypoints(annotation["keypoints"])
+
+
+def _image_folder(path: Path, names: Sequence[str], images: Path | None) -> Path:
+    """Give the folder in which all images are."""
+    folders = [images] if images is not None else list(_folders_beside(path))
+    missing: dict[Path, str] = {}
+    for folder in folders:
+        absent = next((name for name in names if not (folder / name).is_file()), None)
+        if absent is None:
+            return folder
+        missing[folder] = absent
+    best = next((folder for folder in folders if missing[folder] != names[0]), folders[0])
+    raise DatasetError(
+        f"{path}: expected its {len(names)} images in one folder; {missing[best]} is not in {best} "
+        f"({len(folders)} folders looked at); name the folder with --images"
+    )
+
+
+def _folders_beside(path: Path) -> Iterator[Path]:
+    """Give the JSON's folder, its images/ and the folders in that; for annotations/x.json, those one up as well."""
+    roots = [path.parent, *([path.parent.parent] if path.parent.name == "annotations" else [])]
+    for root in roots:
+        yield root
+        if (root / "images").is_dir():
+            yield root / "images"
+            yield from sorted(p for p in (root / "images").iterdir() if p.is_dir())
+        yield from sorted(p for p in root.iterdir() if p.is_dir() and p.name != "images")
+
+
+def _with_size(image: dict[str, Any], sizes_hw: SizesHw) -> dict[str, Any]:
+    """Add the decoded image's size, which a JSON need not tell."""
+    height, width = sizes_hw[image["id"]]
+    return image | {"height": height, "width": width}

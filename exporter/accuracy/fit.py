@@ -1,0 +1,72 @@
+"""What of a model's task the labels can judge, and with which thresholds."""
+
+from dataclasses import replace
+
+from exporter.accuracy.classes import ClassMap
+from exporter.accuracy.dataset import KINDS_OF_TASK, Dataset
+from exporter.accuracy.errors import DatasetError
+from exporter.accuracy.evaluate import KIND_NAMES, coco_sigmas_exist
+from exporter.accuracy.options import ValOptions
+from runtime.manifest import Manifest
+from runtime.options import DetectOptions
+
+__all__ = ["detect_options", "kinds_for"]
+
+_DEFAULTS = DetectOptions(conf=0.001, iou=0.7, max_det=300, multi_label=True)
+
+
+def kinds_for(dataset: Dataset, manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the kinds to evaluate, and a note for each that has no labels.
+
+    Raises:
+        DatasetError: the labels tell nothing that the model's task is about.
+    """
+    given = KINDS_OF_TASK[manifest.task]
+    if manifest.kpt_shape is None:  # a multi-task model need not have keypoints
+        given = tuple(kind for kind in given if kind != "keypoints")
+    kinds = tuple(kind for kind in given if kind in dataset.kinds)
+    if not kinds or (manifest.task == "pose" and "keypoints" not in kinds):
+        wanted = "keypoints" if manifest.task == "pose" else " or ".join(KIND_NAMES[kind] for kind in given)
+        raise DatasetError(
+            f"{dataset.origin}: expected labels of {wanted} for a model of the task {manifest.task}, found labels of "
+            f"{', '.join(KIND_NAMES[kind] for kind in dataset.kinds)} only{_hint(dataset, manifest)}"
+        )
+    notes = [f"{KIND_NAMES[kind]} were not evaluated: the labels have none" for kind in given if kind not in kinds]
+    if "keypoints" in kinds:
+        notes += _keypoint_notes(dataset, manifest)
+    if "obb" in kinds:
+        notes.append("oriented boxes are compared by ProbIoU")
+    return kinds, tuple(notes)
+
+
+def _hint(dataset: Dataset, manifest: Manifest) -> str:
+    is_yaml = dataset.origin.suffix.lower() != ".json"
+    return "; is kpt_shape missing in the data.yaml?" if is_yaml and manifest.task == "pose" else ""
+
+
+def _keypoint_notes(dataset: Dataset, manifest: Manifest) -> list[str]:
+    """Refuse another number of keypoints than the model's; OKS compares x and y only, so visibility may differ."""
+    if manifest.kpt_shape is None or dataset.points is None:
+        return []
+    points = manifest.kpt_shape[0]
+    if dataset.points != points:
+        raise DatasetError(
+            f"{dataset.origin}: expected {points} keypoints per object, as the model gives, found {dataset.points}"
+        )
+    if coco_sigmas_exist(points):
+        return []
+    return [f"OKS takes a sigma of 1/{points} for each of the {points} keypoints: COCO defines them for 17 only"]
+
+
+def detect_options(options: ValOptions, manifest: Manifest, classes: ClassMap) -> DetectOptions:
+    """Give the thresholds to run with: those chosen, else those of NMS in the graph, else those of this module.
+
+    Classes that the data does not know are left out before NMS keeps the best boxes; NMS in the graph has decided.
+
+    Raises:
+        InputError: a threshold is out of range.
+    """
+    chosen = {name: getattr(options, name) for name in options.chosen_thresholds}
+    if manifest.nms is not None:
+        return replace(manifest.nms.options, **chosen)
+    return replace(_DEFAULTS, classes=classes.classes, **chosen)

@@ -1,0 +1,48 @@
+"""What a user may choose for an evaluation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.accuracy.data_yaml import SPLITS
+from exporter.accuracy.errors import DatasetError
+
+__all__ = ["ValOptions"]
+
+
+@dataclass(frozen=True)
+class ValOptions:
+    """How to evaluate; the thresholds are those with which COCO figures are published.
+
+    Attributes:
+        conf: take boxes scored above this, 0-1: low, as AP looks at the whole curve.
+        iou: of two boxes of one class that overlap more than this, 0-1, take the better.
+        max_det: take at most this many boxes per image. COCO looks at the best 100 per class, 20 for keypoints.
+        multi_label: let a box carry several classes.
+        split: which part of a data.yaml; None is "val".
+        images: where a COCO JSON's file names start; None looks beside the JSON.
+        imgsz: the network's input, a number or (height, width); None takes the size it was made for.
+        provider: for an .onnx: "auto", "cpu" or "cuda".
+
+    The thresholds may be None: 0.001, 0.7, 300 and True, or those of the NMS in an artefact's graph.
+
+    Raises:
+        DatasetError: the split is none of train, val and test.
+    """
+
+    conf: float | None = None
+    iou: float | None = None
+    max_det: int | None = None
+    multi_label: bool | None = None
+    split: str | None = None
+    images: Path | None = None
+    imgsz: int | tuple[int, int] | None = None
+    provider: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.split is not None and self.split not in SPLITS:
+            raise DatasetError(f"split: expected one of {', '.join(SPLITS)}, found {self.split!r}")
+
+    @property
+    def chosen_thresholds(self) -> tuple[str, ...]:
+        """The names of the thresholds that were chosen."""
+        return tuple(name for name in ("conf", "iou", "max_det", "multi_label") if getattr(self, name) is not None)

@@ -1,0 +1,32 @@
+"""COCO's evaluation with oriented boxes: the matching is pycocotools', only the overlap is ProbIoU."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.cocoeval import COCOeval
+
+from runtime.rotated import probiou
+
+__all__ = ["OrientedEval", "xywhr_from_corners"]
+
+
+class OrientedEval(COCOeval):  # type: ignore[misc]  # pycocotools has no types
+    """COCOeval for annotations and results that carry "xywhr": centre, sides and the angle in radians."""
+
+    def computeIoU(self, image_id: int, category_id: int) -> Any:  # pycocotools' name
+        """Give the overlaps of an image's results, best first, with its labels of one category, (D, G)."""
+        truth, found = self._gts[image_id, category_id], self._dts[image_id, category_id]
+        if not truth or not found:
+            return []
+        order = np.argsort([-result["score"] for result in found], kind="mergesort")[: self.params.maxDets[-1]]
+        boxes = np.array([found[i]["xywhr"] for i in order], np.float64)
+        return probiou(boxes[:, None], np.array([label["xywhr"] for label in truth], np.float64)[None])
+
+
+def xywhr_from_corners(corners: NDArray[np.float64]) -> list[float]:
+    """Give the smallest oriented box round (4, 2) corners: centre, sides and the angle in radians."""
+    import cv2
+
+    (x, y), (width, height), degrees = cv2.minAreaRect(corners.astype(np.float32))
+    return [float(v) for v in (x, y, width, height, np.deg2rad(degrees))]

@@ -1,0 +1,142 @@
+"""A YOLO data set: a data.yaml, images, and a text file of labels for each image.
+
+The labels of `…/images/…/name.jpg` are in `…/labels/…/name.txt`; where no folder is called images, beside the
+image. An image without such a file shows background only.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from exporter.accuracy.data_yaml import DataYaml, image_paths, read_data_yaml
+from exporter.accuracy.dataset import Dataset, GroundTruth, Sample, SizesHw
+from exporter.accuracy.errors import DatasetError, Problems
+from exporter.accuracy.label_lines import Label, LabelForm, LabelLineError, parse_line
+from exporter.accuracy.label_pixels import annotation_from_label
+from runtime.files import check_file
+
+__all__ = ["label_path", "yolo_dataset"]
+
+_MAX_LABEL_BYTES = 64 << 20
+
+
+def yolo_dataset(path: Path, split: str, *, oriented: bool = False) -> Dataset:
+    """Read the labels of a split; all of them are checked before any image is looked at.
+
+    Args:
+        path: the data.yaml.
+        split: "train", "val" or "test".
+        oriented: the labels are oriented boxes of four corners.
+
+    Raises:
+        DatasetError: the data.yaml or labels are wrong; the first ten wrong lines are named.
+    """
+    data = read_data_yaml(path)
+    images = image_paths(data, split)
+    labels = _all_labels(images, data, oriented)
+    unique = [tuple(dict.fromkeys(one)) for one in labels]
+    repeated = sum(map(len, labels)) - sum(map(len, unique))
+    samples = tuple(Sample(i, image) for i, image in zip(_image_ids(images), images, strict=True))
+    flat = [label for one in unique for label in one]
+    kinds, notes = _kinds(flat, oriented)
+    return Dataset(
+        origin=path,
+        samples=samples,
+        categories=tuple(enumerate(data.names)),
+        kinds=kinds,
+        labels=len(flat),
+        background=sum(not one for one in unique),
+        ground_truth=lambda sizes_hw: (
+            _images_and_annotations(samples, unique, sizes_hw, oriented)
+            | {"categories": [{"id": i, "name": name} for i, name in enumerate(data.names)]}
+        ),
+        points=data.kpt_shape[0] if data.kpt_shape else None,
+        notes=(*notes, *_notes(flat, repeated)),
+    )
+
+
+def label_path(image: Path) -> Path:
+    """Give where the labels of an image are.
+
+    >>> label_path(Path("data/images/val/1.jpg")).as_posix()
+    'data/labels/val/1.txt'
+    """
+    parts = list(image.parent.parts)
+    if "images" in parts:
+        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return Path(*parts, image.stem + ".txt")
+
+
+def _all_labels(images: Sequence[Path], data: DataYaml, oriented: bool) -> list[tuple[Label, ...]]:
+    form = LabelForm(len(data.names), data.kpt_shape, oriented)
+    problems = Problems()
+    labels = [_labels_of(label_path(image), form, problems) for image in images]
+    problems.raise_if_any(str(data.file))
+    if not any(labels):
+        raise DatasetError(
+            f"{data.file}: expected labels for {len(images)} images, found none; looked for files such as "
+            f"{label_path(images[0])}"
+        )
+    return labels
+
+
+def _labels_of(path: Path, form: LabelForm, problems: Problems) -> tuple[Label, ...]:
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+        return ()  # background
+    check_file(path, "a label file", _MAX_LABEL_BYTES, DatasetError)
+    labels = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            labels.append(parse_line(line, form))
+        except LabelLineError as error:
+            problems.add(f"{path}, line {number}: {error}")
+    return tuple(labels)
+
+
+def _image_ids(images: Sequence[Path]) -> Sequence[int]:
+    """Give COCO's ids where the files are named by them (000000000139.jpg), else 1, 2, 3 …."""
+    stems = [image.stem for image in images]
+    if all(stem.isascii() and stem.isdigit() and len(stem) <= 15 for stem in stems):
+        ids = [int(stem) for stem in stems]
+        if len(set(ids)) == len(ids):
+            return ids
+    return range(1, len(images) + 1)
+
+
+def _kinds(labels: Sequence[Label], oriented: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Say what the labels tell, and what a reader has to know of it."""
+    if oriented:
+        return ("obb",), ()
+    if labels[0].keypoints is not None:
+        return ("bbox", "keypoints"), ("the labels have no outlines: areas, also those of OKS, are those of the boxes",)
+    outlined = sum(label.outline is not None for label in labels)
+    if outlined == len(labels):
+        return ("bbox", "segm"), ()
+    if outlined:
+        return ("bbox",), (f"{len(labels) - outlined} of {len(labels)} labels are boxes without an outline",)
+    return ("bbox",), ()
+
+
+def _notes(labels: Sequence[Label], repeated: int) -> list[str]:
+    notes = []
+    if clipped := sum(label.clipped for label in labels):
+        notes.append(f"{clipped} labelled boxes reached beyond their images and were cut there")
+    if repeated:
+        notes.append(f"{repeated} labels repeat another of their image and were left out")
+    return notes
+
+
+def _images_and_annotations(
+    samples: Sequence[Sample], labels: Sequence[Sequence[Label]], sizes_hw: SizesHw, oriented: bool
+) -> GroundTruth:
+    images, annotations = [], []
+    for sample, ones in zip(samples, labels, strict=True):
+        hw = sizes_hw[sample.image_id]
+        images.append({"id": sample.image_id, "file_name": sample.path.name, "height": hw[0], "width": hw[1]})
+        annotations += [
+            annotation_from_label(label, hw, oriented=oriented) | {"image_id": sample.image_id} for label in ones
+        ]
+    for number, annotation in enumerate(annotations, 1):
+        annotation["id"] = number
+    return {"images": images, "annotations": annotations}

@@ -1,0 +1,100 @@
+"""Detections from the outputs of every task that finds boxes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.decode.in_graph import picked_from_graph
+from runtime.decode.predictions import Layout, Outputs, predictions_from, predictions_from_output0
+from runtime.decode.select import Picked, picked_from_predictions
+from runtime.detections import Detections
+from runtime.letterbox import Letterbox, boxes_to_original, points_to_original
+from runtime.manifest import Manifest
+from runtime.masks import Masks
+from runtime.options import DetectOptions
+from runtime.rotated import corners_from_xywhr, rotated_to_original, upright_from_corners
+
+
+def decode_boxes(
+    layout: Layout, outputs: Outputs, frame: Letterbox, manifest: Manifest, options: DetectOptions
+) -> Detections:
+    """Decode one image's outputs.
+
+    Args:
+        layout: what the task's outputs hold.
+        outputs: by name, without the batch axis.
+        frame: where the image lies in the network's input.
+        manifest: the class names, the keypoints' shape, and whether NMS is in the graph.
+        options: what to keep.
+
+    Raises:
+        ArtefactError: the outputs contradict each other or the manifest.
+        ExecutorError: they hold NaN or infinity.
+        InputError: `options.classes` names a class that the model does not have.
+    """
+    options.check_classes(len(manifest.names))
+    if manifest.nms is not None:
+        picked = picked_from_graph(outputs, layout, manifest, options)
+    else:
+        predictions = predictions_from(outputs, layout, len(manifest.names), manifest.kpt_shape)
+        picked = picked_from_predictions(predictions, options)
+    return _detections(picked, frame, manifest.names, manifest.kpt_shape)
+
+
+def detections_from_output(
+    output0: NDArray[np.float32], frame: Letterbox, names: tuple[str, ...], options: DetectOptions
+) -> Detections:
+    """Decode one image's raw output of a network that gives boxes and nothing else.
+
+    Args:
+        output0: (4 + nc, A): centre x, y, width, height in pixels of the network's input, then the classes'
+            scores, 0-1.
+        frame: where the image lies in the network's input.
+        names: the nc class names.
+        options: what to keep.
+
+    Raises:
+        ArtefactError: the output's shape does not fit the names.
+        ExecutorError: the output holds NaN or infinity.
+        InputError: `options.classes` names a class that the model does not have.
+    """
+    predictions = predictions_from_output0(output0, len(names))
+    options.check_classes(len(names))
+    return _detections(picked_from_predictions(predictions, options), frame, names, None)
+
+
+def _detections(
+    picked: Picked, frame: Letterbox, names: tuple[str, ...], kpt_shape: tuple[int, int] | None
+) -> Detections:
+    """Take what was picked back to the original image."""
+    xywhr = None
+    if picked.boxes.shape[1] == 5:
+        xywhr = rotated_to_original(picked.boxes, frame)
+        height, width = frame.image_hw
+        limit = np.array([width, height] * 2, dtype=np.float32)
+        xyxy = np.clip(upright_from_corners(corners_from_xywhr(xywhr)), np.float32(0), limit)
+    else:
+        xyxy = boxes_to_original(picked.boxes, frame)
+    masks = None
+    if picked.protos is not None:
+        masks = Masks.from_prototypes(picked.coefficients, picked.protos, xyxy, frame)
+    return Detections(
+        xyxy=xyxy,
+        confidence=picked.scores,
+        class_id=picked.class_ids,
+        names=names,
+        image_hw=frame.image_hw,
+        masks=masks,
+        keypoints=_keypoints(picked.keypoints, frame, kpt_shape) if picked.keypoints.shape[1] else None,
+        xywhr=xywhr,
+        truncated=picked.truncated,
+    )
+
+
+def _keypoints(values: NDArray[np.float32], frame: Letterbox, kpt_shape: tuple[int, int] | None) -> NDArray[np.float32]:
+    """Give (N, K, 3) in the original image from (N, K*D); points without a visibility of their own get 1."""
+    assert kpt_shape is not None
+    points = values.reshape(len(values), *kpt_shape)  # (N, K*D) -> (N, K, D)
+    keypoints = np.ones((*points.shape[:2], 3), dtype=np.float32)
+    keypoints[..., 2:] = points[..., 2:] if kpt_shape[1] == 3 else 1
+    keypoints[..., :2] = points_to_original(points[..., :2], frame)
+    return keypoints

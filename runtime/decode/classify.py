@@ -1,0 +1,52 @@
+"""Detections from a classifier's output: the best classes of the image as a whole."""
+
+import numpy as np
+
+from runtime.crop import CentreCrop
+from runtime.decode.predictions import Outputs, check_finite, output
+from runtime.detections import Detections
+from runtime.errors import ArtefactError
+from runtime.manifest import Manifest
+from runtime.options import DetectOptions
+
+TOP = 5  # classes listed at most
+
+
+def decode_classes(outputs: Outputs, frame: CentreCrop, manifest: Manifest, options: DetectOptions) -> Detections:
+    """Give the `TOP` best classes (`max_det`, where that is fewer) as rows, best first.
+
+    `conf` keeps the classes above it; 0 keeps all. Of the options, `classes` lists those only; the others have no
+    meaning here.
+
+    Args:
+        outputs: `output0` (nc,), probabilities.
+        frame: what the network saw of the image; the rows' `xyxy`.
+        manifest: the class names.
+        options: what to keep.
+
+    Raises:
+        ArtefactError: there are not as many probabilities as names.
+        ExecutorError: one is NaN or infinite.
+        InputError: `options.classes` names a class that the model does not have.
+    """
+    probabilities = output(outputs, "output0")
+    if probabilities.shape != (len(manifest.names),):
+        raise ArtefactError(
+            f"expected an output ({len(manifest.names)},) for {len(manifest.names)} classes, found "
+            f"{probabilities.shape}; the artefact's manifest does not fit its network"
+        )
+    check_finite(probabilities)
+    options.check_classes(len(manifest.names))
+    order = np.argsort(-probabilities, kind="stable")
+    wanted = (probabilities > options.conf) | (options.conf == 0)
+    if options.classes is not None:
+        wanted &= np.isin(np.arange(len(probabilities)), options.classes)
+    best = order[wanted[order]][: min(TOP, options.max_det)]
+    return Detections(
+        xyxy=np.tile(np.array(frame.region_xyxy, np.float32), (len(best), 1)),
+        confidence=probabilities[best],
+        class_id=best,
+        names=manifest.names,
+        image_hw=frame.image_hw,
+        whole_image=True,
+    )

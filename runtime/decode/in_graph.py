@@ -1,0 +1,125 @@
+"""Artefacts whose graph ends in NMS: read its two forms, and refuse thresholds that cannot be changed any more."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.decode.predictions import Extras, Layout, Outputs, check_finite, extras_of, output, protos_from
+from runtime.decode.select import Picked
+from runtime.errors import ArtefactError, ExecutorError, InputError
+from runtime.manifest import Manifest, NmsSettings
+from runtime.options import DetectOptions
+
+
+def check_against_graph(options: DetectOptions, nms: NmsSettings) -> None:
+    """Refuse options that the NMS in the graph has decided otherwise: they can be made stricter only.
+
+    Raises:
+        InputError: a lower conf, a larger max_det, classes that were left out, or another iou, agnostic or
+            multi_label.
+    """
+    baked = nms.options
+    left_out = set(options.classes or ()) - set(baked.classes or options.classes or ())
+    refused = {
+        "conf": (options.conf < baked.conf, f"{baked.conf} or more", options.conf),
+        "max_det": (options.max_det > baked.max_det, f"{baked.max_det} or fewer", options.max_det),
+        "classes": (bool(left_out), f"some of {baked.classes}", options.classes),
+        "iou": (options.iou != baked.iou, baked.iou, options.iou),
+        "agnostic": (options.agnostic != baked.agnostic, baked.agnostic, options.agnostic),
+        "multi_label": (options.multi_label != baked.multi_label, baked.multi_label, options.multi_label),
+    }
+    for name, (wrong, expected, found) in refused.items():
+        if wrong:
+            raise InputError(
+                f"{name}: expected {expected}, found {found}: NMS is part of this artefact's graph, with "
+                f"{_words(baked)}; export again to change that, or start from Runtime.options"
+            )
+
+
+def picked_from_graph(outputs: Outputs, layout: Layout, manifest: Manifest, options: DetectOptions) -> Picked:
+    """Read what the NMS in the graph left, and filter it further where the options are stricter.
+
+    Raises:
+        ArtefactError: an output is missing, or contradicts the manifest.
+        ExecutorError: the outputs hold NaN or infinity, or a count that cannot be.
+    """
+    assert manifest.nms is not None
+    protos = protos_from(outputs, layout)
+    extras = extras_of(layout, protos, manifest.kpt_shape)
+    rows, truncated = _FORMS[manifest.nms.form](outputs, extras, manifest.nms.options.max_det)
+    check_finite(rows)
+    class_ids = rows[:, 5].astype(np.intp)
+    if not ((class_ids == rows[:, 5]) & (class_ids >= 0) & (class_ids < len(manifest.names))).all():
+        raise ArtefactError(
+            f"expected class ids of 0 to {len(manifest.names) - 1}, found {rows[:, 5].min():g} to "
+            f"{rows[:, 5].max():g}; the artefact's manifest does not fit its network"
+        )
+    wanted = rows[:, 4] > options.conf
+    if options.classes is not None:
+        wanted &= np.isin(class_ids, options.classes)
+    order = np.argsort(-rows[:, 4], kind="stable")
+    order = order[wanted[order]][: options.max_det]
+    coefficients, keypoints, angle = np.split(rows[order, 6:], np.cumsum(extras)[:-1], axis=1)
+    return Picked(
+        boxes=np.concatenate([rows[order, :4], angle], axis=1),
+        scores=rows[order, 4],
+        class_ids=class_ids[order],
+        coefficients=coefficients,
+        keypoints=keypoints,
+        protos=protos,
+        truncated=truncated,
+    )
+
+
+def _packed(outputs: Outputs, extras: Extras, max_det: int) -> tuple[NDArray[np.float32], bool]:
+    """Read detections (max_det, 6 + extras), num (1,) and truncated (1,)."""
+    detections = _shaped(outputs, "detections", (max_det, 6 + sum(extras)))
+    count = _count(outputs, "num", max_det)
+    return detections[:count], bool(_shaped(outputs, "truncated", (1,))[0])
+
+
+def _split(outputs: Outputs, extras: Extras, max_det: int) -> tuple[NDArray[np.float32], bool]:
+    """Read num_dets (1,), det_boxes (max_det, 4), det_scores and det_classes (max_det,), and the task's own."""
+    count = _count(outputs, "num_dets", max_det)
+    columns = [
+        _shaped(outputs, "det_boxes", (max_det, 4)),
+        _shaped(outputs, "det_scores", (max_det,))[:, None],
+        _shaped(outputs, "det_classes", (max_det,))[:, None],
+    ]
+    for name, size in zip(("det_coefficients", "det_keypoints", "det_angles"), extras, strict=True):
+        if size:
+            columns.append(_shaped(outputs, name, (max_det, size)))
+    return np.concatenate(columns, axis=1)[:count], False
+
+
+_FORMS: dict[str, Callable[[Outputs, Extras, int], tuple[NDArray[np.float32], bool]]] = {
+    "packed": _packed,
+    "split": _split,
+}
+
+
+def _shaped(outputs: Outputs, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Give an output that must have one shape."""
+    array = output(outputs, name)
+    if array.shape != shape:
+        raise ArtefactError(
+            f"expected an output {name} {shape}, found {array.shape}; the artefact's manifest does not fit its network"
+        )
+    return array
+
+
+def _count(outputs: Outputs, name: str, max_det: int) -> int:
+    """Give how many rows are valid."""
+    count = float(_shaped(outputs, name, (1,))[0])
+    if not (count.is_integer() and 0 <= count <= max_det):
+        raise ExecutorError(
+            f"expected a whole number from 0 to {max_det} in the output {name}, found {count}: export again"
+        )
+    return int(count)
+
+
+def _words(options: DetectOptions) -> str:
+    classes = "all classes" if options.classes is None else f"classes {options.classes}"
+    words = f"conf {options.conf}, iou {options.iou}, max_det {options.max_det}, {classes}"
+    return words + ", agnostic" * options.agnostic + ", multi_label" * options.multi_label

@@ -1,0 +1,84 @@
+"""Which of the raw predictions become objects: threshold, labels, the best candidates, NMS."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.decode.predictions import Predictions
+from runtime.nms import nms
+from runtime.options import DetectOptions
+from runtime.rotated import rotated_nms
+
+MAX_CANDIDATES = 30_000  # the best-scored boxes that NMS sees
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The N objects of one image, best first, in pixels of the network's input.
+
+    Attributes:
+        boxes: (N, 4) x1 y1 x2 y2; or, of oriented boxes, (N, 5) centre, w, h, angle.
+        scores: (N,).
+        class_ids: (N,) integers.
+        coefficients: (N, M), or M = 0.
+        keypoints: (N, K*D), or K*D = 0.
+        protos: (M, Hp, Wp); None where there are no masks.
+        truncated: the NMS in the graph did not see all candidates.
+        anchors: (N,), where in the predictions they are; None where NMS in the graph picked them.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.intp]
+    coefficients: NDArray[np.float32]
+    keypoints: NDArray[np.float32]
+    protos: NDArray[np.float32] | None = None
+    truncated: bool = False
+    anchors: NDArray[np.intp] | None = None
+
+
+def picked_from_predictions(predictions: Predictions, options: DetectOptions) -> Picked:
+    """Give the objects: scored above `conf`, of the classes asked for, after NMS, `max_det` at most.
+
+    Without `multi_label` a box has one label, its best class, and `classes` filters after that choice.
+    """
+    anchors, class_ids, scores = _candidates(predictions.scores, options)
+    if options.classes is not None:
+        wanted = np.isin(class_ids, options.classes)
+        anchors, class_ids, scores = anchors[wanted], class_ids[wanted], scores[wanted]
+    if len(anchors) > MAX_CANDIDATES:
+        best = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
+        anchors, class_ids, scores = anchors[best], class_ids[best], scores[best]
+    xywh, angles = predictions.xywh[:, anchors].T, predictions.angles[:, anchors].T  # (4, A) -> (N, 4)
+    boxes = np.concatenate([xywh, angles], axis=1) if len(predictions.angles) else xyxy_from_xywh(xywh)
+    suppress = nms if boxes.shape[1] == 4 else rotated_nms
+    kept = suppress(boxes, scores, class_ids, options.iou, options.max_det, options.agnostic)
+    rows = anchors[kept]
+    return Picked(
+        boxes=boxes[kept],
+        scores=scores[kept],
+        class_ids=class_ids[kept],
+        coefficients=predictions.coefficients[:, rows].T,
+        keypoints=predictions.keypoints[:, rows].T,
+        protos=predictions.protos,
+        anchors=rows,
+    )
+
+
+def xyxy_from_xywh(xywh: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn (N, 4) centres and sizes into corners."""
+    half = xywh[:, 2:] * np.float32(0.5)
+    return np.concatenate([xywh[:, :2] - half, xywh[:, :2] + half], axis=1)
+
+
+def _candidates(
+    scores: NDArray[np.float32], options: DetectOptions
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Give the anchors, class ids and scores of what passes the threshold; scores are (nc, A)."""
+    if options.multi_label:
+        anchors, class_ids = np.nonzero((scores > options.conf).T)
+        return anchors, class_ids, scores[class_ids, anchors]
+    best_scores = scores.max(axis=0)  # (nc, A) -> (A,)
+    anchors = np.flatnonzero(best_scores > options.conf)
+    return anchors, scores[:, anchors].argmax(axis=0), best_scores[anchors]

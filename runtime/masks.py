@@ -1,0 +1,261 @@
+"""Instance masks, drawn out at the size of the original image and only when somebody asks.
+
+Equation: the logit of an object at a prototype's pixel is the sum over m of coefficient[m] x prototype[m]. It is
+interpolated bilinearly to the centres of the image's pixels (image -> letterbox -> prototypes, each axis by its own
+factor, half-pixel convention, clamped at the edge); a pixel belongs to the object where the logit is above 0, which
+is sigmoid > 0.5, and where its centre lies in the object's box.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import InputError
+from runtime.letterbox import Letterbox
+from runtime.rle import compressed_counts
+
+CHUNK = 256  # columns drawn at once: a short stretch needs few prototypes, which keeps the matrix product small
+
+
+class Crop(NamedTuple):
+    """The part of a mask that can be set: (h, w) bool whose first pixel is at column `left`, row `top`."""
+
+    left: int
+    top: int
+    bitmap: NDArray[np.bool_]
+
+
+class Masks:
+    """The masks of N objects in one image, sliced like the Detections they belong to.
+
+    Nothing is computed before one of `crops`, `bitmaps`, `areas`, `polygons` and `coco_rle` is asked for; the
+    result is kept. All but `bitmaps` work on the objects' boxes alone and need little memory.
+    """
+
+    def __init__(self, source: "_Source") -> None:
+        self._source: _Source | None = source
+        self._count = source.count
+        self._crops: list[Crop] | None = None
+        self.image_hw = source.image_hw
+
+    @classmethod
+    def from_prototypes(
+        cls,
+        coefficients: NDArray[np.float32],
+        prototypes: NDArray[np.float32],
+        xyxy: NDArray[np.float32],
+        frame: Letterbox,
+    ) -> Self:
+        """Take what the network gives.
+
+        Args:
+            coefficients: (N, M).
+            prototypes: (M, Hp, Wp), over the whole of the network's input.
+            xyxy: (N, 4), the boxes in pixels of the original image.
+            frame: where the image lies in the network's input.
+
+        Raises:
+            InputError: the shapes disagree.
+        """
+        fits = coefficients.ndim == 2 and prototypes.ndim == 3 and coefficients.shape[1] == len(prototypes)
+        if not fits or xyxy.shape != (len(coefficients), 4):
+            found = f"{coefficients.shape}, {prototypes.shape}, {xyxy.shape}"
+            raise InputError(
+                f"masks: expected coefficients (N, M), prototypes (M, Hp, Wp), boxes (N, 4), found {found}"
+            )
+        return cls(_Prototypes(coefficients, prototypes, xyxy, frame))
+
+    @classmethod
+    def from_bitmaps(cls, bitmaps: NDArray[np.bool_]) -> Self:
+        """Take masks that are there already, (N, H, W) bool.
+
+        Raises:
+            InputError: the array has another shape or type.
+        """
+        if bitmaps.ndim != 3 or bitmaps.dtype != np.bool_:
+            raise InputError(f"masks: expected a bool array (N, H, W), found {bitmaps.dtype} {bitmaps.shape}")
+        return cls(_Bitmaps(bitmaps))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, rows: Any) -> Self:
+        """Give the masks that a slice, a list of indices or a bool array picks, without computing any.
+
+        Raises:
+            IndexError: a row that does not exist.
+        """
+        picked = np.arange(self._count)[rows]
+        if picked.ndim != 1:
+            raise IndexError(f"masks: expected a slice or a list of rows, found {rows!r}")
+        part = type(self).__new__(type(self))
+        part.image_hw = self.image_hw
+        part._count = len(picked)
+        part._source = None if self._source is None else self._source.rows(picked)
+        part._crops = None if self._crops is None else [self._crops[i] for i in picked]
+        return part
+
+    @property
+    def crops(self) -> list[Crop]:
+        """Each mask within its box."""
+        if self._crops is None:
+            assert self._source is not None
+            self._crops = [self._source.crop(i) for i in range(self._count)]
+            self._source = None  # lets go of the prototypes, 3 MB an image
+        return self._crops
+
+    @cached_property
+    def bitmaps(self) -> NDArray[np.bool_]:
+        """All masks over the whole image, (N, H, W) bool, read-only; N x H x W bytes."""
+        bitmaps = np.zeros((self._count, *self.image_hw), dtype=np.bool_)
+        for bitmap, (left, top, crop) in zip(bitmaps, self.crops, strict=True):
+            height, width = crop.shape
+            bitmap[top : top + height, left : left + width] = crop
+        bitmaps.flags.writeable = False
+        return bitmaps
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """How many pixels each mask has, (N,)."""
+        return np.array([np.count_nonzero(crop.bitmap) for crop in self.crops], dtype=np.int64)
+
+    def polygons(self) -> list[list[NDArray[np.float32]]]:
+        """Give each object's outlines, one array (P, 2) of x, y for each of its parts; none for an empty mask.
+
+        The points are pixels in OpenCV's counting, in which whole numbers are pixel centres: `cv2.fillPoly` with
+        them gives the mask back. Holes are filled: only outer contours are listed; `coco_rle` keeps holes. A
+        part of one pixel, or one pixel thin, has fewer than three points.
+        """
+        import cv2
+
+        outlines: list[list[NDArray[np.float32]]] = []
+        for left, top, bitmap in self.crops:
+            if not bitmap.any():
+                outlines.append([])
+                continue
+            how = (cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            contours, _ = cv2.findContours(bitmap.view(np.uint8), *how, offset=(left, top))
+            outlines.append([np.asarray(contour, dtype=np.float32).reshape(-1, 2) for contour in contours])
+        return outlines
+
+    def coco_rle(self) -> list[dict[str, Any]]:
+        """Give each mask as COCO's compressed runs, {"size": [H, W], "counts": text}, column by column."""
+        height, width = self.image_hw
+        return [
+            {"size": [height, width], "counts": compressed_counts(_edges(crop, height), height * width)}
+            for crop in self.crops
+        ]
+
+
+def _edges(crop: Crop, height: int) -> NDArray[np.int64]:
+    """Give where runs of the mask begin and end, alternating, as indices into the columns laid end to end."""
+    rows, columns = crop.bitmap.shape
+    if not crop.bitmap.size:
+        return np.empty(0, dtype=np.int64)
+    # Rows are compared, and the few edges sorted: turning a whole mask on its side takes ten times as long.
+    row, column = np.divmod(np.flatnonzero(crop.bitmap[1:] != crop.bitmap[:-1]), columns)
+    begun, ended = np.flatnonzero(crop.bitmap[0]), np.flatnonzero(crop.bitmap[-1])
+    row = np.concatenate([np.zeros_like(begun), row + 1, np.full_like(ended, rows)])
+    column = np.concatenate([begun, column, ended])
+    edges = np.sort((crop.left + column) * height + crop.top + row)
+    touching = np.flatnonzero(edges[1:] == edges[:-1])  # a run that goes on at the top of the next column
+    return np.delete(edges, np.concatenate([touching, touching + 1])).astype(np.int64)
+
+
+class _Source(Protocol):
+    """Where masks come from."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def image_hw(self) -> tuple[int, int]: ...
+
+    def rows(self, picked: NDArray[np.intp]) -> "_Source": ...
+
+    def crop(self, i: int) -> Crop: ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Bitmaps:
+    """Masks that are there: (N, H, W)."""
+
+    bitmaps: NDArray[np.bool_]
+
+    @property
+    def count(self) -> int:
+        return len(self.bitmaps)
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        return self.bitmaps.shape[1], self.bitmaps.shape[2]
+
+    def rows(self, picked: NDArray[np.intp]) -> "_Bitmaps":
+        return _Bitmaps(self.bitmaps[picked])
+
+    def crop(self, i: int) -> Crop:
+        return Crop(0, 0, np.ascontiguousarray(self.bitmaps[i]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Prototypes:
+    """Masks that have to be drawn: coefficients (N, M), prototypes (M, Hp, Wp), boxes (N, 4), the frame."""
+
+    coefficients: NDArray[np.float32]
+    prototypes: NDArray[np.float32]
+    xyxy: NDArray[np.float32]
+    frame: Letterbox
+
+    @property
+    def count(self) -> int:
+        return len(self.coefficients)
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        return self.frame.image_hw
+
+    def rows(self, picked: NDArray[np.intp]) -> "_Prototypes":
+        return _Prototypes(self.coefficients[picked], self.prototypes, self.xyxy[picked], self.frame)
+
+    def crop(self, i: int) -> Crop:
+        """Draw one mask within its box."""
+        left, top, right, bottom = self._pixels_inside(i)
+        bitmap = np.empty((bottom - top, right - left), dtype=np.bool_)
+        if not bitmap.size:
+            return Crop(left, top, bitmap)
+        ys, xs = self._positions(0, top, bottom), self._positions(1, left, right)
+        first_row, down = _interpolation(ys)  # (h, rows)
+        first_column, last_column = int(xs[0]), int(np.ceil(xs[-1]))
+        region = self.prototypes[:, first_row : first_row + down.shape[1], first_column : last_column + 1]
+        logits = (self.coefficients[i] @ region.reshape(len(region), -1)).reshape(region.shape[1:])
+        tall = down @ logits  # (h, columns)
+        for start in range(0, right - left, CHUNK):
+            stretch = slice(start, start + CHUNK)
+            first, across = _interpolation(xs[stretch])  # (w, few columns)
+            begin = first - first_column
+            np.greater(tall[:, begin : begin + across.shape[1]] @ across.T, 0, out=bitmap[:, stretch])
+        return Crop(left, top, bitmap)
+
+    def _pixels_inside(self, i: int) -> tuple[int, int, int, int]:
+        """Give the first columns and rows inside a box and those after it; a pixel is inside by its centre."""
+        height, width = self.image_hw
+        edges = np.ceil(np.clip(self.xyxy[i].astype(np.float64), 0, (width, height, width, height)) - 0.5)
+        left, top, right, bottom = (int(edge) for edge in edges)
+        return left, top, max(left, right), max(top, bottom)
+
+    def _positions(self, axis: int, start: int, stop: int) -> NDArray[np.float64]:
+        """Give where the centres of pixels `start` to `stop` of an axis (0: y, 1: x) lie in the prototypes."""
+        frame, size = self.frame, self.prototypes.shape[1 + axis]
+        scale = frame.resized_hw[axis] / frame.image_hw[axis]
+        in_input = (np.arange(start, stop) + 0.5) * scale + (frame.top, frame.left)[axis]
+        return np.asarray(np.clip(in_input * (size / frame.input_hw[axis]) - 0.5, 0, size - 1))
+
+
+def _interpolation(positions: NDArray[np.float64]) -> tuple[int, NDArray[np.float32]]:
+    """Give the first sample needed at rising `positions` (n,), and the samples' shares in each, (n, samples)."""
+    first, last = int(positions[0]), int(np.ceil(positions[-1]))
+    shares = np.maximum(1 - np.abs(positions[:, None] - np.arange(first, last + 1)), 0)
+    return first, shares.astype(np.float32)

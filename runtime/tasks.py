@@ -1,0 +1,82 @@
+"""What each task needs: how an image is made to fit the network, how its outputs are decoded, and the defaults."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.crop import centre_crop
+from runtime.decode.boxes import decode_boxes
+from runtime.decode.classify import TOP, decode_classes
+from runtime.decode.in_graph import check_against_graph
+from runtime.decode.predictions import Layout, Outputs
+from runtime.detections import Detections
+from runtime.errors import ArtefactError
+from runtime.letterbox import letterbox
+from runtime.manifest import Manifest
+from runtime.options import DetectOptions
+
+# An (h, w, 3) image and (H, W) to an (H, W, 3) image, and where the one lies in the other: what `Decode` gets.
+Fit = Callable[[NDArray[np.uint8], tuple[int, int]], tuple[NDArray[np.uint8], Any]]
+Decode = Callable[[Outputs, Any, Manifest, DetectOptions], Detections]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    Attributes:
+        decode: outputs of one image, the frame that `fit` gave, manifest and options to Detections.
+        fit: makes an image fit the network's input.
+        options: the defaults, where the artefact does not bring its own.
+        layout: what the outputs hold, for the tasks that find boxes; None for a classifier.
+    """
+
+    decode: Decode
+    fit: Fit = letterbox
+    options: DetectOptions = field(default_factory=DetectOptions)
+    layout: Layout | None = None
+
+
+def _finds_boxes(layout: Layout) -> Task:
+    return Task(partial(decode_boxes, layout), layout=layout)
+
+
+TASKS = {
+    "detect": _finds_boxes(Layout()),
+    "segment": _finds_boxes(Layout(masks=True)),
+    "pose": _finds_boxes(Layout(keypoints=True)),
+    "obb": _finds_boxes(Layout(angle=True)),
+    "multitask": _finds_boxes(Layout(masks=True, keypoints=True, separate=True)),
+    "classify": Task(decode_classes, centre_crop, DetectOptions(conf=0.0, max_det=TOP)),
+}
+
+
+def task_for(manifest: Manifest) -> Task:
+    """Give what the artefact's task needs.
+
+    Raises:
+        ArtefactError: a classifier with NMS, which contradicts itself.
+    """
+    if manifest.task == "classify" and manifest.nms is not None:
+        raise ArtefactError("expected a classifier without NMS, found a manifest with both: export again")
+    return TASKS[manifest.task]
+
+
+def default_options(manifest: Manifest) -> DetectOptions:
+    """Give the artefact's own options: those of the NMS in its graph, else its task's defaults."""
+    return manifest.nms.options if manifest.nms else TASKS[manifest.task].options
+
+
+def check_options(options: DetectOptions, manifest: Manifest) -> None:
+    """Refuse options that the artefact cannot follow.
+
+    Raises:
+        InputError: there is one.
+    """
+    options.check_classes(len(manifest.names))
+    if manifest.nms is not None:
+        check_against_graph(options, manifest.nms)

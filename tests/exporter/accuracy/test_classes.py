@@ -1,0 +1,51 @@
+"""Which class of the model is which category."""
+
+import pytest
+
+from exporter.accuracy.classes import class_map
+from exporter.accuracy.errors import DatasetError
+
+MATCHED = [
+    (("cat", "dog"), [(1, "cat"), (3, "dog")], (1, 3), "by name, 2 of the model's 2"),
+    (("cat", "dog"), [(1, "dog"), (3, "cat")], (3, 1), "by name, 2 of the model's 2"),
+    (("cat", "dog"), [(1, "dog")], (None, 1), "by name, 1 of the model's 2; the data has no 'cat'"),
+    (
+        ("cat", "dog"),
+        [(1, "1"), (3, "3")],
+        (1, 3),
+        "by order, as the names differ: the model's 'cat' is the data's '1'",
+    ),
+    (("cat", "dog"), [(1, "cats"), (3, "dogs")], (1, 3), "by order"),
+    (("x", "x"), [(1, "x"), (2, "x")], (1, 2), "by order"),
+]
+
+
+@pytest.mark.parametrize(("names", "categories", "ids", "how"), MATCHED)
+def test_matched(names, categories, ids, how):
+    found = class_map(names, categories, "data")
+    assert found.category_ids == ids
+    assert found.how.startswith(how)
+
+
+def test_known_classes():
+    assert class_map(("a", "b"), [(0, "a"), (1, "b")], "d").classes is None
+    assert class_map(("a", "b"), [(0, "b")], "d").classes == (1,)
+
+
+REFUSED = [
+    ([(0, "cat"), (1, "cow"), (2, "dog")], True, "found 3 classes, and the model has no 'cow'"),
+    ([(0, "cow")], True, "the model has no 'cow'"),
+    ([(0, "cat"), (1, "cow")], False, "the model has no 'cow'"),  # a data.yaml: names mean something
+]
+
+
+@pytest.mark.parametrize(("categories", "by_order", "message"), REFUSED)
+def test_refused(categories, by_order, message):
+    with pytest.raises(DatasetError) as error:
+        class_map(("cat", "dog"), categories, "data", by_order=by_order)
+    assert message in str(error.value)
+    assert "expected the model's 2 classes 'cat', 'dog'" in str(error.value)
+
+
+def test_names_that_are_numbers_are_matched_by_order_everywhere():
+    assert class_map(("0", "1"), [(0, "cat"), (1, "dog")], "d", by_order=False).category_ids == (0, 1)
