@@ -1,4 +1,4 @@
-"""The whole story of an export: source → trace → simplify → precision → engine → verification → files."""
+"""The whole story of an export: source → trace → simplify → precision → NMS → engine → verification → files."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ from exporter.engine.build import (
 )
 from exporter.engine.inspect import facts_of
 from exporter.errors import EngineBuildError, RecipeError
+from exporter.graph.nms import Predictions, predictions_of, with_nms
 from exporter.graph.simplify import simplify
 from exporter.output import Outputs, output_folder
 from exporter.precision.cast import cast_to_fp16
@@ -28,7 +29,7 @@ from exporter.trace.to_onnx import DEFAULT_OPSET, INPUT_NAME, TraceOptions, onnx
 from exporter.verify.report import ExportReport
 from exporter.verify.verify import Proof, prove
 from exporter.verify.weights import check_weights
-from runtime.manifest import ONNX_KEY, InputProfile, Manifest
+from runtime.manifest import ONNX_KEY, InputProfile, Manifest, NmsSettings
 
 __all__ = ["ExportResult", "export"]
 
@@ -66,19 +67,24 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
             with clock("precision"):
                 typed, report.cast = cast_to_fp16(simplified)
         manifest = _manifest(recipe, source, profile)
-        _embed(manifest, typed)
+        final = typed
+        if manifest.nms is not None:
+            with clock("nms"):
+                final = with_nms(typed, manifest.nms, _predictions(typed, manifest))
+                report.nms = _nms_in_words(manifest.nms)
+        _embed(manifest, final)
         built = None
         if recipe.format == "engine":
             with clock("engine"):
-                built, manifest = _engine(recipe, typed, manifest, report)
+                built, manifest = _engine(recipe, final, manifest, report)
         if recipe.verify is not None:
             with clock("verify"):
                 report.weights_checked = check_weights(simplified, typed)
-                proof = Proof(source.detector, source.graph, simplified, typed, built, manifest)
+                proof = Proof(source.detector, source.graph, simplified, typed, final, built, manifest)
                 prove(proof, recipe.verify, report)
         report.seconds = clock.seconds
         with clock("write"):
-            _write(outputs, stem, typed, built, manifest, report)
+            _write(outputs, stem, final, built, manifest, report)
     return ExportResult(report, report.files[0])
 
 
@@ -158,6 +164,18 @@ def _manifest(recipe: Recipe, source: Source, profile: InputProfile) -> Manifest
     )
 
 
+def _predictions(graph: onnx.ModelProto, manifest: Manifest) -> Predictions:
+    """Say where a raw graph has what NMS needs.
+
+    Raises:
+        RecipeError: there is nothing NMS could do.
+    """
+    if manifest.task == "classify":
+        raise RecipeError(f"--nms: expected a model that finds boxes, found {manifest.model}, a classifier; drop --nms")
+    keypoints = manifest.kpt_shape[0] * manifest.kpt_shape[1] if manifest.kpt_shape else 0
+    return predictions_of(graph, manifest.task, len(manifest.names), keypoints)
+
+
 def _embed(manifest: Manifest, graph: onnx.ModelProto) -> None:
     """Write the manifest into the graph's metadata; what another exporter said there is no longer true."""
     del graph.metadata_props[:]
@@ -165,7 +183,7 @@ def _embed(manifest: Manifest, graph: onnx.ModelProto) -> None:
 
 
 def _engine(
-    recipe: Recipe, typed: onnx.ModelProto, manifest: Manifest, report: ExportReport
+    recipe: Recipe, graph: onnx.ModelProto, manifest: Manifest, report: ExportReport
 ) -> tuple[BuiltEngine, Manifest]:
     bindings = bindings_for_build(recipe.target.tensorrt)
     sms = recipe.target.sms or RTX_DEFAULT_SMS
@@ -182,9 +200,9 @@ def _engine(
         recipe.target.sms,
         manifest.to_network_name(),
     )
-    built = engine_from_onnx(typed.SerializeToString(), options, bindings)
+    built = engine_from_onnx(graph.SerializeToString(), options, bindings)
     report.builder, report.gpus = bindings.product, gpus
-    report.engine = facts_of(built.layers, typed)
+    report.engine = facts_of(built.layers, graph)
     if recipe.precision == "fp16" and report.engine.fp32_convolutions:
         raise EngineBuildError(
             f"asked for FP16, but {bindings.product} left {len(report.engine.fp32_convolutions)} convolutions in FP32, "
@@ -203,7 +221,7 @@ def _engine(
 def _write(
     outputs: Outputs,
     stem: str,
-    typed: onnx.ModelProto,
+    graph: onnx.ModelProto,
     built: BuiltEngine | None,
     manifest: Manifest,
     report: ExportReport,
@@ -211,10 +229,19 @@ def _write(
     if built is not None:
         outputs.add(f"{stem}.engine", built.plan)
         outputs.add(f"{stem}.engine.json", manifest.to_json(indent=2).encode())
-    outputs.add(f"{stem}.onnx", typed.SerializeToString())
+    outputs.add(f"{stem}.onnx", graph.SerializeToString())
     report.files = [*outputs.paths, outputs.path(f"{stem}.report.json")]
     outputs.add(f"{stem}.report.json", report.to_json().encode())
     outputs.commit()
+
+
+def _nms_in_words(nms: NmsSettings) -> str:
+    options = nms.options
+    classes = "all classes" if options.classes is None else f"classes {', '.join(map(str, options.classes))}"
+    return (
+        f"{nms.form}, conf {options.conf:g}, iou {options.iou:g}, max_det {options.max_det} of the best "
+        f"{nms.candidates} candidates, {classes}{', agnostic' * options.agnostic}"
+    )
 
 
 def _in_words(profile: InputProfile) -> str:

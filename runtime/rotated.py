@@ -98,24 +98,30 @@ def rotated_nms(
     Raises:
         InputError: the shapes disagree, or a number is NaN or infinite.
     """
-    if xywhr.ndim != 2 or xywhr.shape[1] != 5 or not len(xywhr) == len(scores) == len(class_ids):
-        found = f"{xywhr.shape}, {scores.shape}, {class_ids.shape}"
-        raise InputError(f"rotated_nms: expected boxes (N, 5), scores (N,) and class ids (N,), found {found}")
-    if not (np.isfinite(xywhr).all() and np.isfinite(scores).all()):
-        raise InputError("rotated_nms: expected finite numbers, found NaN or infinity in the boxes or scores")
+    _check(xywhr, scores, class_ids)
     order = np.argsort(-scores, kind="stable")
     shapes = np.stack(_shapes(xywhr[order].T.astype(np.float64)))  # (7, N)
     classes = np.zeros(len(order), np.intp) if agnostic else class_ids[order]
     left, right = _nearness(shapes, iou)
 
     def overlaps(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
-        result = left[rows] @ right[:, columns] <= 0  # (R, C): few are near, and only they need the logarithm
-        result &= classes[rows, None] == classes[columns]
-        i, j = np.nonzero(result)
-        result[i, j] = _iou(_Shapes(*shapes[:, rows[i]]), _Shapes(*shapes[:, columns[j]])) > iou
-        return np.asarray(result)
+        near = np.flatnonzero(left[rows] @ right[:, columns] <= 0)  # few are, and only they need the logarithm
+        one, other = rows[near // len(columns)], columns[near % len(columns)]
+        same = classes[one] == classes[other]
+        near, one, other = near[same], one[same], other[same]
+        result = np.zeros(len(rows) * len(columns), dtype=np.bool_)
+        result[near] = _iou(_Shapes(*shapes[:, one]), _Shapes(*shapes[:, other])) > iou
+        return result.reshape(len(rows), len(columns))
 
     return order[keep_greedily(len(order), overlaps, max_det)]
+
+
+def _check(xywhr: NDArray[np.floating], scores: NDArray[np.floating], class_ids: NDArray[np.integer]) -> None:
+    if xywhr.ndim != 2 or xywhr.shape[1] != 5 or not len(xywhr) == len(scores) == len(class_ids):
+        found = f"{xywhr.shape}, {scores.shape}, {class_ids.shape}"
+        raise InputError(f"rotated_nms: expected boxes (N, 5), scores (N,) and class ids (N,), found {found}")
+    if not (np.isfinite(xywhr).all() and np.isfinite(scores).all()):
+        raise InputError("rotated_nms: expected finite numbers, found NaN or infinity in the boxes or scores")
 
 
 class _Shapes(NamedTuple):

@@ -37,7 +37,7 @@ def class_map(
         names: the model's class names.
         categories: id and name of the data's categories, in order.
         origin: what to call the data in messages.
-        by_order: whether names that differ may be matched by order; names that are only numbers always may.
+        by_order: whether names that differ may be matched by order; names that only count always may.
 
     Raises:
         DatasetError: there are categories that the model does not have.
@@ -51,7 +51,7 @@ def class_map(
         missing = [name for name, category_id in zip(names, ids, strict=True) if category_id is None]
         left = f"; the data has no {_listed(missing)}" if missing else ""
         return ClassMap(tuple(ids), f"by name, {len(categories)} of the model's {len(names)}{left}")
-    numbered = all(name.isdigit() for name in names) or all(name.isdigit() for _, name in categories)
+    numbered = all(map(_is_number, names)) or all(_is_number(name) for _, name in categories)
     if len(categories) == len(names) and (by_order or numbered):
         return ClassMap(
             tuple(category_id for category_id, _ in categories),
@@ -61,6 +61,11 @@ def class_map(
         f"{origin}: expected the model's {len(names)} classes {_listed(names)}; found {len(categories)} classes, "
         f"and the model has no {_listed(lacking) if lacking else 'two classes of one name'}"
     )
+
+
+def _is_number(name: str) -> bool:
+    """Say whether a name only counts: "7", or "class7", which models without names of their own have."""
+    return name.removeprefix("class").isdigit()
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter.accuracy.dataset import Dataset, GroundTruth, Sample, SizesHw
 from exporter.accuracy.errors import DatasetError, Problems
-from exporter.accuracy.json_files import read_json
+from exporter.accuracy.files import read_json
 from exporter.accuracy.shapes import ShapeError, check_box, check_keypoints, check_segmentation, is_whole, numbers
 from exporter.model.shown import shown
 

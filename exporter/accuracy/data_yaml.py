@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from exporter.accuracy.errors import DatasetError
+from exporter.accuracy.files import read_text
 from exporter.model.shown import shown
-from runtime.files import check_file
 from runtime.manifest import MAX_KEYPOINTS
 
 __all__ = ["IMAGE_SUFFIXES", "SPLITS", "DataYaml", "image_paths", "read_data_yaml"]
@@ -84,8 +84,7 @@ def image_paths(data: DataYaml, split: str) -> tuple[Path, ...]:
 
 def _images_of(source: Path, data: DataYaml) -> Iterator[Path]:
     if source.suffix == ".txt" and source.is_file():
-        check_file(source, "a list of images", _MAX_LIST_BYTES, DatasetError)
-        for line in source.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_text(source, "a list of images", _MAX_LIST_BYTES).splitlines():
             if line.strip():
                 # "./" in a list means the list's own folder; anything else starts where all paths start
                 yield (source.parent if line.startswith("./") else data.root) / line.strip()
@@ -102,9 +101,8 @@ def _images_of(source: Path, data: DataYaml) -> Iterator[Path]:
 def _mapping(path: Path) -> dict[str, Any]:
     import yaml
 
-    check_file(path, "a data.yaml", _MAX_YAML_BYTES, DatasetError)
+    text = read_text(path, "a data.yaml", _MAX_YAML_BYTES)
     try:
-        text = path.read_text(encoding="utf-8")
         _check_tokens(text, path)
         data = yaml.safe_load(text)
     except DatasetError:

@@ -105,7 +105,7 @@ def _evaluation(truth: Any, found: Any, kind: str) -> Any:
     if kind == "keypoints":
         points = len(truth.dataset["annotations"][0]["keypoints"]) // 3
         if not coco_sigmas_exist(points):
-            evaluation.params.kpt_oks_sigmas = np.full(points, 1.5 / points)
+            evaluation.params.kpt_oks_sigmas = np.full(points, 1 / points)
     return evaluation
 
 

@@ -79,7 +79,7 @@ class ValReport:
             yield from self._class_lines()
         if self.ms_per_image:
             stages = ", ".join(f"{name} {ms:.1f}" for name, ms in self.ms_per_image.items())
-            yield f"ms per image: {stages}; evaluation {self.evaluation_s:.1f} s"
+            yield f"ms per image, {self.description}: {stages}; evaluation {self.evaluation_s:.1f} s"
 
     def _class_lines(self) -> Iterator[str]:
         for figures in self.figures:
@@ -103,6 +103,4 @@ def _number(value: float | None) -> str:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "x".join(map(str, reversed(value))) if isinstance(value, tuple) else str(value)
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

@@ -10,9 +10,9 @@ from pathlib import Path
 from exporter.accuracy.data_yaml import DataYaml, image_paths, read_data_yaml
 from exporter.accuracy.dataset import Dataset, GroundTruth, Sample, SizesHw
 from exporter.accuracy.errors import DatasetError, Problems
+from exporter.accuracy.files import read_text
 from exporter.accuracy.label_lines import Label, LabelForm, LabelLineError, parse_line
 from exporter.accuracy.label_pixels import annotation_from_label
-from runtime.files import check_file
 
 __all__ = ["label_path", "yolo_dataset"]
 
@@ -82,9 +82,8 @@ def _all_labels(images: Sequence[Path], data: DataYaml, oriented: bool) -> list[
 def _labels_of(path: Path, form: LabelForm, problems: Problems) -> tuple[Label, ...]:
     if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         return ()  # background
-    check_file(path, "a label file", _MAX_LABEL_BYTES, DatasetError)
     labels = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n"), 1):
+    for number, line in enumerate(read_text(path, "a label file", _MAX_LABEL_BYTES).split("\n"), 1):
         if not line.strip():
             continue
         try:

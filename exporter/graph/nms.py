@@ -8,14 +8,15 @@ being equal, its anchor lower; S[j, i] says that i comes before j, is of its cla
 Why the end is the answer of greedy NMS: sorted by *before*, S is strictly triangular, so that a fixed point says of
 each box: it is kept if it is valid and no kept box before it overlaps it. That is greedy NMS word for word, and it
 leaves no freedom: box by box, it determines whether each is kept. Why the end is reached: by the same induction the
-nth box is right from step n - 1 on, and stays right; more closely, the last of d boxes of which each
-overlaps the one before it is right from step d - 1 on. As many steps as the longest such chain has boxes are enough,
-the one that sees that nothing changes included; no chain is longer than K, so that the loop's bound cuts nothing off.
+nth box is right from step n - 1 on, and stays right; more closely, a box is right from step d - 1 on if the longest
+chain of boxes that ends with it, each overlapping the one before, has d boxes. As many steps as the longest chain has
+boxes are enough, the one that sees that nothing changes included. No chain has more than K boxes, so that the loop's
+bound of K steps cuts nothing off.
 
-What it costs: S is (B, K, K) of one byte, 14.7 MB an image at K = 3840 and 1.05 MB at K = 1024. TensorRT computes
-the overlaps in the kernel that writes S and reads S once a step; ONNX Runtime writes every matrix of the equations
-and holds some four of them, of four bytes, at a time. Everything is float32: differences of coordinates near 1000
-px need it.
+What it costs: S is (B, K, K) of one byte, 14.7 MB an image at K = 3840 and 1.05 MB at K = 1024. TensorRT-RTX computes
+the overlaps in the kernel that writes S, and reads S once a step; no other matrix is ever written. ONNX Runtime
+writes every matrix of the equations: about 0.6 GB an image at K = 3840, 50 MB at K = 1024. Everything is float32:
+differences of coordinates near 1000 px need it.
 
 TopK promises no order among equal scores in TensorRT. It is not relied on: *before* is computed, and the rows are
 chosen by rank. Only which of several anchors with the same score is the last candidate, where there are more than K
@@ -80,7 +81,8 @@ def predictions_of(model: onnx.ModelProto, task: str, classes: int, keypoint_val
 
     Args:
         model: with the outputs of y12's graphs: `output0` with everything one below the other, and `protos`; for
-            multitask one output for each kind of prediction.
+            multitask one output for each kind of prediction. A number of rows that neither the graph states nor
+            ONNX's inference finds is believed to be right.
         task: of `runtime.manifest.TASKS`.
         classes: nc.
         keypoint_values: K * D; 0 where there are no keypoints.
@@ -108,7 +110,7 @@ def predictions_of(model: onnx.ModelProto, task: str, classes: int, keypoint_val
             found[name] = Rows(tensor, below.get(tensor, 0), count)
             below[tensor] = found[name].first + count
     for tensor, count in below.items():
-        if heights.get(tensor) != count:
+        if heights.get(tensor, 0) not in (count, None):
             raise GraphError(
                 f"NMS: expected an output {tensor} (B, {count}, A) for {task} with {classes} classes, found "
                 f"{', '.join(f'{name} of {height} rows' for name, height in heights.items()) or 'none'}"

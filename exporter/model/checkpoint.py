@@ -183,9 +183,15 @@ def _spec_by_shapes(checkpoint: Checkpoint) -> ModelSpec:
 
 
 def _class_count(checkpoint: Checkpoint) -> int | None:
-    """Read the number of classes off the last convolution of the finest class branch, else off the names."""
-    biases = [value for key, value in checkpoint.state.items() if key.endswith("cv3.0.2.bias")]
-    return (biases[0].numel() if len(biases) == 1 else len(checkpoint.names)) or None
+    """Read the number of classes off the weights, else off the names."""
+    return _class_count_of_weights(checkpoint.state) or len(checkpoint.names) or None
+
+
+def _class_count_of_weights(state: Mapping[str, Tensor]) -> int | None:
+    """Read it off the last convolution of the finest class branch, or a classifier's last layer."""
+    ends = ("cv3.0.2.bias", "linear.bias")
+    biases = [value for key, value in state.items() if key.startswith("model.") and key.endswith(ends)]
+    return biases[0].numel() or None if len(biases) == 1 else None
 
 
 def detector_from_checkpoint(checkpoint: Checkpoint, spec: ModelSpec | None = None) -> Detector:
@@ -207,6 +213,7 @@ def detector_from_checkpoint(checkpoint: Checkpoint, spec: ModelSpec | None = No
     with torch.device("meta"):
         own = detector_from_spec(spec).state_dict()
     state = _published_state(checkpoint, own)
+    _check_counts(checkpoint, spec)
     _check_fit(checkpoint.path, state, own, spec)
     detector = detector_from_spec(spec)
     detector.load_state_dict({**detector.state_dict(), **_without_lost_constants(state)})
@@ -237,6 +244,21 @@ def _published_state(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> dict[
             raise CheckpointError(f"{checkpoint.path}: {shown(key)} has no matching 'bn.running_mean'")
         state[mean] = state[mean] - bias
     return state
+
+
+def _check_counts(checkpoint: Checkpoint, spec: ModelSpec) -> None:
+    """Refuse a number of classes or keypoints that the weights contradict, in words that say which."""
+    classes = _class_count_of_weights(checkpoint.state)
+    if classes not in (None, spec.nc):
+        raise CheckpointError(f"{checkpoint.path}: its network has nc {spec.nc}, but its weights are of {classes} classes")
+    if spec.task == "pose" and spec.kpt_shape is not None:
+        points, values = spec.kpt_shape
+        found = [value.numel() for key, value in checkpoint.state.items() if key.endswith("cv4.0.2.bias")]
+        if found and found[0] != points * values:
+            raise CheckpointError(
+                f"{checkpoint.path}: its network has kpt_shape [{points}, {values}], {points * values} values, but its "
+                f"weights are of {found[0]} values"
+            )
 
 
 def _check_fit(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor], spec: ModelSpec) -> None:

@@ -50,7 +50,7 @@ def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto
     # Not 1 on a dynamic axis: a tracer may take a size of 1 for a constant.
     batch = profile.batch.opt if profile.batch.is_fixed else max(2, profile.batch.opt)
     images = torch.zeros(batch, 3, *profile.opt_hw)
-    axes = {INPUT_NAME: ("batch", "", "height", "width"), **deploy.head.axes}
+    axes = {INPUT_NAME: ("batch", 3, "height", "width"), **deploy.head.axes}
     free = _free_axes(profile)
     dynamic = {
         name: {i: axis for i, axis in enumerate(axes_of) if axis in free} for name, axes_of in axes.items() if free
@@ -73,7 +73,13 @@ def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto
             )
     except RuntimeError as error:
         raise GraphError(f"torch could not trace '{deploy.spec.name}': {str(error).splitlines()[0]}") from error
-    return onnx.load_from_string(buffer.getvalue())
+    graph = onnx.load_from_string(buffer.getvalue())
+    for output in graph.graph.output:
+        # Beside a free axis the tracer leaves fixed ones open too; who reads the graph needs to know them.
+        for dim, axis in zip(output.type.tensor_type.shape.dim, axes[output.name], strict=True):
+            if isinstance(axis, int):
+                dim.dim_value = axis
+    return graph
 
 
 def _free_axes(profile: InputProfile) -> set[str]:

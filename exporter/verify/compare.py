@@ -23,7 +23,7 @@ from runtime.manifest import Manifest
 from runtime.options import DetectOptions
 from runtime.tasks import TASKS
 
-__all__ = ["Ran", "compare", "outputs_of"]
+__all__ = ["Ran", "compare", "outputs_of", "row_ious"]
 
 _MIN_IOU = 0.5  # boxes that overlap less are not the same detection
 # A score on the threshold may fall below it by rounding: what is looked for may score this much less.
@@ -138,7 +138,7 @@ def _same_detections(
     boxes, other_boxes = (_clipped_xyxy(p.xywh[:, anchors], input_hw) for p in (own, other))
     other_scores = other.scores[picked.class_ids, anchors]
     least = _SCORE_SLACK * np.maximum(options.conf, picked.scores)
-    matched = (_iou(boxes, other_boxes) >= _MIN_IOU) & (other_scores >= least)
+    matched = (row_ious(boxes, other_boxes) >= _MIN_IOU) & (other_scores >= least)
     return _Same(anchors, picked.class_ids, picked.scores, matched)
 
 
@@ -184,7 +184,7 @@ def _mask_losses(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> NDArray[
     return np.asarray((ours ^ theirs).sum(axis=(1, 2)) / np.maximum(union, 1))
 
 
-def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+def row_ious(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Give the intersection over union of each box of a, (N, 4), with the one of b in the same row."""
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     intersection = np.clip(sides, 0, None).prod(axis=1)

@@ -38,6 +38,8 @@ class ExportReport:
         gpus: where the engine runs.
         engine_executed: whether the engine was run here, and if not, why.
         unstable_images: those on which the model's own output moves when its input is rounded.
+        nms: the NMS in the graph, in words; empty where there is none.
+        nms_checked: detections that it and the runtime's own NMS both leave of the same predictions.
         comparisons: one for each executor that was compared with the model.
         verdict: of the export.
         seconds: by stage.
@@ -57,6 +59,8 @@ class ExportReport:
     gpus: str = ""
     engine_executed: str = ""
     unstable_images: list[str] = field(default_factory=list)
+    nms: str = ""
+    nms_checked: int | None = None
     comparisons: list[Comparison] = field(default_factory=list)
     verdict: str = "not verified"
     seconds: dict[str, float] = field(default_factory=dict)
@@ -78,6 +82,9 @@ class ExportReport:
         if self.engine is not None:
             lines += self._engine_lines(self.engine)
         lines += [line for comparison in self.comparisons for line in _comparison_lines(comparison)]
+        if self.nms:
+            same = f"; {self.nms_checked} detections, as y12's own NMS gives" if self.nms_checked is not None else ""
+            lines.append(f"nms          {self.nms}{same}")
         if self.engine_executed:
             lines.append(f"engine run   {self.engine_executed}")
         lines.append(f"verdict      {self.verdict}")
@@ -114,6 +121,6 @@ def _comparison_lines(c: Comparison) -> list[str]:
             f"             {_SHOWN[name][0]:<9} median {s['median']:{_SHOWN[name][1]}} "
             f"p95 {s['p95']:{_SHOWN[name][1]}} max {s['max']:{_SHOWN[name][1]}}"
             for name, s in c.shifts.items()
-            if name in _SHOWN and c.matched
+            if name in _SHOWN
         ),
     ]

@@ -20,7 +20,7 @@ class Comparison:
         above_threshold: those of them scored above 0.25, the usual threshold of use.
         matched: those that the candidate has too.
         lost, new: detections that only the reference, or only the candidate has.
-        shifts: of the matched ones median, p95 and max, by what is compared: "box_px", the largest shift of a box's
+        shifts: of the matched ones, if any, median, p95 and max, by what is compared: "box_px", the largest shift of a box's
             sides in pixels of the network's input; "score"; "logit" of the score; and where the task has them
             "keypoint_px", "mask" (1 - IoU) and "angle_deg".
         non_finite: NaN and infinite values in the candidate's outputs.
@@ -82,7 +82,7 @@ def comparison_from(
         matched=matched,
         lost=shifts.lost,
         new=shifts.new,
-        shifts={name: _summary(values) for name, values in shifts.values.items()},
+        shifts={name: _summary(values) for name, values in shifts.values.items() if values},
         non_finite=shifts.non_finite,
         verdict="different" if failures else verdict,
         failures=failures,
@@ -90,8 +90,6 @@ def comparison_from(
 
 
 def _summary(values: list[float]) -> dict[str, float]:
-    if not values:
-        return {"median": 0.0, "p95": 0.0, "max": 0.0}
     return {"median": float(np.median(values)), "p95": float(np.percentile(values, 95)), "max": max(values)}
 
 
@@ -99,6 +97,7 @@ def _failures(shifts: Shifts, tolerance: Tolerance) -> tuple[str, ...]:
     found = {
         f"{statistic} {name}": value
         for name, values in shifts.values.items()
+        if values
         for statistic, value in _summary(values).items()
     }
     allowed = int(tolerance.max_lost * max(shifts.detections, 1))

@@ -11,6 +11,7 @@ from exporter.verify.backends import TorchExecutor
 from exporter.verify.compare import Ran, compare, outputs_of
 from exporter.verify.fp32 import check_fp32
 from exporter.verify.images import TestImage, load_images
+from exporter.verify.nms import check_nms, compare_after_nms
 from exporter.verify.options import TOLERANCES, VerifyOptions
 from exporter.verify.report import ExportReport
 from exporter.verify.shifts import Comparison
@@ -32,6 +33,7 @@ class Proof:
         original: that ONNX graph; None where there is a model.
         simplified: the FP32 graph made from it.
         typed: the graph with its precision written in.
+        final: the same, with NMS where that is part of the graph.
         built: the engine, if one was built.
         manifest: of the artefact.
     """
@@ -40,12 +42,16 @@ class Proof:
     original: onnx.ModelProto | None
     simplified: onnx.ModelProto
     typed: onnx.ModelProto
+    final: onnx.ModelProto
     built: BuiltEngine | None
     manifest: Manifest
 
 
 def prove(proof: Proof, options: VerifyOptions, report: ExportReport) -> None:
     """Compare the typed graph, and the engine where a GPU is, with the model; write the outcome into the report.
+
+    Where NMS is part of the graph, the predictions before it are compared, and then what it leaves of them with what
+    the runtime's own NMS does.
 
     Raises:
         VerificationError: they differ beyond tolerance.
@@ -59,18 +65,24 @@ def prove(proof: Proof, options: VerifyOptions, report: ExportReport) -> None:
         graph = OrtExecutor(proof.simplified.SerializeToString(), provider="cpu")
         model = TorchExecutor(proof.detector)
         report.unstable_images = check_fp32(model, graph, manifest, images, reference.outputs, options)
-    candidates: list[tuple[str, Executor]] = [
-        (f"{precision.upper()} ONNX", OrtExecutor(proof.typed.SerializeToString(), provider="cpu"))
-    ]
-    if proof.built is not None:
-        engine = _engine_executor(proof.built, report)
-        if engine is not None:
-            candidates.append((f"{precision.upper()} engine", engine))
-    for name, executor in candidates:
-        candidate = Ran(f"{name} in {executor.description}", outputs_of(executor, images, batch))
-        report.comparisons.append(compare(reference, candidate, manifest, TOLERANCES[precision], options))
-        executor.close()
+    typed = _ran(f"{precision.upper()} ONNX", OrtExecutor(proof.typed.SerializeToString(), "cpu"), images, batch)
+    report.comparisons.append(compare(reference, typed, manifest, TOLERANCES[precision], options))
+    if manifest.nms is not None:
+        final = _ran("", OrtExecutor(proof.final.SerializeToString(), "cpu"), images, batch)
+        report.nms_checked = check_nms(typed.outputs, final.outputs, manifest)
+    engine = _engine_executor(proof.built, report) if proof.built is not None else None
+    if engine is not None:
+        built = _ran(f"{precision.upper()} engine", engine, images, batch)
+        how = compare if manifest.nms is None else compare_after_nms
+        report.comparisons.append(how(reference, built, manifest, TOLERANCES[precision], options))
     _judge(report, options)
+
+
+def _ran(name: str, executor: Executor, images: tuple[TestImage, ...], batch: int) -> Ran:
+    """Run an executor on the images, and close it."""
+    ran = Ran(f"{name} in {executor.description}", outputs_of(executor, images, batch))
+    executor.close()
+    return ran
 
 
 def _reference(proof: Proof, images: tuple[TestImage, ...]) -> Ran:

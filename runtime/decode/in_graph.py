@@ -49,12 +49,13 @@ def picked_from_graph(outputs: Outputs, layout: Layout, manifest: Manifest, opti
     extras = extras_of(layout, protos, manifest.kpt_shape)
     rows, truncated = _FORMS[manifest.nms.form](outputs, extras, manifest.nms.options.max_det)
     check_finite(rows)
-    class_ids = rows[:, 5].astype(np.intp)
-    if not ((class_ids == rows[:, 5]) & (class_ids >= 0) & (class_ids < len(manifest.names))).all():
+    labels = rows[:, 5]
+    if not ((labels == np.floor(labels)) & (labels >= 0) & (labels < len(manifest.names))).all():
         raise ArtefactError(
-            f"expected class ids of 0 to {len(manifest.names) - 1}, found {rows[:, 5].min():g} to "
-            f"{rows[:, 5].max():g}; the artefact's manifest does not fit its network"
+            f"expected class ids of 0 to {len(manifest.names) - 1}, found {labels.min():g} to "
+            f"{labels.max():g}; the artefact's manifest does not fit its network"
         )
+    class_ids = labels.astype(np.intp)
     wanted = rows[:, 4] > options.conf
     if options.classes is not None:
         wanted &= np.isin(class_ids, options.classes)

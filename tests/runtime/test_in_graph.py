@@ -177,6 +177,7 @@ def test_classes_that_were_left_out(open_runtime, classes, message):
         ("detect", "packed", {"detections": np.full((6, 6), np.nan)}, ExecutorError, "NaN"),
         ("detect", "packed", {"detections": np.full((6, 6), 0.5)}, ArtefactError, "class ids .* found 0.5"),
         ("detect", "packed", {"detections": np.full((6, 6), -1.0)}, ArtefactError, "found -1"),
+        ("detect", "packed", {"detections": np.full((6, 6), 1e30)}, ArtefactError, "class ids .* found 1e\\+30"),
         ("segment", "packed", {"protos": None}, ArtefactError, "protos"),
         ("segment", "packed", {"protos": PROTOS[:1]}, ArtefactError, r"\(6, 7\), found \(6, 8\)"),
         ("segment", "split", {"det_coefficients": None}, ArtefactError, "named det_coefficients"),

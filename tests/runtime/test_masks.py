@@ -43,7 +43,7 @@ def assert_equals_the_slow_answer(masks, coefficients, protos, xyxy, frame):
     assert undecided <= 2 + 0.002 * masks.bitmaps.size
 
 
-@pytest.mark.parametrize("chunk", [7, 256])
+@pytest.mark.parametrize(("chunk", "tile"), [(7, 100), (256, 1 << 18)])
 @pytest.mark.parametrize(
     ("image_hw", "input_hw", "protos_hw"),
     [
@@ -57,8 +57,9 @@ def assert_equals_the_slow_answer(masks, coefficients, protos, xyxy, frame):
         ((12, 12), (32, 32), (1, 1)),  # one prototype pixel is everywhere
     ],
 )
-def test_equals_the_slow_answer(rng, monkeypatch, chunk, image_hw, input_hw, protos_hw):
+def test_equals_the_slow_answer(rng, monkeypatch, chunk, tile, image_hw, input_hw, protos_hw):
     monkeypatch.setattr("runtime.masks.CHUNK", chunk)
+    monkeypatch.setattr("runtime.masks.TILE", tile)
     frame = Letterbox.fit(image_hw, input_hw)
     height, width = image_hw
     xyxy = np.array(

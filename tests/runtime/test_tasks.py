@@ -230,6 +230,7 @@ PROBABILITIES = [0.0, 0.3, 0.1, 0.25, 0.05, 0.2, 0.1]
         (None, [1, 3, 5, 2, 6]),  # the best five; of equals the first
         (DetectOptions(), [1]),  # conf given: above 0.25
         (DetectOptions(conf=0.15), [1, 3, 5]),
+        (DetectOptions(conf=0), [1, 3, 5, 2, 6]),  # never more than five
         (DetectOptions(conf=0, max_det=2), [1, 3]),
         (DetectOptions(conf=0, classes=(0, 2, 4)), [2, 4, 0]),
         (DetectOptions(conf=0.9), []),

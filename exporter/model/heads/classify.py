@@ -19,7 +19,7 @@ class Classify(Head):
     """
 
     def __init__(self, nc: int, c1: int) -> None:
-        super().__init__({"output0": ("batch", "")})
+        super().__init__({"output0": ("batch", nc)})
         self.conv = Conv(c1, _WIDTH)
         self.linear = nn.Linear(_WIDTH, nc)
 

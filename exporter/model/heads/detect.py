@@ -7,14 +7,15 @@ from torch import Tensor, nn
 
 from exporter.model.heads.head import (
     DFL,
-    OUTPUT0,
     REG_MAX,
+    Axes,
     Head,
     branch,
     cell_centres,
     depthwise_branch,
     last_convs,
     level_logits,
+    per_anchor,
     rescale,
 )
 
@@ -31,7 +32,7 @@ class Detect(Head):
         channels: channels of the input maps, finest first.
         depthwise: whether the class branch has depthwise convolutions; YOLOv8's has not.
         extra: what `cv4` predicts for each anchor; 0 leaves it out.
-        axes: the outputs; `output0` alone where None.
+        axes: of the outputs; of `output0` alone where None.
     """
 
     def __init__(
@@ -41,9 +42,9 @@ class Detect(Head):
         depthwise: bool = True,
         *,
         extra: int = 0,
-        axes: Mapping[str, tuple[str, ...]] | None = None,
+        axes: Mapping[str, Axes] | None = None,
     ) -> None:
-        super().__init__(axes or {"output0": OUTPUT0})
+        super().__init__(axes or {"output0": per_anchor(4 + nc + extra)})
         self.nc, self.extra = nc, extra
         c2 = max(16, channels[0] // 4, 4 * REG_MAX)
         c3 = max(channels[0], min(nc, 100))

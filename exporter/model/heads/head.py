@@ -9,34 +9,43 @@ from exporter.model.blocks.conv import Conv, depthwise_conv
 
 __all__ = [
     "DFL",
-    "OUTPUT0",
-    "PROTOS",
     "REG_MAX",
+    "Axes",
     "Head",
     "branch",
     "cell_centres",
     "depthwise_branch",
     "last_convs",
     "level_logits",
+    "per_anchor",
+    "prototype_axes",
     "rescale",
 ]
 
 REG_MAX = 16  # bins of the distribution over a box side's distance
 
-# Axes of outputs, by the names they have in a graph where they are free; "" is an axis whose size is fixed.
-OUTPUT0 = ("batch", "", "anchors")
-PROTOS = ("batch", "", "proto_height", "proto_width")
+Axes = tuple[str | int, ...]  # of an output: the name an axis has in a graph where it is free, or its fixed size
+
+
+def per_anchor(rows: int) -> Axes:
+    """Give the axes of predictions (B, rows, A)."""
+    return "batch", rows, "anchors"
+
+
+def prototype_axes(masks: int) -> Axes:
+    """Give the axes of mask prototypes (B, masks, Hp, Wp)."""
+    return "batch", masks, "proto_height", "proto_width"
 
 
 class Head(nn.Module):
     """The last row of a network. Its `forward` gives every output by name.
 
     Attributes:
-        axes: the outputs' names, in order, each with the names of its axes.
+        axes: the outputs' names, in order, each with its axes.
         strides: pixels per cell of each map it reads; set where the whole network is known.
     """
 
-    def __init__(self, axes: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, axes: Mapping[str, Axes]) -> None:
         super().__init__()
         self.axes = dict(axes)
         self.strides: tuple[int, ...] = ()

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from exporter.model.heads.detect import Detect
-from exporter.model.heads.head import OUTPUT0, PROTOS, branch
+from exporter.model.heads.head import branch, per_anchor, prototype_axes
 from exporter.model.heads.pose import keypoints_from_logits
 from exporter.model.heads.segment import Proto
 
@@ -29,13 +29,14 @@ class MultiTask(Detect):
         hidden: int,
         kpt_shape: tuple[int, int] | None = None,
     ) -> None:
-        axes = {"boxes": OUTPUT0, "scores": OUTPUT0, "mask_coefficients": OUTPUT0, "protos": PROTOS}
+        axes = {"boxes": per_anchor(4), "scores": per_anchor(nc), "mask_coefficients": per_anchor(masks)}
+        axes["protos"] = prototype_axes(masks)
         super().__init__(nc, channels, extra=masks, axes=axes)
         self.proto = Proto(channels[0], hidden, masks)
         self.kpt_shape = kpt_shape
         if kpt_shape is not None:
             values = kpt_shape[0] * kpt_shape[1]
-            self.axes["keypoints"] = OUTPUT0
+            self.axes["keypoints"] = per_anchor(values)
             self.cv5 = nn.ModuleList(branch(c, max(channels[0] // 4, values), values) for c in channels)
 
     def branches(self) -> dict[nn.ModuleList, int]:

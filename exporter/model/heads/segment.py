@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from exporter.model.blocks.conv import Conv
 from exporter.model.heads.detect import Detect
-from exporter.model.heads.head import OUTPUT0, PROTOS
+from exporter.model.heads.head import per_anchor, prototype_axes
 
 __all__ = ["Proto", "Segment"]
 
@@ -43,7 +43,8 @@ class Segment(Detect):
     """
 
     def __init__(self, nc: int, channels: tuple[int, ...], masks: int, hidden: int, depthwise: bool = True) -> None:
-        super().__init__(nc, channels, depthwise, extra=masks, axes={"output0": OUTPUT0, "protos": PROTOS})
+        axes = {"output0": per_anchor(4 + nc + masks), "protos": prototype_axes(masks)}
+        super().__init__(nc, channels, depthwise, extra=masks, axes=axes)
         self.proto = Proto(channels[0], hidden, masks)
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:

@@ -47,5 +47,6 @@ def test_refused(categories, by_order, message):
     assert "expected the model's 2 classes 'cat', 'dog'" in str(error.value)
 
 
-def test_names_that_are_numbers_are_matched_by_order_everywhere():
-    assert class_map(("0", "1"), [(0, "cat"), (1, "dog")], "d", by_order=False).category_ids == (0, 1)
+@pytest.mark.parametrize("names", [("0", "1"), ("class0", "class1")])
+def test_names_that_only_count_are_matched_by_order_everywhere(names):
+    assert class_map(names, [(0, "cat"), (1, "dog")], "d", by_order=False).category_ids == (0, 1)

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.accuracy.coco_json import coco_ground_truth
 from exporter.accuracy.evaluate import evaluate
-from exporter.accuracy.results_json import read_results
+from exporter.accuracy.results_json import read_results, result_kinds
 
 PUBLISHED = [  # the values of pycocotools' own demonstration and of faster_coco_eval's tests
     ("instances_val2014_100.json", "instances_val2014_fakebbox100_results.json", "bbox", 0.504581),
@@ -178,7 +178,7 @@ def test_oriented_boxes_are_compared_by_their_angle(turned, ap):
 def test_oriented_boxes_are_matched_best_first():
     truth = truth_of((0, 0, 0, 0, 1, 1))
     truth["annotations"][0] |= oriented(0.3)
-    results = [{**oriented(1.9), "score": 0.5}, {**oriented(0.3), "score": 0.9}, {**oriented(0.3), "score": 0.1}]
+    results = [{**oriented(1.9), "score": 0.5}, {**oriented(0.3), "score": 0.9}]
     assert evaluate(truth, results, "obb").values["AP"] == pytest.approx(1)
 
 
@@ -208,3 +208,8 @@ def test_results_are_refused(tmp_path, results, message):
     with pytest.raises(DatasetError) as error:
         read_results(path, truth_of((0, 0, *A), keypoints=[1, 2, 2]))
     assert message in str(error.value)
+
+
+def test_results_are_of_the_kinds_that_all_of_them_have():
+    assert result_kinds([{"bbox": 1, "keypoints": 1}, {"bbox": 1}]) == ("bbox",)
+    assert result_kinds([{"segmentation": 1}, {"bbox": 1}]) == ()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_data import ClassExecutor, Found, ScriptedExecutor
+from tiny_data import ClassExecutor, Found, ScriptedExecutor, coco_data
 
 from exporter.accuracy.errors import DatasetError
 from exporter.accuracy.options import ValOptions
@@ -101,8 +101,6 @@ def test_thresholds_are_those_of_coco_and_are_told(make_artefact, make_yolo):
 
 
 def test_classes_that_the_data_does_not_know_are_left_out(make_artefact, make_coco):
-    from tiny_data import coco_data
-
     data = coco_data()
     del data["categories"][0]  # there are dogs only
     crowd_of_cats = [Found(0, 0.9, (2 * i, 0, 2 * i + 9, 9)) for i in range(7)]
@@ -114,8 +112,6 @@ def test_classes_that_the_data_does_not_know_are_left_out(make_artefact, make_co
 
 
 def test_an_image_of_another_size_than_the_json_says(make_artefact, make_coco):
-    from tiny_data import coco_data
-
     data = coco_data()
     data["images"][0] |= {"height": 32, "width": 64}
     with pytest.raises(DatasetError, match=r"a\.png: expected 64x32 pixels, as its entry says, found 64x64"):
@@ -261,6 +257,20 @@ def test_nms_in_the_graph_is_taken_as_it_is(make_artefact, make_yolo):
     assert validation.report.notes == ("in 1 images the graph's NMS saw only the best of the candidates",)
     with pytest.raises(InputError, match=r"conf: expected 0\.3 or more, found 0\.1"):
         validate(make_artefact(nms=nms), data, ValOptions(conf=0.1), executor=InGraph([]))
+
+
+def test_nms_in_the_graph_may_find_classes_that_the_data_does_not_know(make_artefact, make_coco):
+    class InGraph(ScriptedExecutor):
+        def run(self, images):
+            rows = np.array([[[16, 16, 48, 48, 0.9, 0], [16, 16, 48, 48, 0.8, 1]]], np.float32)
+            return {"detections": rows, "num": np.array([[2]]), "truncated": np.array([[0]])}
+
+    data = coco_data()
+    del data["categories"][0]
+    nms = NmsSettings("packed", 100, DetectOptions(max_det=2))
+    validation = validate(make_artefact(nms=nms), make_coco(data), ValOptions(), executor=InGraph([]))
+    assert ap(validation) == pytest.approx(1)
+    assert [result["category_id"] for result in validation.results] == [3]
 
 
 def test_saved_results_give_the_same_figures(make_artefact, make_coco, tmp_path):

@@ -76,6 +76,18 @@ def test_a_folder_in_place_of_a_label_file_is_refused(make_yolo):
         yolo_dataset(path, "val")
 
 
+def test_a_label_file_of_another_program_is_read(make_yolo):
+    path = make_yolo({"a": f"\ufeff{BOX}\r\n{POLYGON}\r\n"})  # byte order mark and Windows' line ends
+    assert yolo_dataset(path, "val").labels == 2
+
+
+def test_a_label_file_that_is_no_text_is_refused(make_yolo):
+    path = make_yolo({"a": BOX, "b": ""})
+    (path.parent / "labels" / "val" / "b.txt").write_bytes(b"\x89PNG\xff\x00")
+    with pytest.raises(DatasetError, match=r"b\.txt, line 1: expected numbers, found "):
+        yolo_dataset(path, "val")
+
+
 KINDS = [
     (BOX, "", ("bbox",)),
     (POLYGON, "", ("bbox", "segm")),

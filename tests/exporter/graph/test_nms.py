@@ -93,6 +93,7 @@ SMALL = [
     ("boxes without area are left alone", [(3, 3, 3, 3)] * 2, None, {}, 2),
     ("a line inside a box", [(0, 0, 4, 4), (1, 1, 1, 3)], None, {"iou": 0.0}, 2),
     ("crossed corners have no area", [(4, 4, 0, 0)] * 2, None, {}, 2),
+    ("sides crossed in one direction neither", [(4, 0, 0, 4)] * 2, None, {}, 2),
     ("an IoU of exactly the threshold keeps", [(0, 0, 2, 1), (0, 0, 1, 1)], None, {"iou": 0.5}, 2),
     ("just above it suppresses", [(0, 0, 2, 1), (0, 0, 1.0001, 1)], None, {"iou": 0.5}, 1),
     ("boxes that touch do not overlap", [(0, 0, 2, 2), (2, 0, 4, 2)], None, {"iou": 0.0}, 2),
@@ -105,6 +106,28 @@ SMALL = [
 @pytest.mark.parametrize(("boxes", "scores", "options", "kept"), [c[1:] for c in SMALL], ids=[c[0] for c in SMALL])
 def test_small_cases(boxes, scores, options, kept):
     assert number(packed(**options), boxes_of(*boxes, scores=scores)) == kept
+
+
+def test_rotated_boxes_without_a_side_overlap_as_if_they_had_one():
+    """As in runtime.rotated: two equal lines are one object; two that lie apart are not."""
+    raw = Raw("obb", classes=1, anchors=4)
+    rows = np.array([[50, 50, 90, 90], [50] * 4, [0, 0, 30, 30], [20, 20, 0, 0], [0.9, 0.8, 0.7, 0.6], [1, 1, 2, 2]])
+    assert assert_equal(raw, packed(), rows[None].astype(np.float32))["num"].item() == 2
+
+
+def test_far_apart_rotated_boxes_do_not_overlap_by_more_than_0():
+    """Gaussians have no end, but float64 has: their IoU rounds to 0."""
+    raw = Raw("obb", classes=1, anchors=3)
+    rows = np.array([[50, 250, 60], [50] * 3, [20] * 3, [20] * 3, [0.9, 0.8, 0.7], [1] * 3], np.float32)
+    assert assert_equal(raw, packed(iou=0.0), rows[None])["num"].item() == 2
+
+
+def test_equal_rotated_boxes_do_not_overlap_by_more_than_1():
+    rng = np.random.Generator(np.random.PCG64(0))
+    rows = np.repeat(rng.random((1, 6, 30), dtype=np.float32) * 100 + 1, 2, axis=2)
+    rows[:, 4] = np.linspace(0.9, 0.5, 60)
+    outputs = assert_equal(Raw("obb", classes=1), packed(max_det=60, iou=1.0), rows)
+    assert outputs["num"].item() == 60
 
 
 def test_exactly_max_det_boxes_and_one_more():

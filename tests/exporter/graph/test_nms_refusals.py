@@ -47,8 +47,7 @@ def test_rows_whose_number_the_tracer_left_open():
     with pytest.raises(GraphError, match="found output0 of 7 rows"):
         predictions_of(model, "detect", 4)
     unknown = model_of("(float[B, rows, 1, A] images) => (float[B, rows, 1, A] output0) { output0 = Relu(images) }")
-    with pytest.raises(GraphError, match="found output0 of None rows"):
-        predictions_of(unknown, "detect", 3)
+    assert predictions_of(unknown, "detect", 3) == PLAIN  # what cannot be known is believed
 
 
 def test_a_pose_graph_needs_the_number_of_its_values():

@@ -77,6 +77,27 @@ def test_distance_bins_are_the_files_own_unless_it_lost_them(shared, bins):
     assert torch.equal(weight, expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("trained/yolov8n-pose", {"kpt_shape": [5, 3]}, r"has kpt_shape \[5, 3\], 15 values, but its weights are of 51"),
+        ("trained/yolov8n-pose", {"kpt_shape": [17, 2]}, r"kpt_shape \[17, 2\], 34 values, but its weights are of 51"),
+        ("trained/yolov8n-pose", {"kpt_shape": [17]}, r"kpt_shape must be \[K, D\]"),
+        ("trained/yolov8n-pose", {"kpt_shape": None}, "'kpt_shape' must be list, found None"),
+        ("trained/yolo11n", {"nc": 79}, "80 class names, but its network 79 classes"),
+        ("trained/yolo11n", {"nc": 0}, "nc must be a whole number from 1 to 100000, found 0"),
+        ("untrained/yolov12n-cls", {"nc": 999}, "1000 class names, but its network 999 classes"),
+    ],
+)
+def test_counts_that_contradict_the_weights_are_named(shared, name, change, reason):
+    checkpoint = read_checkpoint(shared / f"checkpoints/{name}.pt")
+    with pytest.raises(CheckpointError, match=reason):
+        detector_from_checkpoint(replace(checkpoint, yaml={**checkpoint.yaml, **change}))
+    if change.get("nc"):  # without names it is the weights that tell
+        with pytest.raises(CheckpointError, match=f"has nc {change['nc']}, but its weights are of {change['nc'] + 1}"):
+            detector_from_checkpoint(replace(checkpoint, names=(), yaml={**checkpoint.yaml, **change}))
+
+
 def test_zero_filled_file_loads(shared):
     checkpoint = read_checkpoint(shared / "checkpoints/damaged/yolo12n.zero-filled.pt")
     assert checkpoint.state["model.21.dfl.conv.weight"].count_nonzero() == 0  # what the file holds

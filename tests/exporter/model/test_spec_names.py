@@ -147,3 +147,50 @@ def test_reading_a_model_needs_no_torch():
         [sys.executable, "-c", code], cwd=models_dir().parents[1], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "full", "task", "kpt_shape", "strides"),
+    [
+        ("yolov12s-seg", "yolov12s-seg", "segment", None, (8, 16, 32)),
+        ("yolov12s-pose", "yolov12s-pose", "pose", (17, 3), (8, 16, 32)),
+        ("yolov12s-obb", "yolov12s-obb", "obb", None, (8, 16, 32)),
+        ("yolov12s-cls", "yolov12s-cls", "classify", None, (32,)),
+        ("yolo12s-seg", "yolo12s-seg", "segment", None, (8, 16, 32)),
+        ("yolo12s-cls", "yolo12s-cls", "classify", None, (32,)),
+        ("yolov12s-v1-pose", "yolov12s-v1-pose", "pose", (17, 3), (8, 16, 32)),
+        ("yolov12s-multitask", "yolov12s-multitask", "multitask", None, (8, 16, 32)),
+        ("yolov12s-p6", "yolov12s-p6", "detect", None, (8, 16, 32, 64)),
+        ("yolov12s-p6-obb", "yolov12s-p6-obb", "obb", None, (8, 16, 32, 64)),
+        ("yolo11s", "yolo11s", "detect", None, (8, 16, 32)),
+        ("yolo11s-pose", "yolo11s-pose", "pose", (17, 3), (8, 16, 32)),
+        ("yolov8s-seg", "yolov8s-seg", "segment", None, (8, 16, 32)),
+    ],
+)
+def test_tasks_by_name(name, full, task, kpt_shape, strides):
+    spec = spec_from_name(name)
+    assert (spec.name, spec.task, spec.kpt_shape, spec.strides) == (full, task, kpt_shape, strides)
+
+
+def test_a_users_yaml_may_have_a_row_for_each_task(tmp_path):
+    text = (models_dir() / "yolo11.yaml").read_text().replace("nc: 80", "nc: 3").replace("[17, 3]", "[5, 2]")
+    (tmp_path / "mine.yaml").write_text(text)
+    assert spec_from_name(str(tmp_path / "mine-pose.yaml"), scale="n").kpt_shape == (5, 2)
+    assert spec_from_name(str(tmp_path / "mine.yaml"), scale="n").task == "detect"
+    (tmp_path / "single.yaml").write_text((models_dir() / "yolov12-seg.yaml").read_text())
+    with pytest.raises(ModelSpecError, match=r"single.yaml: it is a network of one task; asked for 'pose'"):
+        spec_from_name(str(tmp_path / "single-pose.yaml"), scale="n")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("yolov12n-multitask-seg", "it is a network of one task; asked for 'segment'"),
+        ("yolo11n-cls", "it has no row for the task 'classify'; known: ['detect', 'segment', 'pose', 'obb']"),
+        ("yolov12n-depth", "did you mean"),
+    ],
+)
+def test_tasks_that_are_not_there(name, reason):
+    with pytest.raises(ModelSpecError) as caught:
+        spec_from_name(name)
+    assert reason in str(caught.value)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from exporter.verify.backends import TorchExecutor
-from exporter.verify.compare import compare, outputs_of
+from exporter.verify.compare import Ran, compare, outputs_of
 from exporter.verify.images import load_images
 from exporter.verify.options import TOLERANCES, VerifyOptions
 from runtime.decode import detections_from_output
 from runtime.images import image_from
 from runtime.letterbox import letterbox
+from runtime.manifest import Manifest
 from runtime.options import DetectOptions
 from runtime.ort import OrtExecutor
 
@@ -34,7 +35,7 @@ def photo(shared):
 
 @pytest.fixture(scope="module")
 def outputs(armor, photo):
-    images = load_images(VerifyOptions(images=photo), (640, 640))
+    images = load_images(VerifyOptions(images=photo), (640, 640), "detect")
     typed = OrtExecutor(armor.typed.SerializeToString(), provider="cpu", threads=2)
     return {"fp32": outputs_of(TorchExecutor(armor.detector), images, 1), "fp16": outputs_of(typed, images, 1)}
 
@@ -43,7 +44,7 @@ def outputs(armor, photo):
 def found(armor, photo, outputs):
     frame = letterbox(image_from(photo), (640, 640))[1]
     names = armor.detector.names
-    return {k: detections_from_output(out[0], frame, names, DetectOptions()) for k, out in outputs.items()}
+    return {k: detections_from_output(out[0]["output0"], frame, names, DetectOptions()) for k, out in outputs.items()}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -60,16 +61,17 @@ def test_the_stated_box_is_a_corner_and_a_size(found):
     assert iou(found["fp32"].xyxy[0], AS_CENTRE) < 0.2
 
 
-def test_fp16_differs_from_fp32_by_less_than_half_a_pixel_and_a_hundredth(outputs, found):
+def test_fp16_differs_from_fp32_by_less_than_half_a_pixel_and_a_hundredth(armor, outputs, found):
     assert np.abs(found["fp16"].xyxy - found["fp32"].xyxy).max() <= 0.5
     assert abs(found["fp16"].confidence[0] - found["fp32"].confidence[0]) <= 0.01
     options = VerifyOptions(min_matched=1)
-    pair = ("torch", outputs["fp32"]), ("fp16", outputs["fp16"])
-    result = compare(*pair, (640, 640), TOLERANCES["fp16"], options)
+    manifest = Manifest("detect", armor.detector.names, armor.detector.spec.strides, armor.profile)
+    pair = Ran("torch", outputs["fp32"]), Ran("fp16", outputs["fp16"])
+    result = compare(*pair, manifest, TOLERANCES["fp16"], options)
     assert (result.verdict, result.lost, result.new) == ("equal within tolerance", 0, 0)
     assert result.above_threshold >= 1
-    assert result.box_px["max"] <= 0.5
-    assert result.score["max"] <= 0.01
+    assert result.shifts["box_px"]["max"] <= 0.5
+    assert result.shifts["score"]["max"] <= 0.01
 
 
 def test_the_network_equals_the_outputs_that_came_with_it(armor, shared):

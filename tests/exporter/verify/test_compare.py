@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 
 from exporter.errors import VerificationError
-from exporter.verify.compare import compare
+from exporter.verify.compare import Ran, compare
 from exporter.verify.options import TOLERANCES, Tolerance, VerifyOptions
+from runtime.manifest import AxisRange, InputProfile, Manifest
 
 HW = (64, 96)
-STRICT = Tolerance(median_box_px=0.02, p95_box_px=0.05, max_box_px=1.0, p95_logit=0.01, max_lost=0.0)
-LOOSE = Tolerance(median_box_px=0.25, p95_box_px=1.0, max_box_px=4.0, p95_logit=0.1, max_lost=0.3)
+PROFILE = InputProfile(*(AxisRange(side, side, side) for side in (1, *HW)))
+LIMITS = {"median box_px": 0.02, "p95 box_px": 0.05, "max box_px": 1.0, "p95 logit": 0.01}
+STRICT = Tolerance(LIMITS, max_lost=0.0)
+LOOSE_LIMITS = {"median box_px": 0.25, "p95 box_px": 1.0, "max box_px": 4.0, "p95 logit": 0.1}
+LOOSE = Tolerance(LOOSE_LIMITS, max_lost=0.3)
 
 
 def output(*rows, nc=3):
@@ -27,9 +31,21 @@ C, D, E = (20, 50, 10, 12, {2: 0.7}), (50, 20, 8, 10, {0: 0.6}), (84, 10, 10, 8,
 FIVE = (A, B, C, D, E)
 
 
-def compared(expected, found, tolerance=STRICT, **options):
+def manifest_of(task="detect", names=("a", "b", "c"), kpt_shape=None):
+    return Manifest(task, names, (8,), PROFILE, kpt_shape=kpt_shape)
+
+
+def compared(expected, found, tolerance=STRICT, manifest=None, **options):
+    """Compare outputs, one an image: `output0`, or all of them by name."""
+    model, candidate = (
+        [image if isinstance(image, dict) else {"output0": image} for image in images] for images in (expected, found)
+    )
     return compare(
-        ("model", expected), ("candidate", found), HW, tolerance, VerifyOptions(**({"min_matched": 1} | options))
+        Ran("model", model),
+        Ran("candidate", candidate),
+        manifest or manifest_of(),
+        tolerance,
+        VerifyOptions(**({"min_matched": 1} | options)),
     )
 
 
@@ -70,7 +86,7 @@ def test_what_is_no_difference(expected, found):
     assert result.matched == result.detections >= 5
 
 
-SHIFTED = ["median box shift", "p95 box shift", "largest box shift", "lost", "new"]
+SHIFTED = ["median box_px", "p95 box_px", "max box_px", "lost", "new"]
 
 # expected, found, lost, new, failures
 DIFFERENT = [
@@ -85,9 +101,9 @@ DIFFERENT = [
     # all boxes moved by three pixels
     (FIVE, tuple(moved(row, 3) for row in FIVE), 1, 1, SHIFTED),
     # one of five moved
-    (FIVE, (moved(A, 0.3), *FIVE[1:]), 0, 0, ["p95 box shift 0.24"]),
+    (FIVE, (moved(A, 0.3), *FIVE[1:]), 0, 0, ["p95 box_px 0.24"]),
     # scores moved
-    (FIVE, (moved(A, scores={0: 0.89}), *FIVE[1:]), 0, 0, ["p95 score shift"]),
+    (FIVE, (moved(A, scores={0: 0.89}), *FIVE[1:]), 0, 0, ["p95 logit"]),
 ]
 
 
@@ -105,9 +121,9 @@ def test_the_numbers():
     found = output(moved(A, 0.5), moved(B, 0.25), moved(C, scores={2: 0.75}), D, E)
     result = compared([output(*FIVE)], [found], LOOSE)
     assert (result.images, result.detections, result.above_threshold, result.matched) == (1, 5, 5, 5)
-    assert result.box_px == pytest.approx({"median": 0.0, "p95": 0.45, "max": 0.5}, abs=1e-5)
-    assert result.score == pytest.approx({"median": 0.0, "p95": 0.04, "max": 0.05}, abs=1e-5)
-    assert result.logit["max"] == pytest.approx(np.log(0.75 / 0.25) - np.log(0.7 / 0.3), abs=1e-4)
+    assert result.shifts["box_px"] == pytest.approx({"median": 0.0, "p95": 0.45, "max": 0.5}, abs=1e-5)
+    assert result.shifts["score"] == pytest.approx({"median": 0.0, "p95": 0.04, "max": 0.05}, abs=1e-5)
+    assert result.shifts["logit"]["max"] == pytest.approx(np.log(0.75 / 0.25) - np.log(0.7 / 0.3), abs=1e-4)
     assert (result.reference, result.candidate) == ("model", "candidate")
 
 
@@ -137,7 +153,7 @@ def test_a_model_that_is_not_finite_is_an_error():
 
 
 def test_other_shapes_are_an_error():
-    with pytest.raises(VerificationError, match=r"expected an output of shape \(7, 5\), found \(7, 4\)"):
+    with pytest.raises(VerificationError, match=r"shapes \{'output0': \(7, 5\)\}, found \{'output0': \(7, 4\)\}"):
         compared([output(*FIVE)], [output(*FIVE[:4])])
 
 
@@ -163,14 +179,103 @@ def test_scores_of_two_classes_that_changed_places_are_a_difference():
 
 def test_the_fp16_limits_allow_no_more_than_the_readme_promises():
     """Half a pixel and a hundredth of a score at 0.9, on the median object."""
-    limits = TOLERANCES["fp16"]
-    assert limits.median_box_px <= 0.5
-    assert 0.9 * 0.1 * limits.p95_logit <= 0.01
+    limits = TOLERANCES["fp16"].shifts
+    assert limits["median box_px"] <= 0.5
+    assert 0.9 * 0.1 * limits["p95 logit"] <= 0.01
 
 
 def test_one_wrong_box_of_many_is_a_difference():
     rows = [(10 + 19 * (i % 5), 6 + 8 * (i // 5), 16, 6, {0: 0.9}) for i in range(30)]
     wrong = [moved(row, 4.5 if i == 17 else 0.0) for i, row in enumerate(rows)]
-    loose = Tolerance(median_box_px=0.25, p95_box_px=1.0, max_box_px=4.0, p95_logit=0.1, max_lost=1.0)
-    result = compared([output(*rows)], [output(*wrong)], loose)
-    assert result.failures == ("largest box shift 4.5 px, allowed 4",)
+    result = compared([output(*rows)], [output(*wrong)], Tolerance(LOOSE_LIMITS, max_lost=1.0))
+    assert result.failures == ("max box_px 4.5, allowed 4",)
+
+
+def with_rows(*extras):
+    """FIVE with the same further rows, (E,), at every anchor."""
+    return np.concatenate([output(*FIVE), np.repeat(np.array(extras, np.float32)[:, None], len(FIVE), 1)])
+
+
+POSE = manifest_of("pose", kpt_shape=(2, 3))
+POINTS = (10, 20, 0.9, 30, 40, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("points", "shift"),
+    [
+        ((10, 20, 0.9, 30, 40, 0.8), 0),
+        ((10, 23, 0.9, 30, 40, 0.8), 3),  # y of the first
+        ((10, 20, 0.9, 28, 41, 0.8), 2),  # x of the second: the larger of its two shifts
+        ((10, 20, 0.9, 30, 40, 0.1), 0),  # visibility is no place
+    ],
+)
+def test_keypoints(points, shift):
+    tolerance = Tolerance({"p95 keypoint_px": 1.0}, max_lost=0.0)
+    result = compared([with_rows(*POINTS)], [with_rows(*points)], tolerance, POSE)
+    assert result.shifts["keypoint_px"]["max"] == pytest.approx(shift)
+    assert (result.verdict == "different") == (shift > 1)
+
+
+def test_keypoints_that_cannot_be_seen_do_not_count():
+    hidden = (10, 20, 0.4, 30, 40, 0.8)
+    result = compared([with_rows(*hidden)], [with_rows(90, 90, *hidden[2:])], manifest=POSE)
+    assert result.shifts["keypoint_px"]["max"] == 0
+    flat = manifest_of("pose", kpt_shape=(3, 2))  # without visibilities every point counts
+    assert compared([with_rows(*hidden)], [with_rows(90, *hidden[1:])], manifest=flat).shifts["keypoint_px"]["max"] == 80
+
+
+def test_angles():
+    tolerance = Tolerance({"p95 angle_deg": 1.0}, max_lost=0.0)
+    same, turned = with_rows(0.5), with_rows(0.5 + np.deg2rad(2))
+    oriented = manifest_of("obb")
+    assert compared([same], [same], tolerance, oriented).verdict == "equal within tolerance"
+    result = compared([same], [turned], tolerance, oriented)
+    assert result.shifts["angle_deg"]["median"] == pytest.approx(2, abs=1e-4)
+    assert result.failures == ("p95 angle_deg 2, allowed 1",)
+
+
+@pytest.mark.parametrize(
+    ("columns", "loss"),
+    [(24, 0), (16, 0), (14, 0.25), (12, 0.5), (8, 1)],  # of the prototypes' 24 columns, those that belong to masks
+)
+def test_masks_are_compared_inside_the_boxes(columns, loss):
+    """One object of 32 px, which are the prototypes' columns 8 to 15; the candidate's mask may end earlier."""
+    boxes = output((48, 32, 32, 16, {0: 0.9}))
+    outputs = np.concatenate([boxes, np.ones((1, 1), np.float32)])
+    full, part = np.ones((1, 16, 24), np.float32), -np.ones((1, 16, 24), np.float32)
+    part[..., :columns] = 1
+    tolerance = Tolerance({"p95 mask": 0.1}, max_lost=0.0)
+    model, candidate = ({"output0": outputs, "protos": protos} for protos in (full, part))
+    result = compared([model], [candidate], tolerance, manifest_of("segment"))
+    assert result.shifts["mask"]["max"] == pytest.approx(loss)
+    assert (result.verdict == "different") == (loss > 0.1)
+
+
+def test_every_output_of_several_tasks_is_compared():
+    multitask = manifest_of("multitask", kpt_shape=(2, 3))
+    raw = with_rows(*POINTS)
+    outputs = {"boxes": raw[:4], "scores": raw[4:7], "keypoints": raw[7:]}
+    outputs |= {"mask_coefficients": np.ones((1, 5), np.float32), "protos": np.ones((1, 16, 24), np.float32)}
+    assert compared([outputs], [outputs], TOLERANCES["fp32"], multitask).verdict == "equal within tolerance"
+    for name in outputs:
+        changed = outputs | {name: -outputs[name]}
+        assert compared([outputs], [changed], TOLERANCES["fp16"], multitask).verdict == "different", name
+
+
+CLASSES = manifest_of("classify", names=tuple("abcdefgh"))
+PROBABILITIES = np.array([0.4, 0.2, 0.15, 0.1, 0.05, 0.04, 0.03, 0.03], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "lost", "new"),
+    [
+        (PROBABILITIES, "equal within tolerance", 0, 0),
+        (PROBABILITIES[[0, 1, 2, 3, 5, 4, 6, 7]], "different", 0, 0),  # the fifth and the sixth change places
+        (PROBABILITIES[[7, 1, 2, 3, 4, 5, 6, 0]], "different", 1, 1),
+        (np.full(8, 0.125, np.float32), "different", 1, 1),
+    ],
+)
+def test_classifiers(found, verdict, lost, new):
+    result = compared([PROBABILITIES], [found], TOLERANCES["fp16"], CLASSES)
+    assert (result.verdict, result.lost, result.new, result.detections) == (verdict, lost, new, 5)
+    assert result.above_threshold == 1

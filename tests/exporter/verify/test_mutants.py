@@ -10,13 +10,16 @@ from PIL import Image
 from text_models import copy_of
 
 from exporter.errors import InconclusiveError, VerificationError
+from exporter.model.build import seeded_detector
+from exporter.model.spec import spec_from_name
 from exporter.verify.backends import TorchExecutor
-from exporter.verify.compare import compare, outputs_of
+from exporter.verify.compare import Ran, compare, outputs_of
 from exporter.verify.images import load_images, photos_dir
 from exporter.verify.options import TOLERANCES, VerifyOptions
 from exporter.verify.report import ExportReport
 from exporter.verify.verify import Proof, prove
 from exporter.verify.weights import check_weights
+from runtime.manifest import Manifest
 from runtime.ort import OrtExecutor
 
 ONE_PHOTO = VerifyOptions(max_images=1)
@@ -28,10 +31,16 @@ def small(seeded_n, stages_of, make_profile):
     return stages_of(seeded_n.detector, make_profile(160, 160))
 
 
+def manifest_of(stages, precision="fp32"):
+    spec = stages.detector.spec
+    names, profile = stages.detector.names, stages.profile
+    return Manifest(spec.task, names, spec.strides, profile, precision, kpt_shape=spec.kpt_shape)
+
+
 def proved(stages, simplified=None, typed=None, precision="fp16", detector=None, options=ONE_PHOTO):
     simplified = stages.simplified if simplified is None else simplified
     typed = (simplified if precision == "fp32" else stages.typed) if typed is None else typed
-    proof = Proof(detector or stages.detector, None, simplified, typed, None, stages.profile, precision)
+    proof = Proof(detector or stages.detector, None, simplified, typed, None, manifest_of(stages, precision))
     report = ExportReport("n", "", precision, "")
     prove(proof, options, report)
     return report
@@ -51,6 +60,33 @@ def test_an_honest_export_passes(small, precision):
     assert (comparison.verdict, comparison.lost, comparison.new) == ("equal within tolerance", 0, 0)
     assert comparison.matched == comparison.detections == 100
     assert report.verdict.startswith("verified: ")
+
+
+# Each task's network, and what its own branches are called in it.
+TASKS = {
+    "yolov12n-seg": ("cv4", "proto"),
+    "yolov12n-pose": ("cv4",),
+    "yolov12n-obb": ("cv4",),
+    "yolov12n-cls": ("conv", "linear"),
+    "yolov12n-multitask": ("cv4", "proto"),
+    "yolo11n": ("cv3",),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_passes_and_a_changed_weight_of_its_own_fails(stages_of, make_profile, name):
+    stages = stages_of(seeded_detector(spec_from_name(name)), make_profile(160, 160))
+    for precision in ("fp32", "fp16"):
+        report = proved(stages, precision=precision)
+        assert report.comparisons[0].verdict == "equal within tolerance"
+    for branch in TASKS[name]:
+        wrong = copy.deepcopy(stages.detector)
+        weights = [p for key, p in wrong.head.named_parameters() if key.startswith(branch) and p.ndim > 1]
+        weights[-1].data.flatten()[weights[-1].abs().argmax()] *= -1
+        with pytest.raises(VerificationError, match="the traced FP32 graph is not the model"):
+            proved(stages, detector=wrong, precision="fp32")
+    with pytest.raises(VerificationError, match="differs from the model"):
+        proved(stages, typed=mutated(stages.typed, m.rgb_for_bgr))
 
 
 FAULTS = {
@@ -120,22 +156,23 @@ def test_a_weight_from_elsewhere_is_named(small):
 
 def test_images_of_another_channel_order_differ(small):
     """The same graph, fed RGB and BGR."""
-    images = load_images(ONE_PHOTO, (160, 160))
+    images = load_images(ONE_PHOTO, (160, 160), "detect")
     turned = tuple(replace(image, blob=np.ascontiguousarray(image.blob[:, ::-1])) for image in images)
     executor = OrtExecutor(small.simplified.SerializeToString(), provider="cpu")
     expected, found = outputs_of(executor, images, 1), outputs_of(executor, turned, 1)
-    result = compare(("RGB", expected), ("BGR", found), (160, 160), TOLERANCES["fp16"], ONE_PHOTO)
+    pair = Ran("RGB", expected), Ran("BGR", found)
+    result = compare(*pair, manifest_of(small), TOLERANCES["fp16"], ONE_PHOTO)
     assert result.verdict == "different"
 
 
 def test_outputs_come_image_by_image_whatever_the_batch(small):
-    images = load_images(VerifyOptions(max_images=3), (160, 160))
+    images = load_images(VerifyOptions(max_images=3), (160, 160), "detect")
     one_by_one = outputs_of(TorchExecutor(small.detector), images, 1)
     in_pairs = outputs_of(TorchExecutor(small.detector), images, 2)
     assert len(in_pairs) == 3
     for a, b in zip(one_by_one, in_pairs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-2)
-    assert not np.allclose(one_by_one[0], one_by_one[1], atol=1.0)
+        np.testing.assert_allclose(a["output0"], b["output0"], rtol=0, atol=1e-2)
+    assert not np.allclose(one_by_one[0]["output0"], one_by_one[1]["output0"], atol=1.0)
 
 
 def black(folder):
@@ -161,11 +198,11 @@ def test_a_difference_is_not_excused_by_allowing_inconclusive(armor, stages_of, 
 
 
 def test_images_come_from_a_folder_a_file_or_y12_itself(tmp_path):
-    assert len(load_images(VerifyOptions(), (64, 96))) == len(list(photos_dir().glob("*.jpg"))) >= 4
+    assert len(load_images(VerifyOptions(), (64, 96), "detect")) == len(list(photos_dir().glob("*.jpg"))) >= 4
     black(tmp_path)
     (tmp_path / "notes.txt").write_text("no image")
     for source in (tmp_path, tmp_path / "black.png"):
-        (image,) = load_images(VerifyOptions(images=source), (64, 96))
+        (image,) = load_images(VerifyOptions(images=source), (64, 96), "detect")
         assert (image.name, image.blob.shape, image.blob.dtype) == ("black.png", (1, 3, 64, 96), np.float32)
 
 
@@ -179,4 +216,4 @@ def test_images_come_from_a_folder_a_file_or_y12_itself(tmp_path):
 )
 def test_images_that_cannot_be_used_are_refused(tmp_path, make, message):
     with pytest.raises(VerificationError, match=message):
-        load_images(VerifyOptions(images=make(tmp_path)), (64, 64))
+        load_images(VerifyOptions(images=make(tmp_path)), (64, 64), "detect")

@@ -1,0 +1,127 @@
+"""Prove the NMS in a graph: it must leave what the runtime's own NMS leaves of the raw predictions."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.errors import VerificationError
+from exporter.verify.compare import Ran, row_ious
+from exporter.verify.options import Tolerance, VerifyOptions
+from exporter.verify.shifts import Comparison, Shifts, comparison_from
+from runtime.decode.predictions import Outputs, predictions_from
+from runtime.detections import Detections
+from runtime.letterbox import Letterbox
+from runtime.manifest import Manifest
+from runtime.options import DetectOptions
+from runtime.tasks import TASKS
+
+__all__ = ["check_nms", "compare_after_nms"]
+
+_MIN_IOU = 0.5  # boxes that overlap less are not the same detection
+# Two detections of one threshold's two sides: what NMS keeps hangs on them, and rounding decides.
+_ON_A_THRESHOLD = 0.05
+_SAME_PX, _SAME = 1e-2, 1e-5  # both sides compute in FP32, corners from centres in another order
+
+
+def check_nms(raw: list[Outputs], after_nms: list[Outputs], manifest: Manifest) -> int:
+    """Compare a graph's NMS with the runtime's on the same raw predictions; give the number of detections.
+
+    Args:
+        raw: the outputs of the graph without NMS, for each image.
+        after_nms: those of the graph with it.
+        manifest: of the graph with NMS.
+
+    Raises:
+        VerificationError: they differ.
+    """
+    count = 0
+    for i, (predictions, outputs) in enumerate(zip(raw, after_nms, strict=True)):
+        found = _decoded(outputs, manifest)
+        expected = _decoded_raw(predictions, manifest, found.truncated)
+        count += len(expected)
+        if len(found) != len(expected) or (found.class_id != expected.class_id).any():
+            raise VerificationError(
+                f"the NMS in the graph differs from y12's: expected {len(expected)} detections on image {i}, "
+                f"found {len(found)}, or of other classes"
+            )
+        for name, limit in (("xyxy", _SAME_PX), ("xywhr", _SAME_PX), ("keypoints", _SAME_PX), ("confidence", _SAME)):
+            ours, theirs = getattr(expected, name), getattr(found, name)
+            if ours is not None and np.abs(ours - theirs).max(initial=0.0) > limit:
+                raise VerificationError(f"the NMS in the graph differs from y12's in {name} on image {i}")
+        if expected.mask is not None and found.mask is not None and (expected.mask != found.mask).mean() > _SAME:
+            raise VerificationError(f"the NMS in the graph differs from y12's in its masks on image {i}")
+    return count
+
+
+def compare_after_nms(
+    reference: Ran, candidate: Ran, manifest: Manifest, tolerance: Tolerance, options: VerifyOptions
+) -> Comparison:
+    """Compare the raw predictions of a model, after the runtime's NMS, with those of an engine that ends in NMS.
+
+    Detections are matched by class and overlap, best first. As two boxes on the NMS threshold may change places, a
+    share of 5 % of them may be lost or new.
+    """
+    shifts = Shifts()
+    for expected, found in zip(reference.outputs, candidate.outputs, strict=True):
+        shifts.non_finite += sum(int((~np.isfinite(array)).sum()) for array in found.values())
+        if not shifts.non_finite:
+            theirs = _decoded(found, manifest)
+            _collect(_decoded_raw(expected, manifest, theirs.truncated), theirs, shifts)
+    names = (reference.description, candidate.description)
+    loose = replace(tolerance, max_lost=max(tolerance.max_lost, _ON_A_THRESHOLD))
+    return comparison_from(shifts, names, len(reference.outputs), loose, options.min_matched)
+
+
+def _collect(expected: Detections, found: Detections, shifts: Shifts) -> None:
+    pairs = _pairs(expected, found)
+    ours, theirs = expected[[i for i, _ in pairs]], found[[j for _, j in pairs]]
+    shifts.detections += len(expected)
+    shifts.above_threshold += int((expected.confidence > DetectOptions().conf).sum())
+    shifts.lost += len(expected) - len(pairs)
+    shifts.new += len(found) - len(pairs)
+    shifts.add("box_px", np.abs(theirs.xyxy - ours.xyxy).max(axis=1, initial=0.0))
+    shifts.add("score", np.abs(theirs.confidence - ours.confidence))
+
+
+def _pairs(expected: Detections, found: Detections) -> list[tuple[int, int]]:
+    """Match detections one to one, by class and the largest overlap."""
+    every_pair = np.repeat(expected.xyxy, len(found), axis=0), np.tile(found.xyxy, (len(expected), 1))
+    overlaps = row_ious(*every_pair).reshape(len(expected), len(found))
+    overlaps[expected.class_id[:, None] != found.class_id] = 0
+    pairs = []
+    for i in range(len(expected)):
+        j = int(overlaps[i].argmax()) if len(found) else 0
+        if len(found) and overlaps[i, j] >= _MIN_IOU:
+            pairs.append((i, j))
+            overlaps[:, j] = 0
+    return pairs
+
+
+def _decoded(outputs: Outputs, manifest: Manifest) -> Detections:
+    """Decode the outputs of a graph with NMS, or with a manifest without one raw ones, in pixels of the input."""
+    assert manifest.nms is not None
+    frame = Letterbox.fit(manifest.profile.opt_hw, manifest.profile.opt_hw)
+    return TASKS[manifest.task].decode(outputs, frame, manifest, manifest.nms.options)
+
+
+def _decoded_raw(outputs: Outputs, manifest: Manifest, truncated: bool) -> Detections:
+    """Decode raw outputs with the thresholds of the NMS in the graph, and only as many candidates as it sees."""
+    assert manifest.nms is not None
+    options = manifest.nms.options
+    if truncated:
+        options = replace(options, conf=_score_after(outputs, manifest, manifest.nms.candidates))
+    frame = Letterbox.fit(manifest.profile.opt_hw, manifest.profile.opt_hw)
+    return TASKS[manifest.task].decode(outputs, frame, replace(manifest, nms=None), options)
+
+
+def _score_after(outputs: Outputs, manifest: Manifest, candidates: int) -> float:
+    """Give the score of the best anchor that is no longer a candidate."""
+    assert manifest.nms is not None
+    layout = TASKS[manifest.task].layout
+    assert layout is not None
+    scores = predictions_from(outputs, layout, len(manifest.names), manifest.kpt_shape).scores
+    best: NDArray[np.float32] = scores.max(axis=0)
+    if manifest.nms.options.classes is not None:
+        best = np.where(np.isin(scores.argmax(axis=0), manifest.nms.options.classes), best, 0)
+    return float(np.sort(best)[::-1][candidates])
