@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from a checkout
 
-from runtime.decode import detections_from_output
+from runtime.decode.boxes import detections_from_output
 from runtime.images import image_from
 from runtime.letterbox import blob_from, letterbox
 from runtime.options import DetectOptions

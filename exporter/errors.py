@@ -8,6 +8,7 @@ runtime.Y12Error
 ├── EngineBuildError       TensorRT could not build the engine, or built another than was asked for
 ├── VerificationError      the artefact differs from the model beyond tolerance
 │   └── InconclusiveError  too few detections to tell
+├── DatasetError           labelled data is damaged, contradicts itself or does not fit the model
 └── OutputError            the output folder cannot be written
 """
 
@@ -40,6 +41,10 @@ class VerificationError(Y12Error):
 
 class InconclusiveError(VerificationError):
     """Too few detections to tell whether the artefact equals the model."""
+
+
+class DatasetError(Y12Error):
+    """Labelled data is damaged, contradicts itself or does not fit the model."""
 
 
 class OutputError(Y12Error):

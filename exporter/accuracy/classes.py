@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exporter.accuracy.errors import DatasetError
+from exporter.errors import DatasetError
 from exporter.model.shown import shown
 
 __all__ = ["ClassMap", "class_map"]

@@ -8,8 +8,8 @@ from pathlib import Path
 from exporter.accuracy.classes import ClassMap, class_map
 from exporter.accuracy.data_yaml import IMAGE_SUFFIXES, read_data_yaml
 from exporter.accuracy.dataset import Sample
-from exporter.accuracy.errors import DatasetError
 from exporter.accuracy.inference import Inference
+from exporter.errors import DatasetError
 
 __all__ = ["ClassTree", "TopFigures", "class_tree", "top_figures"]
 

@@ -6,9 +6,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from exporter.accuracy.dataset import Dataset, GroundTruth, Sample, SizesHw
-from exporter.accuracy.errors import DatasetError, Problems
 from exporter.accuracy.files import read_json
+from exporter.accuracy.problems import Problems
 from exporter.accuracy.shapes import ShapeError, check_box, check_keypoints, check_segmentation, is_whole, numbers
+from exporter.errors import DatasetError
 from exporter.model.shown import shown
 
 __all__ = ["coco_dataset", "coco_ground_truth", "ground_truth_kinds"]

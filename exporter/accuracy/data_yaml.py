@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.accuracy.errors import DatasetError
 from exporter.accuracy.files import read_text
+from exporter.errors import DatasetError
 from exporter.model.shown import shown
 from runtime.manifest import MAX_KEYPOINTS
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.accuracy.errors import DatasetError
+from exporter.errors import DatasetError
 
 __all__ = ["KINDS_OF_TASK", "Dataset", "GroundTruth", "Sample", "SizesHw"]
 

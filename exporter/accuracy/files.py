@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exporter.accuracy.errors import DatasetError
+from exporter.errors import DatasetError
 from runtime.files import check_file
 
 __all__ = ["read_bytes", "read_json", "read_text"]

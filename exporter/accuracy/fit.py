@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from exporter.accuracy.classes import ClassMap
 from exporter.accuracy.dataset import KINDS_OF_TASK, Dataset
-from exporter.accuracy.errors import DatasetError
 from exporter.accuracy.evaluate import KIND_NAMES, coco_sigmas_exist
 from exporter.accuracy.options import ValOptions
+from exporter.errors import DatasetError
 from runtime.manifest import Manifest
 from runtime.options import DetectOptions
 

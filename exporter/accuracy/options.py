@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.accuracy.data_yaml import SPLITS
-from exporter.accuracy.errors import DatasetError
+from exporter.errors import DatasetError
 
 __all__ = ["ValOptions"]
 

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from exporter.accuracy.dataset import GroundTruth
-from exporter.accuracy.errors import DatasetError, Problems
 from exporter.accuracy.files import read_json
+from exporter.accuracy.problems import Problems
 from exporter.accuracy.shapes import ShapeError, check_box, check_keypoints, check_segmentation, numbers
+from exporter.errors import DatasetError
 from exporter.model.shown import shown
 
 __all__ = ["read_results", "result_kinds"]

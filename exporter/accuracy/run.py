@@ -9,7 +9,6 @@ from exporter.accuracy.classes import ClassMap, class_map
 from exporter.accuracy.classify import class_tree, top_figures
 from exporter.accuracy.coco_json import coco_dataset, coco_ground_truth, ground_truth_kinds
 from exporter.accuracy.dataset import Dataset, GroundTruth, Sample
-from exporter.accuracy.errors import DatasetError
 from exporter.accuracy.evaluate import Figures, evaluate, require_pycocotools
 from exporter.accuracy.fit import detect_options, kinds_for
 from exporter.accuracy.inference import Inference, Progress
@@ -17,6 +16,7 @@ from exporter.accuracy.options import ValOptions
 from exporter.accuracy.report import ValReport
 from exporter.accuracy.results_json import read_results, result_kinds
 from exporter.accuracy.yolo import yolo_dataset
+from exporter.errors import DatasetError
 from runtime.manifest import Manifest
 from runtime.options import DetectOptions
 from runtime.session import Runtime

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from exporter.accuracy.data_yaml import DataYaml, image_paths, read_data_yaml
 from exporter.accuracy.dataset import Dataset, GroundTruth, Sample, SizesHw
-from exporter.accuracy.errors import DatasetError, Problems
 from exporter.accuracy.files import read_text
 from exporter.accuracy.label_lines import Label, LabelForm, LabelLineError, parse_line
 from exporter.accuracy.label_pixels import annotation_from_label
+from exporter.accuracy.problems import Problems
+from exporter.errors import DatasetError
 
 __all__ = ["label_path", "yolo_dataset"]
 

@@ -78,9 +78,9 @@ def options_from_arguments(arguments: argparse.Namespace) -> "ValOptions":
 
 
 def _validated(arguments: argparse.Namespace, options: "ValOptions") -> "Validation":
-    from exporter.accuracy.errors import DatasetError
     from exporter.accuracy.options import ValOptions
     from exporter.accuracy.run import validate, validate_results
+    from exporter.errors import DatasetError
 
     artefact = Path(arguments.artefact)
     if artefact.suffix.lower() != ".json":
@@ -92,7 +92,7 @@ def _validated(arguments: argparse.Namespace, options: "ValOptions") -> "Validat
 
 
 def _save(path: Path, results: list[dict[str, Any]]) -> None:
-    from exporter.accuracy.errors import DatasetError
+    from exporter.errors import DatasetError
     from runtime.files import write_atomically
 
     if not results:

@@ -250,7 +250,9 @@ def _check_counts(checkpoint: Checkpoint, spec: ModelSpec) -> None:
     """Refuse a number of classes or keypoints that the weights contradict, in words that say which."""
     classes = _class_count_of_weights(checkpoint.state)
     if classes not in (None, spec.nc):
-        raise CheckpointError(f"{checkpoint.path}: its network has nc {spec.nc}, but its weights are of {classes} classes")
+        raise CheckpointError(
+            f"{checkpoint.path}: its network has nc {spec.nc}, but its weights are of {classes} classes"
+        )
     if spec.task == "pose" and spec.kpt_shape is not None:
         points, values = spec.kpt_shape
         found = [value.numel() for key, value in checkpoint.state.items() if key.endswith("cv4.0.2.bias")]

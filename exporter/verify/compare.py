@@ -125,9 +125,7 @@ class _Same(NamedTuple):
     matched: NDArray[np.bool_]
 
 
-def _same_detections(
-    own: Predictions, other: Predictions, input_hw: tuple[int, int], options: VerifyOptions
-) -> _Same:
+def _same_detections(own: Predictions, other: Predictions, input_hw: tuple[int, int], options: VerifyOptions) -> _Same:
     """Find the detections of `own` and tell which `other` has: boxes overlap, and the score is not lost.
 
     It is lost below half the threshold and half of what the detection's is.

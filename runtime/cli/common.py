@@ -91,7 +91,7 @@ def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", choices=TASKS, help="refuse an artefact for another task; default: take any")
 
 
-def add_threshold_arguments(parser: argparse.ArgumentParser) -> None:
+def add_threshold_arguments(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
     """Add the thresholds: `DetectOptions`; what is left out is as the artefact's own options say."""
     add: Any = parser.add_argument
     own = "default: what is part of the artefact's graph, else"

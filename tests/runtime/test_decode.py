@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from runtime.decode import detections_from_output
+from runtime.decode.boxes import detections_from_output
 from runtime.errors import ArtefactError, ExecutorError, InputError
 from runtime.letterbox import Letterbox
 from runtime.options import DetectOptions

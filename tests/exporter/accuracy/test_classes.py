@@ -3,7 +3,7 @@
 import pytest
 
 from exporter.accuracy.classes import class_map
-from exporter.accuracy.errors import DatasetError
+from exporter.errors import DatasetError
 
 MATCHED = [
     (("cat", "dog"), [(1, "cat"), (3, "dog")], (1, 3), "by name, 2 of the model's 2"),

@@ -7,8 +7,8 @@ from pycocotools import mask
 from tiny_data import coco_data
 
 from exporter.accuracy.coco_json import coco_dataset, coco_ground_truth, ground_truth_kinds
-from exporter.accuracy.errors import DatasetError
 from exporter.accuracy.shapes import ShapeError, check_segmentation
+from exporter.errors import DatasetError
 
 
 def changed(part, **values):

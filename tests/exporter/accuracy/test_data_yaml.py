@@ -3,7 +3,7 @@
 import pytest
 
 from exporter.accuracy.data_yaml import image_paths, read_data_yaml
-from exporter.accuracy.errors import DatasetError
+from exporter.errors import DatasetError
 
 
 def written(tmp_path, text):

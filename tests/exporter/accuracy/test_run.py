@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tiny_data import ClassExecutor, Found, ScriptedExecutor, coco_data
 
-from exporter.accuracy.errors import DatasetError
 from exporter.accuracy.options import ValOptions
 from exporter.accuracy.run import validate, validate_results
+from exporter.errors import DatasetError
 from runtime.errors import InputError, Y12Error
 from runtime.manifest import NmsSettings
 from runtime.options import DetectOptions

@@ -80,7 +80,11 @@ def test_distance_bins_are_the_files_own_unless_it_lost_them(shared, bins):
 @pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
-        ("trained/yolov8n-pose", {"kpt_shape": [5, 3]}, r"has kpt_shape \[5, 3\], 15 values, but its weights are of 51"),
+        (
+            "trained/yolov8n-pose",
+            {"kpt_shape": [5, 3]},
+            r"kpt_shape \[5, 3\], 15 values, but its weights are of 51",
+        ),
         ("trained/yolov8n-pose", {"kpt_shape": [17, 2]}, r"kpt_shape \[17, 2\], 34 values, but its weights are of 51"),
         ("trained/yolov8n-pose", {"kpt_shape": [17]}, r"kpt_shape must be \[K, D\]"),
         ("trained/yolov8n-pose", {"kpt_shape": None}, "'kpt_shape' must be list, found None"),

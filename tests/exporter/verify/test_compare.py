@@ -221,7 +221,8 @@ def test_keypoints_that_cannot_be_seen_do_not_count():
     result = compared([with_rows(*hidden)], [with_rows(90, 90, *hidden[2:])], manifest=POSE)
     assert result.shifts["keypoint_px"]["max"] == 0
     flat = manifest_of("pose", kpt_shape=(3, 2))  # without visibilities every point counts
-    assert compared([with_rows(*hidden)], [with_rows(90, *hidden[1:])], manifest=flat).shifts["keypoint_px"]["max"] == 80
+    result = compared([with_rows(*hidden)], [with_rows(90, *hidden[1:])], manifest=flat)
+    assert result.shifts["keypoint_px"]["max"] == 80
 
 
 def test_angles():

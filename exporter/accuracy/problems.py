@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from runtime.errors import Y12Error
+from exporter.errors import DatasetError
 
-__all__ = ["MAX_SHOWN", "DatasetError", "Problems"]
+__all__ = ["MAX_SHOWN", "Problems"]
 
 MAX_SHOWN = 10
-
-
-class DatasetError(Y12Error):
-    """Labelled data is damaged, contradicts itself or does not fit the model."""
 
 
 @dataclass
