@@ -28,8 +28,8 @@ OWN_PASSES: tuple[Pass, ...] = (sum_expectations, split_convs, align_channels)
 # FP32 sums in another order: 2e-7 was measured for these networks, and two right implementations of them differ by
 # up to 3e-5. An error in a pass moves results by orders of magnitude more than this.
 MAX_RELATIVE_DIFFERENCE = 1e-4
-# A channel that is smaller everywhere counts as this large: ONNX Runtime's sigmoid is off by up to 2.1e-7, which is more
-# than the limit would allow a class that scores 2e-3 at most.
+# A channel that is smaller everywhere counts as this large: ONNX Runtime's sigmoid is off by up to 2.1e-7, which is
+# more than the limit would allow a class that scores 2e-3 at most.
 _LEAST_SCALE = 5e-3
 
 

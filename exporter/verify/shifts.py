@@ -20,9 +20,9 @@ class Comparison:
         above_threshold: those of them scored above 0.25, the usual threshold of use.
         matched: those that the candidate has too.
         lost, new: detections that only the reference, or only the candidate has.
-        shifts: of the matched ones, if any, median, p95 and max, by what is compared: "box_px", the largest shift of a box's
-            sides in pixels of the network's input; "score"; "logit" of the score; and where the task has them
-            "keypoint_px", "mask" (1 - IoU) and "angle_deg".
+        shifts: of the matched ones, if any, median, p95 and max, by what is compared: "box_px", the largest shift of
+            a box's sides in pixels of the network's input; "score"; "logit" of the score; and where the task has
+            them "keypoint_px", "mask" (1 - IoU) and "angle_deg".
         non_finite: NaN and infinite values in the candidate's outputs.
         verdict: "equal within tolerance", "different" or "inconclusive".
         failures: which limits were exceeded.

@@ -96,7 +96,9 @@ def test_the_same_export_gives_the_same_bytes(demo, tmp_path):
 def test_an_fp32_graph_of_ours_is_a_starting_point(demo, tmp_path):
     folder, first, _ = demo
     source = str(folder / "yolov12n.onnx")
-    result = export(Recipe(source, None, "engine", "fp16", SMALL, verify=TWO, output=tmp_path), silent)
+    result = export(
+        Recipe(source, format="engine", precision="fp16", shapes=SMALL, verify=TWO, output=tmp_path), silent
+    )
     assert result.report.verdict.startswith("verified: ")
     assert result.report.engine.attentions_fused == first.report.engine.attentions_fused == 8
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".engine", ".json", ".json", ".onnx"]

@@ -14,7 +14,8 @@ from exporter.model.spec import spec_from_name
 from exporter.recipe import Recipe
 from exporter.source import source_from_recipe
 from runtime.errors import ArtefactError
-from runtime.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest
+from runtime.manifest import ONNX_KEY, TASKS, AxisRange, InputProfile, Manifest, NmsSettings
+from runtime.options import DetectOptions
 
 PROFILE = InputProfile(AxisRange(1, 1, 1), AxisRange(64, 64, 64), AxisRange(96, 96, 96))
 
@@ -113,12 +114,28 @@ def test_name_and_scale_that_contradict_each_other():
         source_from_recipe(Recipe("yolov12n", scale="l"))
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_a_graph_of_every_task_is_a_starting_point(tmp_path, task):
+    kpt_shape = (17, 3) if task == "pose" else None
+    source = source_from_recipe(Recipe(str(write_graph(tmp_path / "net.onnx", task=task, kpt_shape=kpt_shape))))
+    assert (source.task, source.kpt_shape) == (task, kpt_shape)
+
+
+@pytest.mark.parametrize("model", ["yolov12n-seg", "net.onnx"])
+def test_a_model_of_another_task_than_asked_is_refused(tmp_path, model):
+    if model.endswith(".onnx"):
+        model = str(write_graph(tmp_path / model, task="segment"))
+    assert source_from_recipe(Recipe(model, task="segment")).task == "segment"
+    with pytest.raises(RecipeError, match=r"--task: expected a model for pose, found .*, which is for segment"):
+        source_from_recipe(Recipe(model, task="pose"))
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "reason"),
     [
         ({"precision": "fp16"}, RecipeError, "expected an FP32 graph to start from, found one in fp16"),
         ({"precision": "int8"}, RecipeError, "found one in int8"),
-        ({"task": "pose"}, RecipeError, "expected a detector, found the task 'pose'"),
+        ({"nms": NmsSettings("packed", 100, DetectOptions(max_det=100))}, RecipeError, "found NMS in the graph"),
         ({"nodes": [helper.make_node("Identity", ["nothing"], ["output0"])]}, GraphError, "not a sound ONNX file"),
         ({"nodes": [helper.make_node("NoSuchOperator", ["images"], ["output0"])]}, GraphError, "NoSuchOperator"),
     ],

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from text_models import model_of, run
 
 from exporter.graph.nms import predictions_of, with_nms
-from runtime.decode import xyxy_from_xywh
+from runtime.decode.select import xyxy_from_xywh
 from runtime.manifest import NmsSettings
 from runtime.nms import nms
 from runtime.options import DetectOptions

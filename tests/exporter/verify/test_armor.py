@@ -7,7 +7,7 @@ from exporter.verify.backends import TorchExecutor
 from exporter.verify.compare import Ran, compare, outputs_of
 from exporter.verify.images import load_images
 from exporter.verify.options import TOLERANCES, VerifyOptions
-from runtime.decode import detections_from_output
+from runtime.decode.boxes import detections_from_output
 from runtime.images import image_from
 from runtime.letterbox import letterbox
 from runtime.manifest import Manifest
