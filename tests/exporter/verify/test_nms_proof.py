@@ -71,10 +71,10 @@ def test_another_threshold_in_the_graph_is_found(small, images, what):
         check_nms(outputs(small.simplified, images), outputs(wrong, images), manifest_of(small))
 
 
-@pytest.mark.parametrize(("column", "by", "what"), [(0, 30, "xyxy"), (3, -30, "xyxy"), (4, -1e-3, "confidence")])
+@pytest.mark.parametrize(("column", "by", "what"), [(0, 30, "xyxy"), (3, -30, "xyxy"), (4, 1e-3, "confidence")])
 def test_a_wrong_column_is_found(small, images, column, by, what):
     found = [{name: array.copy() for name, array in image.items()} for image in outputs(graph_of(small), images)]
-    found[1]["detections"][0, column] += by
+    found[1]["detections"][:, column] += by
     with pytest.raises(VerificationError, match=f"differs from y12's in {what} on image 1"):
         check_nms(outputs(small.simplified, images), found, manifest_of(small))
 
@@ -89,7 +89,7 @@ def test_an_engine_that_ends_in_nms_is_compared_with_the_model(small, images):
     assert result.matched >= 20
     for wrong, message in (
         (lambda a: a + np.array([9, 0, 9, 0, 0, 0], np.float32), "max box_px"),
-        (lambda a: a + np.array([0, 0, 0, 0, 0, 1], np.float32), "lost detections"),
+        (lambda a: np.where(np.arange(6) == 5, (a + 1) % 80, a), "lost detections"),
         (lambda a: a * np.float32(np.nan), "NaN or infinite values"),
     ):
         changed = Ran("engine", [image | {"detections": wrong(image["detections"])} for image in right.outputs])
