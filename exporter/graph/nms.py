@@ -32,6 +32,7 @@ from onnx import TensorProto, helper, numpy_helper
 from exporter.errors import GraphError
 from exporter.graph.nms_text import Equations, constants_of, outputs_of, text_of
 from runtime.manifest import NmsSettings
+from runtime.tasks import TASKS
 
 __all__ = ["PREFIX", "Predictions", "Rows", "predictions_of", "with_nms"]
 
@@ -91,22 +92,21 @@ def predictions_of(model: onnx.ModelProto, task: str, classes: int, keypoint_val
         GraphError: there is no NMS for that task, or an output is missing or has another number of rows.
     """
     heights = _heights(model)
-    extras = {
-        "detect": {},
-        "segment": {"coefficients": heights.get(PROTOS) or 0},
-        "pose": {"keypoints": keypoint_values},
-        "obb": {"angles": 1},
-        "multitask": {"coefficients": heights.get(PROTOS) or 0, "keypoints": keypoint_values},
-    }
-    if task not in extras:
-        raise GraphError(f"NMS: expected one of the tasks {', '.join(extras)}, found {task!r}")
+    layout = TASKS[task].layout if task in TASKS else None
+    if layout is None:
+        possible = [name for name, known in TASKS.items() if known.layout is not None]
+        raise GraphError(f"NMS: expected one of the tasks {', '.join(possible)}, found {task!r}")
+    counts = {"boxes": 4, "scores": classes}
+    counts |= {"coefficients": heights.get(PROTOS) or 0} if layout.masks else {}
+    counts |= {"keypoints": keypoint_values} if layout.keypoints else {}
+    counts |= {"angles": 1} if layout.angle else {}
     below: dict[str, int] = {}  # tensor -> rows it has so far
     found: dict[str, Rows] = {}
-    for name, count in {"boxes": 4, "scores": classes, **extras[task]}.items():
-        if not count and task != "multitask":
+    for name, count in counts.items():
+        if not count and not layout.separate:
             raise GraphError(f"NMS: expected a graph for {task} with {name}; found none of them")
         if count:
-            tensor = _TENSORS[name] if task == "multitask" else "output0"
+            tensor = _TENSORS[name] if layout.separate else "output0"
             found[name] = Rows(tensor, below.get(tensor, 0), count)
             below[tensor] = found[name].first + count
     for tensor, count in below.items():
