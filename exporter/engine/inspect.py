@@ -152,7 +152,7 @@ def _convolution_precisions(model: onnx.ModelProto, layers: tuple[Layer, ...]) -
             by_origin.setdefault(origin, []).append(layer)
     precisions = {}
     for node in model.graph.node:
-        if node.op_type == "Conv":
+        if node.op_type in ("Conv", "ConvTranspose"):
             weights = sizes.get(node.input[1], 1)
             computing = [
                 layer for layer in by_origin.get(node.name, ()) if any(c.elements >= weights for c in layer.constants)
