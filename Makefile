@@ -40,6 +40,8 @@ bench: .venv/installed  ## the figures in docs/benchmarks.md
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/runtime_overhead.py
 	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/postprocess.py
+	$(BIN)/python benchmarks/fusion.py > docs/fusion.md
 
 constraints: .venv/installed  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | grep -v '^y12' | sed 's/+cpu$$//' > constraints.txt

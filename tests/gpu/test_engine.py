@@ -68,3 +68,25 @@ def test_a_closed_runtime_is_refused(engine: Path) -> None:
     runtime.close()
     with pytest.raises(ExecutorError, match="closed"):
         runtime.infer(image_from(PHOTOS[0]))
+
+
+TASKS = ["yolov12n-seg", "yolov12n-pose", "yolov12n-obb", "yolov12n-cls", "yolov12n-multitask", "yolov12n-p6"]
+
+
+@pytest.mark.parametrize("nms", [False, True])
+@pytest.mark.parametrize("name", TASKS)
+def test_an_engine_of_every_task_finds_what_its_graph_finds(gpu: str, tmp_path: Path, name: str, nms: bool) -> None:
+    """The export executes and verifies the engine; then both run once more, end to end."""
+    if nms and name.endswith("-cls"):
+        return  # refused: tests/exporter/cli
+    options = ["--nms", "--conf", "0.4", "--iou", "0.5"] if nms else []
+    command = [name, "--format", "engine", "--half", "--imgsz", "320", *options, "--output", str(tmp_path)]
+    assert main(command) == 0, gpu
+    engine = tmp_path / f"{name}_fp16.engine"
+    with Runtime(engine) as on_gpu, Runtime(engine.with_suffix(".onnx"), provider="cpu") as cpu:
+        found, expected = (runtime.infer(image_from(PHOTOS[0])) for runtime in (on_gpu, cpu))
+    assert abs(len(found) - len(expected)) <= max(1, len(expected) // 20)
+    best = min(5, len(expected), len(found))
+    np.testing.assert_allclose(found.confidence[:best], expected.confidence[:best], atol=0.02)
+    for part in ("mask", "keypoints", "xywhr"):
+        assert (getattr(found, part) is None) == (getattr(expected, part) is None)
