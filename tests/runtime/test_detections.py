@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import supervision as sv
 
 from runtime.detections import Detections
 from runtime.errors import InputError
@@ -182,7 +183,6 @@ def test_rows_carry_masks_and_corners():
 
 
 def test_supervision_annotates_ours():
-    sv = pytest.importorskip("supervision", reason="supervision is not installed")
     scene = np.zeros((60, 80, 3), np.uint8)
     found = make(2, xyxy=np.array([[5, 20, 40, 50], [30, 25, 70, 55]], np.float32), image_hw=(60, 80))
     mask = np.zeros((1, 60, 80), bool)
