@@ -20,7 +20,7 @@ from exporter.model.published import spec_from_published_yaml
 from exporter.model.records import Record, modules_of, tensors_of
 from exporter.model.rows import ModelSpec
 from exporter.model.shown import shown
-from exporter.model.spec import models_dir, spec_from_name
+from exporter.model.spec import spec_from_name, specs_at_scale
 
 __all__ = ["Checkpoint", "detector_from_checkpoint", "read_checkpoint", "spec_from_checkpoint"]
 
@@ -165,21 +165,28 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
 
 
 def _spec_by_shapes(checkpoint: Checkpoint) -> ModelSpec:
-    shapes = {key: tuple(value.shape) for key, value in checkpoint.state.items()}
+    shapes = _shapes(checkpoint.state)
     nc = _class_count(checkpoint)
-    for file in sorted(models_dir().glob("*.yaml")):
-        for scale in "nsmlx":
-            spec = spec_from_name(str(file), scale=scale, nc=nc)
-            if shapes.get("model.0.conv.weight", (0,))[:1] != (spec.layers[0].channels,):
-                continue  # building each network to compare takes a while
-            with torch.device("meta"):
-                expected = detector_from_spec(spec).state_dict()
-            if {k: tuple(v.shape) for k, v in expected.items() if "num_batches" not in k}.items() <= shapes.items():
-                return spec
+    for spec in (spec for scale in "nsmlx" for spec in specs_at_scale(scale, nc)):
+        last = f"model.{spec.layers[-1].index}."
+        if shapes.get("model.0.conv.weight", (0,))[:1] != (spec.layers[0].channels,) or not any(
+            key.startswith(last) for key in shapes
+        ):
+            continue  # building each network to compare takes a while
+        with torch.device("meta"):
+            expected = detector_from_spec(spec).state_dict()
+        if _shapes(expected) == shapes:
+            return spec
     raise CheckpointError(
         f"{checkpoint.path}: its {len(shapes)} tensors fit none of the shipped models; "
         f"first: {', '.join(shown(key) for key in list(shapes)[:3])}"
     )
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Give the shapes of what tells networks apart: batch counts may be missing, and some files have a bias in pe."""
+    uncertain = ("num_batches_tracked", ".pe.conv.bias")
+    return {key: tuple(value.shape) for key, value in state.items() if not key.endswith(uncertain)}
 
 
 def _class_count(checkpoint: Checkpoint) -> int | None:

@@ -87,9 +87,10 @@ def _explicit_row(index: int, row: Any, state: Mapping[str, Tensor], layout: str
 
 def _head_args(module: str, args: Any, depthwise: bool) -> list[Any]:
     """Add to a head's args that its class branches have depthwise convolutions, or not; YOLOv8's have not."""
-    given = list(args)[: _DEPTHWISE_AT[module]]
-    names = SIGNATURES[module].args[len(given) : _DEPTHWISE_AT[module]]
-    return [*given, *(arg.default for arg in names), depthwise] if all(a.default is not ... for a in names) else given
+    missing = SIGNATURES[module].args[len(args) : _DEPTHWISE_AT[module]]
+    if len(args) > _DEPTHWISE_AT[module] or any(arg.default is ... for arg in missing):
+        return list(args)
+    return [*args, *(arg.default for arg in missing), depthwise]
 
 
 def _a2c2f_args(prefix: str, args: Any, state: Mapping[str, Tensor], layout: str) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,17 @@ def spec_from_name(name: str, *, nc: int | None = None, scale: str | None = None
     file, task = _file_at(path, family, variant) if is_path else _shipped_file(name, family, variant)
     full_name = f"{family}{scale}{variant}" if scale and family[-1:].isdigit() else stem
     return spec_from_yaml(_read_yaml(file), str(file.name), full_name, scale=scale, nc=nc, task=task)
+
+
+def specs_at_scale(scale: str, nc: int | None) -> Iterator[ModelSpec]:
+    """Give every shipped network of a scale, each file for all of its tasks."""
+    for file in sorted(models_dir().glob("*.yaml")):
+        data = _read_yaml(file)
+        for task in data.get("tasks", [None]):
+            suffix = next((f"-{short}" for short, long in TASK_SUFFIXES.items() if long == task), "")
+            family, _, variant = file.stem.partition("-")
+            name = f"{family}{scale}{'-' * bool(variant)}{variant}{suffix}"
+            yield spec_from_yaml(data, file.name, name, scale=scale, nc=nc, task=task)
 
 
 def _file_at(path: Path, family: str, variant: str) -> tuple[Path, str | None]:

@@ -28,6 +28,31 @@ def test_plain_state_dict(tmp_path, full_size, prefix, key):
     assert_equal_states(copy.state_dict(), full_size.state_dict())
 
 
+TASKS = {
+    "yolov12n-seg": 80,
+    "yolov12n-v1-seg": 3,
+    "yolov12s-pose": 1,
+    "yolov12n-v1-obb": 15,
+    "yolov12n-cls": 10,
+    "yolov12n-multitask": 2,
+    "yolov12n-p6": 80,
+    "yolo11n-pose": 80,
+    "yolov8n": 80,
+}
+
+
+@pytest.mark.parametrize(("name", "nc"), TASKS.items())
+def test_a_plain_state_dict_of_every_task_tells_its_network(tmp_path, name, nc):
+    state = detector_from_spec(spec_from_name(name, nc=nc)).state_dict()
+    torch.save(state, tmp_path / "plain.pt")
+    copy = loaded(tmp_path / "plain.pt")
+    assert (copy.spec.name, copy.spec.nc) == (name, nc)
+    assert copy.spec.layers == spec_from_name(name, nc=nc).layers
+    del state["model.0.conv.weight"]  # a part of a network is none
+    torch.save(state, tmp_path / "part.pt")
+    assert "fit none of the shipped models" in refusal(tmp_path / "part.pt")
+
+
 def test_ordered_dict_with_metadata(tmp_path, full_size):
     assert full_size.state_dict()._metadata  # torch pickles it as the OrderedDict's state
     torch.save(full_size.state_dict(), tmp_path / "plain.pt")
