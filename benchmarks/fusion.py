@@ -54,8 +54,8 @@ def main() -> int:
             print(f"{name}: {cells[-1]} ({time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
         rows.append(f"| {network} | {' | '.join(cells)} |")
     print(f"""# Fused attention
-`python benchmarks/fusion.py` (about half an hour on one core): softmax attentions that are one fused kernel, of all there are, and the kernels of the
-engine; FP16, 640x640 (classifiers 224x224), batch 1, {", ".join(sorted(builders))}, y12 {metadata.version("y12")}.
+`python benchmarks/fusion.py` (about half an hour on one core): softmax attentions that are one fused kernel, of all
+there are, and the kernels of the engine; FP16, 640x640 (classifiers 224x224), batch 1, {", ".join(sorted(builders))}, y12 {metadata.version("y12")}.
 Every convolution of every engine computes in FP16{"" if not wrong else ", but see below"}. YOLOv8 has no attention.
 
 | network | {" | ".join(SCALES)} |
