@@ -53,10 +53,12 @@ def main() -> int:
             cells.append(f"{facts.attentions_fused} of {facts.attentions_expected}, {facts.kernels}")
             print(f"{name}: {cells[-1]} ({time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
         rows.append(f"| {network} | {' | '.join(cells)} |")
+    built = f"{', '.join(sorted(builders))}, y12 {metadata.version('y12')}"
     print(f"""# Fused attention
 `python benchmarks/fusion.py` (about half an hour on one core): softmax attentions that are one fused kernel, of all
-there are, and the kernels of the engine; FP16, 640x640 (classifiers 224x224), batch 1, {", ".join(sorted(builders))}, y12 {metadata.version("y12")}.
-Every convolution of every engine computes in FP16{"" if not wrong else ", but see below"}. YOLOv8 has no attention.
+there are, and the kernels of the engine; FP16, 640x640 (classifiers 224x224), batch 1,
+{built}. Every convolution of every engine computes in FP16{"" if not wrong else ", but see below"}.
+YOLOv8 has no attention.
 
 | network | {" | ".join(SCALES)} |
 | --- |{" --- |" * len(SCALES)}""")
