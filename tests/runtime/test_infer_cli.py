@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -330,16 +329,14 @@ def test_a_closed_pipe_is_no_traceback(make_onnx, images):
 
 
 @pytest.mark.parametrize("command", ["infer", "bench", "inspect"])
-def test_help_is_quick_and_loads_nothing_heavy(command):
+def test_help_loads_nothing_heavy(command):
     code = (
         f"import sys; from runtime.cli.{command} import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as e: assert e.code == 0\n"
         "assert not {'cv2', 'PIL', 'onnxruntime', 'torch', 'tensorrt_rtx'} & set(sys.modules)"
     )
-    begin = time.perf_counter()
     process = start(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert "ARTEFACT" in out
-    assert time.perf_counter() - begin < 2  # 0.2 s on an idle machine; the bound allows for a busy one

@@ -170,7 +170,7 @@ def test_random_damage_loads_or_is_refused(tmp_path, damage):
     with zipfile.ZipFile(path) as archive:
         data = {n.partition("/")[2]: archive.read(n) for n in archive.namelist() if not n.endswith("data.pkl")}
         content = archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl")))
-    began = time.perf_counter()
+    began = time.process_time()
     messages = []
     for _ in range(60):
         path.write_bytes(damage(whole, chance))
@@ -179,4 +179,4 @@ def test_random_damage_loads_or_is_refused(tmp_path, damage):
         messages.append(refusal_of(path))
     assert sum(message != "" for message in messages) > 20
     assert [m for m in messages if "\n" in m or len(m) > 1000] == []
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20

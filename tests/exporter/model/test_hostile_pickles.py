@@ -76,7 +76,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def refusal(path, read=read_checkpoint, seconds=5.0):
-    began = time.perf_counter()
+    began = time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError) as caught:
         read(path)
@@ -84,7 +84,7 @@ def refusal(path, read=read_checkpoint, seconds=5.0):
     assert message.startswith(f"{path}: ")
     assert message.isprintable()
     assert len(message) < 600
-    assert time.perf_counter() - began < seconds
+    assert time.process_time() - began < seconds
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 300 << 10  # KiB
     return message
 

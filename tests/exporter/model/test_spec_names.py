@@ -124,14 +124,14 @@ def test_files_refused(tmp_path, monkeypatch, content, reason):
     monkeypatch.chdir(tmp_path)  # where a marker would be made
     file = tmp_path / "tiny.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ModelSpecError) as caught:
         spec_from_name(str(file))
     message = str(caught.value)
     assert message.startswith(str(file))
     assert reason in message
     assert "\n" not in message
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
