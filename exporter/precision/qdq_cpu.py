@@ -1,0 +1,189 @@
+"""Q/DQ for ONNX Runtime's integer kernels: uint8 on everything between convolutions, the rest in FP32.
+
+    y = conv(x, w) + b   becomes   y = conv(dq(q(x)), dq(w8)) + dq(b32),  and a pair on y, on its SiLU, and further on
+
+ONNX Runtime runs an operator in integers where its inputs come from DequantizeLinear and its output goes to
+QuantizeLinear. A convolution before the decode, whose output must not lose precision, is written as ConvInteger:
+
+    y = s_x s_w (q_x - z_x) * w8 + b
+"""
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from exporter.graph.index import GraphIndex
+from exporter.graph.passes import label
+from exporter.precision.qdq_nodes import INT8_SUFFIX, QdqNodes
+from exporter.precision.qdq_plan import Plan, QdqReport, range_of
+from exporter.precision.quantize_weights import QuantizedWeight, quantize_weight
+from exporter.precision.ranges import INT8_MAX, Range, Ranges
+
+__all__ = ["cpu_tensors", "quantize_for_cpu"]
+
+# Operators whose output is on the grid of their first input: they choose or move elements.
+_MOVES = {"Flatten", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+# Operators with an integer kernel of their own, where all their inputs are quantised.
+_COMPUTES = {"Add", "Concat", "Mul", "Sigmoid"}
+_LARGEST_BIAS = float(np.iinfo(np.int32).max // 2)  # leaves the other half of the accumulator to the products
+
+
+def cpu_tensors(plan: Plan) -> tuple[str, ...]:
+    """Name the tensors whose ranges are needed: those that no other tensor's or operator's range decides."""
+    quantized = _quantized_tensors(plan)
+    sources = dict.fromkeys(_source(plan.index, name, quantized) for name in quantized)
+    inputs = {i.name for i in plan.index.graph.input}
+    return tuple(name for name in sources if name not in inputs and not _is_sigmoid(plan.index, name))
+
+
+def quantize_for_cpu(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tuple[onnx.ModelProto, QdqReport]:
+    """Give the graph with integer convolutions and an FP32 remainder.
+
+    Raises:
+        GraphError: a range is missing.
+    """
+    typed = onnx.ModelProto()
+    typed.CopyFrom(model)
+    writer = _Writer(plan, ranges)
+    for i, node in enumerate(typed.graph.node):
+        writer.write(i, node)
+    writer.new.write(typed.graph)
+    convolutions = len(plan.quantized) + len(plan.left)
+    return typed, QdqReport("cpu", len(plan.quantized), convolutions, len(writer.pairs), plan.left)
+
+
+class _Writer:
+    """Writes one graph's nodes anew; holds which tensor has a pair so that none gets two."""
+
+    def __init__(self, plan: Plan, ranges: Ranges) -> None:
+        self.new = QdqNodes(np.float32)
+        self.pairs: dict[str, str] = {}
+        self._plan, self._index, self._ranges = plan, plan.index, ranges
+        self._tensors = _quantized_tensors(plan)
+        self._narrow = {_source(plan.index, name, self._tensors) for name in plan.inputs}
+
+    def write(self, i: int, node: onnx.NodeProto) -> None:
+        """Write a node, with pairs on those of its inputs that are quantised."""
+        given = list(node.input)
+        for slot, name in enumerate(given):
+            if name in self._tensors:
+                node.input[slot] = self._pair(name)
+        if i not in self._plan.quantized:
+            self.new.nodes.append(node)
+        elif i in self._plan.exact:
+            self._write_integer(node, given)
+        else:
+            weight, bias = self._weight(given), self._bias(given)
+            name = self._weight_name(node, given)
+            node.input[1] = self.new.dequantized_weight(name, weight)
+            if bias is not None:
+                scales = self.new.weight(f"{name}_bias_scale", self._bias_scales(given, weight))
+                bias32 = self.new.weight(
+                    f"{name}_bias_int32", np.rint(bias / self._bias_scales(given, weight)).astype(np.int32)
+                )
+                node.input[2] = self.new.add(
+                    "DequantizeLinear", [bias32, scales], f"{name}_bias_dequantized", f"dequantize/{name}_bias", axis=0
+                )
+            self.new.nodes.append(node)
+
+    def _write_integer(self, node: onnx.NodeProto, given: list[str]) -> None:
+        """Write a convolution whose output stays in floating point."""
+        weight, bias, name = self._weight(given), self._bias(given), self._weight_name(node, given)
+        integers = self.new.weight(f"{name}{INT8_SUFFIX}", weight.integers)
+        sums = helper.make_node(
+            "ConvInteger",
+            [f"{given[0]}_quantized", integers, self._zero_point(given[0])],
+            [f"{node.output[0]}_int32"],
+            name=node.name,
+        )
+        sums.attribute.extend(node.attribute)
+        self.new.nodes.append(sums)
+        wide = (1, -1, *[1] * (weight.integers.ndim - 2))  # (C,) -> (1, C, 1, 1)
+        steps = self.new.weight(f"{name}_sum_scale", self._bias_scales(given, weight).reshape(wide))
+        real = self.new.add(
+            "Cast", [sums.output[0]], f"{node.output[0]}_sums", f"{label(node)}/Cast", to=TensorProto.FLOAT
+        )
+        scaled = node.output[0] if bias is None else f"{node.output[0]}_scaled"
+        self.new.add("Mul", [real, steps], scaled, f"{label(node)}/Mul")
+        if bias is not None:
+            added = self.new.weight(f"{name}_bias", bias.reshape(wide))
+            self.new.add("Add", [scaled, added], node.output[0], f"{label(node)}/Add")
+
+    def _pair(self, tensor: str) -> str:
+        if tensor not in self.pairs:
+            scale, _ = self._grid(tensor)
+            source = _source(self._index, tensor, self._tensors)
+            step = self.new.weight(f"{source}_scale", np.array(scale, np.float32))
+            self.pairs[tensor] = self.new.pair(tensor, step, self._zero_point(tensor))
+        return self.pairs[tensor]
+
+    def _grid(self, tensor: str) -> tuple[float, int]:
+        source = _source(self._index, tensor, self._tensors)
+        if _is_sigmoid(self._index, source):
+            return Range(0.0, 1.0).affine()
+        found = range_of(self._ranges, source, self._index)
+        scale, zero_point = found.affine()
+        if source not in self._narrow or scale == 1.0:
+            return scale, zero_point
+        scale = float(np.float32((found.high - found.low) / INT8_MAX))
+        return scale, min(INT8_MAX, round(-found.low / scale))
+
+    def _zero_point(self, tensor: str) -> str:
+        source = _source(self._index, tensor, self._tensors)
+        return self.new.weight(f"{source}_zero_point", np.array(self._grid(tensor)[1], np.uint8))
+
+    def _weight(self, given: list[str]) -> QuantizedWeight:
+        values = np.asarray(self._index.constant(given[1]), np.float32)
+        bias = self._bias(given)
+        if bias is None:
+            return quantize_weight(values, 0)
+        least = (np.abs(bias) / (_LARGEST_BIAS * self._grid(given[0])[0])).astype(np.float32)
+        return quantize_weight(values, 0, least)
+
+    def _bias(self, given: list[str]) -> NDArray[np.float32] | None:
+        return np.asarray(self._index.constant(given[2]), np.float32) if len(given) > 2 and given[2] else None
+
+    def _bias_scales(self, given: list[str], weight: QuantizedWeight) -> NDArray[np.float32]:
+        return np.float32(self._grid(given[0])[0]) * weight.scales
+
+    def _weight_name(self, node: onnx.NodeProto, given: list[str]) -> str:
+        """Name a weight's integers; of a weight with several readers each gets its own, for its bias."""
+        return given[1] if len(self._index.consumers[given[1]]) == 1 else f"{label(node)}/{given[1]}"
+
+
+def _quantized_tensors(plan: Plan) -> dict[str, None]:
+    """Give the tensors to quantise, in the order they are made."""
+    index, inputs = plan.index, set(plan.inputs)
+    before_last = index.reaching("Conv")
+    found = {i.name: None for i in index.graph.input if i.name in inputs}
+    for i, node in enumerate(index.graph.node):
+        follows = (i in plan.quantized and i not in plan.exact) or (
+            i in before_last
+            and (
+                (_moves(node) and node.input[0] in found)
+                or (node.op_type in _COMPUTES and all(name in found for name in node.input))
+            )
+        )
+        found |= {name: None for name in node.output if follows or name in inputs}
+    return found
+
+
+def _moves(node: onnx.NodeProto) -> bool:
+    if node.op_type == "Resize":
+        return any(a.name == "mode" and a.s == b"nearest" for a in node.attribute)
+    return node.op_type in _MOVES
+
+
+def _source(index: GraphIndex, tensor: str, quantized: dict[str, None]) -> str:
+    """Give the tensor whose grid a tensor is on: operators that move elements do not need another."""
+    while tensor in index.producer:
+        node = index.graph.node[index.producer[tensor]]
+        if not _moves(node) or node.input[0] not in quantized:
+            break
+        tensor = node.input[0]
+    return tensor
+
+
+def _is_sigmoid(index: GraphIndex, tensor: str) -> bool:
+    return tensor in index.producer and index.graph.node[index.producer[tensor]].op_type == "Sigmoid"

@@ -1,0 +1,208 @@
+"""Which convolutions are quantised, which are left and why, and the tensors that get a scale for it."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx
+
+from exporter.errors import GraphError, RecipeError
+from exporter.graph.index import GraphIndex
+from exporter.graph.passes import label
+from exporter.precision.ranges import Range, Ranges
+
+__all__ = [
+    "CONVOLUTIONS",
+    "TARGETS",
+    "Plan",
+    "QdqReport",
+    "QuantizeOptions",
+    "is_last",
+    "plan_of",
+    "range_of",
+]
+
+TARGETS = ("trt", "cpu")
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+_QUANTIZED = {"ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QuantizeLinear"}
+# FP16 scales came with opset 19; scales per channel, which the FP32 graph needs, with 13.
+_LEAST_OPSET = {"trt": 19, "cpu": 13}
+# ONNX Runtime's integer convolution with a floating-point output is several times slower than its FP32 one: up to this
+# share of all convolutions stay FP32 instead.
+_FLOAT_SHARE = 0.05
+_LAST = "last before the decode"
+IMAGES_RANGE = Range(0.0, 1.0)  # of the network's input, by contract
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """What to quantise.
+
+    Attributes:
+        target: "trt" (symmetric int8, the rest FP16) or "cpu" (uint8 activations, the rest FP32; ONNX Runtime).
+        keep: names of convolutions that are not to be quantised.
+        attention: quantise attention too.
+        image: quantise the convolution that reads the network's input too; "trt" only, "cpu" has all 256 levels.
+    """
+
+    target: str = "trt"
+    keep: frozenset[str] = frozenset()
+    attention: bool = False
+    image: bool = False
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise RecipeError(f"INT8 target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
+        if self.attention:
+            raise RecipeError("INT8 attention is not available; attention stays FP16, drop the option")
+
+
+@dataclass(frozen=True)
+class QdqReport:
+    """What quantisation did.
+
+    Attributes:
+        target: of the options.
+        quantized: convolutions that compute in integers.
+        convolutions: of the graph, all of them.
+        pairs: Q/DQ pairs on activations, one for each quantised tensor.
+        left: names of the convolutions that were left → why.
+        half_nodes, float_nodes: of the remainder, by the precision they compute in.
+        casts: between the two.
+    """
+
+    target: str
+    quantized: int
+    convolutions: int
+    pairs: int
+    left: Mapping[str, str]
+    half_nodes: int = 0
+    float_nodes: int = 0
+    casts: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do with the convolutions of a graph.
+
+    Attributes:
+        index: of the graph.
+        quantized: nodes that are to compute in integers.
+        left: names of the others → why.
+        exact: those of `quantized` whose outputs are not to be quantised; "cpu" only, "trt" quantises none.
+    """
+
+    index: GraphIndex
+    quantized: tuple[int, ...]
+    left: Mapping[str, str]
+    exact: frozenset[int] = frozenset()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The tensors that quantised convolutions read, in the order they are made, each once."""
+        return tuple(dict.fromkeys(self.index.graph.node[i].input[0] for i in self.quantized))
+
+
+def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:
+    """Choose the convolutions to quantise.
+
+    Raises:
+        GraphError: the graph is quantised already, or too old for it.
+        RecipeError: a convolution to keep is not in the graph.
+    """
+    index = GraphIndex(model.graph)
+    _check_graph(model, options)
+    convolutions = {i: node for i, node in enumerate(model.graph.node) if node.op_type in CONVOLUTIONS}
+    _check_names(options.keep, [label(node) for node in convolutions.values()])
+    left = {}
+    quantized = []
+    for i, node in convolutions.items():
+        reason = _reason_to_leave(index, i, options)
+        if reason:
+            left[label(node)] = reason
+        else:
+            quantized.append(i)
+    if options.target == "trt":
+        return Plan(index, tuple(quantized), left)
+    # What the decode reads directly, class scores and coordinates, does not bear 256 levels; a distribution over
+    # distances does, whose mean is taken.
+    ends = [i for i in quantized if is_last(index, i) and not _is_distribution(index, i)]
+    spared = ends[: max(0, int(_FLOAT_SHARE * len(convolutions)) - len(left))]
+    left |= {label(model.graph.node[i]): _LAST for i in spared}
+    return Plan(index, tuple(i for i in quantized if i not in spared), left, frozenset(ends) - set(spared))
+
+
+def _check_graph(model: onnx.ModelProto, options: QuantizeOptions) -> None:
+    found = next((node for node in model.graph.node if node.op_type in _QUANTIZED), None)
+    if found is not None:
+        raise GraphError(
+            f"the graph is quantised already ({found.op_type} {label(found)}); expected the FP32 graph, or export "
+            "the checkpoint"
+        )
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if opset < _LEAST_OPSET[options.target]:
+        raise GraphError(
+            f"INT8 for {options.target} needs opset {_LEAST_OPSET[options.target]} or newer, found {opset}; "
+            "export with --opset 20"
+        )
+
+
+def _check_names(keep: frozenset[str], known: list[str]) -> None:
+    for name in sorted(keep):
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            advice = f"; did you mean '{nearest[0]}'?" if nearest else ""
+            raise RecipeError(f"to keep in floating point: there is no convolution '{name}'{advice}")
+
+
+def _reason_to_leave(index: GraphIndex, i: int, options: QuantizeOptions) -> str:
+    """Say why a convolution cannot or must not be quantised; empty where it can."""
+    node = index.graph.node[i]
+    if label(node) in options.keep:
+        return "kept by name"
+    if index.constant(node.input[1]) is None:
+        return "its weights are computed"
+    if len(node.input) > 2 and node.input[2] and index.constant(node.input[2]) is None:
+        return "its bias is computed"
+    if index.constant(node.input[0]) is not None:
+        return "its input is constant"
+    if node.op_type == "ConvTranspose":
+        return "there is no integer kernel for transposed convolutions"
+    if options.target == "trt":
+        if is_last(index, i):
+            return _LAST
+        reads_image = node.input[0] in {g.name for g in index.graph.input}
+        return "reads the image, of whose 256 levels int8 has 128" if reads_image and not options.image else ""
+    return ""
+
+
+def is_last(index: GraphIndex, i: int) -> bool:
+    """Tell whether no convolution can be reached from a node: its output goes to the decode, or is one."""
+    waiting, seen = [i], {i}
+    while waiting:
+        for name in index.graph.node[waiting.pop()].output:
+            for j in index.consumers[name]:
+                if index.graph.node[j].op_type in CONVOLUTIONS:
+                    return False
+                if j not in seen:
+                    seen.add(j)
+                    waiting.append(j)
+    return True
+
+
+def _is_distribution(index: GraphIndex, i: int) -> bool:
+    """Tell whether a softmax is computed from a node's output: what it makes are the bins of distances."""
+    return i in index.reaching("Softmax")
+
+
+def range_of(ranges: Ranges, tensor: str, index: GraphIndex) -> Range:
+    """Give a tensor's range.
+
+    Raises:
+        GraphError: it was not calibrated.
+    """
+    if tensor in ranges.by_tensor:
+        return ranges.by_tensor[tensor]
+    if tensor in {i.name for i in index.graph.input}:
+        return IMAGES_RANGE
+    raise GraphError(f"no range was calibrated for '{tensor}'; calibrate what tensors_to_calibrate names")

@@ -1,0 +1,77 @@
+"""A convolution's weights as int8, one scale for each output channel.
+
+    w ~ s q,   s = max|w| / 127 of the channel,   q = round(w / s) in -127..127
+
+Scales are FP16 numbers, rounded up so that the largest weight still fits: the same integers serve a graph whose scales
+are FP16 and one whose scales are FP32. How a weight is rounded is one function, so that others can take its place.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.precision.ranges import INT8_MAX
+
+__all__ = ["QuantizedWeight", "Rounding", "quantize_weight", "round_to_nearest", "weight_scales"]
+
+# FP16's smallest number. A channel whose weights are all 0, as padding is, has it.
+_LEAST_SCALE = float(np.finfo(np.float16).smallest_subnormal)
+
+# (weights, their scales, which broadcast over them) → int8 of the weights' shape
+Rounding = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.int8]]
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """A weight's integers, its scales (channels,), and the axis the channels are on."""
+
+    integers: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    axis: int
+
+    def dequantized(self) -> NDArray[np.float32]:
+        """Give the weights that the integers stand for."""
+        return self.integers.astype(np.float32) * _along(self.scales, self.axis, self.integers.ndim)
+
+
+def round_to_nearest(weights: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Round each weight to the nearest step, ties to even as QuantizeLinear does."""
+    steps: NDArray[np.float32] = np.clip(np.rint(weights / scales), -INT8_MAX, INT8_MAX)
+    return steps.astype(np.int8)
+
+
+def quantize_weight(
+    weights: NDArray[np.float32],
+    axis: int,
+    least_scales: NDArray[np.float32] | float = 0.0,
+    rounding: Rounding = round_to_nearest,
+) -> QuantizedWeight:
+    """Quantise a weight per channel.
+
+    Args:
+        weights: of any shape.
+        axis: of the output channels, 0 of a Conv.
+        least_scales: a channel's scale is at least this, where something else has to fit its grid.
+        rounding: chooses the integers.
+    """
+    scales = weight_scales(weights, axis, least_scales)
+    return QuantizedWeight(rounding(weights, _along(scales, axis, weights.ndim)), scales, axis)
+
+
+def weight_scales(
+    weights: NDArray[np.float32], axis: int, least: NDArray[np.float32] | float = 0.0
+) -> NDArray[np.float32]:
+    """Give each channel's scale (channels,): an FP16 number, held as FP32, that reaches its largest weight."""
+    others = tuple(a for a in range(weights.ndim) if a != axis)
+    wanted = np.maximum(np.abs(weights).max(axis=others, initial=0.0) / np.float32(INT8_MAX), least)
+    half = np.maximum(wanted, _LEAST_SCALE).astype(np.float16)
+    up = np.nextafter(half, np.float16(np.inf))
+    scales: NDArray[np.float32] = np.where(half.astype(np.float32) < wanted, up, half).astype(np.float32)
+    return scales
+
+
+def _along(scales: NDArray[np.float32], axis: int, ndim: int) -> NDArray[np.float32]:
+    # (C,) -> (1, C, 1, 1) with C at `axis`
+    return scales.reshape([-1 if a == axis else 1 for a in range(ndim)])

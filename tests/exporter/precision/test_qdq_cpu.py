@@ -1,0 +1,192 @@
+"""INT8 for ONNX Runtime's CPU kernels: what is quantised, and that it really computes in integers, exactly."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime  # noqa: TID251 (what it makes of a graph, the executor does not tell)
+import pytest
+from text_models import model_of, noise, run, weights_of
+
+from exporter.precision.qdq import QuantizeOptions, quantize, tensors_to_calibrate
+from exporter.precision.ranges import Range, Ranges
+
+CPU = QuantizeOptions("cpu")
+IO = "(float[1,4,8,8] x) => (float[1,C,H,W] out)"
+WEIGHTS = {name: noise(4, 4, 1, 1, seed=i) for i, name in enumerate("wuvs")} | {
+    "b": noise(4),
+    "up": noise(4, 4, 2, 2),
+    "depth": noise(4, 1, 3, 3),
+    "wide": noise(4, 8, 1, 1),
+    "scales": np.array([1, 1, 2, 2], np.float32),
+}
+IMAGE = np.abs(noise(1, 4, 8, 8))  # an image is 0 to 1
+SILU = "[a] y = Conv(x, w, b) g = Sigmoid(y) z = Mul(y, g) "
+
+# nodes, tensors to calibrate, tensors with a pair, operators of the graph that ONNX Runtime makes of it
+PLACES = {
+    "a SiLU is quantised at each of its steps; the sigmoid's range is known": (
+        SILU + "[b] out = Conv(z, u)",
+        ["y", "z", "out"],
+        ["x", "y", "g", "z"],
+        ["QLinearConv", "QLinearSigmoid", "QLinearMul", "QLinearConv"],
+    ),
+    "a residual sum and a concatenation": (
+        SILU + "[b] p = Conv(z, u) q = Add(z, p) c = Concat<axis=1>(z, q) [d] out = Conv(c, wide)",
+        ["y", "z", "p", "q", "c", "out"],
+        ["x", "y", "g", "z", "p", "q", "c"],
+        ["QLinearConv", "QLinearSigmoid", "QLinearMul", "QLinearConv", "QLinearAdd", "QLinearConcat", "QLinearConv"],
+    ),
+    "what moves data has its input's grid": (
+        SILU + "m = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1], strides=[1,1]>(z)"
+        ' r = Resize<mode="nearest">(m, , scales) [b] out = Conv(r, u)',
+        ["y", "z", "out"],
+        ["x", "y", "g", "z", "m", "r"],
+        ["QLinearConv", "QLinearSigmoid", "QLinearMul", "QLinearConv", "MaxPool", "Resize"],
+    ),
+    "what has no integer kernel computes in FP32, and is quantised where a convolution reads it": (
+        SILU + "t = Tanh(z) [b] out = Conv(t, u)",
+        ["y", "z", "t", "out"],
+        ["x", "y", "g", "z", "t"],
+        ["QLinearConv", "QLinearSigmoid", "QLinearMul", "Tanh", "QLinearConv"],
+    ),
+    "depthwise": (
+        "[a] y = Conv(x, w) [b] p = Conv<group=4, pads=[1,1,1,1]>(y, depth) [c] out = Conv(p, u)",
+        ["y", "p", "out"],
+        ["x", "y", "p"],
+        ["QLinearConv"] * 3,
+    ),
+}
+"""A name of the graph's output stands for the last convolution's, which is quantised where a softmax follows."""
+
+
+def graph_of(nodes, **more):
+    """`out` is a distribution's bins; a softmax makes it one."""
+    nodes = nodes.replace("out = ", "bins = ") + " out = Softmax<axis=1>(bins)"
+    read = nodes.replace("(", " ").replace(")", " ").replace(",", " ").split()
+    return model_of(f"{IO} {{ {nodes} }}", **{n: w for n, w in (WEIGHTS | more).items() if n in read})
+
+
+def quantized(model, low=-3.0, high=3.0):
+    return quantize(model, Ranges({n: Range(low, high) for n in tensors_to_calibrate(model, CPU)}, "given", 1), CPU)
+
+
+def optimised(model, path: Path):
+    """What ONNX Runtime makes of a graph."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(path), 4
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return [n.op_type.replace("Nhwc", "") for n in onnx.load(path).graph.node]
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_places(case, tmp_path):
+    nodes, calibrated, pairs, integer = PLACES[case]
+    given = graph_of(nodes)
+    assert tensors_to_calibrate(given, CPU) == tuple(n.replace("out", "bins") for n in calibrated)
+    typed, report = quantized(given)
+    assert {n.name for n in typed.graph.node if n.op_type == "QuantizeLinear"} == {
+        f"quantize/{name}" for name in [*pairs, "bins"]
+    }
+    convs = [n for n in typed.graph.node if n.op_type == "Conv"]
+    assert (report.target, report.quantized, report.convolutions, dict(report.left)) == (
+        "cpu", len(convs), len(convs), {}
+    )  # fmt: skip
+    found = optimised(typed, tmp_path / "optimised.onnx")
+    aside = {"QuantizeLinear", "DequantizeLinear", "Softmax", "Transpose"}
+    assert sorted(op for op in found if op not in aside) == sorted(integer)
+
+
+def test_what_moves_data_shares_its_inputs_scale():
+    typed, _ = quantized(graph_of(PLACES["what moves data has its input's grid"][0]))
+    steps = {n.input[1] for n in typed.graph.node if n.name in ("quantize/z", "quantize/m", "quantize/r")}
+    assert steps == {"z_scale"}
+
+
+def test_a_convolution_reads_seven_bits_and_others_have_eight():
+    """Two products of 8 bits by 8 bits overflow the 16 bits that processors without VNNI add them up in."""
+    typed, _ = quantized(graph_of(SILU + "[b] out = Conv(z, u)"), -1.0, 3.0)
+    found = weights_of(typed)
+    assert (found["z_scale"], found["z_zero_point"]) == (np.float32(4 / 127), 32)
+    assert (found["y_scale"], found["y_zero_point"]) == (np.float32(4 / 255), 64)
+    assert (found["g_scale"], found["g_zero_point"]) == (np.float32(1 / 255), 0)
+    assert (found["x_scale"], found["x_zero_point"]) == (np.float32(1 / 127), 0)
+
+
+def test_the_largest_products_do_not_overflow():
+    ones = np.ones((16, 16, 1, 1), np.float32)
+    text = "(float[1,16,8,8] x) => (float[1,16,8,8] out) { y = Conv(x, w) z = Conv(y, u) out = Softmax<axis=2>(z) }"
+    given = model_of(text, w=ones, u=ones)
+    typed, _ = quantize(given, Ranges({"y": Range(0.0, 16.0), "z": Range(0.0, 256.0)}, "given", 1), CPU)
+    typed.graph.output[0].name = "z_dequantized"
+    np.testing.assert_allclose(run(typed, np.ones((1, 16, 8, 8), np.float32))["z_dequantized"], 256, rtol=2e-3)
+
+
+def test_the_result_is_that_of_integers_to_the_bit():
+    """Steps of powers of two, so that nothing but the rounding to a grid rounds."""
+    weight = np.random.Generator(np.random.PCG64(3)).integers(-127, 128, (4, 4, 1, 1)).astype(np.float32) / 128
+    weight[:, 0] = 127 / 128
+    bias = np.float32([0.5, -0.25, 0.375, 0])
+    given = graph_of(
+        "[a] y = Conv(x, w) [b] out = Conv(y, u, b)", w=np.eye(4).reshape(4, 4, 1, 1).astype("f"), u=weight, b=bias
+    )
+    ranges = {"x": Range(-63 / 64, 1.0), "y": Range(-63 / 64, 1.0), "bins": Range(-126 / 32, 129 / 32)}
+    typed, _ = quantize(given, Ranges(ranges, "given", 1), CPU)
+    typed.graph.output[0].name = "bins_dequantized"
+    image = noise(1, 4, 8, 8)
+    steps = np.clip(np.rint(image[0].reshape(4, -1) * 64), -63, 192)
+    sums = (weight.reshape(4, 4) * 128) @ steps + (bias * 64 * 128).reshape(4, 1)
+    expected = np.clip(np.rint(sums / (64 * 128) * 32), -126, 129) / 32
+    np.testing.assert_array_equal(run(typed, image)["bins_dequantized"][0].reshape(4, -1), expected)
+
+
+def test_a_bias_that_its_grid_cannot_hold_widens_the_grid():
+    tiny = WEIGHTS["u"] * np.float32([1, 1e-7, 1, 0]).reshape(4, 1, 1, 1)
+    given = graph_of("[a] y = Conv(x, w) [b] out = Conv(y, u, b)", u=tiny, b=np.float32([1, 2, -3, 2.5]))
+    typed, _ = quantized(given, -4.0, 4.0)
+    found = weights_of(typed)
+    steps = found["u_bias_scale"].astype(float)
+    assert (np.abs(found["u_bias_int32"] * steps - [1, 2, -3, 2.5]) <= 0.5 * steps + 1e-6).all()
+
+
+# A decode without a softmax: coordinates and scores, whose convolutions are not to lose precision.
+ENDS = SILU + "[b] p = Conv(z, u) [d] q = Conv(p, v) out = Sigmoid(q)"
+
+
+def test_the_outputs_of_the_last_convolutions_stay_fp32():
+    read = {n: w for n, w in WEIGHTS.items() if n in "wbuv"}
+    given = model_of(f"{IO} {{ {ENDS} }}", **read)
+    typed, report = quantized(given)
+    last = next(n for n in typed.graph.node if n.name == "d")
+    assert (report.quantized, last.op_type) == (3, "ConvInteger")
+    assert "quantize/q" not in {n.name for n in typed.graph.node}
+    expected, found = run(given, IMAGE)["out"], run(typed, IMAGE)["out"]
+    assert 0 < np.abs(found - expected).max() < 0.05
+
+
+def test_an_exact_convolution_pads_with_zeros_and_needs_no_bias():
+    text = f"{IO} {{ [a] y = Conv(x, w) [d] q = Conv<pads=[1,1,1,1], strides=[2,2]>(y, k) out = Tanh(q) }}"
+    given = model_of(text, w=WEIGHTS["w"], k=noise(4, 4, 3, 3))
+    expected, found = run(given, IMAGE)["out"], run(quantized(given)[0], IMAGE)["out"]
+    assert 0 < np.abs(found - expected).max() < 0.2
+
+
+def test_few_last_convolutions_among_many_stay_fp32():
+    chain = "".join(f"t{i} = Conv({'x' if i == 0 else f't{i - 1}'}, w) " for i in range(40))
+    ends = "[d] p = Conv(t39, u) [e] q = Conv(t39, v) [f] r = Conv(t39, s) a = Add(p, q) out = Add(a, r)"
+    given = model_of(f"{IO} {{ {chain} {ends} }}", **{n: WEIGHTS[n] for n in "wuvs"})
+    typed, report = quantized(given)
+    assert dict(report.left) == dict.fromkeys("de", "last before the decode")  # 2 of 43 are 5 %
+    assert (report.quantized, report.convolutions) == (41, 43)
+    kinds = {n.name: n.op_type for n in typed.graph.node}
+    assert [kinds[name] for name in "def"] == ["Conv", "Conv", "ConvInteger"]
+
+
+def test_both_targets_have_the_same_integers_for_weights():
+    given = graph_of(SILU + "[b] p = Conv(z, u) [d] out = Conv(p, v)")
+    trt = QuantizeOptions(image=True)
+    ranges = Ranges(dict.fromkeys(["y", "z", "p", "bins"], Range(-1.0, 3.0)), "given", 1)
+    ours, theirs = (weights_of(quantize(given, ranges, options)[0]) for options in (CPU, trt))
+    for name in ("w", "u"):
+        np.testing.assert_array_equal(ours[f"{name}_int8"], theirs[f"{name}_int8"])
+        np.testing.assert_array_equal(ours[f"{name}_scale"], theirs[f"{name}_scale"].astype(np.float32))

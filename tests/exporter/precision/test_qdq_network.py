@@ -1,0 +1,98 @@
+"""INT8 on whole networks: what TensorRT-RTX and ONNX Runtime make of them."""
+
+import numpy as np
+import onnx
+import onnxruntime  # noqa: TID251 (what it makes of a graph, the executor does not tell)
+import pytest
+from text_models import types_of
+
+from exporter.engine.inspect import facts_of
+from exporter.model.build import seeded_detector
+from exporter.model.spec import spec_from_name
+from exporter.precision.qdq import QuantizeOptions, quantize, tensors_to_calibrate
+from exporter.precision.ranges import Range, Ranges
+
+
+def some_ranges(graph, options):
+    """Ranges of different sizes: scales that happen to be equal would let fusions through that real ones do not."""
+    sizes = np.random.Generator(np.random.PCG64(12))
+    names = tensors_to_calibrate(graph, options)
+    return Ranges({n: Range(-float(sizes.random()), 1 + 9 * float(sizes.random())) for n in names}, "given", 1)
+
+
+def int8_of(graph, options=QuantizeOptions()):  # noqa: B008 (frozen)
+    return quantize(graph, some_ranges(graph, options), options)
+
+
+@pytest.fixture(scope="module")
+def armor_int8(armor):
+    return int8_of(armor.simplified)
+
+
+def test_rtx_computes_what_was_quantised_in_int8_and_fuses_every_attention(armor, armor_int8, rtx):
+    typed, report = armor_int8
+    facts = facts_of(armor.build(typed).layers, typed)
+    assert facts.convolutions_by_precision == {"int8": report.quantized, "fp16": len(report.left)}
+    assert (facts.attentions_fused, facts.attentions_expected) == (8, 8)
+    assert facts.kernels <= 242
+    assert (report.quantized, report.convolutions, report.pairs) == (115, 122, 103)
+
+
+def test_all_but_the_first_and_the_last_ones_are_quantised(armor, armor_int8):
+    convs = [n.name for n in armor.simplified.graph.node if n.op_type == "Conv"]
+    left = armor_int8[1].left
+    assert next(iter(left)) == convs[0]
+    assert sorted(left.values()).count("last before the decode") == 6
+    assert len(left) == 7
+
+
+def test_the_decode_and_attention_are_as_in_fp16(armor, armor_int8):
+    types, half = types_of(armor_int8[0]), types_of(armor.typed)
+    made = {o for n in armor.typed.graph.node if n.op_type not in ("Conv", "Cast") for o in n.output}
+    assert made <= set(types)
+    assert {name for name in made if types[name] != half[name]} == set()
+
+
+def test_the_file_is_small(armor, armor_int8):
+    assert armor_int8[0].ByteSize() <= 0.35 * armor.simplified.ByteSize()
+    cpu, _ = int8_of(armor.simplified, QuantizeOptions("cpu"))
+    assert cpu.ByteSize() <= 0.35 * armor.simplified.ByteSize()
+
+
+@pytest.mark.parametrize("name", ["yolov12n-seg", "yolov8n-pose"])
+def test_rtx_computes_other_networks_in_int8_too(name, stages_of, make_profile, rtx):
+    stages = stages_of(seeded_detector(spec_from_name(name)), make_profile(320, 320), checked=False)
+    typed, report = int8_of(stages.simplified)
+    facts = facts_of(stages.build(typed).layers, typed)
+    assert facts.convolutions_by_precision == {"int8": report.quantized, "fp16": len(report.left)}
+    assert not facts.unfused
+    assert report.quantized >= 0.87 * report.convolutions
+
+
+def test_a_free_batch_and_size_build_too(stages_of, make_profile, rtx):
+    profile = make_profile(320, 320, batch=(1, 2, 4), sides=2)
+    stages = stages_of(seeded_detector(spec_from_name("yolo11n")), profile, checked=False)
+    typed, report = int8_of(stages.simplified)
+    layers = stages.build(typed).layers
+    computing = {
+        name for layer in layers if any(c.precision == "int8" for c in layer.constants) for name in layer.origins
+    }
+    convs = [n.name for n in typed.graph.node if n.op_type == "Conv"]
+    assert {name for name in convs if name not in computing} == set(report.left)
+    assert not facts_of(layers, typed).unfused
+
+
+@pytest.mark.parametrize("name", ["armor", "yolov8n-pose"])
+def test_onnx_runtime_computes_almost_all_convolutions_in_integers(name, request, stages_of, make_profile, tmp_path):
+    if name == "armor":
+        graph = request.getfixturevalue("armor").simplified
+    else:
+        graph = stages_of(seeded_detector(spec_from_name(name)), make_profile(320, 320), checked=False).simplified
+    typed, report = int8_of(graph, QuantizeOptions("cpu"))
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimised.onnx"), 4
+    onnxruntime.InferenceSession(typed.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    ops = [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    integer = ops.count("QLinearConv") + ops.count("ConvInteger")
+    assert integer == report.quantized >= 0.95 * report.convolutions
+    assert ops.count("QLinearSigmoid") >= 0.6 * report.quantized  # the SiLUs
