@@ -5,6 +5,7 @@ runtime.Y12Error
 ├── ModelSpecError         a model YAML is wrong: file, row and the nearest known name are in the message
 ├── CheckpointError        a weights file is truncated, foreign, malicious, or does not fit the model
 ├── GraphError             a graph pass or the simplifier failed, or changed the result
+├── CalibrationError       images to calibrate on, or the ranges found on them, cannot be used
 ├── EngineBuildError       TensorRT could not build the engine, or built another than was asked for
 ├── VerificationError      the artefact differs from the model beyond tolerance
 │   └── InconclusiveError  too few detections to tell
@@ -29,6 +30,10 @@ class CheckpointError(Y12Error):
 
 class GraphError(Y12Error):
     """A graph pass or the simplifier failed, or changed the result."""
+
+
+class CalibrationError(Y12Error):
+    """Images to calibrate on, or the ranges found on them, cannot be used."""
 
 
 class EngineBuildError(Y12Error):

@@ -16,16 +16,19 @@ from exporter.engine.build import (
     bindings_for_build,
     engine_from_onnx,
 )
-from exporter.engine.inspect import facts_of
+from exporter.engine.inspect import EngineFacts, facts_of
 from exporter.errors import EngineBuildError, RecipeError
 from exporter.graph.nms import Predictions, predictions_of, with_nms
 from exporter.graph.simplify import simplify
 from exporter.output import Outputs, output_folder
+from exporter.precision.calibrate import calibrate, calibration_images
 from exporter.precision.cast import cast_to_fp16
+from exporter.precision.qdq import QdqReport, quantize, tensors_to_calibrate
 from exporter.recipe import Recipe
 from exporter.source import Source, source_from_recipe
 from exporter.trace.deploy import deploy_from_detector
 from exporter.trace.to_onnx import DEFAULT_OPSET, INPUT_NAME, TraceOptions, onnx_from_deploy
+from exporter.verify.options import VerifyOptions
 from exporter.verify.report import ExportReport
 from exporter.verify.verify import Proof, prove
 from exporter.verify.weights import check_weights
@@ -62,11 +65,8 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
         profile = _profile(recipe, source)
         report = ExportReport(source.model, source.file, recipe.precision, _in_words(profile), list(source.notes))
         simplified = _graph(recipe, source, profile, report, clock)
-        typed = simplified
-        if recipe.precision == "fp16":
-            with clock("precision"):
-                typed, report.cast = cast_to_fp16(simplified)
         manifest = _manifest(recipe, source, profile)
+        typed = _typed(recipe, simplified, manifest, report, clock)
         final = typed
         if manifest.nms is not None:
             with clock("nms"):
@@ -81,7 +81,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
             with clock("verify"):
                 report.weights_checked = check_weights(simplified, typed)
                 proof = Proof(source.detector, source.graph, simplified, typed, final, built, manifest)
-                prove(proof, recipe.verify, report)
+                prove(proof, _verify_options(recipe, recipe.verify), report)
         report.seconds = clock.seconds
         with clock("write"):
             _write(outputs, stem, final, built, manifest, report)
@@ -147,6 +147,36 @@ def _graph(
     return graph
 
 
+def _typed(
+    recipe: Recipe, simplified: onnx.ModelProto, manifest: Manifest, report: ExportReport, clock: _Clock
+) -> onnx.ModelProto:
+    """Write the precision into the graph."""
+    if recipe.precision == "fp16":
+        with clock("precision"):
+            typed, report.cast = cast_to_fp16(simplified)
+        return typed
+    if recipe.int8 is None:
+        return simplified
+    options = recipe.int8.quantize
+    with clock("calibrate"):
+        tensors = tensors_to_calibrate(simplified, options)
+        images = calibration_images(recipe.int8.images)
+        ranges = calibrate(simplified, tensors, images, manifest, recipe.int8.calibration)
+    report.notes += ranges.notes
+    report.calibration = f"{ranges.images} images, {ranges.method}"
+    with clock("precision"):
+        typed, report.quantization = quantize(simplified, ranges, options)
+    return typed
+
+
+def _verify_options(recipe: Recipe, options: VerifyOptions) -> VerifyOptions:
+    """Compare an INT8 graph on images of its own kind, spread over those it was calibrated on, where none are named."""
+    if recipe.int8 is None or options.images is not None:
+        return options
+    images = calibration_images(recipe.int8.images)
+    return replace(options, images=tuple(images[:: max(1, len(images) // options.max_images)]))
+
+
 def _manifest(recipe: Recipe, source: Source, profile: InputProfile) -> Manifest:
     return Manifest(
         task=source.task,
@@ -203,19 +233,41 @@ def _engine(
     built = engine_from_onnx(graph.SerializeToString(), options, bindings)
     report.builder, report.gpus = bindings.product, gpus
     report.engine = facts_of(built.layers, graph)
-    if recipe.precision == "fp16" and report.engine.fp32_convolutions:
-        raise EngineBuildError(
-            f"asked for FP16, but {bindings.product} left {len(report.engine.fp32_convolutions)} convolutions in FP32, "
-            f"first {report.engine.fp32_convolutions[0]}"
-        )
-    if recipe.precision == "fp32" and report.engine.unfused and bindings.flavour == "rtx":
-        report.notes.append("TensorRT-RTX does not fuse attention in FP32; --half fuses it")
-    if recipe.precision == "fp16" and report.engine.unfused:
-        report.notes.append(
-            f"{len(report.engine.unfused)} of {report.engine.attentions_expected} attentions are not fused, "
-            f"first {report.engine.unfused[0]}; export from the checkpoint to get the form that fuses"
-        )
+    _check_precision(recipe.precision, report.engine, report.quantization)
+    report.notes += _engine_notes(recipe.precision, report.engine, bindings.flavour)
     return built, manifest
+
+
+def _check_precision(precision: str, facts: EngineFacts, quantization: QdqReport | None) -> None:
+    """Refuse an engine that computes in another precision what the graph says.
+
+    Raises:
+        EngineBuildError: it does.
+    """
+    asked = f"asked for {precision.upper()}, but TensorRT"
+    if precision != "fp32" and facts.fp32_convolutions:
+        raise EngineBuildError(
+            f"{asked} left {len(facts.fp32_convolutions)} convolutions in FP32, first {facts.fp32_convolutions[0]}"
+        )
+    found = facts.convolutions_by_precision.get("int8", 0)
+    if quantization is not None and found < quantization.quantized:
+        raise EngineBuildError(f"{asked} computes {found} of the {quantization.quantized} INT8 convolutions in INT8")
+
+
+def _engine_notes(precision: str, facts: EngineFacts, flavour: str) -> Iterator[str]:
+    """Give what the user must be told of an engine."""
+    if precision == "int8" and flavour == "rtx":
+        yield (
+            "TensorRT-RTX runs what follows an INT8 convolution (bias, activation) as a kernel of its own; with its "
+            f"{facts.kernels} kernels this engine may be slower than --half: measure both with y12-bench"
+        )
+    if precision == "fp32" and facts.unfused and flavour == "rtx":
+        yield "TensorRT-RTX does not fuse attention in FP32; --half fuses it"
+    if precision != "fp32" and facts.unfused:
+        yield (
+            f"{len(facts.unfused)} of {facts.attentions_expected} attentions are not fused, "
+            f"first {facts.unfused[0]}; export from the checkpoint to get the form that fuses"
+        )
 
 
 def _write(

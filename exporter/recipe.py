@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.errors import RecipeError
+from exporter.precision.calibrate import CalibrationOptions
+from exporter.precision.qdq import QuantizeOptions
 from exporter.verify.options import VerifyOptions
 from runtime.errors import ArtefactError
-from runtime.manifest import TASKS, AxisRange, InputProfile, NmsSettings
+from runtime.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
 
-__all__ = ["DEMO_MODEL", "FORMATS", "Recipe", "Shapes", "Target"]
+__all__ = ["DEMO_MODEL", "FORMATS", "Int8", "Recipe", "Shapes", "Target"]
 
 FORMATS = ("onnx", "engine")
 DEMO_MODEL = "yolov12n"  # exported with seeded weights where no model is named
@@ -103,6 +105,21 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Int8:
+    """How INT8 is made.
+
+    Attributes:
+        images: to calibrate on: a folder, or a data.yaml whose training images are meant.
+        calibration: how ranges are chosen.
+        quantize: what is quantised, and for which target.
+    """
+
+    images: Path
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
+    quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One export.
 
@@ -111,7 +128,8 @@ class Recipe:
         scale: of a model YAML whose name tells none.
         task: what the model must be for, one of `runtime.manifest.TASKS`; any where None.
         format: "onnx" or "engine" (which writes the .onnx it was built from, too).
-        precision: "fp32" or "fp16".
+        precision: "fp32", "fp16" or "int8".
+        int8: how INT8 is made; None for the other precisions.
         shapes: of the input.
         target: of the engine.
         opset: of the ONNX graph, 17 to 20; the newest of them where None.
@@ -126,6 +144,7 @@ class Recipe:
     task: str | None = None
     format: str = "onnx"
     precision: str = "fp32"
+    int8: Int8 | None = None
     shapes: Shapes = field(default_factory=Shapes)
     target: Target = field(default_factory=Target)
     opset: int | None = None
@@ -137,8 +156,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise RecipeError(f"--format: expected one of {', '.join(FORMATS)}, found '{self.format}'")
-        if self.precision not in ("fp32", "fp16"):
-            raise RecipeError(f"precision: expected fp32 or fp16, found '{self.precision}'")
+        if self.precision not in PRECISIONS:
+            raise RecipeError(f"precision: expected one of {', '.join(PRECISIONS)}, found '{self.precision}'")
+        self._check_int8()
         if self.task is not None and self.task not in TASKS:
             raise RecipeError(f"--task: expected one of {', '.join(TASKS)}, found '{self.task:.60}'")
         if self.opset is not None and self.model is not None and Path(self.model).suffix == ".onnx":
@@ -151,3 +171,14 @@ class Recipe:
             )
         if self.scale is not None and self.model is not None and Path(self.model).suffix not in ("", ".yaml", ".yml"):
             raise RecipeError(f"--scale is for a model YAML; '{self.model}' tells its own scale: drop --scale")
+
+    def _check_int8(self) -> None:
+        if self.precision == "int8" and self.int8 is None:
+            raise RecipeError(
+                "--int8 is calibrated on images like those the model will see: add --calib with a folder of some "
+                "hundred of them, or a data.yaml"
+            )
+        if self.precision != "int8" and self.int8 is not None:
+            raise RecipeError(f"--calib and --int8-… are of --int8, found precision {self.precision}: add --int8")
+        if self.int8 is not None and self.int8.quantize.target == "cpu" and self.format == "engine":
+            raise RecipeError("--int8-target cpu is for ONNX Runtime; TensorRT needs trt: drop it, or --format engine")

@@ -12,7 +12,7 @@ from runtime.cli.common import add_threshold_arguments, put, run_command, say
 from runtime.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS, NmsSettings
 
 if TYPE_CHECKING:
-    from exporter.recipe import Recipe
+    from exporter.recipe import Int8, Recipe
 
 DEFAULT_NMS_CANDIDATES = 1024
 
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what to make; tensorrt and trt mean engine (default: %(default)s)",
     )
     add("--half", "--fp16", action="store_true", help="FP16, with the decode in FP32")
-    add("--int8", action="store_true", help="INT8 with an FP16 remainder (not in this version: refused)")
+    add("--int8", action="store_true", help="INT8 with an FP16 remainder; needs --calib")
     add("--quantize", choices=("8", "16"), help="16 is --half, 8 is --int8")
     add(
         "--imgsz",
@@ -75,8 +75,30 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow-inconclusive", action="store_true", help="accept fewer than five matched detections")
     add("--output", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
     add("--json", action="store_true", help="print the report as JSON")
+    _add_int8_arguments(parser)
     _add_nms_arguments(parser)
     return parser
+
+
+def _add_int8_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("INT8").add_argument
+    add(
+        "--calib",
+        type=Path,
+        metavar="DIR|data.yaml",
+        help="images to calibrate on, like those the model will see: a folder, or the training images of a data.yaml",
+    )
+    add(
+        "--calib-method",
+        choices=("max", "percentile", "mse", "entropy"),
+        help="how the range of a tensor is chosen (default: mse)",
+    )
+    add("--calib-cache", type=Path, metavar="DIR", help="look ranges up there, and keep them")
+    add(
+        "--int8-target",
+        choices=("trt", "cpu"),
+        help="trt: TensorRT, symmetric; cpu: ONNX Runtime, uint8 activations, FP32 remainder (default: trt)",
+    )
 
 
 def _add_nms_arguments(parser: argparse.ArgumentParser) -> None:
@@ -146,6 +168,7 @@ def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
         task=arguments.task,
         format=_FORMATS[arguments.format],
         precision=_precision(arguments),
+        int8=_int8(arguments),
         shapes=Shapes(
             _sizes(arguments.imgsz) if arguments.imgsz else None,
             _numbers("--batch", arguments.batch, ":"),
@@ -200,9 +223,25 @@ def _precision(arguments: argparse.Namespace) -> str:
     int8 = arguments.int8 or arguments.quantize == "8"
     if half and int8:
         raise RecipeError("precision: choose one of --half and --int8 (or --quantize 16 and 8); found both")
-    if int8:
-        raise RecipeError("--int8: this version exports FP32 and FP16 only; use --half")
-    return "fp16" if half else "fp32"
+    return "int8" if int8 else "fp16" if half else "fp32"
+
+
+def _int8(arguments: argparse.Namespace) -> "Int8 | None":
+    from exporter.errors import RecipeError
+    from exporter.precision.calibrate import CalibrationOptions
+    from exporter.precision.qdq import QuantizeOptions
+    from exporter.recipe import Int8
+
+    target = arguments.int8_target or "trt"
+    if arguments.calib is None:
+        if arguments.calib_method or arguments.calib_cache or arguments.int8_target:
+            raise RecipeError("--calib-method, --calib-cache and --int8-target need --calib: add it, or drop them")
+        return None
+    given = {"method": arguments.calib_method, "cache": arguments.calib_cache}
+    calibration = CalibrationOptions(
+        symmetric=target == "trt", **{name: value for name, value in given.items() if value is not None}
+    )
+    return Int8(arguments.calib, calibration, QuantizeOptions(target))
 
 
 def _sizes(text: str) -> tuple[tuple[int, int], ...]:

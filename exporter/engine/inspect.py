@@ -146,6 +146,8 @@ def _convolution_precisions(model: onnx.ModelProto, layers: tuple[Layer, ...]) -
     others cast, pad or reshape for it.
     """
     sizes = {w.name: _size(w) for w in model.graph.initializer}
+    # A quantised weight is read through the node that dequantises it.
+    stored = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
     by_origin: dict[str, list[Layer]] = {}
     for layer in layers:
         for origin in set(layer.origins):
@@ -153,7 +155,7 @@ def _convolution_precisions(model: onnx.ModelProto, layers: tuple[Layer, ...]) -
     precisions = {}
     for node in model.graph.node:
         if node.op_type in ("Conv", "ConvTranspose"):
-            weights = sizes.get(node.input[1], 1)
+            weights = sizes.get(stored.get(node.input[1], node.input[1]), 1)
             computing = [
                 layer for layer in by_origin.get(node.name, ()) if any(c.elements >= weights for c in layer.constants)
             ]

@@ -13,10 +13,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from exporter.errors import CalibrationError
 from exporter.precision.clipping import entropy_range, max_range, mse_range, percentile_range
 from exporter.precision.histograms import Histogram
 from exporter.precision.range_cache import content_key, load_ranges, prepare_folder, store_ranges
-from exporter.precision.ranges import CalibrationError, Range, Ranges
+from exporter.precision.ranges import Range, Ranges
 from exporter.precision.sources import calibration_images
 from runtime.errors import Y12Error
 from runtime.images import image_from
@@ -53,7 +54,9 @@ class CalibrationOptions:
     """How ranges are chosen.
 
     Attributes:
-        method: one of `METHODS`.
+        method: one of `METHODS`. Measured with yolo11n, int8 for TensorRT, calibrated on coco128's 128 training images,
+            AP50-95 on its 128 validation images (FP32 0.455): with 89 of 96 convolutions in int8 mse 0.460,
+            percentile 99.99 0.445, entropy 0.439; with the first one too mse 0.458, percentile 0.454, max 0.433.
         percentile: for the method percentile, how much of the values a range holds, in percent.
         symmetric: for int8 around 0; False for uint8 with a zero point. The method max is the same for both.
         cache: the folder in which ranges are looked up and kept; None for none.

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import onnx
 
-from exporter.precision.ranges import CalibrationError, Ranges
+from exporter.errors import CalibrationError
+from exporter.precision.ranges import Ranges
 from runtime.errors import InputError
 from runtime.files import check_file, write_atomically
 from runtime.images import MAX_FILE_BYTES

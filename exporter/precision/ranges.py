@@ -14,19 +14,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from runtime.errors import Y12Error
+from exporter.errors import CalibrationError
 
-__all__ = ["INT8_MAX", "UINT8_MAX", "CalibrationError", "Range", "Ranges"]
+__all__ = ["INT8_MAX", "UINT8_MAX", "Range", "Ranges"]
 
 INT8_MAX, UINT8_MAX = 127, 255
 # FP16's smallest normal number: a scale is written in FP16 where the rest of the graph is FP16, and this one's
 # reciprocal, which kernels multiply with, is finite there too. A tensor has it that was 0 in every image.
 _LEAST_SCALE = 2.0**-14
 _SCHEMA = 1
-
-
-class CalibrationError(Y12Error):
-    """The activations' ranges cannot be measured on these images, or were not."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
+from exporter.errors import CalibrationError
 from exporter.model.shown import shown
-from exporter.precision.ranges import CalibrationError
 from runtime.files import check_file
 
 __all__ = ["calibration_images"]

@@ -75,7 +75,7 @@ def compare(
             raise VerificationError(f"{reference.description} itself gives NaN or infinity: the weights are not usable")
         shifts.non_finite += sum(int((~np.isfinite(array)).sum()) for array in found.values())
         if not shifts.non_finite:
-            _collect(expected, found, manifest, options, shifts)
+            _collect(expected, found, manifest, (tolerance.conf, options.max_det), shifts)
     names = (reference.description, candidate.description)
     return comparison_from(shifts, names, len(reference.outputs), tolerance, options.min_matched)
 
@@ -86,7 +86,8 @@ def _check_shapes(expected: Outputs, found: Outputs) -> None:
         raise VerificationError(f"expected outputs of the shapes {shapes[0]}, found {shapes[1]}")
 
 
-def _collect(expected: Outputs, found: Outputs, manifest: Manifest, options: VerifyOptions, shifts: Shifts) -> None:
+def _collect(expected: Outputs, found: Outputs, manifest: Manifest, limits: tuple[float, int], shifts: Shifts) -> None:
+    """Add one image's shifts; the limits are the least score and the most detections to compare."""
     layout = TASKS[manifest.task].layout
     if layout is None:
         _collect_classes(expected["output0"], found["output0"], shifts)
@@ -95,11 +96,11 @@ def _collect(expected: Outputs, found: Outputs, manifest: Manifest, options: Ver
         predictions_from(outputs, layout, len(manifest.names), manifest.kpt_shape) for outputs in (expected, found)
     )
     input_hw = manifest.profile.opt_hw
-    same = _same_detections(ours, theirs, input_hw, options)
+    same = _same_detections(ours, theirs, input_hw, *limits)
     shifts.detections += len(same.anchors)
     shifts.above_threshold += int((same.scores > DetectOptions().conf).sum())
     shifts.lost += int((~same.matched).sum())
-    shifts.new += int((~_same_detections(theirs, ours, input_hw, options).matched).sum())
+    shifts.new += int((~_same_detections(theirs, ours, input_hw, *limits).matched).sum())
     anchors, scores = same.anchors[same.matched], same.scores[same.matched]
     other_scores = theirs.scores[same.class_ids[same.matched], anchors]
     boxes, other_boxes = (_clipped_xyxy(p.xywh[:, anchors], input_hw) for p in (ours, theirs))
@@ -125,17 +126,19 @@ class _Same(NamedTuple):
     matched: NDArray[np.bool_]
 
 
-def _same_detections(own: Predictions, other: Predictions, input_hw: tuple[int, int], options: VerifyOptions) -> _Same:
+def _same_detections(
+    own: Predictions, other: Predictions, input_hw: tuple[int, int], conf: float, max_det: int
+) -> _Same:
     """Find the detections of `own` and tell which `other` has: boxes overlap, and the score is not lost.
 
     It is lost below half the threshold and half of what the detection's is.
     """
-    picked = picked_from_predictions(own, DetectOptions(conf=options.conf, max_det=options.max_det))
+    picked = picked_from_predictions(own, DetectOptions(conf=conf, max_det=max_det))
     anchors = picked.anchors
     assert anchors is not None  # there is no NMS in these graphs
     boxes, other_boxes = (_clipped_xyxy(p.xywh[:, anchors], input_hw) for p in (own, other))
     other_scores = other.scores[picked.class_ids, anchors]
-    least = _SCORE_SLACK * np.maximum(options.conf, picked.scores)
+    least = _SCORE_SLACK * np.maximum(conf, picked.scores)
     matched = (row_ious(boxes, other_boxes) >= _MIN_IOU) & (other_scores >= least)
     return _Same(anchors, picked.class_ids, picked.scores, matched)
 

@@ -39,7 +39,7 @@ def load_images(options: VerifyOptions, input_hw: tuple[int, int], task: str) ->
         VerificationError: there are none, or one cannot be read.
     """
     source = options.images or photos_dir()
-    paths = list(_image_paths(source))[: options.max_images]
+    paths = list(source if isinstance(source, tuple) else _image_paths(source))[: options.max_images]
     if not paths:
         raise VerificationError(
             f"expected images to verify on in {source}, found none; known: {', '.join(sorted(_SUFFIXES))}"

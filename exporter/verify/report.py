@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from exporter.engine.inspect import EngineFacts
 from exporter.graph.simplify import SimplifyReport
 from exporter.precision.cast import CastReport
+from exporter.precision.qdq import QdqReport
 from exporter.verify.shifts import Comparison
 
 __all__ = ["ExportReport"]
@@ -27,11 +28,13 @@ class ExportReport:
     Attributes:
         model: the architecture.
         source: the weights' file; empty where they are seeded.
-        precision: "fp32" or "fp16".
+        precision: "fp32", "fp16" or "int8".
         input: the input shapes in words.
         notes: what the user must be told.
         simplification: what the graph passes changed.
         cast: what the FP16 pass changed.
+        calibration: on how many images, and how; empty where there was none.
+        quantization: what the INT8 pass changed.
         weights_checked: weights of the typed graph found equal to the model's.
         engine: what the engine's final layers prove.
         builder: what built the engine.
@@ -53,6 +56,8 @@ class ExportReport:
     notes: list[str] = field(default_factory=list)
     simplification: SimplifyReport | None = None
     cast: CastReport | None = None
+    calibration: str = ""
+    quantization: QdqReport | None = None
     weights_checked: int | None = None
     engine: EngineFacts | None = None
     builder: str = ""
@@ -79,6 +84,10 @@ class ExportReport:
         if self.cast is not None:
             halves, floats, casts = self.cast.half_nodes, self.cast.float_nodes, self.cast.casts
             lines.append(f"precision    {halves} nodes FP16, {floats} FP32 (the decode), {casts} casts")
+        if self.quantization is not None:
+            done = self.quantization
+            lines.append(f"calibrated   {self.calibration}")
+            lines.append(f"precision    {done.quantized} of {done.convolutions} convolutions INT8, for {done.target}")
         if self.engine is not None:
             lines += self._engine_lines(self.engine)
         lines += [line for comparison in self.comparisons for line in _comparison_lines(comparison)]

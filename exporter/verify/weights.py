@@ -2,31 +2,83 @@
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from exporter.errors import VerificationError
 from exporter.graph.index import GraphIndex
 from exporter.precision.cast import HALF_SUFFIX
+from exporter.precision.qdq_nodes import INT8_SUFFIX, SCALE_SUFFIX
+from exporter.precision.qdq_plan import CONVOLUTIONS
+from exporter.precision.quantize_weights import weight_scales
 
 __all__ = ["check_weights"]
+
+# What quantisation for ONNX Runtime calls what it makes of a bias, after the weight it goes with; and zero points.
+INT32_BIAS_SUFFIX, BIAS_SUFFIX, ZERO_SUFFIX = "_bias_int32", "_bias", "zero_point"
 
 
 def check_weights(simplified: onnx.ModelProto, typed: onnx.ModelProto) -> int:
     """Compare every weight of a typed graph with the FP32 graph it was made from, and give their number.
 
-    A weight in FP16 must be the FP32 weight rounded to nearest, any other must be equal.
+    A weight in FP16 must be the FP32 weight rounded to nearest, one in INT8 the nearest step of its channel's scale, a
+    bias in INT32 likewise, any other must be equal. Scales and zero points have no counterpart: running the graph
+    judges them.
 
     Raises:
         VerificationError: one is not; the message names it.
     """
     index = GraphIndex(simplified.graph)
+    biases = {n.input[1]: n.input[2] for n in simplified.graph.node if n.op_type in CONVOLUTIONS and len(n.input) > 2}
+    stored = {weight.name: weight for weight in typed.graph.initializer}
     for weight in typed.graph.initializer:
         name = weight.name
-        if weight.data_type == TensorProto.FLOAT16 and index.constant(name) is None:
+        if name.endswith((SCALE_SUFFIX, ZERO_SUFFIX)):
+            continue
+        found = np.asarray(numpy_helper.to_array(weight))
+        if weight.data_type == TensorProto.INT8:
+            scale = stored.get(f"{name.removesuffix(INT8_SUFFIX)}{SCALE_SUFFIX}")
+            _check_steps(index, name, found, None if scale is None else np.asarray(numpy_helper.to_array(scale)))
+            continue
+        if weight.data_type == TensorProto.INT32 and name.endswith(INT32_BIAS_SUFFIX):
+            base = name.removesuffix(INT32_BIAS_SUFFIX)
+            found = found * np.asarray(numpy_helper.to_array(stored[f"{base}_bias{SCALE_SUFFIX}"]))
+            _check_close(weight.name, index.constant(biases.get(base, "")), found, 1e-3)
+            continue
+        if name.endswith(BIAS_SUFFIX) and name.removesuffix(BIAS_SUFFIX) in biases:
+            name, found = biases[name.removesuffix(BIAS_SUFFIX)], found.reshape(-1)
+        elif weight.data_type == TensorProto.FLOAT16 and index.constant(name) is None:
             name = name.removesuffix(HALF_SUFFIX)
-        expected, found = index.constant(name), numpy_helper.to_array(weight)
+        expected = index.constant(name)
         if expected is None:
             raise VerificationError(f"the weight '{weight.name}' of the typed graph is not in the model")
         if expected.shape != found.shape or not np.array_equal(expected.astype(found.dtype), found):
             raise VerificationError(f"the weight '{weight.name}' of the typed graph is not the model's")
     return len(typed.graph.initializer)
+
+
+def _check_steps(index: GraphIndex, name: str, found: NDArray[np.generic], scales: NDArray[np.generic] | None) -> None:
+    """Check that each weight is the nearest step of its channel's scale, (C,) along axis 0.
+
+    ConvInteger takes integers without their scales; there they are those that the model's weights ask for.
+    """
+    expected = index.constant(name.removesuffix(INT8_SUFFIX))
+    if expected is None:
+        raise VerificationError(f"the weight '{name}' of the typed graph is not in the model")
+    wanted = np.asarray(expected, np.float64).reshape(len(expected), -1)  # (C, rest)
+    steps = np.asarray(found, np.float64).reshape(len(found), -1)
+    if wanted.shape != steps.shape:
+        raise VerificationError(f"the weight '{name}' of the typed graph is not the model's in INT8")
+    step = np.asarray(weight_scales(np.asarray(expected, np.float32), 0) if scales is None else scales, np.float64)
+    # Half a step, and FP32's own rounding of the quotient.
+    if (np.abs(wanted - steps * step[:, None]) > step[:, None] * (0.5 + 1e-4)).any():
+        raise VerificationError(f"the weight '{name}' of the typed graph is not the model's in INT8")
+
+
+def _check_close(name: str, expected: NDArray[np.generic] | None, found: NDArray[np.generic], share: float) -> None:
+    """Check values to a share of the largest of them."""
+    if expected is None or expected.shape != found.shape:
+        raise VerificationError(f"the weight '{name}' of the typed graph is not in the model")
+    wanted, given = np.asarray(expected, np.float64), np.asarray(found, np.float64)
+    if (np.abs(wanted - given) > share * np.maximum(np.abs(wanted).max(initial=0.0), 1e-6)).any():
+        raise VerificationError(f"the weight '{name}' of the typed graph is not the model's")

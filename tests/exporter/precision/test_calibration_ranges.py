@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from exporter.precision.ranges import CalibrationError, Range, Ranges
+from exporter.errors import CalibrationError
+from exporter.precision.ranges import Range, Ranges
 
 LEAST = 2.0**-14
 

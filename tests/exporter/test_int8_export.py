@@ -1,0 +1,147 @@
+"""INT8 from the recipe to a verified artefact: calibrated, quantised, built, audited."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from exporter.engine.inspect import EngineFacts
+from exporter.errors import CalibrationError, EngineBuildError, RecipeError, VerificationError
+from exporter.pipeline import _check_precision, export
+from exporter.precision.calibrate import CalibrationOptions, calibrate
+from exporter.precision.qdq import QdqReport, QuantizeOptions, quantize, tensors_to_calibrate
+from exporter.recipe import Int8, Recipe, Shapes, Target
+from exporter.verify.images import photos_dir
+from exporter.verify.options import VerifyOptions
+from exporter.verify.weights import check_weights
+from runtime import Runtime
+from runtime.manifest import Manifest
+
+SMALL = Shapes(imgsz=((160, 192),))
+PHOTOS = photos_dir()
+
+
+@contextmanager
+def silent(_stage):
+    yield
+
+
+def int8(target="trt", **calibration):
+    return Int8(PHOTOS, CalibrationOptions(symmetric=target == "trt", **calibration), QuantizeOptions(target))
+
+
+@pytest.mark.parametrize("name", ["yolov12n", "yolo11n-seg", "yolov12n-cls"])
+def test_an_engine(tmp_path, name):
+    recipe = Recipe(
+        name,
+        format="engine",
+        precision="int8",
+        int8=int8(),
+        shapes=SMALL,
+        verify=VerifyOptions(images=PHOTOS, allow_inconclusive=True),
+        output=tmp_path,
+    )
+    result = export(recipe, silent)
+    report, facts = result.report, result.report.engine
+    assert facts.convolutions_by_precision["int8"] == report.quantization.quantized >= 50
+    assert facts.fp32_convolutions == ()
+    assert facts.attentions_fused == facts.attentions_expected >= 1
+    assert report.calibration == "4 images, mse, symmetric"
+    assert any("4 images" in note or "fewer" in note or "100" in note for note in report.notes)  # too few to be good
+    assert any("may be slower than --half" in note for note in report.notes)
+    assert report.comparisons[0].verdict != "different"
+    assert any(line.startswith("calibrated") for line in report.summary())
+    with Runtime(result.artefact.replace(".engine", ".onnx")) as runtime:
+        assert runtime.manifest.precision == "int8"
+        runtime.infer(sorted(PHOTOS.glob("*.jpg"))[0])
+
+
+def test_for_onnx_runtime(tmp_path):
+    options = VerifyOptions(images=PHOTOS, allow_inconclusive=True)
+    recipe = Recipe("yolov12n", precision="int8", int8=int8("cpu"), shapes=SMALL, verify=options, output=tmp_path)
+    result = export(recipe, silent)
+    assert result.report.quantization.target == "cpu"
+    assert result.report.quantization.quantized >= 0.95 * result.report.quantization.convolutions
+    assert result.report.weights_checked > 200
+
+
+@pytest.fixture(scope="module")
+def quantised(seeded_n, stages_of, make_profile):
+    """The simplified graph of a small yolov12n, and what quantisation makes of it for each target."""
+    stages = stages_of(seeded_n.detector, make_profile(96, 96))
+    manifest = Manifest("detect", stages.detector.names, (8, 16, 32), stages.profile)
+    photos = sorted(PHOTOS.glob("*.jpg"))
+    made = {}
+    for target in ("trt", "cpu"):
+        options = QuantizeOptions(target)
+        tensors = tensors_to_calibrate(stages.simplified, options)
+        ranges = calibrate(stages.simplified, tensors, photos, manifest, CalibrationOptions(symmetric=target == "trt"))
+        made[target] = quantize(stages.simplified, ranges, options)[0]
+    return stages.simplified, made
+
+
+@pytest.mark.parametrize("target", ["trt", "cpu"])
+def test_every_weight_is_audited(quantised, target):
+    simplified, made = quantised
+    assert check_weights(simplified, made[target]) == len(made[target].graph.initializer)
+
+
+@pytest.mark.parametrize("target", ["trt", "cpu"])
+@pytest.mark.parametrize("place", [0, 40, -1])
+def test_a_changed_weight_is_named(quantised, target, place):
+    simplified, made = quantised
+    wrong = onnx.ModelProto()
+    wrong.CopyFrom(made[target])
+    weights = [w for w in wrong.graph.initializer if w.data_type == onnx.TensorProto.INT8 and len(w.dims) == 4]
+    values = numpy_helper.to_array(weights[place]).copy()
+    flat = values.reshape(-1)
+    largest = int(np.abs(flat.astype(int)).argmax())
+    flat[largest] = -flat[largest]
+    weights[place].CopyFrom(numpy_helper.from_array(values, weights[place].name))
+    with pytest.raises(VerificationError, match="of the typed graph is not the model's in INT8"):
+        check_weights(simplified, wrong)
+
+
+def facts(**convolutions):
+    return EngineFacts(1, 0, {}, convolutions, (), 0, 0, ())
+
+
+def test_an_engine_of_another_precision_is_refused():
+    asked = QdqReport("trt", 89, 96, 80, {})
+    _check_precision("int8", facts(int8=89, fp16=7), asked)
+    with pytest.raises(EngineBuildError, match="asked for INT8, but TensorRT computes 60 of the 89 INT8 convolutions"):
+        _check_precision("int8", facts(int8=60, fp16=36), asked)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"int8": None}, "--int8 is calibrated on images like those the model will see: add --calib"),
+        ({"precision": "fp16"}, "are of --int8, found precision fp16: add --int8"),
+        ({"format": "engine", "int8": int8("cpu")}, "--int8-target cpu is for ONNX Runtime"),
+    ],
+)
+def test_recipes_that_contradict_themselves(changes, message):
+    with pytest.raises(RecipeError, match=message):
+        Recipe(**({"precision": "int8", "int8": int8()} | changes))
+
+
+def test_an_empty_folder_and_sm_75_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    recipe = Recipe(precision="int8", int8=Int8(tmp_path / "empty"), shapes=SMALL, verify=None, output=tmp_path / "out")
+    with pytest.raises(CalibrationError, match="empty"):
+        export(recipe, silent)
+    recipe = Recipe(
+        format="engine",
+        precision="int8",
+        int8=int8(),
+        shapes=SMALL,
+        target=Target("rtx", sms=(75,)),
+        verify=None,
+        output=tmp_path / "out",
+    )
+    with pytest.raises(EngineBuildError, match="asked for INT8, but TensorRT"):
+        export(recipe, silent)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
