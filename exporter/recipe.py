@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.errors import RecipeError
-from exporter.precision.calibrate import CalibrationOptions
-from exporter.precision.qdq import QuantizeOptions
+from exporter.precision.options import CalibrationOptions, QuantizeOptions
 from exporter.verify.options import VerifyOptions
 from runtime.errors import ArtefactError
 from runtime.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings

@@ -228,8 +228,7 @@ def _precision(arguments: argparse.Namespace) -> str:
 
 def _int8(arguments: argparse.Namespace) -> "Int8 | None":
     from exporter.errors import RecipeError
-    from exporter.precision.calibrate import CalibrationOptions
-    from exporter.precision.qdq import QuantizeOptions
+    from exporter.precision.options import CalibrationOptions, QuantizeOptions
     from exporter.recipe import Int8
 
     target = arguments.int8_target or "trt"

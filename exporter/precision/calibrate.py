@@ -5,7 +5,6 @@ not depend on how many images there are. The result depends on neither their ord
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from onnx import TensorProto, helper
 from exporter.errors import CalibrationError
 from exporter.precision.clipping import entropy_range, max_range, mse_range, percentile_range
 from exporter.precision.histograms import Histogram
+from exporter.precision.options import METHODS, CalibrationOptions
 from exporter.precision.range_cache import content_key, load_ranges, prepare_folder, store_ranges
 from exporter.precision.ranges import Range, Ranges
 from exporter.precision.sources import calibration_images
@@ -36,7 +36,6 @@ __all__ = [
     "ranges_from_histograms",
 ]
 
-METHODS = ("max", "percentile", "mse", "entropy")
 FEW_IMAGES = 100  # under these, a range hangs on single images
 
 Progress = Callable[[int, int], None]
@@ -47,36 +46,6 @@ _CLIPS: dict[str, Clip] = {
     "mse": lambda histogram, options: mse_range(histogram, options.symmetric),
     "entropy": lambda histogram, options: entropy_range(histogram, options.symmetric),
 }
-
-
-@dataclass(frozen=True)
-class CalibrationOptions:
-    """How ranges are chosen.
-
-    Attributes:
-        method: one of `METHODS`. Measured with yolo11n, int8 for TensorRT, calibrated on coco128's 128 training images,
-            AP50-95 on its 128 validation images (FP32 0.455): with 89 of 96 convolutions in int8 mse 0.460,
-            percentile 99.99 0.445, entropy 0.439; with the first one too mse 0.458, percentile 0.454, max 0.433.
-        percentile: for the method percentile, how much of the values a range holds, in percent.
-        symmetric: for int8 around 0; False for uint8 with a zero point. The method max is the same for both.
-        cache: the folder in which ranges are looked up and kept; None for none.
-    """
-
-    method: str = "mse"
-    percentile: float = 99.99
-    symmetric: bool = True
-    cache: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise CalibrationError(f"calibration: expected one of {', '.join(METHODS)}, found {self.method!r}")
-        if not 50 < self.percentile <= 100:
-            raise CalibrationError(f"calibration: expected a percentile in 50..100, found {self.percentile}")
-
-    def in_words(self) -> str:
-        """Give the method and what it depends on, such as "percentile 99.99, symmetric"."""
-        share = f" {self.percentile:g}" if self.method == "percentile" else ""
-        return f"{self.method}{share}, {'symmetric' if self.symmetric else 'affine'}"
 
 
 def calibrate(

@@ -9,6 +9,7 @@ import onnx
 from exporter.errors import GraphError, RecipeError
 from exporter.graph.index import GraphIndex
 from exporter.graph.passes import label
+from exporter.precision.options import TARGETS, QuantizeOptions
 from exporter.precision.ranges import Range, Ranges
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "range_of",
 ]
 
-TARGETS = ("trt", "cpu")
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 _QUANTIZED = {"ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QuantizeLinear"}
 # FP16 scales came with opset 19; scales per channel, which the FP32 graph needs, with 13.
@@ -32,29 +32,6 @@ _LEAST_OPSET = {"trt": 19, "cpu": 13}
 _FLOAT_SHARE = 0.05
 _LAST = "last before the decode"
 IMAGES_RANGE = Range(0.0, 1.0)  # of the network's input, by contract
-
-
-@dataclass(frozen=True)
-class QuantizeOptions:
-    """What to quantise.
-
-    Attributes:
-        target: "trt" (symmetric int8, the rest FP16) or "cpu" (uint8 activations, the rest FP32; ONNX Runtime).
-        keep: names of convolutions that are not to be quantised.
-        attention: quantise attention too.
-        image: quantise the convolution that reads the network's input too; "trt" only, "cpu" has all 256 levels.
-    """
-
-    target: str = "trt"
-    keep: frozenset[str] = frozenset()
-    attention: bool = False
-    image: bool = False
-
-    def __post_init__(self) -> None:
-        if self.target not in TARGETS:
-            raise RecipeError(f"INT8 target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
-        if self.attention:
-            raise RecipeError("INT8 attention is not available; attention stays FP16, drop the option")
 
 
 @dataclass(frozen=True)
