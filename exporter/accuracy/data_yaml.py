@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from exporter.accuracy.files import read_text
 from exporter.errors import DatasetError
 from exporter.model.shown import shown
+from exporter.safe_yaml import mapping_from_yaml
 from runtime.manifest import MAX_KEYPOINTS
 
 __all__ = ["IMAGE_SUFFIXES", "SPLITS", "DataYaml", "image_paths", "read_data_yaml"]
@@ -50,7 +50,8 @@ def read_data_yaml(path: Path) -> DataYaml:
     Raises:
         DatasetError: it is no YAML, uses aliases, or a value of these is wrong.
     """
-    data = _mapping(path)
+    text = read_text(path, "a data.yaml", _MAX_YAML_BYTES)
+    data = mapping_from_yaml(text, path, DatasetError, keys="names and val", max_depth=_MAX_DEPTH)
     names = _names(data.get("names"), path)
     classes = data.get("nc")
     if classes is not None and classes != len(names):
@@ -96,43 +97,6 @@ def _images_of(source: Path, data: DataYaml) -> Iterator[Path]:
         yield source
     else:
         raise DatasetError(f"{data.file}: expected a folder, a list or an image at {source}, found nothing there")
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    import yaml
-
-    text = read_text(path, "a data.yaml", _MAX_YAML_BYTES)
-    try:
-        _check_tokens(text, path)
-        data = yaml.safe_load(text)
-    except DatasetError:
-        raise
-    # Besides YAMLError, the YAML library lets through whatever Python raises for a bad number, date or boolean.
-    except Exception as error:
-        raise DatasetError(f"{path}: not readable as YAML: {' '.join(str(error).split()):.200}") from error
-    if not isinstance(data, dict):
-        raise DatasetError(f"{path}: expected a mapping with names and val, found {type(data).__name__}")
-    return data
-
-
-def _check_tokens(text: str, path: Path) -> None:
-    """Refuse what costs much more to read than its size tells."""
-    import yaml
-
-    opening = (
-        yaml.BlockSequenceStartToken,
-        yaml.BlockMappingStartToken,
-        yaml.FlowSequenceStartToken,
-        yaml.FlowMappingStartToken,
-    )
-    closing = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
-    depth = 0
-    for token in yaml.scan(text, Loader=yaml.SafeLoader):
-        if isinstance(token, yaml.AliasToken):  # in a few hundred bytes it can stand for gigabytes
-            raise DatasetError(f"{path}: YAML aliases are not allowed here")
-        depth += isinstance(token, opening) - isinstance(token, closing)
-        if depth > _MAX_DEPTH:
-            raise DatasetError(f"{path}: expected at most {_MAX_DEPTH} lists within each other")
 
 
 def _names(value: object, path: Path) -> tuple[str, ...]:

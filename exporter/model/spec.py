@@ -6,24 +6,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from exporter.errors import ModelSpecError
 from exporter.model.rows import ModelSpec, RowReader, is_value, nearest
 from exporter.model.shown import shown
 from exporter.model.signatures import MAX_CHANNELS
+from exporter.safe_yaml import mapping_from_yaml
 
 _REQUIRED = ("nc", "scales", "backbone", "head")
 _OPTIONAL = ("by_scale", "kpt_shape", "tasks")
 _MAX_YAML_BYTES = 1 << 16
 _MAX_YAML_DEPTH = 16
-_OPENING = (
-    yaml.BlockSequenceStartToken,
-    yaml.BlockMappingStartToken,
-    yaml.FlowSequenceStartToken,
-    yaml.FlowMappingStartToken,
-)
-_CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 _MAX_ROWS, _MAX_CLASSES = 512, 100_000
 
 # A published name → our file: the scale letter follows the family, the rest is the variant.
@@ -102,36 +94,13 @@ def _split_name(stem: str) -> tuple[str, str | None, str]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        _check_size(path)
-        text = path.read_text(encoding="utf-8")
-        _check_tokens(text, path)
-        data = yaml.safe_load(text)
-    except ModelSpecError:
-        raise
-    # Besides YAMLError, the YAML library lets through whatever Python raises for a bad number, date or boolean.
-    except Exception as error:
-        problem = " ".join(str(error).split())
-        raise ModelSpecError(f"{path}: not readable as YAML: {problem:.200}") from error
-    if not isinstance(data, dict):
-        raise ModelSpecError(f"{path}: expected a mapping with {', '.join(_REQUIRED)}; found {type(data).__name__}")
-    return data
-
-
-def _check_size(path: Path) -> None:
     if path.stat().st_size > _MAX_YAML_BYTES:
         raise ModelSpecError(f"{path}: expected a YAML of at most {_MAX_YAML_BYTES} bytes")
-
-
-def _check_tokens(text: str, path: Path) -> None:
-    """Refuse what costs much more to read than its size tells."""
-    depth = 0
-    for token in yaml.scan(text, Loader=yaml.SafeLoader):
-        if isinstance(token, yaml.AliasToken):  # in a few hundred bytes it can stand for gigabytes
-            raise ModelSpecError(f"{path}: YAML aliases are not allowed in a model")
-        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
-        if depth > _MAX_YAML_DEPTH:
-            raise ModelSpecError(f"{path}: expected at most {_MAX_YAML_DEPTH} lists within each other")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelSpecError(f"{path}: not readable as YAML: {error!s:.200}") from error
+    return mapping_from_yaml(text, path, ModelSpecError, keys=", ".join(_REQUIRED), max_depth=_MAX_YAML_DEPTH)
 
 
 def spec_from_yaml(

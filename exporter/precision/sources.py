@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from exporter.errors import CalibrationError
 from exporter.model.shown import shown
+from exporter.safe_yaml import mapping_from_yaml
 from runtime.files import check_file
 
 __all__ = ["calibration_images"]
@@ -21,13 +20,6 @@ _MAX_YAML_BYTES = 4 << 20
 _MAX_LIST_BYTES = 256 << 20
 _MAX_DEPTH = 8
 _MAX_IMAGES = 5_000_000
-_OPENING = (
-    yaml.BlockSequenceStartToken,
-    yaml.BlockMappingStartToken,
-    yaml.FlowSequenceStartToken,
-    yaml.FlowMappingStartToken,
-)
-_CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 
 
 def calibration_images(source: Path, limit: int | None = None) -> list[Path]:
@@ -73,7 +65,8 @@ def _in_folder(folder: Path) -> Iterator[Path]:
 
 
 def _in_training_split(file: Path) -> Iterator[Path]:
-    data = _mapping(file)
+    text = _text(file, "a data.yaml", _MAX_YAML_BYTES)
+    data = mapping_from_yaml(text, file, CalibrationError, keys="train", max_depth=_MAX_DEPTH)
     root, train = data.get("path", "."), data.get("train")
     sources: list[Any] = train if isinstance(train, list) else [train]
     if not isinstance(root, str) or not sources or not all(isinstance(entry, str) and entry for entry in sources):
@@ -99,32 +92,6 @@ def _of_entry(root: Path, entry: str, file: Path) -> Iterator[Path]:
         yield source
     else:
         raise CalibrationError(f"{file}: expected a folder, a list or an image at {source}, found nothing there")
-
-
-def _mapping(file: Path) -> dict[str, Any]:
-    text = _text(file, "a data.yaml", _MAX_YAML_BYTES)
-    try:
-        _check_tokens(text, file)
-        data = yaml.safe_load(text)
-    except CalibrationError:
-        raise
-    # Besides YAMLError, the YAML library lets through whatever Python raises for a bad number, date or boolean.
-    except Exception as error:
-        raise CalibrationError(f"{file}: not readable as YAML: {' '.join(str(error).split()):.200}") from error
-    if not isinstance(data, dict):
-        raise CalibrationError(f"{file}: expected a mapping with train, found {type(data).__name__}")
-    return data
-
-
-def _check_tokens(text: str, file: Path) -> None:
-    """Refuse what costs much more to read than its size tells."""
-    depth = 0
-    for token in yaml.scan(text, Loader=yaml.SafeLoader):
-        if isinstance(token, yaml.AliasToken):  # in a few hundred bytes it can stand for gigabytes
-            raise CalibrationError(f"{file}: YAML aliases are not allowed here")
-        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
-        if depth > _MAX_DEPTH:
-            raise CalibrationError(f"{file}: expected at most {_MAX_DEPTH} lists within each other")
 
 
 def _text(path: Path, what: str, max_bytes: int) -> str:
