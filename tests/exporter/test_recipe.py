@@ -16,7 +16,7 @@ FIXED = AxisRange(640, 640, 640)
     ("make", "reason"),
     [
         (lambda: Recipe(format="tflite"), "--format: expected one of onnx, engine, found 'tflite'"),
-        (lambda: Recipe(precision="int4"), "precision: expected fp32 or fp16, found 'int4'"),
+        (lambda: Recipe(precision="int4"), "precision: expected one of fp32, fp16, int8, found 'int4'"),
         (lambda: Recipe(target=Target(workspace_gib=4)), "add --format engine, or drop them"),
         (lambda: Recipe(target=Target("rtx")), "--tensorrt, --workspace and --sm are of engines"),
         (lambda: Recipe(target=Target(sms=(80,))), "--sm are of engines"),

@@ -40,7 +40,7 @@ def manifest_of(stages, precision="fp32"):
 def proved(stages, simplified=None, typed=None, precision="fp16", detector=None, options=ONE_PHOTO):
     simplified = stages.simplified if simplified is None else simplified
     typed = (simplified if precision == "fp32" else stages.typed) if typed is None else typed
-    proof = Proof(detector or stages.detector, None, simplified, typed, None, manifest_of(stages, precision))
+    proof = Proof(detector or stages.detector, None, simplified, typed, typed, None, manifest_of(stages, precision))
     report = ExportReport("n", "", precision, "")
     prove(proof, options, report)
     return report
