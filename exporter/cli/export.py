@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="y12-export",
-        description="Export a YOLOv12 detector to a verified ONNX graph or TensorRT engine, with or without a GPU.",
+        description="Export a YOLOv12-family model to a verified ONNX graph or TensorRT engine, with or without a GPU.",
     )
     add = parser.add_argument
     add(
