@@ -61,12 +61,13 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
     with output_folder(recipe.output) as outputs:
         with clock("load"):
             source = source_from_recipe(recipe)
+            images = calibration_images(recipe.int8.images) if recipe.int8 is not None else []
         stem = _stem(recipe, source)
         profile = _profile(recipe, source)
         report = ExportReport(source.model, source.file, recipe.precision, _in_words(profile), list(source.notes))
         simplified = _graph(recipe, source, profile, report, clock)
         manifest = _manifest(recipe, source, profile)
-        typed = _typed(recipe, simplified, manifest, report, clock)
+        typed = _typed(recipe, images, simplified, manifest, report, clock)
         final = typed
         if manifest.nms is not None:
             with clock("nms"):
@@ -81,7 +82,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
             with clock("verify"):
                 report.weights_checked = check_weights(simplified, typed)
                 proof = Proof(source.detector, source.graph, simplified, typed, final, built, manifest)
-                prove(proof, _verify_options(recipe, recipe.verify), report)
+                prove(proof, _verify_options(images, recipe.verify), report)
         report.seconds = clock.seconds
         with clock("write"):
             _write(outputs, stem, final, built, manifest, report)
@@ -148,9 +149,14 @@ def _graph(
 
 
 def _typed(
-    recipe: Recipe, simplified: onnx.ModelProto, manifest: Manifest, report: ExportReport, clock: _Clock
+    recipe: Recipe,
+    images: list[Path],
+    simplified: onnx.ModelProto,
+    manifest: Manifest,
+    report: ExportReport,
+    clock: _Clock,
 ) -> onnx.ModelProto:
-    """Write the precision into the graph."""
+    """Write the precision into the graph; the images are those to calibrate on."""
     if recipe.precision == "fp16":
         with clock("precision"):
             typed, report.cast = cast_to_fp16(simplified)
@@ -160,7 +166,6 @@ def _typed(
     options = recipe.int8.quantize
     with clock("calibrate"):
         tensors = tensors_to_calibrate(simplified, options)
-        images = calibration_images(recipe.int8.images)
         ranges = calibrate(simplified, tensors, images, manifest, recipe.int8.calibration)
     report.notes += ranges.notes
     report.calibration = f"{ranges.images} images, {ranges.method}"
@@ -169,11 +174,10 @@ def _typed(
     return typed
 
 
-def _verify_options(recipe: Recipe, options: VerifyOptions) -> VerifyOptions:
+def _verify_options(images: list[Path], options: VerifyOptions) -> VerifyOptions:
     """Compare an INT8 graph on images of its own kind, spread over those it was calibrated on, where none are named."""
-    if recipe.int8 is None or options.images is not None:
+    if not images or options.images is not None:
         return options
-    images = calibration_images(recipe.int8.images)
     return replace(options, images=tuple(images[:: max(1, len(images) // options.max_images)]))
 
 

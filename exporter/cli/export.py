@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from exporter.precision.options import METHODS, TARGETS
 from runtime.cli.common import add_threshold_arguments, put, run_command, say
 from runtime.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS, NmsSettings
 
@@ -90,13 +91,13 @@ def _add_int8_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--calib-method",
-        choices=("max", "percentile", "mse", "entropy"),
+        choices=METHODS,
         help="how the range of a tensor is chosen (default: mse)",
     )
     add("--calib-cache", type=Path, metavar="DIR", help="look ranges up there, and keep them")
     add(
         "--int8-target",
-        choices=("trt", "cpu"),
+        choices=TARGETS,
         help="trt: TensorRT, symmetric; cpu: ONNX Runtime, uint8 activations, FP32 remainder (default: trt)",
     )
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from exporter.model.shown import shown
+from runtime.manifest import MAX_KEYPOINTS
 
 MAX_CHANNELS = 16384
 
 ArgType = type | tuple[type, ...]
-
-MAX_KEYPOINTS = 1024
 
 
 @dataclass(frozen=True)
