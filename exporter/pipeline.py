@@ -25,11 +25,11 @@ from exporter.precision.calibrate import calibrate, calibration_images
 from exporter.precision.cast import cast_to_fp16
 from exporter.precision.qdq import QdqReport, quantize, tensors_to_calibrate
 from exporter.recipe import Recipe
+from exporter.report.report import ExportReport
 from exporter.source import Source, source_from_recipe
 from exporter.trace.deploy import deploy_from_detector
 from exporter.trace.to_onnx import DEFAULT_OPSET, INPUT_NAME, TraceOptions, onnx_from_deploy
 from exporter.verify.options import VerifyOptions
-from exporter.verify.report import ExportReport
 from exporter.verify.verify import Proof, prove
 from exporter.verify.weights import check_weights
 from runtime.manifest import ONNX_KEY, InputProfile, Manifest, NmsSettings
@@ -82,7 +82,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
             with clock("verify"):
                 report.weights_checked = check_weights(simplified, typed)
                 proof = Proof(source.detector, source.graph, simplified, typed, final, built, manifest)
-                prove(proof, _verify_options(images, recipe.verify), report)
+                report.verification = prove(proof, _verify_options(images, recipe.verify))
         report.seconds = clock.seconds
         with clock("write"):
             _write(outputs, stem, final, built, manifest, report)

@@ -1,6 +1,6 @@
 """Prove that what was exported computes what the model does: run both on real images and compare."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 
@@ -13,7 +13,6 @@ from exporter.verify.fp32 import check_fp32
 from exporter.verify.images import TestImage, load_images
 from exporter.verify.nms import check_nms, compare_after_nms
 from exporter.verify.options import TOLERANCES, VerifyOptions
-from exporter.verify.report import ExportReport
 from exporter.verify.shifts import Comparison
 from runtime.errors import Y12Error
 from runtime.executor import Executor
@@ -21,7 +20,7 @@ from runtime.manifest import Manifest
 from runtime.ort import OrtExecutor
 from runtime.trt import TrtExecutor
 
-__all__ = ["Proof", "prove"]
+__all__ = ["Proof", "Verification", "prove"]
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,27 @@ class Proof:
     manifest: Manifest
 
 
-def prove(proof: Proof, options: VerifyOptions, report: ExportReport) -> None:
-    """Compare the typed graph, and the engine where a GPU is, with the model; write the outcome into the report.
+@dataclass
+class Verification:
+    """What was proved.
+
+    Attributes:
+        comparisons: one for each executor that was compared with the model.
+        engine_executed: whether the engine was run here, and if not, why; empty where there is none.
+        unstable_images: those on which the model's own output moves when its input is rounded.
+        nms_checked: detections that NMS in the graph and the runtime's own NMS both leave of the same predictions.
+        verdict: of the export.
+    """
+
+    comparisons: list[Comparison] = field(default_factory=list)
+    engine_executed: str = ""
+    unstable_images: list[str] = field(default_factory=list)
+    nms_checked: int | None = None
+    verdict: str = ""
+
+
+def prove(proof: Proof, options: VerifyOptions) -> Verification:
+    """Compare the typed graph, and the engine where a GPU is, with the model.
 
     Where NMS is part of the graph, the predictions before it are compared, and then what it leaves of them with what
     the runtime's own NMS does.
@@ -57,25 +75,26 @@ def prove(proof: Proof, options: VerifyOptions, report: ExportReport) -> None:
         VerificationError: they differ beyond tolerance.
         InconclusiveError: too few detections to tell, and `options` does not allow that.
     """
-    manifest = proof.manifest
+    manifest, proved = proof.manifest, Verification()
     images = load_images(options, manifest.profile.opt_hw, manifest.task)
     batch, precision = manifest.profile.batch.opt, manifest.precision
     reference = _reference(proof, images)
     if proof.detector is not None:
         graph = OrtExecutor(proof.simplified.SerializeToString(), provider="cpu")
         model = TorchExecutor(proof.detector)
-        report.unstable_images = check_fp32(model, graph, manifest, images, reference.outputs, options)
+        proved.unstable_images = check_fp32(model, graph, manifest, images, reference.outputs, options)
     typed = _ran(f"{precision.upper()} ONNX", OrtExecutor(proof.typed.SerializeToString(), "cpu"), images, batch)
-    report.comparisons.append(compare(reference, typed, manifest, TOLERANCES[precision], options))
+    proved.comparisons.append(compare(reference, typed, manifest, TOLERANCES[precision], options))
     if manifest.nms is not None:
         final = _ran("", OrtExecutor(proof.final.SerializeToString(), "cpu"), images, batch)
-        report.nms_checked = check_nms(typed.outputs, final.outputs, manifest)
-    engine = _engine_executor(proof.built, report) if proof.built is not None else None
+        proved.nms_checked = check_nms(typed.outputs, final.outputs, manifest)
+    engine = _engine_executor(proof.built, proved) if proof.built is not None else None
     if engine is not None:
         built = _ran(f"{precision.upper()} engine", engine, images, batch)
         how = compare if manifest.nms is None else compare_after_nms
-        report.comparisons.append(how(reference, built, manifest, TOLERANCES[precision], options))
-    _judge(report, options)
+        proved.comparisons.append(how(reference, built, manifest, TOLERANCES[precision], options))
+    _judge(proved, options)
+    return proved
 
 
 def _ran(name: str, executor: Executor, images: tuple[TestImage, ...], batch: int) -> Ran:
@@ -96,28 +115,28 @@ def _reference(proof: Proof, images: tuple[TestImage, ...]) -> Ran:
     return Ran(f"the given ONNX in {graph.description}", outputs)
 
 
-def _engine_executor(built: BuiltEngine, report: ExportReport) -> Executor | None:
-    """Load the engine on the GPU at hand; where that cannot be, say why in the report."""
+def _engine_executor(built: BuiltEngine, proved: Verification) -> Executor | None:
+    """Load the engine on the GPU at hand; where that cannot be, note why."""
     try:
         if gpu_problem():
-            report.engine_executed = "built, not executed (no GPU)"
+            proved.engine_executed = "built, not executed (no GPU)"
             return None
         executor = TrtExecutor(built.plan)
     except Y12Error as error:
-        report.engine_executed = f"built, not executed ({error})"
+        proved.engine_executed = f"built, not executed ({error})"
         return None
-    report.engine_executed = f"executed in {executor.description}"
+    proved.engine_executed = f"executed in {executor.description}"
     return executor
 
 
-def _judge(report: ExportReport, options: VerifyOptions) -> None:
-    different = [c for c in report.comparisons if c.verdict == "different"]
-    unsure = [c for c in report.comparisons if c.verdict == "inconclusive"]
+def _judge(proved: Verification, options: VerifyOptions) -> None:
+    different = [c for c in proved.comparisons if c.verdict == "different"]
+    unsure = [c for c in proved.comparisons if c.verdict == "inconclusive"]
     if different:
-        report.verdict = "different"
+        proved.verdict = "different"
         failures = "; ".join(different[0].failures)
-        raise VerificationError(f"{different[0].candidate} differs from the model: {failures}{_instability(report)}")
-    report.verdict = "inconclusive" if unsure else _equal(report.comparisons)
+        raise VerificationError(f"{different[0].candidate} differs from the model: {failures}{_instability(proved)}")
+    proved.verdict = "inconclusive" if unsure else _equal(proved.comparisons)
     if unsure and not options.allow_inconclusive:
         raise InconclusiveError(
             f"inconclusive: expected at least {options.min_matched} matched detections, found {unsure[0].matched}; "
@@ -129,8 +148,8 @@ def _equal(comparisons: list[Comparison]) -> str:
     return f"verified: equal to the model within tolerance ({', '.join(c.candidate for c in comparisons)})"
 
 
-def _instability(report: ExportReport) -> str:
-    if not report.unstable_images:
+def _instability(proved: Verification) -> str:
+    if not proved.unstable_images:
         return ""
-    names = ", ".join(report.unstable_images)
+    names = ", ".join(proved.unstable_images)
     return f". On {names} the model itself is unstable (rounding its input moves its output): are the weights sound?"

@@ -52,9 +52,9 @@ def test_the_engine_is_what_was_asked_for(made):
     facts = engine.report.engine
     assert (facts.attentions_expected, facts.attentions_fused, facts.fp32_convolutions) == (attentions, attentions, ())
     for result in (raw, engine):
-        assert result.report.comparisons[0].verdict == "equal within tolerance"
-        assert result.report.comparisons[0].matched >= 20
-    assert engine.report.nms_checked >= 5
+        assert result.report.verification.comparisons[0].verdict == "equal within tolerance"
+        assert result.report.verification.comparisons[0].matched >= 20
+    assert engine.report.verification.nms_checked >= 5
     assert "packed, conf 0.3, iou 0.5, max_det 50 of the best 400 candidates" in engine.report.nms
 
 
@@ -100,7 +100,7 @@ def test_a_classifier(tmp_path):
     result = export(recipe, silent)
     facts = result.report.engine
     assert (facts.attentions_expected, facts.attentions_fused, facts.fp32_convolutions) == (8, 8, ())
-    assert result.report.comparisons[0].matched == 5
+    assert result.report.verification.comparisons[0].matched == 5
     with Runtime(result.artefact.replace(".engine", ".onnx")) as runtime:
         assert runtime.input_hw == (224, 224)
         found = runtime.infer(PHOTO)

@@ -51,7 +51,7 @@ def test_an_engine(tmp_path, name):
     assert report.calibration == "4 images, mse, symmetric"
     assert any("4 images" in note or "fewer" in note or "100" in note for note in report.notes)  # too few to be good
     assert any("may be slower than --half" in note for note in report.notes)
-    assert report.comparisons[0].verdict != "different"
+    assert report.verification.comparisons[0].verdict != "different"
     assert any(line.startswith("calibrated") for line in report.summary())
     with Runtime(result.artefact.replace(".engine", ".onnx")) as runtime:
         assert runtime.manifest.precision == "int8"

@@ -67,8 +67,8 @@ def test_the_report_says_what_was_proved(demo):
     assert (facts["attentions_fused"], facts["attentions_expected"]) == (8, 8)
     assert facts["fp32_convolutions"] == []
     assert report["weights_checked"] > 250
-    assert report["engine_executed"]
-    assert report["comparisons"][0]["verdict"] == "equal within tolerance"
+    assert report["verification"]["engine_executed"]
+    assert report["verification"]["comparisons"][0]["verdict"] == "equal within tolerance"
     assert report["verdict"].startswith("verified: ")
     assert set(report["seconds"]) >= {"load", "trace", "simplify", "precision", "engine", "verify"}
     assert "seeded random weights" in report["notes"][0]

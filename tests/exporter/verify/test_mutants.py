@@ -16,7 +16,6 @@ from exporter.verify.backends import TorchExecutor
 from exporter.verify.compare import Ran, compare, outputs_of
 from exporter.verify.images import load_images, photos_dir
 from exporter.verify.options import TOLERANCES, VerifyOptions
-from exporter.verify.report import ExportReport
 from exporter.verify.verify import Proof, prove
 from exporter.verify.weights import check_weights
 from runtime.manifest import Manifest
@@ -41,9 +40,7 @@ def proved(stages, simplified=None, typed=None, precision="fp16", detector=None,
     simplified = stages.simplified if simplified is None else simplified
     typed = (simplified if precision == "fp32" else stages.typed) if typed is None else typed
     proof = Proof(detector or stages.detector, None, simplified, typed, typed, None, manifest_of(stages, precision))
-    report = ExportReport("n", "", precision, "")
-    prove(proof, options, report)
-    return report
+    return prove(proof, options)
 
 
 def mutated(model, mutation):

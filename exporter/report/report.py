@@ -8,6 +8,7 @@ from exporter.graph.simplify import SimplifyReport
 from exporter.precision.cast import CastReport
 from exporter.precision.qdq import QdqReport
 from exporter.verify.shifts import Comparison
+from exporter.verify.verify import Verification
 
 __all__ = ["ExportReport"]
 
@@ -39,12 +40,8 @@ class ExportReport:
         engine: what the engine's final layers prove.
         builder: what built the engine.
         gpus: where the engine runs.
-        engine_executed: whether the engine was run here, and if not, why.
-        unstable_images: those on which the model's own output moves when its input is rounded.
         nms: the NMS in the graph, in words; empty where there is none.
-        nms_checked: detections that it and the runtime's own NMS both leave of the same predictions.
-        comparisons: one for each executor that was compared with the model.
-        verdict: of the export.
+        verification: what was proved.
         seconds: by stage.
         files: what was written.
     """
@@ -62,18 +59,19 @@ class ExportReport:
     engine: EngineFacts | None = None
     builder: str = ""
     gpus: str = ""
-    engine_executed: str = ""
-    unstable_images: list[str] = field(default_factory=list)
     nms: str = ""
-    nms_checked: int | None = None
-    comparisons: list[Comparison] = field(default_factory=list)
-    verdict: str = "not verified"
+    verification: Verification | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
 
+    @property
+    def verdict(self) -> str:
+        """What the export was found to be."""
+        return "not verified" if self.verification is None else self.verification.verdict
+
     def to_json(self) -> str:
         """Give the report as JSON text."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        return json.dumps({"verdict": self.verdict, **asdict(self)}, indent=2, ensure_ascii=False)
 
     def summary(self) -> list[str]:
         """Give the report as lines for people."""
@@ -90,17 +88,20 @@ class ExportReport:
             lines.append(f"precision    {done.quantized} of {done.convolutions} convolutions INT8, for {done.target}")
         if self.engine is not None:
             lines += self._engine_lines(self.engine)
-        lines += [line for comparison in self.comparisons for line in _comparison_lines(comparison)]
-        if self.nms:
-            same = f"; {self.nms_checked} detections, as y12's own NMS gives" if self.nms_checked is not None else ""
-            lines.append(f"nms          {self.nms}{same}")
-        if self.engine_executed:
-            lines.append(f"engine run   {self.engine_executed}")
-        lines.append(f"verdict      {self.verdict}")
+        lines += self._proof_lines(self.verification or Verification())
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in self.seconds.items())
         lines.append(f"took         {sum(self.seconds.values()):.1f} s ({stages})")
         lines += [f"wrote        {file}" for file in self.files]
         return lines
+
+    def _proof_lines(self, proved: Verification) -> list[str]:
+        lines = [line for comparison in proved.comparisons for line in _comparison_lines(comparison)]
+        if self.nms:
+            same = "" if proved.nms_checked is None else f"; {proved.nms_checked} detections, as y12's own NMS gives"
+            lines.append(f"nms          {self.nms}{same}")
+        if proved.engine_executed:
+            lines.append(f"engine run   {proved.engine_executed}")
+        return [*lines, f"verdict      {self.verdict}"]
 
     @staticmethod
     def _graph_line(done: SimplifyReport) -> str:

@@ -1,0 +1,1 @@
+"""What an export made and what was proved of it: as JSON, as lines for the terminal, as a page to look at."""
