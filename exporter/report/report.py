@@ -7,6 +7,8 @@ from exporter.engine.inspect import EngineFacts
 from exporter.graph.simplify import SimplifyReport
 from exporter.precision.cast import CastReport
 from exporter.precision.qdq import QdqReport
+from exporter.report.layers import LayerRow
+from exporter.sensitivity.results import Accuracy, Budget, Speed
 from exporter.verify.shifts import Comparison
 from exporter.verify.verify import Verification
 
@@ -42,6 +44,10 @@ class ExportReport:
         gpus: where the engine runs.
         nms: the NMS in the graph, in words; empty where there is none.
         verification: what was proved.
+        layers: every convolution and attention with its precision.
+        accuracy: of FP32, FP16 and INT8 on the same images; None where it was not measured.
+        budget: what `--max-drop` led to; None where it was not asked for.
+        speed: of what could be run here.
         seconds: by stage.
         files: what was written.
     """
@@ -61,6 +67,10 @@ class ExportReport:
     gpus: str = ""
     nms: str = ""
     verification: Verification | None = None
+    layers: tuple[LayerRow, ...] = ()
+    accuracy: Accuracy | None = None
+    budget: Budget | None = None
+    speed: tuple[Speed, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
 

@@ -1,0 +1,111 @@
+"""What measuring graphs on data gives: plain values, which the report writes as JSON and shows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["Accuracy", "BlockCost", "Budget", "CurvePoint", "Score", "Speed"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one graph did.
+
+    Attributes:
+        precision: "fp32", "fp16" or "int8".
+        figures: by what is measured, such as "boxes AP50-95", 0 to 1; the first one is the one that budgets are in.
+    """
+
+    precision: str
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How the graphs of an export did on the same images.
+
+    Attributes:
+        data: what was measured on, in words.
+        images: their number.
+        truth: "labels", or "detections of FP32" where there are no labels; FP32 itself then has 1.
+        scores: of each graph, FP32 first.
+        worst: images whose detections differ most from FP32's, the worst first: file name → agreement, 0 to 1.
+    """
+
+    data: str
+    images: int
+    truth: str
+    scores: tuple[Score, ...]
+    worst: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """One block of the network: what it costs to have it alone in INT8.
+
+    Attributes:
+        name: such as "model.6"; its convolutions' names begin with it.
+        convolutions: how many of them INT8 is possible for.
+        work: their share of all convolutions' multiplications, 0 to 1.
+        drop: points of agreement with FP32 that are lost where only this block is in INT8.
+    """
+
+    name: str
+    convolutions: int
+    work: float
+    drop: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One way to divide the network.
+
+    Attributes:
+        kept: names of the blocks that stay in FP16.
+        int8_work: the share of all convolutions' multiplications that are done in INT8, 0 to 1.
+        drop: points lost against FP32.
+    """
+
+    kept: tuple[str, ...]
+    int8_work: float
+    drop: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What was asked for, and the division that keeps it.
+
+    Attributes:
+        max_drop: the points that may be lost.
+        data: what was measured on, in words; neither what was calibrated on nor what accuracy is reported on.
+        images: their number.
+        truth: "labels" or "detections of FP32".
+        measure: what a point is of, such as "boxes AP50-95".
+        blocks: the most costly first.
+        curve: every division that was measured, most INT8 work first; the last one is FP16 throughout.
+        chosen: the division of the artefact.
+    """
+
+    max_drop: float
+    data: str
+    images: int
+    truth: str
+    measure: str
+    blocks: tuple[BlockCost, ...]
+    curve: tuple[CurvePoint, ...]
+    chosen: CurvePoint
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How long one run takes.
+
+    Attributes:
+        what: ran, and in what, such as "INT8 ONNX in ONNX Runtime 1.31.1 (CPU)".
+        median_ms, p90_ms: of a run, batch and size as the artefact is tuned for.
+        runs: how many were timed, in turns with the others of the same report.
+    """
+
+    what: str
+    median_ms: float
+    p90_ms: float
+    runs: int
