@@ -1,11 +1,13 @@
 """Material for the tests that lies outside the checkout."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +37,15 @@ def gpu() -> str:
     description = device.description
     device.close()
     return description
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """A Chromium that can be run."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        message = f"no browser found: expected one of {', '.join(BROWSERS)} on the PATH"
+        if os.environ.get("Y12_REQUIRE_BROWSER") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found

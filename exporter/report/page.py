@@ -1,0 +1,94 @@
+"""The report as one HTML page that loads nothing, runs nothing and takes no text in it for markup."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from exporter.report import views, words
+from exporter.report.charts import blocks_chart, curve_chart, work_bar
+from exporter.report.pictures import Picture
+from exporter.sensitivity.results import BlockCost, Budget, CurvePoint
+
+__all__ = ["page_from_report"]
+
+# In a <script> these could end it or open a comment; JSON may write any character like this.
+_JSON_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
+
+
+def page_from_report(data: Mapping[str, Any], pictures: Sequence[Picture] = ()) -> str:
+    """Give the page of one export.
+
+    Args:
+        data: what `ExportReport.to_json` says, read back.
+        pictures: the images on which the artefact differs most from FP32, the worst first.
+    """
+    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    return _template().render(
+        data=data,
+        style=Markup(style),
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        embedded=Markup(json.dumps(data).translate(_JSON_ESCAPES)),
+        pictures=[(p.name, p.caption, _data_uri(p.left), _data_uri(p.right)) for p in pictures],
+        **_charts(data),
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"share": words.share, "number": words.number}
+    environment.globals |= {
+        "views": views,
+        "capital": lambda text: text[:1].upper() + text[1:],
+    }
+    return environment.get_template("page.html.jinja")
+
+
+def _shown(value: object) -> object:
+    """Make a value fit to be shown: None a dash, and no text with characters that steer."""
+    if value is None:
+        return words.NOTHING
+    return words.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _charts(data: Mapping[str, Any]) -> dict[str, Markup | Mapping[str, float] | None]:
+    """Draw what there is to draw; the SVG is made of elements, and its texts are escaped."""
+    work = views.work_of(data["layers"])
+    budget = _budget_from(data["budget"]) if data["budget"] else None
+    in_words = ", ".join(f"{words.share(part)} {precision.upper()}" for precision, part in work.items())
+    return {
+        "work": work,
+        "work_chart": Markup(work_bar(work, f"Work by precision: {in_words}")),
+        "curve": Markup(curve_chart(budget)) if budget else None,
+        "bars": Markup(blocks_chart(budget)) if budget else None,
+    }
+
+
+def _budget_from(data: Mapping[str, Any]) -> Budget:
+    def point(values: Mapping[str, Any]) -> CurvePoint:
+        return CurvePoint(**{**values, "kept": tuple(values["kept"])})
+
+    parts = {
+        "blocks": tuple(BlockCost(**block) for block in data["blocks"]),
+        "curve": tuple(map(point, data["curve"])),
+        "chosen": point(data["chosen"]),
+    }
+    return Budget(**{**data, **parts})
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

@@ -1,0 +1,182 @@
+"""What the page's sections show of a report's JSON, as lists of texts; how it looks is the template's business."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from exporter.report.charts import work_bar
+from exporter.report.words import number, points, points_lost, share
+
+__all__ = ["Block", "Reason", "accuracy_rows", "blocks_of", "built_rows", "highlights", "mood", "reasons_of", "work_of"]
+
+Json = Mapping[str, Any]
+_KNOWN = ("int8", "fp16", "fp32")  # in the order of every table and bar
+_MOODS = {"verified": "good", "different": "bad"}
+_NAMED = 3  # of the layers with the same reason; the table of all layers names the rest
+SHIFTS = {
+    "box_px": ("box sides, pixels", 3),
+    "score": ("score", 5),
+    "logit": ("logit of the score", 4),
+    "keypoint_px": ("keypoints, pixels", 3),
+    "mask": ("masks, 1 - IoU", 4),
+    "angle_deg": ("angle, degrees", 3),
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """The layers of one block of the network.
+
+    Attributes:
+        name: such as "model.6".
+        rows: its layers, as the JSON has them.
+        work: their share of all work, 0 to 1.
+        counts: its layers by precision.
+        bar: SVG of its work by precision.
+    """
+
+    name: str
+    rows: Sequence[Json]
+    work: float
+    counts: Mapping[str, int]
+    bar: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why some layers are not in the precision asked for."""
+
+    why: str
+    count: int
+    work: float
+    layers: str
+
+
+def mood(verdict: str) -> str:
+    """Say whether a verdict is "good", "bad" or neither: "unsure"."""
+    return next((mood for begin, mood in _MOODS.items() if verdict.startswith(begin)), "unsure")
+
+
+def precision_of(row: Json) -> str:
+    """Give the precision a layer is computed in; of an attention the engine tells only whether it is fused."""
+    return str(row["graph"] if row["operator"] == "Attention" else row["engine"] or row["graph"])
+
+
+def work_of(rows: Iterable[Json]) -> dict[str, float]:
+    """Give the share of the work by precision, the lowest precision first."""
+    work: Counter[str] = Counter()
+    for row in rows:
+        work[precision_of(row)] += row["work"]
+    return {precision: work[precision] for precision in _in_order(work)}
+
+
+def blocks_of(rows: Sequence[Json]) -> list[Block]:
+    """Group layers by their blocks, in the order in which they come."""
+    grouped: dict[str, list[Json]] = {}
+    for row in rows:
+        grouped.setdefault(row["block"], []).append(row)
+    blocks = []
+    for name, own in grouped.items():
+        work, parts = sum(row["work"] for row in own), work_of(own)
+        bar = work_bar({precision: part / work for precision, part in parts.items()} if work else {})
+        blocks.append(Block(name, own, work, Counter(map(precision_of, own)), bar))
+    return blocks
+
+
+def reasons_of(rows: Iterable[Json]) -> list[Reason]:
+    """Group the layers that are not in the precision asked for by the reason, the most work first."""
+    grouped: dict[str, list[Json]] = {}
+    for row in rows:
+        if row["why"]:
+            grouped.setdefault(row["why"], []).append(row)
+    reasons = []
+    for why, own in grouped.items():
+        names = ", ".join(row["name"] for row in own[:_NAMED])
+        more = f" and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
+        reasons.append(Reason(why, len(own), sum(row["work"] for row in own), names + more))
+    return sorted(reasons, key=lambda reason: -reason.work)
+
+
+def accuracy_rows(scores: Sequence[Json]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Give for each figure its name, and for each graph its points and how many it is above the first one's."""
+    names = dict.fromkeys(name for score in scores for name in score["figures"])
+    first = scores[0]["figures"]
+    return [
+        (name, [(points(s["figures"].get(name)), points_lost(s["figures"].get(name), first.get(name))) for s in scores])
+        for name in names
+    ]
+
+
+def built_rows(data: Json) -> list[tuple[str, str]]:
+    """Give what was built as pairs of a name and a text; what does not apply is left out."""
+    graph, cast, int8, engine = (data[key] for key in ("simplification", "cast", "quantization", "engine"))
+    rows = [
+        ("model", data["model"]),
+        ("weights", data["source"] or "seeded random weights"),
+        ("input", data["input"]),
+        ("precision", data["precision"].upper()),
+        ("graph", _graph_words(graph) if graph else "not simplified"),
+    ]
+    if cast:
+        rows.append(
+            ("FP16", f"{cast['half_nodes']} nodes in FP16, {cast['float_nodes']} in FP32, {cast['casts']} casts")
+        )
+    if int8:
+        rows.append(("calibrated on", data["calibration"]))
+        rows.append(("INT8", f"{int8['quantized']} of {int8['convolutions']} convolutions, for {int8['target']}"))
+    if data["weights_checked"] is not None:
+        rows.append(("weights checked", f"{data['weights_checked']} of the graph found equal to the model's"))
+    if data["nms"]:
+        rows.append(("NMS in the graph", data["nms"]))
+    if engine:
+        rows += [("built by", data["builder"]), ("runs on", data["gpus"]), *_engine_rows(engine)]
+    return rows
+
+
+def highlights(data: Json) -> list[tuple[str, str]]:
+    """Give the few figures that a reader wants first: each with the words under it."""
+    shown = []
+    if data["layers"]:
+        lowest, part = next(iter(work_of(data["layers"]).items()))
+        shown.append((share(part), f"of the work in {lowest.upper()}"))
+    if data["accuracy"] and len(data["accuracy"]["scores"]) > 1:
+        first, last = (data["accuracy"]["scores"][i] for i in (0, -1))
+        name = next(iter(first["figures"]))
+        change = points_lost(last["figures"].get(name), first["figures"][name])
+        shown.append((change, f"points of {name}, {last['precision'].upper()} against {first['precision'].upper()}"))
+    if data["engine"]:
+        shown.append((number(data["engine"]["kernels"]), "kernels an inference"))
+    if data["speed"]:
+        fastest = min(data["speed"], key=lambda speed: speed["median_ms"])
+        shown.append((f"{number(fastest['median_ms'], 2)} ms", f"a run, {fastest['what']}"))
+    return shown
+
+
+def file_names(files: Iterable[str]) -> list[str]:
+    """Give the files' names alone: the page lies beside them, and need not tell where that is."""
+    return [PurePath(file).name for file in files]
+
+
+def _graph_words(graph: Json) -> str:
+    passes = ", ".join(f"{one['name']} {one['changes']}" for one in graph["passes"])
+    before, after = graph["nodes_before"], graph["nodes_after"]
+    return f"{before} nodes, {after} after simplification ({passes}); same result to {graph['difference']:.1e}"
+
+
+def _engine_rows(engine: Json) -> list[tuple[str, str]]:
+    fused, moving = engine["attentions_fused"], engine["moving_kernels"]
+    return [
+        ("kernels", f"{engine['kernels']}, {moving} of them only move data: {_counted(engine['layers_by_precision'])}"),
+        ("convolutions", _counted(engine["convolutions_by_precision"])),
+        ("attention", f"{fused} of {engine['attentions_expected']} fused"),
+    ]
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{counts[precision]} {precision.upper()}" for precision in _in_order(counts))
+
+
+def _in_order(precisions: Iterable[str]) -> list[str]:
+    return sorted(precisions, key=lambda p: (_KNOWN.index(p) if p in _KNOWN else len(_KNOWN), p))

@@ -1,0 +1,45 @@
+"""Numbers and strangers' texts as the page and its charts show them."""
+
+import math
+
+__all__ = ["NOTHING", "drop", "number", "points", "points_lost", "printable", "share"]
+
+NOTHING = "\u2013"  # a dash: what stands where there is no value
+_MINUS = "\u2212"  # as wide as the plus
+
+
+def printable(text: str) -> str:
+    """Give a text with what a page cannot show or would obey, such as a change of direction, replaced by a sign."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """Give a number with so many digits after the point; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", _MINUS)
+
+
+def share(value: float | None) -> str:
+    """Give a share, 0 to 1, in percent."""
+    return NOTHING if value is None else f"{number(100 * value, 1)} %"
+
+
+def points(value: float | None) -> str:
+    """Give a figure, 0 to 1, in points of a hundred."""
+    return NOTHING if value is None else number(100 * value, 2)
+
+
+def points_lost(value: float | None, reference: float | None) -> str:
+    """Give by how many points a figure differs from the reference's, with its sign."""
+    if value is None or reference is None:
+        return NOTHING
+    text = number(100 * (value - reference), 2)
+    return text if text[0] in (_MINUS, NOTHING) or float(text) == 0 else f"+{text}"
+
+
+def drop(value: float) -> str:
+    """Say what a division costs: points lost, or won."""
+    shown = number(abs(value), 2)
+    return f"{shown} points won" if value < 0 and shown != "0.00" else f"{shown} points lost"

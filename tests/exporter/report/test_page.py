@@ -1,0 +1,191 @@
+"""The page without a browser: it says what the report says, takes no text for markup, and loads nothing."""
+
+import json
+import re
+
+import pytest
+from page_checks import check_page
+from page_reader import embedded, page_from_text
+
+from exporter.report import page as page_module
+from exporter.report.page import page_from_report
+from exporter.report.pictures import Picture
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror='alert(1)'>",
+    "</svg></table></title></style></script>",
+    "{{ 7 * 6 }}{% raw %}",
+    "<!--<script>",
+    "&lt;b&gt;",
+    "evil\u202etxt.exe\x00\ud800",
+)
+
+
+def test_the_page_says_what_the_report_says(report, data, pictures):
+    check_page(page_from_text(page_from_report(data, pictures)), report, data["thresholds"]["rows"])
+
+
+# Each changes one place of the template as a slip of the hand would.
+SLIPS = {
+    "p95 for the median": ("{{ shift.median|", "{{ shift.p95|"),
+    "two columns": ("<td>{{ c.matched }}</td><td>{{ c.lost }}</td>", "<td>{{ c.lost }}</td><td>{{ c.matched }}</td>"),
+    "two headings": ('"Matched", "Lost"', '"Lost", "Matched"'),
+    "the graph for the engine": ('{{ row.engine or "no engine" }}', "{{ row.graph }}"),
+    "the median for p90": ("{{ speed.p90_ms|number(2) }}", "{{ speed.median_ms|number(2) }}"),
+    "recall for precision": ("for conf, precision, recall in", "for conf, recall, precision in"),
+    "the last for the chosen": ("budget.chosen.drop|number", "budget.curve[-1].drop|number"),
+    "a row left out": ("for row in block.rows", "for row in block.rows[1:]"),
+    "a value for a change": ('class="change">{{ change }}', 'class="change">{{ value }}'),
+    "a precision's counts": ("block.counts.get(precision, 0)", 'block.counts.get("int8", 0)'),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_in_the_template_is_noticed(monkeypatch, report, data, pictures, slip):
+    environment = page_module._template().environment
+    source = environment.loader.get_source(environment, "page.html.jinja")[0]
+    right, wrong = SLIPS[slip]
+    assert source.count(right) == 1
+    template = environment.from_string(source.replace(right, wrong))
+    monkeypatch.setattr(page_module, "_template", lambda: template)
+    with pytest.raises(AssertionError):
+        check_page(page_from_text(page_from_report(data, pictures)), report, data["thresholds"]["rows"])
+
+
+def hostile(value, text):
+    """Put a text into every text of a JSON value, keys that are names of strangers' things included."""
+    if isinstance(value, str):
+        return value + text
+    if isinstance(value, list):
+        return [hostile(item, text) for item in value]
+    if isinstance(value, dict):
+        strange = {"figures", "worst", "shifts", "seconds", "layers_by_precision", "convolutions_by_precision"}
+        return {
+            key: {name + text: hostile(item, text) for name, item in inner.items()}
+            if key in strange and isinstance(inner, dict) and key != "shifts"
+            else hostile(inner, text)
+            for key, inner in value.items()
+        }
+    return value
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+def test_texts_of_strangers_stay_texts(data, pictures, text):
+    harmless = page_from_text(page_from_report(hostile(data, "x"), pictures))
+    bad = [Picture(p.name + text, p.caption + text, p.left, p.right) for p in pictures]
+    written = page_from_report(hostile(data, text), bad)
+    page = page_from_text(written)
+    assert [node.tag for node in page.all()] == [node.tag for node in harmless.all()]
+    allowed = {name for node in harmless.all() for name in node.attributes}
+    assert {name for node in page.all() for name in node.attributes} <= allowed
+    assert embedded(page) == hostile(data, text)
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    assert page.one("table", id="built").text.count(shown) > 5
+    assert all(c.isprintable() or c == "\n" for c in written)
+    written.encode()  # no lone surrogate is left
+
+
+def test_the_page_loads_and_runs_nothing(data, pictures):
+    written = page_from_report(data, pictures)
+    page = page_from_text(written)
+    policy = page.one("meta", http_equiv="Content-Security-Policy").attributes["content"]
+    assert re.fullmatch(
+        r"default-src 'none'; img-src data:; style-src 'sha256-[\w+/=]{44}'; base-uri 'none'; form-action 'none'",
+        policy,
+    )
+    assert [node.attributes["type"] for node in page.all("script")] == ["application/json"]
+    assert not list(page.all("link", "iframe", "object", "embed", "audio", "video", "form", "a", "base"))
+    assert {node.attributes["src"][:23] for node in page.all("img")} == {"data:image/jpeg;base64,"}
+    assert "url(" not in page.one("style").text
+    assert "@import" not in page.one("style").text
+    assert "http" not in written.replace("http-equiv", "")
+    assert not [name for node in page.all() for name in node.attributes if name.startswith("on") or name == "style"]
+
+
+def test_tables_and_pictures_can_be_read_without_seeing(data, pictures):
+    page = page_from_text(page_from_report(data, pictures))
+    assert all(heading.attributes["scope"] for heading in page.all("th"))
+    for svg in page.all("svg"):
+        assert svg.attributes.get("aria-hidden") == "true" or (
+            svg.attributes["role"] == "img" and next(svg.all("title")).text
+        )
+    assert all(image.attributes["alt"] for image in page.all("img"))
+    assert page.one("html").attributes["lang"] == "en"
+    assert len(list(page.all("main"))) == len(list(page.all("h1"))) == 1
+    ids = [node.attributes["id"] for node in page.all() if "id" in node.attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_what_was_not_done_is_said_or_left_out(data):
+    nothing = {
+        **data,
+        **dict.fromkeys(("verification", "accuracy", "budget", "cast", "quantization", "engine", "simplification")),
+        **{"weights_checked": None, "layers": [], "speed": [], "notes": [], "files": [], "seconds": {}},
+        "verdict": "not verified",
+    }
+    del nothing["thresholds"]
+    page = page_from_text(page_from_report(nothing))
+    absent = [sentence.text for sentence in page.all("p", class_="absent")]
+    assert [sentence.split(" was ")[0].split(" of ")[0] for sentence in absent] == [
+        "Verification",
+        "The layers",
+        "Accuracy",
+        "Speed",
+    ]
+    assert [heading.text for heading in page.all("h2")] == [
+        "What was built",
+        "Verification",
+        "Precision by layer",
+        "Accuracy",
+        "Speed",
+    ]
+    assert page.one("p", id="verdict").attributes["class"] == "verdict unsure"
+    assert embedded(page) == nothing
+
+
+def test_speed_that_was_not_measured_says_that_the_engine_did_not_run(data):
+    data = {
+        **data,
+        "speed": [],
+        "verification": {**data["verification"], "engine_executed": "built, not executed (why)"},
+    }
+    page = page_from_text(page_from_report(data))
+    assert "the engine was built, not executed (why)" in page.one("section", aria_labelledby="h-speed").text
+
+
+def test_agreement_is_not_called_accuracy(data):
+    data = {**data, "accuracy": {**data["accuracy"], "truth": "detections of FP32"}}
+    page = page_from_text(page_from_report(data))
+    said = page.one("section", aria_labelledby="h-accuracy").text
+    assert "There are no labels: this is agreement with detections of FP32, not accuracy." in said
+
+
+def test_a_figure_that_is_not_defined_is_a_dash(data):
+    scores = [dict(score, figures={**score["figures"], "boxes AP75": None}) for score in data["accuracy"]["scores"]]
+    page = page_from_text(page_from_report({**data, "accuracy": {**data["accuracy"], "scores": scores}}))
+    row = list(page.one("table", id="accuracy").all("tr"))[-1]
+    assert {cell.text for cell in row.all("td")} == {"\N{EN DASH}"}
+
+
+def test_the_same_report_gives_the_same_page(data, pictures):
+    again = json.loads(json.dumps(data))
+    assert page_from_report(again, pictures) == page_from_report(data, pictures)
+
+
+def test_the_page_is_small(data, pictures):
+    assert len(page_from_report(data)) < 200_000
+    assert len(page_from_report(data, pictures * 4)) < 1_700_000
+
+
+def test_a_licence_is_shown_where_the_report_has_one(data):
+    page = page_from_text(page_from_report({**data, "licence": "AGPL-3.0 <of the weights>"}))
+    assert page.one("p", id="licence").text == "Licence. AGPL-3.0 <of the weights>"
+
+
+def test_verdicts_have_their_colours(data):
+    moods = {}
+    for verdict in ("verified: equal", "different", "inconclusive", "not verified"):
+        page = page_from_text(page_from_report({**data, "verdict": verdict}))
+        moods[verdict] = page.one("p", id="verdict").attributes["class"].split()[1]
+    assert list(moods.values()) == ["good", "bad", "unsure", "unsure"]
