@@ -6,6 +6,7 @@ runtime.Y12Error
 ├── CheckpointError        a weights file is truncated, foreign, malicious, or does not fit the model
 ├── GraphError             a graph pass or the simplifier failed, or changed the result
 ├── CalibrationError       images to calibrate on, or the ranges found on them, cannot be used
+├── BudgetError            INT8 cannot stay within what it may cost
 ├── EngineBuildError       TensorRT could not build the engine, or built another than was asked for
 ├── VerificationError      the artefact differs from the model beyond tolerance
 │   └── InconclusiveError  too few detections to tell
@@ -34,6 +35,10 @@ class GraphError(Y12Error):
 
 class CalibrationError(Y12Error):
     """Images to calibrate on, or the ranges found on them, cannot be used."""
+
+
+class BudgetError(Y12Error):
+    """INT8 cannot stay within what it may cost: FP16 is the better choice."""
 
 
 class EngineBuildError(Y12Error):

@@ -9,26 +9,25 @@ from pathlib import Path
 
 import onnx
 
-from exporter.engine.build import (
-    RTX_DEFAULT_SMS,
-    BuildOptions,
-    BuiltEngine,
-    bindings_for_build,
-    engine_from_onnx,
-)
-from exporter.engine.inspect import EngineFacts, facts_of
-from exporter.errors import EngineBuildError, RecipeError
+from exporter.engine.build import BuiltEngine
+from exporter.errors import RecipeError
 from exporter.graph.nms import Predictions, predictions_of, with_nms
 from exporter.graph.simplify import simplify
-from exporter.output import Outputs, output_folder
-from exporter.precision.calibrate import calibrate, calibration_images
+from exporter.output import output_folder
 from exporter.precision.cast import cast_to_fp16
-from exporter.precision.qdq import QdqReport, quantize, tensors_to_calibrate
 from exporter.recipe import Recipe
+from exporter.report.layers import layer_rows
+from exporter.report.pictures import Picture
 from exporter.report.report import ExportReport
+from exporter.sensitivity.data import trial_from
+from exporter.sensitivity.results import Speed
 from exporter.source import Source, source_from_recipe
+from exporter.stages.accuracy import measured_on, pictures_of, speeds
+from exporter.stages.engine import engine_for
+from exporter.stages.files import Made, write_files
+from exporter.stages.int8 import Int8Images, Typed, int8_from_fp32, int8_images
 from exporter.trace.deploy import deploy_from_detector
-from exporter.trace.to_onnx import DEFAULT_OPSET, INPUT_NAME, TraceOptions, onnx_from_deploy
+from exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
 from exporter.verify.options import VerifyOptions
 from exporter.verify.verify import Proof, prove
 from exporter.verify.weights import check_weights
@@ -36,7 +35,8 @@ from runtime.manifest import ONNX_KEY, InputProfile, Manifest, NmsSettings
 
 __all__ = ["ExportResult", "export"]
 
-Progress = Callable[[str], AbstractContextManager[None]]
+Advance = Callable[[int, int], None]  # how much is done, and how much there is
+Progress = Callable[[str], AbstractContextManager[Advance | None]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
 
     Args:
         recipe: what is asked for.
-        progress: a context manager that shows what is going on while a stage runs.
+        progress: a context manager that shows what is going on while a stage runs; may give what takes counts.
 
     Raises:
         Y12Error: the child says which stage failed; nothing is written then.
@@ -61,31 +61,46 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
     with output_folder(recipe.output) as outputs:
         with clock("load"):
             source = source_from_recipe(recipe)
-            images = calibration_images(recipe.int8.images) if recipe.int8 is not None else []
+            images = None if recipe.int8 is None else int8_images(recipe.int8)
         stem = _stem(recipe, source)
         profile = _profile(recipe, source)
-        report = ExportReport(source.model, source.file, recipe.precision, _in_words(profile), list(source.notes))
-        simplified = _graph(recipe, source, profile, report, clock)
         manifest = _manifest(recipe, source, profile)
-        typed = _typed(recipe, images, simplified, manifest, report, clock)
-        final = typed
+        with clock("load"):
+            trial = None if recipe.val is None else trial_from(recipe.val, manifest)
+        report = ExportReport(source.model, source.file, recipe.precision, _in_words(profile), list(source.notes))
+        report.licence = source.licence
+        simplified = _graph(recipe, source, profile, report, clock)
+        typed = _typed(recipe, images, simplified, manifest, clock)
+        _note_precision(typed, report)
+        pictures: tuple[Picture, ...] = ()
+        if trial is not None:
+            with clock("accuracy") as advance:
+                found = measured_on(trial, simplified, typed.graph, manifest, advance)
+                manifest = replace(manifest, thresholds=found.thresholds)
+                pictures = pictures_of(found, simplified, typed.graph, manifest)
+                report.accuracy, report.thresholds = found.accuracy, found.thresholds
+                report.notes += trial.notes
+        final = typed.graph
         if manifest.nms is not None:
             with clock("nms"):
-                final = with_nms(typed, manifest.nms, _predictions(typed, manifest))
+                final = with_nms(typed.graph, manifest.nms, _predictions(typed.graph, manifest))
                 report.nms = _nms_in_words(manifest.nms)
         _embed(manifest, final)
         built = None
         if recipe.format == "engine":
             with clock("engine"):
-                built, manifest = _engine(recipe, final, manifest, report)
+                built, manifest = engine_for(recipe.target, final, manifest, report)
+        report.layers = layer_rows(simplified, manifest, report.quantization, report.engine)
         if recipe.verify is not None:
             with clock("verify"):
-                report.weights_checked = check_weights(simplified, typed)
-                proof = Proof(source.detector, source.graph, simplified, typed, final, built, manifest)
+                report.weights_checked = check_weights(simplified, typed.graph, typed.improved)
+                proof = Proof(source.detector, source.graph, simplified, typed.graph, final, built, manifest)
                 report.verification = prove(proof, _verify_options(images, recipe.verify))
+        with clock("speed"):
+            report.speed = _speed(simplified, typed, built, manifest, report)
         report.seconds = clock.seconds
         with clock("write"):
-            _write(outputs, stem, final, built, manifest, report)
+            write_files(outputs, stem, Made(final, built, manifest, report, pictures))
     return ExportResult(report, report.files[0])
 
 
@@ -97,11 +112,11 @@ class _Clock:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
+    def __call__(self, stage: str) -> Iterator[Advance | None]:
         started = time.perf_counter()
-        with self._progress(stage):
-            yield
-        self.seconds[stage] = time.perf_counter() - started
+        with self._progress(stage) as advance:
+            yield advance
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
 def _stem(recipe: Recipe, source: Source) -> str:
@@ -149,36 +164,42 @@ def _graph(
 
 
 def _typed(
-    recipe: Recipe,
-    images: list[Path],
-    simplified: onnx.ModelProto,
-    manifest: Manifest,
-    report: ExportReport,
-    clock: _Clock,
-) -> onnx.ModelProto:
-    """Write the precision into the graph; the images are those to calibrate on."""
+    recipe: Recipe, images: Int8Images | None, simplified: onnx.ModelProto, manifest: Manifest, clock: _Clock
+) -> Typed:
+    """Write the precision into the graph."""
+    if recipe.int8 is not None and images is not None:
+        return int8_from_fp32(simplified, manifest, images, recipe.int8, clock)
     if recipe.precision == "fp16":
         with clock("precision"):
-            typed, report.cast = cast_to_fp16(simplified)
-        return typed
-    if recipe.int8 is None:
-        return simplified
-    options = recipe.int8.quantize
-    with clock("calibrate"):
-        tensors = tensors_to_calibrate(simplified, options)
-        ranges = calibrate(simplified, tensors, images, manifest, recipe.int8.calibration)
-    report.notes += ranges.notes
-    report.calibration = f"{ranges.images} images, {ranges.method}"
-    with clock("precision"):
-        typed, report.quantization = quantize(simplified, ranges, options)
-    return typed
+            graph, cast = cast_to_fp16(simplified)
+        return Typed(graph, cast=cast)
+    return Typed(simplified)
 
 
-def _verify_options(images: list[Path], options: VerifyOptions) -> VerifyOptions:
+def _note_precision(typed: Typed, report: ExportReport) -> None:
+    report.cast, report.quantization, report.budget = typed.cast, typed.quantization, typed.budget
+    report.calibration, report.improved = typed.calibration, None if typed.improved is None else typed.improved.report
+    report.notes += typed.notes
+
+
+def _speed(
+    simplified: onnx.ModelProto, typed: Typed, built: BuiltEngine | None, manifest: Manifest, report: ExportReport
+) -> tuple[Speed, ...]:
+    """Time what this machine can run of what the artefact is for.
+
+    A graph for TensorRT says nothing of TensorRT's speed when ONNX Runtime runs it.
+    """
+    executed = report.verification is not None and report.verification.engine_executed.startswith("executed")
+    for_cpu = typed.quantization is not None and typed.quantization.target == "cpu"
+    return speeds(simplified, typed.graph, built, manifest) if executed or for_cpu else ()
+
+
+def _verify_options(images: Int8Images | None, options: VerifyOptions) -> VerifyOptions:
     """Compare an INT8 graph on images of its own kind, spread over those it was calibrated on, where none are named."""
-    if not images or options.images is not None:
+    if images is None or options.images is not None:
         return options
-    return replace(options, images=tuple(images[:: max(1, len(images) // options.max_images)]))
+    calibration = images.calibration
+    return replace(options, images=tuple(calibration[:: max(1, len(calibration) // options.max_images)]))
 
 
 def _manifest(recipe: Recipe, source: Source, profile: InputProfile) -> Manifest:
@@ -214,81 +235,6 @@ def _embed(manifest: Manifest, graph: onnx.ModelProto) -> None:
     """Write the manifest into the graph's metadata; what another exporter said there is no longer true."""
     del graph.metadata_props[:]
     graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
-
-
-def _engine(
-    recipe: Recipe, graph: onnx.ModelProto, manifest: Manifest, report: ExportReport
-) -> tuple[BuiltEngine, Manifest]:
-    bindings = bindings_for_build(recipe.target.tensorrt)
-    sms = recipe.target.sms or RTX_DEFAULT_SMS
-    gpus = (
-        f"SM {', '.join(map(str, sms))} (not Hopper, not Jetson)"
-        if bindings.flavour == "rtx"
-        else "the kind of GPU it was built on"
-    )
-    manifest = replace(manifest, engine={"builder": bindings.product, "gpus": gpus})
-    options = BuildOptions(
-        manifest.profile,
-        INPUT_NAME,
-        recipe.target.workspace_gib,
-        recipe.target.sms,
-        manifest.to_network_name(),
-    )
-    built = engine_from_onnx(graph.SerializeToString(), options, bindings)
-    report.builder, report.gpus = bindings.product, gpus
-    report.engine = facts_of(built.layers, graph)
-    _check_precision(recipe.precision, report.engine, report.quantization)
-    report.notes += _engine_notes(recipe.precision, report.engine, bindings.flavour)
-    return built, manifest
-
-
-def _check_precision(precision: str, facts: EngineFacts, quantization: QdqReport | None) -> None:
-    """Refuse an engine that computes in another precision what the graph says.
-
-    Raises:
-        EngineBuildError: it does.
-    """
-    asked = f"asked for {precision.upper()}, but TensorRT"
-    if precision != "fp32" and facts.fp32_convolutions:
-        raise EngineBuildError(
-            f"{asked} left {len(facts.fp32_convolutions)} convolutions in FP32, first {facts.fp32_convolutions[0]}"
-        )
-    found = facts.convolutions_by_precision.get("int8", 0)
-    if quantization is not None and found < quantization.quantized:
-        raise EngineBuildError(f"{asked} computes {found} of the {quantization.quantized} INT8 convolutions in INT8")
-
-
-def _engine_notes(precision: str, facts: EngineFacts, flavour: str) -> Iterator[str]:
-    """Give what the user must be told of an engine."""
-    if precision == "int8" and flavour == "rtx":
-        yield (
-            "TensorRT-RTX runs what follows an INT8 convolution (bias, activation) as a kernel of its own; with its "
-            f"{facts.kernels} kernels this engine may be slower than --half: measure both with y12-bench"
-        )
-    if precision == "fp32" and facts.unfused and flavour == "rtx":
-        yield "TensorRT-RTX does not fuse attention in FP32; --half fuses it"
-    if precision != "fp32" and facts.unfused:
-        yield (
-            f"{len(facts.unfused)} of {facts.attentions_expected} attentions are not fused, "
-            f"first {facts.unfused[0]}; export from the checkpoint to get the form that fuses"
-        )
-
-
-def _write(
-    outputs: Outputs,
-    stem: str,
-    graph: onnx.ModelProto,
-    built: BuiltEngine | None,
-    manifest: Manifest,
-    report: ExportReport,
-) -> None:
-    if built is not None:
-        outputs.add(f"{stem}.engine", built.plan)
-        outputs.add(f"{stem}.engine.json", manifest.to_json(indent=2).encode())
-    outputs.add(f"{stem}.onnx", graph.SerializeToString())
-    report.files = [*outputs.paths, outputs.path(f"{stem}.report.json")]
-    outputs.add(f"{stem}.report.json", report.to_json().encode())
-    outputs.commit()
 
 
 def _nms_in_words(nms: NmsSettings) -> str:

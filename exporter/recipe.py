@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.errors import RecipeError
-from exporter.precision.options import CalibrationOptions, QuantizeOptions
+from exporter.precision.options import CalibrationOptions, ImproveOptions, QuantizeOptions
+from exporter.sensitivity.options import BudgetOptions
 from exporter.verify.options import VerifyOptions
 from runtime.errors import ArtefactError
 from runtime.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
@@ -111,11 +112,17 @@ class Int8:
         images: to calibrate on: a folder, or a data.yaml whose training images are meant.
         calibration: how ranges are chosen.
         quantize: what is quantised, and for which target.
+        improve: what is done about the errors that makes.
+        budget: how much it may cost; None keeps all that can be in INT8 there.
+        limit: calibrate on no more images than this, evenly out of them; None takes all.
     """
 
     images: Path
     calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
     quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
+    improve: ImproveOptions = field(default_factory=ImproveOptions)
+    budget: BudgetOptions | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,7 @@ class Recipe:
         simplify: run onnxsim and y12's own passes.
         nms: the NMS to put into the graph; None leaves the predictions raw.
         verify: what to verify on; None leaves it out.
+        val: images to measure the accuracy on, labelled or not; None measures none.
         output: the folder to write to.
     """
 
@@ -150,6 +158,7 @@ class Recipe:
     simplify: bool = True
     nms: NmsSettings | None = None
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
+    val: Path | None = None
     output: Path = Path()
 
     def __post_init__(self) -> None:
@@ -178,6 +187,8 @@ class Recipe:
                 "hundred of them, or a data.yaml"
             )
         if self.precision != "int8" and self.int8 is not None:
-            raise RecipeError(f"--calib and --int8-… are of --int8, found precision {self.precision}: add --int8")
+            raise RecipeError(
+                f"--calib, --int8-… and --max-drop are of --int8, found precision {self.precision}: add --int8"
+            )
         if self.int8 is not None and self.int8.quantize.target == "cpu" and self.format == "engine":
             raise RecipeError("--int8-target cpu is for ONNX Runtime; TensorRT needs trt: drop it, or --format engine")

@@ -1,9 +1,15 @@
-"""Run an exported detector, without torch: `Runtime("model.engine").infer(img)`."""
+"""Run an exported detector, without torch: `Runtime("model.engine").infer(img)`.
 
-from runtime.detections import Detections
-from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, Y12Error
-from runtime.options import DetectOptions
-from runtime.session import Runtime
+What is named here is imported on first use: `import runtime` alone, and a command's --help, do not wait for numpy.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runtime.detections import Detections
+    from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, Y12Error
+    from runtime.options import DetectOptions
+    from runtime.session import Runtime
 
 __all__ = [
     "ArtefactError",
@@ -15,3 +21,17 @@ __all__ = [
     "Runtime",
     "Y12Error",
 ]
+
+if not TYPE_CHECKING:  # a type checker takes the imports above, and so still finds a name that does not exist
+    _MODULES = {"Detections": "detections", "DetectOptions": "options", "Runtime": "session"}  # the others are errors
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        globals()[name] = value = getattr(import_module(f"runtime.{_MODULES.get(name, 'errors')}"), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

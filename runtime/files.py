@@ -2,10 +2,14 @@
 
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from runtime.errors import InputError, Y12Error
+
+# What `runtime.images.FORMATS` are called on disk; kept here, as those who only list files need no numpy.
+IMAGE_SUFFIXES = frozenset(
+    (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
 
 
 def check_file(path: Path, what: str, max_bytes: int, error_type: type[Y12Error] = InputError) -> None:
@@ -32,6 +36,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         InputError: the folder cannot be written to.
     """
+    import tempfile  # most programs only read, and it takes the random numbers along
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")

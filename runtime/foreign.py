@@ -4,7 +4,6 @@ An .onnx has them as text entries in Python's notation (`names` = "{0: 'person',
 front of the plan. Only literals are read; nothing is evaluated.
 """
 
-import ast
 from collections.abc import Mapping
 
 from runtime.errors import ArtefactError
@@ -64,6 +63,8 @@ def _literal(key: str, value: object) -> object:
         raise ArtefactError(f"metadata: expected at most {MAX_LITERAL} characters in {key!r:.60}, found {len(value)}")
     if not value.startswith(("{", "[", "(")) and not value.isdigit():
         return value
+    import ast  # y12's own artefacts do without it
+
     try:
         return ast.literal_eval(value)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:

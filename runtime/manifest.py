@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from runtime.errors import ArtefactError, InputError
 from runtime.options import DetectOptions
+from runtime.thresholds import ShiftRow, ThresholdShift
 
 SCHEMA = 1
 ONNX_KEY = "y12"  # the metadata_props entry of an .onnx that holds the manifest as JSON
@@ -80,6 +81,8 @@ class NmsSettings:
     def __post_init__(self) -> None:
         if self.form not in NMS_FORMS:
             raise ArtefactError(f"nms: form must be one of {', '.join(NMS_FORMS)}, found {self.form!r}")
+        if self.options.keep is not None:  # what a graph compares scores with is a number of its own
+            raise ArtefactError(f"nms: expected a conf of the artefact itself, found keep {self.options.keep!r}")
         if not 1 <= self.options.max_det <= self.candidates <= MAX_NMS_CANDIDATES:
             raise ArtefactError(
                 f"nms: expected 1 <= max_det <= candidates <= {MAX_NMS_CANDIDATES}, "
@@ -104,6 +107,8 @@ class Manifest:
         licence: what the user has to know about the weights' licence.
         kpt_shape: for keypoints, (K, D): K points of x, y and, where D is 3, visibility; None where there are none.
         nms: the NMS in the graph; None where the graph gives raw predictions.
+        thresholds: which confidences keep the precision and the recall of the model it was made of; None where that
+            was not measured.
     """
 
     task: str
@@ -119,6 +124,7 @@ class Manifest:
     licence: str = ""
     kpt_shape: tuple[int, int] | None = None
     nms: NmsSettings | None = None
+    thresholds: ThresholdShift | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -129,6 +135,8 @@ class Manifest:
             raise ArtefactError(f"manifest: names must be one or more strings, found {self.names!r:.80}")
         if self.task != "classify" and (not self.strides or any(s < 1 for s in self.strides)):
             raise ArtefactError(f"manifest: strides must be positive, found {self.strides}")
+        if self.task == "classify" and self.thresholds is not None:
+            raise ArtefactError("manifest: expected no thresholds for a classifier, found a table of them")
         self._check_keypoints()
 
     def _check_keypoints(self) -> None:
@@ -150,7 +158,12 @@ class Manifest:
 
     def to_json(self, indent: int | None = None) -> str:
         """Give the manifest as JSON text."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=indent, ensure_ascii=False)
+        data = asdict(self)
+        if self.thresholds is None:
+            del data["thresholds"]  # an older y12 reads the manifest too, unless it needs to know of this
+        if self.nms is not None:
+            del data["nms"]["options"]["keep"]  # always None
+        return json.dumps({"schema": SCHEMA, **data}, indent=indent, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -211,6 +224,7 @@ def _checked_fields(data: dict[str, Any]) -> dict[str, Any]:
         "engine": {str(k): str(v) for k, v in data.get("engine", {}).items()},
         "kpt_shape": _kpt_shape(data.get("kpt_shape")),
         "nms": _nms_settings(data.get("nms")),
+        "thresholds": _threshold_shift(data.get("thresholds")),
     }
 
 
@@ -228,6 +242,12 @@ def _nms_settings(value: Any) -> NmsSettings | None:
     if options.get("classes") is not None:
         options["classes"] = tuple(options["classes"])
     return NmsSettings(str(value["form"]), _whole(value["candidates"]), DetectOptions(**options))
+
+
+def _threshold_shift(value: Any) -> ThresholdShift | None:
+    if value is None:
+        return None
+    return ThresholdShift(value["against"], value["data"], tuple(ShiftRow(*row) for row in value["rows"]))
 
 
 def _whole(value: object) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from runtime.errors import InputError
+from runtime.thresholds import check_keep
 
 MAX_DETECTIONS = 30_000
 
@@ -19,6 +20,9 @@ class DetectOptions:
         agnostic: let boxes suppress each other across classes.
         multi_label: a box may carry several labels: each class above `conf` makes a candidate of its own, as
             COCO's evaluation counts; otherwise a box has its best class only.
+        keep: "precision" or "recall": `conf` is meant as for the model that the artefact was made of; take the
+            confidence that keeps its precision or its recall, by the table in the artefact. None takes `conf` as
+            it is.
 
     Raises:
         InputError: a value is out of range.
@@ -30,6 +34,7 @@ class DetectOptions:
     classes: tuple[int, ...] | None = None
     agnostic: bool = False
     multi_label: bool = False
+    keep: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("conf", "iou"):
@@ -38,6 +43,8 @@ class DetectOptions:
                 raise InputError(f"{name}: expected a number from 0 to 1, found {value!r}")
         if not _is_whole(self.max_det) or not 1 <= self.max_det <= MAX_DETECTIONS:
             raise InputError(f"max_det: expected a whole number from 1 to {MAX_DETECTIONS}, found {self.max_det!r}")
+        if self.keep is not None:
+            check_keep(self.keep)
         if self.classes is None:
             return
         if not isinstance(self.classes, tuple) or not self.classes or not all(map(_is_whole, self.classes)):

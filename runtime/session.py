@@ -18,7 +18,7 @@ from runtime.images import image_from
 from runtime.letterbox import blob_from
 from runtime.manifest import AxisRange, Manifest
 from runtime.options import DetectOptions
-from runtime.tasks import check_options, default_options, task_for
+from runtime.tasks import default_options, resolved_options, task_for
 
 if TYPE_CHECKING:
     from runtime.images import ImageSource
@@ -104,7 +104,15 @@ class Runtime:
         Raises:
             InputError: there is one.
         """
-        check_options(options, self.manifest)
+        self.resolved_options(options)
+
+    def resolved_options(self, options: DetectOptions) -> DetectOptions:
+        """Give the options that really apply: with `keep`, `conf` becomes the artefact's own and `keep` None.
+
+        Raises:
+            InputError: the artefact cannot follow one of them.
+        """
+        return resolved_options(options, self.manifest)
 
     def infer(self, image: "ImageSource", options: DetectOptions | None = None) -> Detections:
         """Find the objects in one image: a path, a PIL image or a uint8 BGR array (H, W, 3).
@@ -128,8 +136,7 @@ class Runtime:
             InputError: an image or an option cannot be used.
             ExecutorError: the network failed, or gave NaN or infinity.
         """
-        options = options or self.options
-        self.check_options(options)
+        options = self.resolved_options(options or self.options)
         clock = _Clock()
         found: list[Detections] = []
         for chunk in _chunks(images, self.manifest.profile.batch):

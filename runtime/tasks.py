@@ -1,7 +1,7 @@
 """What each task needs: how an image is made to fit the network, how its outputs are decoded, and the defaults."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from runtime.decode.classify import TOP, decode_classes
 from runtime.decode.in_graph import check_against_graph
 from runtime.decode.predictions import Layout, Outputs
 from runtime.detections import Detections
-from runtime.errors import ArtefactError
+from runtime.errors import ArtefactError, InputError
 from runtime.letterbox import letterbox
 from runtime.manifest import Manifest
 from runtime.options import DetectOptions
@@ -71,12 +71,33 @@ def default_options(manifest: Manifest) -> DetectOptions:
     return manifest.nms.options if manifest.nms else TASKS[manifest.task].options
 
 
-def check_options(options: DetectOptions, manifest: Manifest) -> None:
-    """Refuse options that the artefact cannot follow.
+def resolved_options(options: DetectOptions, manifest: Manifest) -> DetectOptions:
+    """Give the options as the decoders need them: with the artefact's own conf, where `keep` asks for it.
 
     Raises:
-        InputError: there is one.
+        InputError: the artefact cannot follow one of them.
     """
     options.check_classes(len(manifest.names))
+    resolved = options if options.keep is None else replace(options, conf=_own_conf(options, manifest), keep=None)
     if manifest.nms is not None:
-        check_against_graph(options, manifest.nms)
+        check_against_graph(resolved, manifest.nms)
+    return resolved
+
+
+def _own_conf(options: DetectOptions, manifest: Manifest) -> float:
+    """Give the confidence that keeps what the model the artefact was made of has at `options.conf`."""
+    assert options.keep is not None
+    if manifest.task == "classify":
+        raise InputError("keep: expected a model that finds objects, found a classifier: leave it out")
+    if manifest.thresholds is None:
+        raise InputError(
+            f"keep: expected a table of confidences in the artefact, found none: to keep the {options.keep} of the "
+            "model it was made of, export it with --val DATA; or leave keep out"
+        )
+    conf = manifest.thresholds.conf_for(options.conf, options.keep)
+    if manifest.nms is not None and conf < manifest.nms.options.conf:
+        raise InputError(
+            f"keep: conf {options.conf:g} of {manifest.thresholds.against} is {conf:.3g} here, and the NMS in the "
+            f"artefact's graph has left out all below {manifest.nms.options.conf:g}: export again with a lower --conf"
+        )
+    return conf

@@ -1,28 +1,18 @@
 """A data.yaml as values: where the images are, what the classes are called, how many keypoints there are."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.accuracy.files import read_text
 from exporter.errors import DatasetError
+from exporter.image_lists import data_yaml_from, entries_from, images_named, without_repeats
 from exporter.model.shown import shown
-from exporter.safe_yaml import mapping_from_yaml
+from runtime.files import IMAGE_SUFFIXES
 from runtime.manifest import MAX_KEYPOINTS
 
 __all__ = ["IMAGE_SUFFIXES", "SPLITS", "DataYaml", "image_paths", "read_data_yaml"]
 
 SPLITS = ("train", "val", "test")
-# What `runtime.images.FORMATS` are called on disk.
-IMAGE_SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
-_MAX_YAML_BYTES = 4 << 20
-_MAX_LIST_BYTES = 256 << 20
-_MAX_DEPTH = 8
 _MAX_CLASSES = 100_000
-_MAX_IMAGES = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -50,8 +40,7 @@ def read_data_yaml(path: Path) -> DataYaml:
     Raises:
         DatasetError: it is no YAML, uses aliases, or a value of these is wrong.
     """
-    text = read_text(path, "a data.yaml", _MAX_YAML_BYTES)
-    data = mapping_from_yaml(text, path, DatasetError, keys="names and val", max_depth=_MAX_DEPTH)
+    data = data_yaml_from(path, DatasetError, keys="names and val")
     names = _names(data.get("names"), path)
     classes = data.get("nc")
     if classes is not None and classes != len(names):
@@ -72,31 +61,11 @@ def image_paths(data: DataYaml, split: str) -> tuple[Path, ...]:
     if split not in data.splits:
         known = ", ".join(data.splits) or "none"
         raise DatasetError(f"{data.file}: expected the split '{split}', found {known}; choose one with --split")
-    found: dict[Path, None] = {}
-    for source in data.splits[split]:
-        for path in _images_of(data.root / source, data):
-            found[path] = None
-            if len(found) > _MAX_IMAGES:
-                raise DatasetError(f"{data.file}: {split}: expected at most {_MAX_IMAGES} images")
+    named = images_named(data.splits[split], data.root, data.file, DatasetError)
+    found = without_repeats(named, f"{data.file}: {split}", DatasetError)
     if not found:
         raise DatasetError(f"{data.file}: {split}: expected images in {', '.join(data.splits[split])}, found none")
-    return tuple(found)
-
-
-def _images_of(source: Path, data: DataYaml) -> Iterator[Path]:
-    if source.suffix == ".txt" and source.is_file():
-        for line in read_text(source, "a list of images", _MAX_LIST_BYTES).splitlines():
-            if line.strip():
-                # "./" in a list means the list's own folder; anything else starts where all paths start
-                yield (source.parent if line.startswith("./") else data.root) / line.strip()
-    elif source.is_dir():
-        for folder, below, files in os.walk(source):
-            below.sort()
-            yield from (Path(folder, f) for f in sorted(files) if Path(f).suffix.lower() in IMAGE_SUFFIXES)
-    elif source.is_file():
-        yield source
-    else:
-        raise DatasetError(f"{data.file}: expected a folder, a list or an image at {source}, found nothing there")
+    return found
 
 
 def _names(value: object, path: Path) -> tuple[str, ...]:
@@ -114,10 +83,10 @@ def _names(value: object, path: Path) -> tuple[str, ...]:
 
 
 def _sources(value: object, split: str, path: Path) -> tuple[str, ...]:
-    sources = value if isinstance(value, list) else [value]
-    if not all(isinstance(source, str) and source for source in sources):
+    sources = entries_from(value)
+    if sources is None:
         raise DatasetError(f"{path}: {split}: expected a folder, a list or an image, or several, found {shown(value)}")
-    return tuple(sources)
+    return sources
 
 
 def _kpt_shape(value: object, path: Path) -> tuple[int, int] | None:

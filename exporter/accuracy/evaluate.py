@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from exporter.accuracy.dataset import GroundTruth
 from runtime.errors import MissingPackageError
 
-__all__ = ["KIND_NAMES", "ClassFigures", "Figures", "coco_sigmas_exist", "evaluate", "require_pycocotools"]
+__all__ = [
+    "KIND_NAMES",
+    "ClassFigures",
+    "Figures",
+    "Result",
+    "coco_sigmas_exist",
+    "evaluate",
+    "prepared",
+    "require_pycocotools",
+]
 
 KIND_NAMES = {"bbox": "boxes", "segm": "masks", "keypoints": "keypoints", "obb": "oriented boxes"}
 
@@ -70,16 +79,25 @@ def evaluate(ground_truth: GroundTruth, results: Sequence[Result], kind: str) ->
     Raises:
         MissingPackageError: pycocotools is not installed.
     """
-    require_pycocotools()
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
-        truth = _index(list(_annotations(ground_truth, kind)), ground_truth)
-        evaluation = _evaluation(truth, _found(truth, results, kind), kind)
+        evaluation = prepared(ground_truth, results, kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     names = _KEYPOINT_FIGURES if kind == "keypoints" else _BOX_FIGURES
     values = {name: None if stat < 0 else float(stat) for name, stat in zip(names, evaluation.stats, strict=True)}
     return Figures(kind, values, tuple(_class_figures(evaluation)))
+
+
+def prepared(ground_truth: GroundTruth, results: Sequence[Result], kind: str) -> Any:
+    """Give pycocotools' evaluation before it has run; it prints as it goes.
+
+    Raises:
+        MissingPackageError: pycocotools is not installed.
+    """
+    require_pycocotools()
+    truth = _index(list(_annotations(ground_truth, kind)), ground_truth)
+    return _evaluation(truth, _found(truth, results, kind), kind)
 
 
 def require_pycocotools() -> None:

@@ -1,33 +1,31 @@
 """The whole story of an evaluation: labels, artefact, one image after the other, COCO's figures."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from exporter.accuracy.classes import ClassMap, class_map
 from exporter.accuracy.classify import class_tree, top_figures
-from exporter.accuracy.coco_json import coco_dataset, coco_ground_truth, ground_truth_kinds
-from exporter.accuracy.dataset import Dataset, GroundTruth, Sample
+from exporter.accuracy.coco_json import coco_ground_truth, ground_truth_kinds
+from exporter.accuracy.dataset import GroundTruth
+from exporter.accuracy.datasets import labelled_dataset
 from exporter.accuracy.evaluate import Figures, evaluate, require_pycocotools
 from exporter.accuracy.fit import detect_options, kinds_for
+from exporter.accuracy.found import Found
 from exporter.accuracy.inference import Inference, Progress
 from exporter.accuracy.options import ValOptions
 from exporter.accuracy.report import ValReport
 from exporter.accuracy.results_json import read_results, result_kinds
-from exporter.accuracy.yolo import yolo_dataset
 from exporter.errors import DatasetError
 from runtime.manifest import Manifest
 from runtime.options import DetectOptions
 from runtime.session import Runtime
 
 if TYPE_CHECKING:
-    from runtime.detections import Detections
     from runtime.executor import Executor
 
 __all__ = ["Validation", "validate", "validate_results"]
-
-_NO_CATEGORY = -1  # of a class that the data does not know
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,12 @@ def validate(
 def _detected(runtime: Runtime, data: Path, options: ValOptions, progress: Progress | None) -> Validation:
     require_pycocotools()
     manifest = runtime.manifest
-    dataset = _dataset(data, options, oriented=manifest.task == "obb")
+    dataset = labelled_dataset(data, options.split, options.images, oriented=manifest.task == "obb")
     kinds, notes = kinds_for(dataset, manifest)
     classes = class_map(manifest.names, dataset.categories, str(data), by_order=data.suffix.lower() == ".json")
     inference = Inference(runtime, detect_options(options, manifest, classes), progress)
     runtime.check_options(inference.options)
-    found = _Found(classes, kinds)
+    found = Found(classes, kinds)
     for sample, detections in inference.over(dataset.samples):
         found.keep(sample, detections)
     figures, evaluation_s = _figures(dataset.ground_truth(found.sizes_hw), found.results, found.kinds_given)
@@ -159,64 +157,9 @@ def validate_results(results_file: Path, data: Path) -> Validation:
     return Validation(report, results)
 
 
-def _dataset(data: Path, options: ValOptions, *, oriented: bool) -> Dataset:
-    suffix = data.suffix.lower()
-    if suffix in (".yaml", ".yml"):
-        if options.images is not None:
-            raise DatasetError("--images: is for a COCO JSON; a data.yaml says itself where its images are")
-        return yolo_dataset(data, options.split or "val", oriented=oriented)
-    if suffix == ".json":
-        if options.split is not None:
-            raise DatasetError("--split: is for a data.yaml; a COCO JSON is one split")
-        return coco_dataset(data, options.images)
-    raise DatasetError(f"{data}: expected a data.yaml or a COCO .json")
-
-
 def _figures(
     truth: GroundTruth, results: list[dict[str, Any]], kinds: tuple[str, ...]
 ) -> tuple[tuple[Figures, ...], float]:
     """Give the figures of each kind, and how many seconds they took."""
     started = perf_counter()
     return tuple(evaluate(truth, results, kind) for kind in kinds), perf_counter() - started
-
-
-@dataclass
-class _Found:
-    """What was found so far, in COCO's form, and the sizes of the images."""
-
-    classes: ClassMap
-    kinds: tuple[str, ...]
-    results: list[dict[str, Any]] = field(default_factory=list)
-    sizes_hw: dict[int, tuple[int, int]] = field(default_factory=dict)
-    truncated: int = 0
-    without_masks: int = 0
-
-    def keep(self, sample: Sample, found: "Detections") -> None:
-        """Add an image's detections."""
-        sample.check_size(found.image_hw)
-        self.sizes_hw[sample.image_id] = found.image_hw
-        self.truncated += found.truncated
-        self.without_masks += found.masks is None
-        if "segm" not in self.kinds:
-            found = replace(found, masks=None)  # they are drawn only when they are asked for
-        ids = [_NO_CATEGORY if category is None else category for category in self.classes.category_ids]
-        results = found.to_coco(sample.image_id, ids)
-        if found.xywhr is not None:
-            for result, xywhr in zip(results, found.xywhr.tolist(), strict=True):
-                result["xywhr"] = [round(v, 6) for v in xywhr]
-        self.results += (result for result in results if result["category_id"] != _NO_CATEGORY)
-
-    @property
-    def kinds_given(self) -> tuple[str, ...]:
-        """The kinds to evaluate; a multi-task model need not give masks."""
-        return tuple(kind for kind in self.kinds if kind != "segm" or not self.without_masks)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader of the figures has to know of the run."""
-        notes = []
-        if self.kinds_given != self.kinds:
-            notes.append("masks were not evaluated: the model gives none")
-        if self.truncated:
-            notes.append(f"in {self.truncated} images the graph's NMS saw only the best of the candidates")
-        return tuple(notes)

@@ -15,7 +15,7 @@ from exporter.accuracy.label_pixels import annotation_from_label
 from exporter.accuracy.problems import Problems
 from exporter.errors import DatasetError
 
-__all__ = ["label_path", "yolo_dataset"]
+__all__ = ["label_path", "yolo_dataset", "yolo_labels"]
 
 _MAX_LABEL_BYTES = 64 << 20
 
@@ -32,7 +32,20 @@ def yolo_dataset(path: Path, split: str, *, oriented: bool = False) -> Dataset:
         DatasetError: the data.yaml or labels are wrong; the first ten wrong lines are named.
     """
     data = read_data_yaml(path)
-    images = image_paths(data, split)
+    return yolo_labels(image_paths(data, split), data, oriented=oriented)
+
+
+def yolo_labels(images: Sequence[Path], data: DataYaml, *, oriented: bool = False) -> Dataset:
+    """Read the labels of images; all of them are checked before any image is looked at.
+
+    Args:
+        images: files; their labels are where `label_path` says.
+        data: tells the classes and the keypoints of the labels.
+        oriented: the labels are oriented boxes of four corners.
+
+    Raises:
+        DatasetError: labels are wrong, or there are none; the first ten wrong lines are named.
+    """
     labels = _all_labels(images, data, oriented)
     unique = [tuple(dict.fromkeys(one)) for one in labels]
     repeated = sum(map(len, labels)) - sum(map(len, unique))
@@ -40,7 +53,7 @@ def yolo_dataset(path: Path, split: str, *, oriented: bool = False) -> Dataset:
     flat = [label for one in unique for label in one]
     kinds, notes = _kinds(flat, oriented)
     return Dataset(
-        origin=path,
+        origin=data.file,
         samples=samples,
         categories=tuple(enumerate(data.names)),
         kinds=kinds,

@@ -3,12 +3,12 @@
 import argparse
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from exporter.precision.options import METHODS, TARGETS
+from exporter.precision.options import METHODS, ROUNDINGS, TARGETS
 from runtime.cli.common import add_threshold_arguments, put, run_command, say
 from runtime.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS, NmsSettings
 
@@ -72,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--workspace", type=float, metavar="GiB", help="scratch memory of a layer at most")
     add("--sm", metavar="SM,SM", help="compute capabilities to build for, such as 80,89 (TensorRT-RTX)")
     add("--images", type=Path, metavar="DIR", help="photographs to verify on; default: y12's own")
+    add(
+        "--val",
+        type=Path,
+        metavar="DATA",
+        help="measure accuracy beside FP32 on these images: a data.yaml (its val), a COCO .json, or a folder; without "
+        "labels, agreement with FP32. Also gives the confidences that keep FP32's precision and recall",
+    )
     add("--no-verify", action="store_true", help="do not compare the result with the model")
     add("--allow-inconclusive", action="store_true", help="accept fewer than five matched detections")
     add("--output", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
@@ -94,12 +101,33 @@ def _add_int8_arguments(parser: argparse.ArgumentParser) -> None:
         choices=METHODS,
         help="how the range of a tensor is chosen (default: mse)",
     )
+    add("--calib-limit", type=int, metavar="N", help="calibrate on N of the images, evenly out of them")
     add("--calib-cache", type=Path, metavar="DIR", help="look ranges up there, and keep them")
     add(
         "--int8-target",
         choices=TARGETS,
         help="trt: TensorRT, symmetric; cpu: ONNX Runtime, uint8 activations, FP32 remainder (default: trt)",
     )
+    add(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="keep the fewest blocks in FP16 with which at most so many points of AP are lost (without labels: of "
+        "agreement with FP32), and refuse INT8 where FP16 is the better choice",
+    )
+    add(
+        "--max-drop-data",
+        type=Path,
+        metavar="DATA",
+        help="images to measure that on: a data.yaml (its val), a COCO .json, or a folder (default: every second "
+        "image of --calib, which is then not calibrated on)",
+    )
+    add(
+        "--int8-rounding",
+        choices=ROUNDINGS,
+        help="how weights are rounded; adaptive: so that the outputs on the images are nearest (default: adaptive)",
+    )
+    add("--no-bias-correction", action="store_true", help="leave the mean errors of INT8 in the convolutions' outputs")
 
 
 def _add_nms_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +153,7 @@ def _add_nms_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _export(arguments: argparse.Namespace) -> int:
     recipe = recipe_from_arguments(arguments)
-    _require_packages()
+    _require_packages(measures=recipe.val is not None or (recipe.int8 is not None and recipe.int8.budget is not None))
     from exporter.pipeline import export
 
     with _terminated_like_interrupted():
@@ -136,7 +164,7 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _require_packages() -> None:
+def _require_packages(*, measures: bool) -> None:
     """Refuse in one line where y12 was installed to run artefacts only.
 
     Raises:
@@ -146,9 +174,11 @@ def _require_packages() -> None:
 
     from runtime.errors import MissingPackageError
 
-    for package in ("torch", "onnx", "onnxruntime", "onnxsim", "rich", "safetensors", "yaml"):
+    for package in ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "rich", "safetensors", "yaml"):
         if find_spec(package) is None:
             raise MissingPackageError(package, "export", "y12-export")
+    if measures and find_spec("pycocotools") is None:
+        raise MissingPackageError("pycocotools", "val", "y12-export --val and --max-drop")
 
 
 def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
@@ -186,6 +216,7 @@ def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
         verify=None
         if arguments.no_verify
         else VerifyOptions(arguments.images, allow_inconclusive=arguments.allow_inconclusive),
+        val=arguments.val,
         output=arguments.output,
     )
 
@@ -229,19 +260,35 @@ def _precision(arguments: argparse.Namespace) -> str:
 
 def _int8(arguments: argparse.Namespace) -> "Int8 | None":
     from exporter.errors import RecipeError
-    from exporter.precision.options import CalibrationOptions, QuantizeOptions
+    from exporter.precision.options import CalibrationOptions, ImproveOptions, QuantizeOptions
     from exporter.recipe import Int8
+    from exporter.sensitivity.options import BudgetOptions
 
-    target = arguments.int8_target or "trt"
+    names = ("calib_method", "calib_limit", "calib_cache", "int8_target", "int8_rounding", "max_drop", "max_drop_data")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.calib is None:
-        if arguments.calib_method or arguments.calib_cache or arguments.int8_target:
-            raise RecipeError("--calib-method, --calib-cache and --int8-target need --calib: add it, or drop them")
+        if given or arguments.no_bias_correction:
+            raise RecipeError("--calib-…, --int8-…, --max-drop and --no-bias-correction need --calib: add it")
         return None
-    given = {"method": arguments.calib_method, "cache": arguments.calib_cache}
+    if "max_drop_data" in given and "max_drop" not in given:
+        raise RecipeError("--max-drop-data is what --max-drop is measured on: add --max-drop, or drop it")
+    target = given.get("int8_target", "trt")
     calibration = CalibrationOptions(
-        symmetric=target == "trt", **{name: value for name, value in given.items() if value is not None}
+        symmetric=target == "trt", **_renamed(given, calib_method="method", calib_cache="cache")
     )
-    return Int8(arguments.calib, calibration, QuantizeOptions(target))
+    return Int8(
+        arguments.calib,
+        calibration,
+        QuantizeOptions(target),
+        ImproveOptions(not arguments.no_bias_correction, **_renamed(given, int8_rounding="rounding")),
+        BudgetOptions(**_renamed(given, max_drop="max_drop", max_drop_data="data")) if "max_drop" in given else None,
+        given.get("calib_limit"),
+    )
+
+
+def _renamed(given: dict[str, Any], **names: str) -> dict[str, Any]:
+    """Give what was given of these options, under the names that the values of a recipe have."""
+    return {name: given[option] for option, name in names.items() if option in given}
 
 
 def _sizes(text: str) -> tuple[tuple[int, int], ...]:
@@ -284,19 +331,22 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 def _progress() -> Any:
-    """Give what shows a stage while it runs: a spinner on a terminal, a line each elsewhere."""
+    """Give what shows a stage while it runs: a bar on a terminal, a line each elsewhere."""
     from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
 
     @contextmanager
-    def stage(name: str) -> Iterator[None]:
+    def stage(name: str) -> "Iterator[Callable[[int, int], None] | None]":
         if not console.is_terminal:
             say(f"{name} …")
-            yield
+            yield None
             return
-        with console.status(f"{name} …"):
-            yield
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+            task = bar.add_task(name, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
 
     return stage
 

@@ -32,7 +32,8 @@ class EngineFacts:
         kernels: launches per inference.
         moving_kernels: those that only move data.
         layers_by_precision: kernels by the precision they compute in.
-        convolutions_by_precision: convolutions of the ONNX graph by the precision their weights have in the engine.
+        convolutions: of the ONNX graph, name → the precision their weights have in the engine.
+        convolutions_by_precision: how many of each.
         fp32_convolutions: names of those computed in FP32.
         attentions_expected: attentions of the ONNX graph that reach an output.
         attentions_fused: those of them that became one kernel each.
@@ -42,6 +43,7 @@ class EngineFacts:
     kernels: int
     moving_kernels: int
     layers_by_precision: Mapping[str, int]
+    convolutions: Mapping[str, str]
     convolutions_by_precision: Mapping[str, int]
     fp32_convolutions: tuple[str, ...]
     attentions_expected: int
@@ -114,6 +116,7 @@ def facts_of(layers: Iterable[Layer], model: onnx.ModelProto) -> EngineFacts:
         kernels=len(layers),
         moving_kernels=sum(layer.moves_data_only for layer in layers),
         layers_by_precision=dict(Counter(layer.precision for layer in layers)),
+        convolutions=convolutions,
         convolutions_by_precision=dict(Counter(convolutions.values())),
         fp32_convolutions=tuple(name for name, precision in convolutions.items() if precision == "fp32"),
         attentions_expected=len(attentions),

@@ -17,6 +17,7 @@ from exporter.precision.ranges import INT8_MAX, UINT8_MAX, Range
 __all__ = [
     "entropy_range",
     "kl_divergences",
+    "least_error_range",
     "max_range",
     "mse_range",
     "percentile_range",
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-# Fractions of the largest value that MSE tries: down to 1/245 in steps of 4.4 %, then 0.14 % around the best.
+# Fractions of the largest value that are tried: down to 1/245 in steps of 4.4 %, then 0.14 % around the best.
 _COARSE = 2.0 ** (-np.arange(128) / 16)
 _FINE_STEPS = 65
 _ROUNDS = 2  # of the search for both ends in turn: a third moves no end of yolo11n's by 1 % of the range
@@ -56,21 +57,31 @@ def percentile_range(histogram: Histogram, percentile: float, symmetric: bool) -
 
 def mse_range(histogram: Histogram, symmetric: bool) -> Range:
     """Give the range with the least sum of squared quantisation errors, of rounding and of clipping."""
+    return least_error_range(histogram, symmetric, power=2)
+
+
+def least_error_range(histogram: Histogram, symmetric: bool, power: int) -> Range:
+    """Give the range with the least sum of |error|^power, of rounding and of clipping (arXiv:1911.07190, L_p).
+
+    The higher the power, the more a few large values weigh against many small ones.
+    """
     low, high = min(0.0, histogram.minimum) / histogram.width, max(0.0, histogram.maximum) / histogram.width
     if low == high:
         return max_range(histogram)
-    return _least_error_symmetric(histogram, max(-low, high)) if symmetric else _least_error(histogram, low, high)
+    least = _least_error_symmetric if symmetric else _least_error
+    return least(histogram, low, high, power)
 
 
-def _least_error_symmetric(histogram: Histogram, top: float) -> Range:
-    moments = _Moments(histogram.magnitude_counts, 0)
+def _least_error_symmetric(histogram: Histogram, low: float, high: float, power: int) -> Range:
+    top = max(-low, high)
+    moments = _Moments(histogram.magnitude_counts, 0, power)
     steps = np.arange(_INT8_LEVELS) / INT8_MAX  # the levels of |x| as fractions of the clip
     return _clipped(histogram, top * _best_fraction(lambda f: moments.error((top * f)[:, None] * steps)))
 
 
-def _least_error(histogram: Histogram, low: float, high: float) -> Range:
+def _least_error(histogram: Histogram, low: float, high: float, power: int) -> Range:
     """Search each end in turn, from the range of all values, in bins."""
-    moments = _Moments(histogram.counts, SIDE_BINS)
+    moments = _Moments(histogram.counts, SIDE_BINS, power)
     best = [low, high]
     for _ in range(_ROUNDS):
         if high > 0:
@@ -147,47 +158,51 @@ def _groups(bins: int, levels: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]
     return kept, kept[:, None] * np.arange(levels + 1) // levels
 
 
-def rounding_error(counts: NDArray[np.int64], origin: int, levels: Array) -> Array:
-    """Give the sum of squared errors of rounding to the nearest level, for each of several grids.
+def rounding_error(counts: NDArray[np.int64], origin: int, levels: Array, power: int = 2) -> Array:
+    """Give the sum of |error|^power of rounding to the nearest level, for each of several grids.
 
     Args:
         counts: (bins,); bin j begins at j - origin.
         origin: the bin that begins at 0.
         levels: (grids, L), ascending, in bins.
+        power: of the error.
     """
-    return _Moments(counts, origin).error(levels)
+    return _Moments(counts, origin, power).error(levels)
 
 
 class _Moments:
-    """The sums of 1, x and x² over all values below a point, in units of a bin.
+    """The sums of 1, x, .. x^power over all values below a point, in units of a bin.
 
     In a bin, F_k(t) = F_k(a) + h (t^(k+1) - a^(k+1)) / (k + 1) with a its beginning: the values are spread evenly.
     """
 
-    def __init__(self, counts: NDArray[np.int64], origin: int) -> None:
+    def __init__(self, counts: NDArray[np.int64], origin: int, power: int) -> None:
         self._counts = counts.astype(np.float64)
-        self._origin = origin
+        self._origin, self._power = origin, power
         self._edges = np.arange(counts.size + 1, dtype=np.float64) - origin
         self._below = [
-            np.concatenate(([0.0], np.cumsum(self._counts * np.diff(self._edges**k) / k))) for k in (1, 2, 3)
+            np.concatenate(([0.0], np.cumsum(self._counts * np.diff(self._edges**k) / k))) for k in range(1, power + 2)
         ]
 
     def error(self, levels: Array) -> Array:
-        """Give sum (x - nearest level)² for each of the (grids, L) ascending levels, as (grids,).
+        """Give sum |x - nearest level|^p for each of the (grids, L) ascending levels, as (grids,).
 
-        Over a level v's cell: sum x² - 2 v sum x + v² sum 1.
+        Over the upper half of a level v's cell: sum_k C(p, k) (-v)^(p-k) sum x^k; over the lower half, where x < v,
+        (-1)^p times that.
         """
-        cuts = np.empty((len(levels), levels.shape[1] + 1))
-        cuts[:, 0], cuts[:, -1] = self._edges[0], self._edges[-1]
-        cuts[:, 1:-1] = (levels[:, 1:] + levels[:, :-1]) / 2
-        cuts = cuts.clip(self._edges[0], self._edges[-1])
-        bins = np.minimum((cuts + self._origin).astype(np.intp), self._counts.size - 1)
+        points = np.empty((len(levels), 2 * levels.shape[1] + 1))  # a cell's end, its level, the next cell's end, …
+        points[:, 0], points[:, -1] = self._edges[0], self._edges[-1]
+        points[:, 1::2] = levels
+        points[:, 2:-1:2] = (levels[:, 1:] + levels[:, :-1]) / 2
+        points = points.clip(self._edges[0], self._edges[-1])
+        bins = np.minimum((points + self._origin).astype(np.intp), self._counts.size - 1)
         density, begin = self._counts[bins], self._edges[bins]
-        ones, firsts, seconds = (
-            np.diff(below[bins] + density * (cuts**k - begin**k) / k, axis=1)
-            for k, below in enumerate(self._below, start=1)
-        )
-        return np.asarray((seconds - 2 * levels * firsts + levels**2 * ones).sum(axis=1))
+        total = np.zeros(len(levels))
+        for k, below in enumerate(self._below):
+            sums = np.diff(below[bins] + density * (points ** (k + 1) - begin ** (k + 1)) / (k + 1), axis=1)
+            halves = sums[:, 1::2] + (-1) ** self._power * sums[:, ::2]
+            total += (math.comb(self._power, k) * (-levels) ** (self._power - k) * halves).sum(axis=1)
+        return total
 
 
 def _affine_levels(low: float | Array, high: float | Array) -> Array:

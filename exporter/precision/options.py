@@ -5,10 +5,11 @@ from pathlib import Path
 
 from exporter.errors import CalibrationError, RecipeError
 
-__all__ = ["METHODS", "TARGETS", "CalibrationOptions", "QuantizeOptions"]
+__all__ = ["METHODS", "ROUNDINGS", "TARGETS", "CalibrationOptions", "ImproveOptions", "QuantizeOptions"]
 
-METHODS = ("max", "percentile", "mse", "entropy")
+METHODS = ("max", "percentile", "mse", "l3", "entropy")
 TARGETS = ("trt", "cpu")
+ROUNDINGS = ("nearest", "adaptive")
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,29 @@ class QuantizeOptions:
             raise RecipeError(f"INT8 target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
         if self.attention:
             raise RecipeError("INT8 attention is not available; attention stays FP16, drop the option")
+
+
+@dataclass(frozen=True)
+class ImproveOptions:
+    """What is done about the errors of quantisation, with calibration images; figures in docs/benchmarks.md.
+
+    Attributes:
+        correct_bias: take the mean error of each convolution's output off its bias.
+        rounding: "nearest", or "adaptive": up or down for each weight so that the convolution's output is nearest.
+            That halves what weights cost each convolution, but not reliably what the network errs by: off until asked
+            for.
+    """
+
+    correct_bias: bool = True
+    rounding: str = "nearest"
+
+    def __post_init__(self) -> None:
+        if self.rounding not in ROUNDINGS:
+            raise RecipeError(f"INT8 rounding: expected one of {', '.join(ROUNDINGS)}, found {self.rounding!r}")
+        if not isinstance(self.correct_bias, bool):
+            raise RecipeError(f"INT8 bias correction: expected True or False, found {self.correct_bias!r}")
+
+    @property
+    def does_something(self) -> bool:
+        """Tell whether images have to be looked at for it."""
+        return self.correct_bias or self.rounding != "nearest"

@@ -12,11 +12,11 @@ import onnx
 from exporter.errors import GraphError
 from exporter.precision.cast import cast_to_fp16
 from exporter.precision.qdq_nodes import QdqNodes
-from exporter.precision.qdq_plan import CONVOLUTIONS, Plan, QdqReport, range_of
-from exporter.precision.quantize_weights import quantize_weight
-from exporter.precision.ranges import Ranges
+from exporter.precision.qdq_plan import CONVOLUTIONS, IntegerConv, Plan, QdqReport, range_of
+from exporter.precision.quantize_weights import ChosenWeights, QuantizedWeight, quantize_weight
+from exporter.precision.ranges import INT8_MAX, Grid, Ranges
 
-__all__ = ["quantize_for_trt", "trt_tensors"]
+__all__ = ["quantize_for_trt", "trt_convs", "trt_tensors"]
 
 
 def trt_tensors(plan: Plan) -> tuple[str, ...]:
@@ -25,7 +25,22 @@ def trt_tensors(plan: Plan) -> tuple[str, ...]:
     return tuple(name for name in plan.inputs if name not in images)
 
 
-def quantize_for_trt(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tuple[onnx.ModelProto, QdqReport]:
+def trt_convs(ranges: Ranges, plan: Plan) -> tuple[IntegerConv, ...]:
+    """Give the convolutions as they are quantised where nothing else is chosen.
+
+    Raises:
+        GraphError: a range is missing or does not fit into FP16.
+    """
+    convs = []
+    for node in (plan.index.graph.node[i] for i in plan.quantized):
+        grid = Grid(_half_scale(plan, ranges, node), 0, -INT8_MAX - 1, INT8_MAX)
+        convs.append(IntegerConv(node, grid, _weight(plan, node, {})))
+    return tuple(convs)
+
+
+def quantize_for_trt(
+    model: onnx.ModelProto, ranges: Ranges, plan: Plan, chosen: ChosenWeights
+) -> tuple[onnx.ModelProto, QdqReport]:
     """Give the typed graph: INT8 convolutions, an FP16 remainder, the decode in FP32.
 
     Raises:
@@ -41,10 +56,9 @@ def quantize_for_trt(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tupl
             if i in plan.quantized:
                 given = model.graph.node[i]
                 if node.input[0] not in pairs:
-                    scale = _half_scale(given.input[0], range_of(ranges, given.input[0], plan.index).symmetric_scale())
-                    pairs[node.input[0]] = new.symmetric_pair(node.input[0], scale)
+                    pairs[node.input[0]] = new.symmetric_pair(node.input[0], _half_scale(plan, ranges, given))
                 node.input[0] = pairs[node.input[0]]
-                node.input[1] = _weight(new, plan, given)
+                node.input[1] = new.dequantized_weight(given.input[1], _weight(plan, given, chosen))
         new.nodes.append(node)
     new.write(typed.graph)
     convolutions = len(plan.quantized) + len(plan.left)
@@ -52,13 +66,16 @@ def quantize_for_trt(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tupl
     return typed, QdqReport("trt", len(plan.quantized), convolutions, len(pairs), plan.left, *counts)
 
 
-def _weight(new: QdqNodes, plan: Plan, conv: onnx.NodeProto) -> str:
-    """Store a convolution's weights as int8; rounded from FP32, not from what the cast made of them."""
-    values = np.asarray(plan.index.constant(conv.input[1]), np.float32)
-    return new.dequantized_weight(conv.input[1], quantize_weight(values, 0))
+def _weight(plan: Plan, conv: onnx.NodeProto, chosen: ChosenWeights) -> QuantizedWeight:
+    """Give a convolution's weights as int8; rounded from FP32, not from what the cast made of them."""
+    name = conv.input[1]
+    return chosen[name] if name in chosen else quantize_weight(np.asarray(plan.index.constant(name), np.float32), 0)
 
 
-def _half_scale(tensor: str, scale: float) -> float:
+def _half_scale(plan: Plan, ranges: Ranges, conv: onnx.NodeProto) -> float:
+    """Give the scale of a convolution's input, an FP16 number."""
+    tensor = conv.input[0]
+    scale = range_of(ranges, tensor, plan.index).symmetric_scale()
     if scale > float(np.finfo(np.float16).max):
         raise GraphError(f"'{tensor}' ranges to {127 * scale:.3g}, whose INT8 scale FP16 cannot hold; keep its reader")
-    return scale
+    return float(np.float16(scale))

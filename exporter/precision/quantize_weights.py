@@ -6,7 +6,7 @@ Scales are FP16 numbers, rounded up so that the largest weight still fits: the s
 are FP16 and one whose scales are FP32. How a weight is rounded is one function, so that others can take its place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from exporter.precision.ranges import INT8_MAX
 
-__all__ = ["QuantizedWeight", "Rounding", "quantize_weight", "round_to_nearest", "weight_scales"]
+__all__ = ["ChosenWeights", "QuantizedWeight", "Rounding", "quantize_weight", "round_to_nearest", "weight_scales"]
 
 # FP16's smallest number. A channel whose weights are all 0, as padding is, has it.
 _LEAST_SCALE = float(np.finfo(np.float16).smallest_subnormal)
@@ -34,6 +34,10 @@ class QuantizedWeight:
     def dequantized(self) -> NDArray[np.float32]:
         """Give the weights that the integers stand for."""
         return self.integers.astype(np.float32) * _along(self.scales, self.axis, self.integers.ndim)
+
+
+# name of an FP32 weight → the integers that something better than rounding to nearest chose for it, and their scales
+ChosenWeights = Mapping[str, QuantizedWeight]
 
 
 def round_to_nearest(weights: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.int8]:

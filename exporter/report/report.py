@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass, field
 from exporter.engine.inspect import EngineFacts
 from exporter.graph.simplify import SimplifyReport
 from exporter.precision.cast import CastReport
+from exporter.precision.improve.improve import ImproveReport
 from exporter.precision.qdq import QdqReport
 from exporter.report.layers import LayerRow
 from exporter.sensitivity.results import Accuracy, Budget, Speed
 from exporter.verify.shifts import Comparison
 from exporter.verify.verify import Verification
+from runtime.thresholds import ThresholdShift
 
 __all__ = ["ExportReport"]
 
@@ -38,6 +40,7 @@ class ExportReport:
         cast: what the FP16 pass changed.
         calibration: on how many images, and how; empty where there was none.
         quantization: what the INT8 pass changed.
+        improved: what was done about the errors that makes.
         weights_checked: weights of the typed graph found equal to the model's.
         engine: what the engine's final layers prove.
         builder: what built the engine.
@@ -47,7 +50,9 @@ class ExportReport:
         layers: every convolution and attention with its precision.
         accuracy: of FP32, FP16 and INT8 on the same images; None where it was not measured.
         budget: what `--max-drop` led to; None where it was not asked for.
+        thresholds: confidences that keep FP32's precision and recall; None where they were not measured.
         speed: of what could be run here.
+        licence: what the user has to know of the weights' licence.
         seconds: by stage.
         files: what was written.
     """
@@ -61,6 +66,7 @@ class ExportReport:
     cast: CastReport | None = None
     calibration: str = ""
     quantization: QdqReport | None = None
+    improved: ImproveReport | None = None
     weights_checked: int | None = None
     engine: EngineFacts | None = None
     builder: str = ""
@@ -70,7 +76,9 @@ class ExportReport:
     layers: tuple[LayerRow, ...] = ()
     accuracy: Accuracy | None = None
     budget: Budget | None = None
+    thresholds: ThresholdShift | None = None
     speed: tuple[Speed, ...] = ()
+    licence: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
 

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from exporter.errors import VerificationError
 from exporter.verify.options import VerifyOptions
 from runtime.errors import InputError
+from runtime.files import IMAGE_SUFFIXES
 from runtime.images import image_from
 from runtime.letterbox import blob_from
 from runtime.tasks import TASKS
 
 __all__ = ["TestImage", "load_images", "photos_dir"]
-
-_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def load_images(options: VerifyOptions, input_hw: tuple[int, int], task: str) ->
     paths = list(source if isinstance(source, tuple) else _image_paths(source))[: options.max_images]
     if not paths:
         raise VerificationError(
-            f"expected images to verify on in {source}, found none; known: {', '.join(sorted(_SUFFIXES))}"
+            f"expected images to verify on in {source}, found none; known: {', '.join(sorted(IMAGE_SUFFIXES))}"
         )
     fit = TASKS[task].fit
     try:
@@ -55,4 +54,4 @@ def _image_paths(source: Path) -> Iterator[Path]:
     if not source.is_dir():
         yield source
         return
-    yield from (p for p in sorted(source.iterdir()) if p.suffix.lower() in _SUFFIXES and p.is_file())
+    yield from (p for p in sorted(source.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())

@@ -20,6 +20,7 @@ from runtime.cli.common import (
     say,
 )
 from runtime.errors import ArtefactError, InputError
+from runtime.thresholds import KEEPS
 
 if TYPE_CHECKING:
     from runtime.cli.saving import Saver
@@ -72,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_threshold_arguments(parser)
     parser.add_argument(
+        "--keep",
+        choices=KEEPS,
+        help="--conf is meant for the FP32 model: use the confidence that keeps its precision or its recall, by the "
+        "table that an export with --val writes into the artefact",
+    )
+    parser.add_argument(
         "--save", type=Path, metavar="DIR", help="write annotated pictures there, with all that is found"
     )
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
@@ -95,10 +102,11 @@ def _infer(arguments: argparse.Namespace) -> int:
     chosen = {"imgsz": arguments.imgsz, "provider": arguments.provider, "task": arguments.task}
     failed = 0
     with Runtime(arguments.artefact, **chosen) as runtime:
-        options = options_from(arguments, runtime.options)
-        runtime.check_options(options)  # once, not once a file
+        asked = replace(options_from(arguments, runtime.options), keep=arguments.keep)
+        options = runtime.resolved_options(asked)  # once, not once a file
         _check_masks(arguments, runtime.manifest.task)
         say(f"{arguments.artefact} on {runtime.description}")
+        _tell_kept(runtime, asked, options)
         for path in paths:
             try:
                 _infer_file(runtime, path, options, output)
@@ -108,6 +116,13 @@ def _infer(arguments: argparse.Namespace) -> int:
     if failed:
         say(f"error: {failed} of {len(paths)} files could not be used")
     return EXIT_FAILED if failed else 0
+
+
+def _tell_kept(runtime: "Runtime", asked: "DetectOptions", used: "DetectOptions") -> None:
+    """Say which confidence --keep led to."""
+    thresholds = runtime.manifest.thresholds
+    if asked.keep is not None and thresholds is not None:
+        say(f"note: conf {asked.conf:g} of {thresholds.against} is {used.conf:.3g} here (keeps {asked.keep})")
 
 
 def _check_masks(arguments: argparse.Namespace, task: str) -> None:

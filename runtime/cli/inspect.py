@@ -50,6 +50,7 @@ def facts_from(artefact: "Artefact") -> dict[str, Any]:
         "strides": list(manifest.strides),
         "kpt_shape": manifest.kpt_shape,
         "nms": asdict(manifest.nms) if manifest.nms else None,
+        "thresholds": asdict(manifest.thresholds) if manifest.thresholds else None,
         "input": f"images ({_axis(profile.batch)}, 3, {_axis(profile.height)}, {_axis(profile.width)})",
         "profile": asdict(profile),
         "graph_inputs": [asdict(tensor) for tensor in artefact.inputs],
@@ -76,6 +77,14 @@ def _nms(nms: dict[str, Any]) -> str:
     return f"in the graph ({nms['form']}), of the best {nms['candidates']} boxes: {options}"
 
 
+def _thresholds(table: dict[str, Any]) -> dict[str, str]:
+    """Lay the table of confidences out across the page, a column a confidence of the reference."""
+    columns = [["-    " if value is None else f"{value:<5g}" for value in row] for row in table["rows"]]
+    heads = (f"conf of {table['against']}", "keeps precision", "keeps recall")
+    lines = {head: " ".join(cells).rstrip() for head, cells in zip(heads, zip(*columns, strict=True), strict=True)}
+    return {"thresholds": f"measured on {table['data']}"} | lines
+
+
 def _text(facts: dict[str, Any]) -> str:
     """Lay the facts out for reading, one a line; what is empty is left out."""
     lines = {key: facts[key] for key in ("file", "kind", "bytes", "sha256", "model", "task", "precision")}
@@ -85,6 +94,7 @@ def _text(facts: dict[str, Any]) -> str:
     lines["input"] = facts["input"]
     lines["keypoints"] = "{} points of {} values".format(*facts["kpt_shape"]) if facts["kpt_shape"] else ""
     lines["nms"] = _nms(facts["nms"]) if facts["nms"] else ""
+    lines |= _thresholds(facts["thresholds"]) if facts["thresholds"] else {}
     for tensor in facts["graph_outputs"]:
         shape = ", ".join("any" if size is None else str(size) for size in tensor["shape"])
         lines[f"output {tensor['name']}"] = f"({shape}) {tensor['dtype']}"

@@ -11,29 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
+from runtime.files import IMAGE_SUFFIXES
 from runtime.images import image_from
 
 if TYPE_CHECKING:
     import cv2
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".png",
-        ".webp",
-        ".avif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".mpo",
-        ".jp2",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-    ]
-)
 VIDEO_SUFFIXES = frozenset([".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts"])
 
 

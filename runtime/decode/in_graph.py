@@ -45,6 +45,7 @@ def picked_from_graph(outputs: Outputs, layout: Layout, manifest: Manifest, opti
         ExecutorError: the outputs hold NaN or infinity, or a count that cannot be.
     """
     assert manifest.nms is not None
+    assert options.keep is None, "resolved by runtime.tasks.resolved_options"
     protos = protos_from(outputs, layout)
     extras = extras_of(layout, protos, manifest.kpt_shape)
     rows, truncated = _FORMS[manifest.nms.form](outputs, extras, manifest.nms.options.max_det)

@@ -43,6 +43,7 @@ def picked_from_predictions(predictions: Predictions, options: DetectOptions) ->
 
     Without `multi_label` a box has one label, its best class, and `classes` filters after that choice.
     """
+    assert options.keep is None, "resolved by runtime.tasks.resolved_options"
     anchors, class_ids, scores = _candidates(predictions.scores, options)
     if options.classes is not None:
         wanted = np.isin(class_ids, options.classes)

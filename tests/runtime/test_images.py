@@ -7,10 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from runtime import images
 from runtime.errors import InputError
+from runtime.files import IMAGE_SUFFIXES
 from runtime.images import image_from
 
 PIL = "images/awkward/pillow/"
@@ -130,6 +131,15 @@ def test_sixteen_bit_planar_tiff(shared):
     path = shared / PIL / "tiff_strip_planar_16bit_RGB.tiff"
     theirs = cv2.imread(str(path), cv2.IMREAD_COLOR)  # libtiff rounds to eight bits; we keep the high byte
     assert np.abs(image_from(path).astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_what_is_listed_as_an_image_can_be_decoded(tmp_path, suffix):
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this build of Pillow has no AVIF")
+    path = tmp_path / f"gray{suffix}"
+    Image.new("L", (24, 16), 128).save(path)
+    assert image_from(path).shape == (16, 24, 3)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".pgm"])

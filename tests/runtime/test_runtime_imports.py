@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import runtime
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,9 +23,9 @@ print(len(names))
 THIRD_PARTIES = """
 import sys
 before = set(sys.modules)
-import runtime
-loaded = {name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
-print(sorted(name for name in loaded if not name.startswith("_")))
+{code}
+loaded = set(name.partition(".")[0] for name in set(sys.modules) - before) - set(sys.stdlib_module_names)
+print(*sorted(name for name in loaded if not name.startswith("_")))
 """
 
 
@@ -37,12 +39,34 @@ def test_every_module_imports_without_heavy_packages():
     assert int(run(EVERY_MODULE)) >= 20
 
 
-def test_runtime_loads_numpy_only():
-    assert run(THIRD_PARTIES) == "['numpy', 'runtime']"
+HELP = """
+from {module} import main
+try:
+    main(["--help"])
+except SystemExit as end:
+    assert end.code == 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "loaded"), [("import runtime", "runtime"), ("from runtime import *\nRuntime", "numpy runtime")]
+)
+def test_runtime_loads_numpy_only_and_that_when_it_is_used(code, loaded):
+    assert run(THIRD_PARTIES.format(code=code)) == loaded
+
+
+@pytest.mark.parametrize("command", ["infer", "bench", "inspect"])
+def test_help_does_not_wait_for_numpy(command):
+    code = THIRD_PARTIES.format(code=HELP.format(module=f"runtime.cli.{command}"))
+    assert run(code).splitlines()[-1] == "runtime"
 
 
 def test_all_is_what_is_exported():
-    public = {n for n, v in vars(runtime).items() if not n.startswith("_") and getattr(v, "__module__", None)}
-    assert public == set(runtime.__all__)
     assert runtime.__all__ == sorted(runtime.__all__)
-    assert all(getattr(runtime, name).__module__.startswith("runtime.") for name in runtime.__all__)
+    assert set(runtime.__all__) <= set(dir(runtime))
+    for name in runtime.__all__:
+        thing = getattr(runtime, name)
+        assert (thing.__name__, thing.__module__.partition(".")[0]) == (name, "runtime")
+        assert vars(runtime)[name] is thing  # the second time it is there
+    with pytest.raises(AttributeError, match="module 'runtime' has no attribute 'Runtimes'"):
+        _ = runtime.Runtimes

@@ -63,7 +63,7 @@ def test_refused(tmp_path, text, message):
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("exporter.accuracy.data_yaml._MAX_YAML_BYTES", 8)
+    monkeypatch.setattr("exporter.image_lists._MAX_YAML_BYTES", 8)
     with pytest.raises(DatasetError, match="of 1 to 8 bytes"):
         read_data_yaml(written(tmp_path, "names: [cat]"))
 

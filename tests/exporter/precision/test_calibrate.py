@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from text_models import copy_of, model_of, noise, run
 
+from exporter.precision import activations
 from exporter.precision import calibrate as calibration
 from exporter.precision.calibrate import (
     CalibrationError,
@@ -212,12 +213,12 @@ def test_no_images_are_refused():
 def test_the_executor_is_closed_when_an_image_fails(images, monkeypatch):
     closed = []
 
-    class Watched(calibration.OrtExecutor):
+    class Watched(activations.OrtExecutor):
         def close(self):
             closed.append(self)
             super().close()
 
-    monkeypatch.setattr(calibration, "OrtExecutor", Watched)
+    monkeypatch.setattr(activations, "OrtExecutor", Watched)
     images[3].write_bytes(b"no image")
     with pytest.raises(CalibrationError):
         calibrate(network(), ["y"], images, manifest(), MAX)

@@ -1,0 +1,54 @@
+"""What a model finds in labelled images, collected in COCO's form."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from exporter.accuracy.classes import ClassMap
+from exporter.accuracy.dataset import Sample
+from runtime.detections import Detections
+
+__all__ = ["Found"]
+
+_NO_CATEGORY = -1  # of a class that the data does not know
+
+
+@dataclass
+class Found:
+    """What was found so far, in COCO's form, and the sizes of the images."""
+
+    classes: ClassMap
+    kinds: tuple[str, ...]
+    results: list[dict[str, Any]] = field(default_factory=list)
+    sizes_hw: dict[int, tuple[int, int]] = field(default_factory=dict)
+    truncated: int = 0
+    without_masks: int = 0
+
+    def keep(self, sample: Sample, found: Detections) -> None:
+        """Add an image's detections."""
+        sample.check_size(found.image_hw)
+        self.sizes_hw[sample.image_id] = found.image_hw
+        self.truncated += found.truncated
+        self.without_masks += found.masks is None
+        if "segm" not in self.kinds:
+            found = replace(found, masks=None)  # they are drawn only when they are asked for
+        ids = [_NO_CATEGORY if category is None else category for category in self.classes.category_ids]
+        results = found.to_coco(sample.image_id, ids)
+        if found.xywhr is not None:
+            for result, xywhr in zip(results, found.xywhr.tolist(), strict=True):
+                result["xywhr"] = [round(v, 6) for v in xywhr]
+        self.results += (result for result in results if result["category_id"] != _NO_CATEGORY)
+
+    @property
+    def kinds_given(self) -> tuple[str, ...]:
+        """The kinds to evaluate; a multi-task model need not give masks."""
+        return tuple(kind for kind in self.kinds if kind != "segm" or not self.without_masks)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures has to know of the run."""
+        notes = []
+        if self.kinds_given != self.kinds:
+            notes.append("masks were not evaluated: the model gives none")
+        if self.truncated:
+            notes.append(f"in {self.truncated} images the graph's NMS saw only the best of the candidates")
+        return tuple(notes)

@@ -1,0 +1,101 @@
+"""The images that a folder or a data.yaml names, for whoever evaluates or calibrates on them; none is opened."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from exporter.safe_yaml import mapping_from_yaml
+from runtime.errors import Y12Error
+from runtime.files import IMAGE_SUFFIXES, check_file
+
+__all__ = ["data_yaml_from", "entries_from", "images_in", "images_named", "without_repeats"]
+
+_MAX_YAML_BYTES = 4 << 20
+_MAX_LIST_BYTES = 256 << 20
+_MAX_DEPTH = 8
+_MAX_IMAGES = 5_000_000
+
+
+def data_yaml_from(path: Path, error_type: type[Y12Error], *, keys: str) -> dict[str, Any]:
+    """Read a data.yaml; its values are not looked at.
+
+    Args:
+        path: the file.
+        error_type: what to raise.
+        keys: what it is expected to hold, for the message where it is no mapping.
+
+    Raises:
+        error_type: it cannot be read, is too large, is no mapping in YAML or uses aliases.
+    """
+    text = _text(path, "a data.yaml", _MAX_YAML_BYTES, error_type)
+    return mapping_from_yaml(text, path, error_type, keys=keys, max_depth=_MAX_DEPTH)
+
+
+def entries_from(value: object) -> tuple[str, ...] | None:
+    """Give what a split of a data.yaml names, one text or a list of them; None where it is neither."""
+    entries = value if isinstance(value, list) else [value]
+    if not entries or not all(isinstance(entry, str) and entry for entry in entries):
+        return None
+    return tuple(entries)
+
+
+def images_named(entries: Sequence[str], root: Path, file: Path, error_type: type[Y12Error]) -> Iterator[Path]:
+    """Give the images of each entry: those in a folder, those that a list (.txt) names, or the image it is.
+
+    Args:
+        entries: paths.
+        root: the folder that they start from.
+        file: the data.yaml, for messages.
+        error_type: what to raise.
+
+    Raises:
+        error_type: there is nothing at an entry, or a list cannot be read.
+    """
+    for entry in entries:
+        source = root / entry
+        if source.is_dir():
+            yield from images_in(source)
+        elif source.suffix == ".txt" and source.is_file():
+            yield from _images_listed(source, root, error_type)
+        elif source.is_file():
+            yield source
+        else:
+            raise error_type(f"{file}: expected a folder, a list or an image at {source}, found nothing there")
+
+
+def images_in(folder: Path) -> Iterator[Path]:
+    """Give the images in a folder and in those below it, in an order that the file system has no part in."""
+    for inside, below, files in os.walk(folder):
+        below.sort()
+        yield from (Path(inside, file) for file in sorted(files) if Path(file).suffix.lower() in IMAGE_SUFFIXES)
+
+
+def without_repeats(paths: Iterable[Path], where: str, error_type: type[Y12Error]) -> tuple[Path, ...]:
+    """Give each path once, in their order; `where` says in a message what names them.
+
+    Raises:
+        error_type: there are too many.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        found[path] = None
+        if len(found) > _MAX_IMAGES:
+            raise error_type(f"{where}: expected at most {_MAX_IMAGES} images")
+    return tuple(found)
+
+
+def _images_listed(file: Path, root: Path, error_type: type[Y12Error]) -> Iterator[Path]:
+    for line in _text(file, "a list of images", _MAX_LIST_BYTES, error_type).splitlines():
+        if line.strip():
+            # "./" in a list means the list's own folder; anything else starts where all paths start
+            yield (file.parent if line.startswith("./") else root) / line.strip()
+
+
+def _text(path: Path, what: str, max_bytes: int, error_type: type[Y12Error]) -> str:
+    """Read a text; what is no UTF-8 becomes a character that no path has."""
+    check_file(path, what, max_bytes, error_type)
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise error_type(f"{path}: expected {what}, cannot be read ({error.strerror or error})") from error

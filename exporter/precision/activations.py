@@ -1,0 +1,98 @@
+"""What a graph's activations are on calibration images, a batch at a time."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from exporter.errors import CalibrationError
+from runtime.errors import Y12Error
+from runtime.images import image_from
+from runtime.letterbox import blob_from
+from runtime.manifest import Manifest
+from runtime.ort import OrtExecutor
+from runtime.tasks import TASKS
+
+__all__ = ["activations"]
+
+Values = dict[str, NDArray[np.float32]]
+
+
+def activations(
+    graph: onnx.ModelProto, tensors: Sequence[str], images: Sequence[Path], manifest: Manifest
+) -> Iterator[tuple[int, Sequence[Path], Values]]:
+    """Give, batch after batch, how many images are done, the batch's images, and the tensors' values on them.
+
+    Each tensor's first axis is one of images, or a multiple of them; a batch that was filled up is cut to its images.
+
+    Args:
+        graph: an FP32 graph.
+        tensors: names of float32 activations in it; its input is one too.
+        images: files; each is prepared exactly as the runtime does it for the manifest's task and size.
+        manifest: of the graph.
+
+    Raises:
+        CalibrationError: there are no images, a tensor is unknown or not float32, or an image cannot be used.
+        Y12Error: ONNX Runtime failed.
+    """
+    if not images:
+        raise CalibrationError("expected images to calibrate on, found none")
+    given = graph.graph.input[0].name
+    executor = _executor(graph, [name for name in tensors if name != given])
+    try:
+        for done, paths, blob in _batches(images, manifest):
+            # no name here for the values: whoever takes them may free them before the next run
+            yield done, paths, _of_images({given: blob, **executor.run(blob)}, tensors, len(paths))
+    finally:
+        executor.close()
+
+
+def _of_images(values: Values, tensors: Sequence[str], images: int) -> Values:
+    """Give the values of the images only: a last batch may be filled up with others."""
+    given, *_ = values
+    batch = len(values[given])
+    for name in tensors:
+        shape = values[name].shape
+        if not shape or shape[0] % batch:
+            raise CalibrationError(f"'{name}': expected a first axis of images, {batch} at a time, found {shape}")
+    return {name: values[name][: values[name].shape[0] // batch * images] for name in tensors}
+
+
+def _batches(images: Sequence[Path], manifest: Manifest) -> Iterator[tuple[int, Sequence[Path], NDArray[np.float32]]]:
+    """Give batches of prepared images, (B, 3, H, W), with how many images are done after each.
+
+    B is the least the graph accepts. The last batch is filled up with its last image where it is too short.
+    """
+    fit, input_hw, batch = TASKS[manifest.task].fit, manifest.profile.opt_hw, manifest.profile.batch.min
+    for start in range(0, len(images), batch):
+        paths = images[start : start + batch]
+        try:
+            fitted = [fit(image_from(path), input_hw)[0] for path in paths]
+        except Y12Error as error:
+            raise CalibrationError(f"cannot calibrate on this image: {error}") from error
+        fitted += fitted[-1:] * (batch - len(paths))
+        yield start + len(paths), paths, blob_from(fitted)
+
+
+def _executor(graph: onnx.ModelProto, tensors: Sequence[str]) -> OrtExecutor:
+    """Open the graph with these tensors as its only outputs.
+
+    Raises:
+        CalibrationError: there is no such tensor, or it is not of float32.
+    """
+    made = {name for node in graph.graph.node for name in node.output}
+    for name in tensors:
+        if name not in made:
+            raise CalibrationError(f"expected an activation to calibrate, found no '{name}' in the graph")
+    shown = onnx.ModelProto()
+    shown.CopyFrom(graph)
+    if tensors:
+        del shown.graph.output[:]
+        shown.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors)
+    try:
+        return OrtExecutor(shown.SerializeToString(), provider="cpu")
+    except Y12Error as error:
+        raise CalibrationError(f"the graph cannot be run with its activations as outputs: {error}") from error

@@ -1,0 +1,43 @@
+"""How long runs take, in turns, so that a busy moment of the machine falls on all alike."""
+
+from collections.abc import Mapping
+from time import perf_counter
+
+import numpy as np
+
+from exporter.sensitivity.results import Speed
+from runtime.executor import Executor
+from runtime.manifest import InputProfile
+
+__all__ = ["speeds_of"]
+
+_WARM_UP, _RUNS, _SECONDS = 2, 50, 20.0
+
+
+def speeds_of(executors: Mapping[str, Executor], profile: InputProfile) -> tuple[Speed, ...]:
+    """Time executors on gray images, of the batch and the size that the artefact is tuned for.
+
+    Each is run 50 times, or as often as 20 seconds allow, but five times at least.
+
+    Args:
+        executors: by what runs, such as "INT8 ONNX"; what it runs in is added.
+        profile: of the input.
+
+    Raises:
+        Y12Error: a run failed.
+    """
+    images = np.full((profile.batch.opt, 3, *profile.opt_hw), 0.5, np.float32)
+    times_ms: dict[str, list[float]] = {name: [] for name in executors}
+    started = perf_counter()
+    for run in range(_WARM_UP + _RUNS):
+        for name, executor in executors.items():
+            before = perf_counter()
+            executor.run(images)
+            if run >= _WARM_UP:
+                times_ms[name].append((perf_counter() - before) * 1e3)
+        if run >= _WARM_UP + 4 and perf_counter() - started > _SECONDS:
+            break
+    return tuple(
+        Speed(f"{name} in {executors[name].description}", float(np.median(ms)), float(np.percentile(ms, 90)), len(ms))
+        for name, ms in times_ms.items()
+    )

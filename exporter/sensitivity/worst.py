@@ -1,0 +1,63 @@
+"""Which images two graphs see most differently."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.sensitivity.scoring import CONF, Outcome
+
+__all__ = ["agreement_by_image"]
+
+_MIN_IOU = 0.5  # boxes that overlap less are not the same object
+
+Results = Sequence[Mapping[str, Any]]
+
+
+def agreement_by_image(reference: Outcome, candidate: Outcome) -> dict[int, float]:
+    """Give for each image, by its id, how alike what is found above 0.25 is: 1 is the same, 0 nothing in common.
+
+        2 x sum of the IoUs of matched boxes / (boxes of the reference + boxes of the candidate)
+
+    Boxes are matched within their class, the candidate's best score first, from an IoU of 0.5. An image in which
+    neither finds anything has 1. Of a classifier it is 1 where the best class is the same, else 0.
+    """
+    ours, theirs = _by_image(reference), _by_image(candidate)
+    return {i: _agreement(ours[i], theirs[i]) for i in reference.sizes_hw}
+
+
+def _by_image(outcome: Outcome) -> defaultdict[int, list[Mapping[str, Any]]]:
+    by_image: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for result in outcome.results:
+        if result.get("score", 1.0) > CONF:
+            by_image[result["image_id"]].append(result)
+    return by_image
+
+
+def _agreement(ours: Results, theirs: Results) -> float:
+    if not ours and not theirs:
+        return 1.0
+    if "bbox" not in (*ours, *theirs)[0]:
+        return float([r["category_id"] for r in ours] == [r["category_id"] for r in theirs])
+    ious = _ious(ours, theirs)
+    total = 0.0
+    for j in sorted(range(len(theirs)), key=lambda j: -theirs[j]["score"]):
+        best = int(ious[:, j].argmax()) if len(ours) else 0
+        if len(ours) and ious[best, j] >= _MIN_IOU:
+            total += ious[best, j]
+            ious[best] = 0  # each box is matched once
+    return float(2 * total / (len(ours) + len(theirs)))
+
+
+def _ious(ours: Results, theirs: Results) -> NDArray[np.float64]:
+    """Give the IoU of each pair of boxes, (N, M), 0 where the classes differ."""
+    from pycocotools import mask
+
+    if not ours or not theirs:
+        return np.zeros((len(ours), len(theirs)))
+    boxes, others = (np.array([r["bbox"] for r in results], np.float64) for results in (ours, theirs))
+    classes, other_classes = (np.array([r["category_id"] for r in results]) for results in (ours, theirs))
+    ious = np.asarray(mask.iou(boxes, others, [0] * len(others)), np.float64).reshape(len(ours), len(theirs))
+    return np.where(classes[:, None] == other_classes, ious, 0.0)

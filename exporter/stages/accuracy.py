@@ -1,0 +1,74 @@
+"""How accurate and how fast an export is beside FP32, on images that the user names."""
+
+from collections.abc import Callable
+
+import onnx
+
+from exporter.engine.build import BuiltEngine
+from exporter.precision.cast import cast_to_fp16
+from exporter.report.pictures import Picture, picture_from
+from exporter.sensitivity.accuracy import Measured, measured
+from exporter.sensitivity.data import Trial
+from exporter.sensitivity.results import Speed
+from exporter.sensitivity.scoring import detections_of
+from exporter.sensitivity.speed import speeds_of
+from runtime.executor import Executor
+from runtime.images import image_from
+from runtime.manifest import Manifest
+from runtime.ort import OrtExecutor
+from runtime.trt import TrtExecutor
+
+__all__ = ["measured_on", "pictures_of", "speeds"]
+
+Advance = Callable[[int, int], None]
+
+
+def measured_on(
+    trial: Trial, simplified: onnx.ModelProto, typed: onnx.ModelProto, manifest: Manifest, advance: Advance | None
+) -> Measured:
+    """Measure FP32, FP16 and the artefact's precision on the same images, in ONNX Runtime.
+
+    Raises:
+        DatasetError: the labels do not fit the model, or there are none and FP32 finds nothing.
+        Y12Error: an image cannot be used.
+    """
+    graphs = {"fp32": simplified}
+    if manifest.precision != "fp32":
+        graphs["fp16"] = typed if manifest.precision == "fp16" else cast_to_fp16(simplified)[0]
+        graphs[manifest.precision] = typed
+    return measured(graphs, trial, manifest, advance)
+
+
+def pictures_of(
+    found: Measured, simplified: onnx.ModelProto, typed: onnx.ModelProto, manifest: Manifest
+) -> tuple[Picture, ...]:
+    """Draw what FP32 and the artefact find in the images on which they differ most."""
+    if not found.worst:
+        return ()
+    ours, theirs = (detections_of(graph, manifest, found.worst) for graph in (simplified, typed))
+    return tuple(
+        picture_from(image_from(path), path.name, before, after, f"Agreement {found.accuracy.worst[path.name]:.3f}.")
+        for path, before, after in zip(found.worst, ours, theirs, strict=True)
+    )
+
+
+def speeds(
+    simplified: onnx.ModelProto, typed: onnx.ModelProto, built: BuiltEngine | None, manifest: Manifest
+) -> tuple[Speed, ...]:
+    """Time the engine on the GPU at hand, or where there is no engine the graph beside FP32's in ONNX Runtime.
+
+    Raises:
+        Y12Error: one of them failed.
+    """
+    precision = manifest.precision.upper()
+    executors: dict[str, Executor] = {}
+    if built is not None:
+        executors[f"{precision} engine"] = TrtExecutor(built.plan)
+    else:
+        executors["FP32 ONNX"] = OrtExecutor(simplified.SerializeToString(), "cpu")
+        executors[f"{precision} ONNX"] = OrtExecutor(typed.SerializeToString(), "cpu")
+    try:
+        return speeds_of(executors, manifest.profile)
+    finally:
+        for executor in executors.values():
+            executor.close()

@@ -1,0 +1,177 @@
+"""From an FP32 graph and images to an INT8 graph: ranges, better integers, and the blocks a budget keeps out of it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from exporter.errors import RecipeError
+from exporter.graph.passes import label
+from exporter.precision.calibrate import calibrate, calibration_images
+from exporter.precision.cast import CastReport
+from exporter.precision.improve.bias import with_shifted_biases
+from exporter.precision.improve.improve import Improved, improve
+from exporter.precision.improve.layers import layers_of
+from exporter.precision.options import QuantizeOptions
+from exporter.precision.qdq import QdqReport, quantize, tensors_to_calibrate
+from exporter.precision.qdq_plan import CONVOLUTIONS
+from exporter.precision.ranges import Ranges
+from exporter.precision.work import multiplications_of, shares_of
+from exporter.recipe import Int8
+from exporter.sensitivity.blocks import blocks_of
+from exporter.sensitivity.budget import Divisible, budget_kept
+from exporter.sensitivity.data import Trial, trial_from, trial_of_images
+from exporter.sensitivity.results import Budget
+from runtime.manifest import Manifest
+
+__all__ = ["Int8Images", "Typed", "int8_from_fp32", "int8_images"]
+
+_SMALL_SHARE = 0.5  # of the work: with less of it in INT8, what INT8 gains is likely lost at its borders
+
+Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
+
+
+@dataclass(frozen=True)
+class Int8Images:
+    """The images that INT8 is made with: to calibrate on, and those apart from them that a budget is measured on."""
+
+    calibration: list[Path]
+    held_out: list[Path]
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A graph with its precision written in, and how it came about; what belongs to other precisions is None.
+
+    Attributes:
+        graph: the typed graph.
+        cast: what the FP16 pass changed.
+        quantization: what the INT8 pass changed.
+        improved: the integers and biases it was quantised with.
+        calibration: on how many images, and how.
+        budget: the division that was found.
+        notes: what the user must be told.
+    """
+
+    graph: onnx.ModelProto
+    cast: CastReport | None = None
+    quantization: QdqReport | None = None
+    improved: Improved | None = None
+    calibration: str = ""
+    budget: Budget | None = None
+    notes: tuple[str, ...] = ()
+
+
+def int8_images(options: Int8) -> Int8Images:
+    """List the images. With a budget that names none, every second one is held out for it.
+
+    Raises:
+        CalibrationError: there are none.
+        RecipeError: there is one only, and a budget that names none.
+    """
+    images = calibration_images(options.images, options.limit)
+    if options.budget is None or options.budget.data is not None:
+        return Int8Images(images, [])
+    if len(images) < 2:
+        raise RecipeError(
+            f"--max-drop: expected images to measure on that are not calibrated on, found {len(images)} image in all; "
+            "add images, or name others with --max-drop-data"
+        )
+    return Int8Images(images[::2], images[1::2])
+
+
+def int8_from_fp32(
+    graph: onnx.ModelProto, manifest: Manifest, images: Int8Images, options: Int8, stage: Stage
+) -> Typed:
+    """Make the graph.
+
+    Args:
+        graph: the simplified FP32 graph.
+        manifest: of the artefact.
+        images: as `int8_images` gives them.
+        options: what is asked for.
+        stage: shows what is going on.
+
+    Raises:
+        BudgetError: FP16 is the better choice.
+        Y12Error: a child says what else failed.
+    """
+    with stage("calibrate") as advance:
+        tensors = tensors_to_calibrate(graph, options.quantize)
+        ranges = calibrate(graph, tensors, images.calibration, manifest, options.calibration, advance)
+    with stage("improve") as advance:
+        layers = layers_of(graph, ranges, options.quantize)
+        improved = improve(graph, layers, images.calibration, manifest, options.improve, advance)
+    notes, quantized, budget = list(ranges.notes), options.quantize, None
+    if options.budget is not None:
+        with stage("budget") as advance:
+            trial = _trial(options, images, manifest)
+            network = _divisible(graph, ranges, improved, quantized, manifest)
+            budget = budget_kept(network, trial, options.budget.max_drop, advance)
+        kept = {block.name: block.convolutions for block in network.blocks}
+        quantized = replace(quantized, keep=quantized.keep.union(*(kept[name] for name in budget.chosen.kept)))
+        notes += [*trial.notes, *_budget_notes(budget)]
+    with stage("precision"):
+        improved = _without(improved, graph, quantized.keep)
+        typed, report = quantize(improved.graph, ranges, quantized, improved.weights)
+    return Typed(
+        typed,
+        quantization=report,
+        improved=improved,
+        calibration=f"{ranges.images} images, {ranges.method}",
+        budget=budget,
+        notes=tuple(notes),
+    )
+
+
+def _trial(options: Int8, images: Int8Images, manifest: Manifest) -> Trial:
+    assert options.budget is not None
+    if options.budget.data is not None:
+        return trial_from(options.budget.data, manifest)
+    trial = trial_of_images(images.held_out, manifest, options.images)
+    return replace(trial, data=f"{trial.data} held out from calibration")
+
+
+def _divisible(
+    graph: onnx.ModelProto, ranges: Ranges, improved: Improved, options: QuantizeOptions, manifest: Manifest
+) -> Divisible:
+    _, whole = quantize(graph, ranges, options)
+    counts = multiplications_of(graph, manifest.profile)
+    convolutions = [name for name in _convolutions(graph) if name not in whole.left]
+    work = shares_of(counts, _convolutions(graph))
+
+    def quantized(kept: frozenset[str]) -> onnx.ModelProto:
+        division = replace(options, keep=options.keep | kept)
+        fewer = _without(improved, graph, division.keep)
+        return quantize(fewer.graph, ranges, division, fewer.weights)[0]
+
+    return Divisible(graph, quantized, blocks_of(convolutions, work), manifest)
+
+
+def _convolutions(graph: onnx.ModelProto) -> list[str]:
+    return [label(node) for node in graph.graph.node if node.op_type in CONVOLUTIONS]
+
+
+def _without(improved: Improved, graph: onnx.ModelProto, kept: frozenset[str]) -> Improved:
+    """Leave the weights and biases of some convolutions as the FP32 graph has them."""
+    if not kept:
+        return improved
+    own = {name for node in graph.graph.node if label(node) in kept for name in node.input[1:]}
+    weights = {name: weight for name, weight in improved.weights.items() if name not in own}
+    shifts = {name: shift for name, shift in improved.shifts.items() if name not in own}
+    return replace(improved, graph=with_shifted_biases(graph, shifts), weights=weights, shifts=shifts)
+
+
+def _budget_notes(budget: Budget) -> list[str]:
+    """Say what a reader of the figures has to know, and where FP16 may be the better choice."""
+    chosen, notes = budget.chosen, []
+    if budget.truth != "labels":
+        notes.append("--max-drop: there are no labels; points are of agreement with FP32's detections above 0.25")
+    if chosen.int8_work < _SMALL_SHARE:
+        notes.append(
+            f"FP16 may be the better choice: within --max-drop {budget.max_drop:g} only {chosen.int8_work:.0%} of the "
+            "work is in INT8; compare with --half"
+        )
+    return notes

@@ -1,0 +1,55 @@
+"""What the readers of data sets and of calibration images share; the rest is in their own tests."""
+
+from pathlib import Path
+
+import pytest
+
+from exporter.accuracy.data_yaml import image_paths, read_data_yaml
+from exporter.errors import CalibrationError, DatasetError
+from exporter.image_lists import entries_from, images_in, without_repeats
+from exporter.precision.sources import calibration_images
+from runtime.files import IMAGE_SUFFIXES
+
+
+@pytest.mark.parametrize(
+    ("value", "entries"),
+    [
+        ("a", ("a",)),
+        (["b", "a"], ("b", "a")),
+        ([], None),
+        ("", None),
+        (["a", ""], None),
+        (["a", 3], None),
+        (None, None),
+        ({"a": 1}, None),
+    ],
+)
+def test_entries_of_a_split(value, entries):
+    assert entries_from(value) == entries
+
+
+def test_the_order_is_by_name_and_every_suffix_is_known(tmp_path):
+    for suffix in IMAGE_SUFFIXES:
+        (tmp_path / f"x{suffix.upper()}").touch()
+    for name in ("b/2.jpg", "b/10.jpg", "a/c/1.jpg", "a/z.jpg", "a/z.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in images_in(tmp_path)]
+    assert found[: len(IMAGE_SUFFIXES)] == sorted(f"x{suffix.upper()}" for suffix in IMAGE_SUFFIXES)
+    assert found[len(IMAGE_SUFFIXES) :] == ["a/z.jpg", "a/c/1.jpg", "b/10.jpg", "b/2.jpg"]
+
+
+def test_too_many_images_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("exporter.image_lists._MAX_IMAGES", 2)
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / name).touch()
+    data = tmp_path / "data.yaml"
+    data.write_text("train: .\nval: .\nnames: [a]\n")
+    assert len(calibration_images(data)) == len(image_paths(read_data_yaml(data), "val")) == 2
+    assert len(without_repeats([Path("a"), Path("b"), Path("a")], "x", DatasetError)) == 2
+    (tmp_path / "3.jpg").touch()
+    for source in (data, tmp_path):
+        with pytest.raises(CalibrationError, match="expected at most 2 images"):
+            calibration_images(source)
+    with pytest.raises(DatasetError, match=r"data\.yaml: val: expected at most 2 images"):
+        image_paths(read_data_yaml(data), "val")
