@@ -268,7 +268,9 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.calib is None:
         if given or arguments.no_bias_correction:
-            raise RecipeError("--calib-…, --int8-…, --max-drop and --no-bias-correction need --calib: add it")
+            raise RecipeError(
+                "--calib-…, --int8-target, --int8-rounding, --max-drop and --no-bias-correction need --calib: add it"
+            )
         return None
     if "max_drop_data" in given and "max_drop" not in given:
         raise RecipeError("--max-drop-data is what --max-drop is measured on: add --max-drop, or drop it")

@@ -72,12 +72,10 @@ class ImproveOptions:
     Attributes:
         correct_bias: take the mean error of each convolution's output off its bias.
         rounding: "nearest", or "adaptive": up or down for each weight so that the convolution's output is nearest.
-            That halves what weights cost each convolution, but not reliably what the network errs by: off until asked
-            for.
     """
 
     correct_bias: bool = True
-    rounding: str = "nearest"
+    rounding: str = "adaptive"
 
     def __post_init__(self) -> None:
         if self.rounding not in ROUNDINGS:

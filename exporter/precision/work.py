@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Mapping
 from math import prod
 
+import numpy as np
 import onnx
+from onnx import TensorProto, helper
 
 from exporter.errors import GraphError
-from exporter.graph.index import GraphIndex
 from exporter.graph.passes import label
+from runtime.errors import Y12Error
 from runtime.manifest import InputProfile
+from runtime.ort import OrtExecutor
 
 __all__ = ["multiplications_of", "shares_of"]
 
@@ -25,22 +28,18 @@ def multiplications_of(model: onnx.ModelProto, profile: InputProfile) -> dict[st
         profile: of its input.
 
     Raises:
-        GraphError: a size does not follow from that of the input.
+        GraphError: a size does not follow from that of the input, and the graph cannot be run.
     """
-    index, shapes = GraphIndex(model.graph), _shapes(model, profile)
+    nodes = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "MatMul")]
+    wanted = {name for node in nodes for name in (node.input[0], node.input[1], node.output[0])}
+    shapes = _shapes(model, profile, wanted)
     counts = {}
-    for node in model.graph.node:
-        if node.op_type not in ("Conv", "ConvTranspose", "MatMul"):
-            continue
-        over = shapes.get(node.input[0] if node.op_type == "ConvTranspose" else node.output[0])
+    for node in nodes:
         if node.op_type == "MatMul":
-            each = shapes.get(node.input[0], (0,))[-1]
+            counts[label(node)] = prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
         else:
-            weight = index.constant(node.input[1])
-            each = 0 if weight is None else weight.size // weight.shape[0]
-        if over is None or not each:
-            raise GraphError(f"'{label(node)}': expected an operator whose weights and size are known")
-        counts[label(node)] = prod(over) * each
+            over = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
+            counts[label(node)] = prod(shapes[over]) * prod(shapes[node.input[1]][1:])
     return counts
 
 
@@ -51,11 +50,25 @@ def shares_of(counts: Mapping[str, int], names: Iterable[str]) -> dict[str, floa
     return {name: count / total for name, count in chosen.items()}
 
 
-def _shapes(model: onnx.ModelProto, profile: InputProfile) -> Mapping[str, tuple[int, ...]]:
-    """Give the shape of each tensor for which it is known once the input's is."""
+def _shapes(model: onnx.ModelProto, profile: InputProfile, wanted: set[str]) -> Mapping[str, tuple[int, ...]]:
+    """Give the shapes of the wanted tensors, once the input's is known.
+
+    A graph that was not simplified computes some of its shapes where inference cannot follow; it is run for them.
+    """
+    shape = (profile.batch.opt, 3, *profile.opt_hw)
+    inferred = _inferred(model, shape)
+    shapes = {w.name: tuple(w.dims) for w in model.graph.initializer}
+    shapes |= {name: dims for name, dims in inferred.items() if dims and all(size > 0 for size in dims)}
+    unknown = sorted(wanted - shapes.keys())
+    if unknown:
+        shapes |= _measured(model, shape, unknown)
+    return shapes
+
+
+def _inferred(model: onnx.ModelProto, shape: tuple[int, ...]) -> Mapping[str, tuple[int, ...]]:
+    """Give what ONNX's own inference tells; a size it cannot tell is 0."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
-    shape = (profile.batch.opt, 3, *profile.opt_hw)
     for dim, size in zip(fixed.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
         dim.Clear()
         dim.dim_value = size
@@ -63,9 +76,26 @@ def _shapes(model: onnx.ModelProto, profile: InputProfile) -> Mapping[str, tuple
     for output in fixed.graph.output:
         output.type.tensor_type.ClearField("shape")
     known = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
-    shapes = {}
-    for info in (*known.value_info, *known.input, *known.output):
-        dims = tuple(dim.dim_value for dim in info.type.tensor_type.shape.dim)
-        if dims and all(size > 0 for size in dims):
-            shapes[info.name] = dims
-    return shapes
+    infos = (*known.value_info, *known.input, *known.output)
+    return {info.name: tuple(dim.dim_value for dim in info.type.tensor_type.shape.dim) for info in infos}
+
+
+def _measured(model: onnx.ModelProto, shape: tuple[int, ...], tensors: list[str]) -> dict[str, tuple[int, ...]]:
+    """Give the shapes that tensors have in a run.
+
+    Raises:
+        GraphError: ONNX Runtime cannot run the graph.
+    """
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    del shown.graph.output[:]
+    shown.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors)
+    try:
+        executor = OrtExecutor(shown.SerializeToString(), provider="cpu")
+        try:
+            values = executor.run(np.zeros(shape, np.float32))
+        finally:
+            executor.close()
+    except Y12Error as error:
+        raise GraphError(f"how much work the graph is cannot be told: {error}") from error
+    return {name: value.shape for name, value in values.items()}
