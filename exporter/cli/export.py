@@ -127,6 +127,7 @@ def _add_int8_arguments(parser: argparse.ArgumentParser) -> None:
         choices=ROUNDINGS,
         help="how weights are rounded; adaptive: so that the outputs on the images are nearest (default: adaptive)",
     )
+    add("--int8-attention", action="store_true", help="attention in INT8 too; needs one fixed --imgsz")
     add("--no-bias-correction", action="store_true", help="leave the mean errors of INT8 in the convolutions' outputs")
 
 
@@ -267,10 +268,8 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
     names = ("calib_method", "calib_limit", "calib_cache", "int8_target", "int8_rounding", "max_drop", "max_drop_data")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.calib is None:
-        if given or arguments.no_bias_correction:
-            raise RecipeError(
-                "--calib-…, --int8-target, --int8-rounding, --max-drop and --no-bias-correction need --calib: add it"
-            )
+        if given or arguments.no_bias_correction or arguments.int8_attention:
+            raise RecipeError("--calib-…, --int8-…, --max-drop and --no-bias-correction need --calib: add it")
         return None
     if "max_drop_data" in given and "max_drop" not in given:
         raise RecipeError("--max-drop-data is what --max-drop is measured on: add --max-drop, or drop it")
@@ -281,7 +280,7 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
     return Int8(
         arguments.calib,
         calibration,
-        QuantizeOptions(target),
+        QuantizeOptions(target, attention=arguments.int8_attention),
         ImproveOptions(not arguments.no_bias_correction, **_renamed(given, int8_rounding="rounding")),
         BudgetOptions(**_renamed(given, max_drop="max_drop", max_drop_data="data")) if "max_drop" in given else None,
         given.get("calib_limit"),

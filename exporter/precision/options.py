@@ -49,20 +49,21 @@ class QuantizeOptions:
     Attributes:
         target: "trt" (symmetric int8, the rest FP16) or "cpu" (uint8 activations, the rest FP32; ONNX Runtime).
         keep: names of convolutions that are not to be quantised.
-        attention: quantise attention too.
-        image: quantise the convolution that reads the network's input too; "trt" only, "cpu" has all 256 levels.
+        attention: quantise attention too; "trt" only.
+        image: quantise the convolution that reads the network's input too, of whose 256 levels symmetric int8 has
+            128; "cpu", which has them all, quantises it always.
     """
 
     target: str = "trt"
     keep: frozenset[str] = frozenset()
     attention: bool = False
-    image: bool = False
+    image: bool = True
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
             raise RecipeError(f"INT8 target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
-        if self.attention:
-            raise RecipeError("INT8 attention is not available; attention stays FP16, drop the option")
+        if self.attention and self.target != "trt":
+            raise RecipeError("INT8 attention is for TensorRT: drop --int8-attention, or --int8-target cpu")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 
@@ -10,6 +10,7 @@ from exporter.errors import GraphError, RecipeError
 from exporter.graph.index import GraphIndex
 from exporter.graph.passes import label
 from exporter.precision.options import TARGETS, QuantizeOptions
+from exporter.precision.qdq_attention import attention_tensors
 from exporter.precision.quantize_weights import QuantizedWeight
 from exporter.precision.ranges import Grid, Range, Ranges
 
@@ -48,6 +49,7 @@ class QdqReport:
         left: names of the convolutions that were left → why.
         half_nodes, float_nodes: of the remainder, by the precision they compute in.
         casts: between the two.
+        attentions: that compute in integers.
     """
 
     target: str
@@ -58,6 +60,7 @@ class QdqReport:
     half_nodes: int = 0
     float_nodes: int = 0
     casts: int = 0
+    attentions: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,14 @@ class Plan:
         quantized: nodes that are to compute in integers.
         left: names of the others → why.
         exact: those of `quantized` whose outputs are not to be quantised; "cpu" only, "trt" quantises none.
+        attention: the tensors of attentions that are quantised → the products that read them; "trt" only.
     """
 
     index: GraphIndex
     quantized: tuple[int, ...]
     left: Mapping[str, str]
     exact: frozenset[int] = frozenset()
+    attention: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -96,7 +101,7 @@ def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:
 
     Raises:
         GraphError: the graph is quantised already, or too old for it.
-        RecipeError: a convolution to keep is not in the graph.
+        RecipeError: a convolution to keep is not in the graph, or INT8 attention is not possible in it.
     """
     index = GraphIndex(model.graph)
     _check_graph(model, options)
@@ -111,7 +116,8 @@ def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:
         else:
             quantized.append(i)
     if options.target == "trt":
-        return Plan(index, tuple(quantized), left)
+        attention = attention_tensors(model) if options.attention else {}
+        return Plan(index, tuple(quantized), left, attention=attention)
     # What the decode reads directly, class scores and coordinates, does not bear 256 levels; a distribution over
     # distances does, whose mean is taken.
     ends = [i for i in quantized if is_last(index, i) and not _is_distribution(index, i)]

@@ -11,6 +11,7 @@ import onnx
 
 from exporter.errors import GraphError
 from exporter.precision.cast import cast_to_fp16
+from exporter.precision.qdq_attention import softmax_outputs
 from exporter.precision.qdq_nodes import QdqNodes
 from exporter.precision.qdq_plan import CONVOLUTIONS, IntegerConv, Plan, QdqReport, range_of
 from exporter.precision.quantize_weights import ChosenWeights, QuantizedWeight, quantize_weight
@@ -18,11 +19,14 @@ from exporter.precision.ranges import INT8_MAX, Grid, Ranges
 
 __all__ = ["quantize_for_trt", "trt_convs", "trt_tensors"]
 
+_RETYPED = (*CONVOLUTIONS, "MatMul")  # what may read quantised tensors
+
 
 def trt_tensors(plan: Plan) -> tuple[str, ...]:
     """Name the tensors whose ranges are needed."""
-    images = {i.name for i in plan.index.graph.input}
-    return tuple(name for name in plan.inputs if name not in images)
+    known = {i.name for i in plan.index.graph.input} | softmax_outputs(plan.index)
+    wanted = {*plan.inputs, *plan.attention} - known
+    return tuple(sorted(wanted, key=lambda name: plan.index.producer[name]))
 
 
 def trt_convs(ranges: Ranges, plan: Plan) -> tuple[IntegerConv, ...]:
@@ -33,7 +37,7 @@ def trt_convs(ranges: Ranges, plan: Plan) -> tuple[IntegerConv, ...]:
     """
     convs = []
     for node in (plan.index.graph.node[i] for i in plan.quantized):
-        grid = Grid(_half_scale(plan, ranges, node), 0, -INT8_MAX - 1, INT8_MAX)
+        grid = Grid(_half_scale(plan, ranges, node.input[0]), 0, -INT8_MAX - 1, INT8_MAX)
         convs.append(IntegerConv(node, grid, _weight(plan, node, {})))
     return tuple(convs)
 
@@ -49,20 +53,32 @@ def quantize_for_trt(
     typed, cast = cast_to_fp16(model)
     new = QdqNodes(np.float16)
     pairs: dict[str, str] = {}
-    originals = iter([i for i, node in enumerate(model.graph.node) if node.op_type in CONVOLUTIONS])
+
+    def pair(tensor: str, calibrated: str) -> str:
+        if tensor not in pairs:
+            pairs[tensor] = new.symmetric_pair(tensor, _half_scale(plan, ranges, calibrated))
+        return pairs[tensor]
+
+    products = {i for readers in plan.attention.values() for i in readers}
+    given_by_attention = {name for name, readers in plan.attention.items() if not readers}
+    originals = iter([i for i, node in enumerate(model.graph.node) if node.op_type in _RETYPED])
     for node in typed.graph.node:
-        if node.op_type in CONVOLUTIONS:
-            i = next(originals)  # casting keeps the convolutions' order
+        node.input[:] = [pairs[name] if name in given_by_attention else name for name in node.input]
+        if node.op_type in _RETYPED:
+            i = next(originals)  # casting keeps their order
+            given = model.graph.node[i]
             if i in plan.quantized:
-                given = model.graph.node[i]
-                if node.input[0] not in pairs:
-                    pairs[node.input[0]] = new.symmetric_pair(node.input[0], _half_scale(plan, ranges, given))
-                node.input[0] = pairs[node.input[0]]
+                node.input[0] = pair(node.input[0], given.input[0])
                 node.input[1] = new.dequantized_weight(given.input[1], _weight(plan, given, chosen))
+            elif i in products:
+                node.input[:] = [pair(name, own) for name, own in zip(node.input, given.input, strict=True)]
         new.nodes.append(node)
+        for name in node.output:
+            if name in given_by_attention:
+                pair(name, name)
     new.write(typed.graph)
     convolutions = len(plan.quantized) + len(plan.left)
-    counts = (cast.half_nodes, cast.float_nodes, cast.casts)
+    counts = (cast.half_nodes, cast.float_nodes, cast.casts, len(given_by_attention))
     return typed, QdqReport("trt", len(plan.quantized), convolutions, len(pairs), plan.left, *counts)
 
 
@@ -72,9 +88,10 @@ def _weight(plan: Plan, conv: onnx.NodeProto, chosen: ChosenWeights) -> Quantize
     return chosen[name] if name in chosen else quantize_weight(np.asarray(plan.index.constant(name), np.float32), 0)
 
 
-def _half_scale(plan: Plan, ranges: Ranges, conv: onnx.NodeProto) -> float:
-    """Give the scale of a convolution's input, an FP16 number."""
-    tensor = conv.input[0]
+def _half_scale(plan: Plan, ranges: Ranges, tensor: str) -> float:
+    """Give the scale of a tensor, an FP16 number."""
+    if tensor in softmax_outputs(plan.index):
+        return float(np.float16(1 / INT8_MAX))
     scale = range_of(ranges, tensor, plan.index).symmetric_scale()
     if scale > float(np.finfo(np.float16).max):
         raise GraphError(f"'{tensor}' ranges to {127 * scale:.3g}, whose INT8 scale FP16 cannot hold; keep its reader")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from exporter.engine.inspect import EngineFacts, attentions_of
+from exporter.engine.inspect import EngineFacts
+from exporter.graph.attention import attentions_of
 from exporter.graph.passes import label
 from exporter.precision.qdq import QdqReport
 from exporter.precision.qdq_plan import CONVOLUTIONS
@@ -59,7 +60,9 @@ def layer_rows(
     rows = [_convolution(node, manifest, quantization, facts) for node in simplified.graph.node if _computes(node)]
     work = {row.name: counts[row.name] for row in rows}
     for attention in attentions_of(simplified):
-        rest = manifest.precision if quantization is None else _REMAINDER[quantization.target]
+        rest = manifest.precision
+        if quantization is not None and not quantization.attentions:
+            rest = _REMAINDER[quantization.target]
         inside = "" if facts is None else "not fused" if attention.softmax in facts.unfused else "fused"
         rows.append(LayerRow(attention.softmax, _block(attention.softmax), "Attention", 0.0, rest, inside))
         work[attention.softmax] = counts[attention.scores] + counts[attention.product]

@@ -71,6 +71,11 @@ def _check_precision(precision: str, facts: EngineFacts, quantization: QdqReport
         raise EngineBuildError(
             f"{asked} left {len(facts.fp32_convolutions)} convolutions in FP32, first {facts.fp32_convolutions[0]}"
         )
+    if quantization is not None and quantization.attentions and facts.unfused:
+        raise EngineBuildError(
+            f"asked for INT8 attention, but TensorRT fuses {facts.attentions_fused} of {facts.attentions_expected}; "
+            "drop --int8-attention"
+        )
     found = facts.convolutions_by_precision.get("int8", 0)
     if quantization is not None and found < quantization.quantized:
         raise EngineBuildError(f"{asked} computes {found} of the {quantization.quantized} INT8 convolutions in INT8")

@@ -9,10 +9,11 @@ from onnx import numpy_helper
 
 from exporter.engine.inspect import EngineFacts
 from exporter.errors import CalibrationError, EngineBuildError, RecipeError, VerificationError
-from exporter.pipeline import _check_precision, export
+from exporter.pipeline import export
 from exporter.precision.calibrate import CalibrationOptions, calibrate
 from exporter.precision.qdq import QdqReport, QuantizeOptions, quantize, tensors_to_calibrate
 from exporter.recipe import Int8, Recipe, Shapes, Target
+from exporter.stages.engine import _check_precision
 from exporter.verify.images import photos_dir
 from exporter.verify.options import VerifyOptions
 from exporter.verify.weights import check_weights
@@ -105,7 +106,7 @@ def test_a_changed_weight_is_named(quantised, target, place):
 
 
 def facts(**convolutions):
-    return EngineFacts(1, 0, {}, convolutions, (), 0, 0, ())
+    return EngineFacts(1, 0, {}, {}, convolutions, (), 0, 0, ())
 
 
 def test_an_engine_of_another_precision_is_refused():

@@ -51,7 +51,9 @@ def refused(capsys, *arguments, code=1):
 def test_the_demo_works_in_an_empty_folder_exactly_so(tmp_path):
     done = run("--format", "engine", "--half", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert names(tmp_path) == [f"yolov12n_fp16{end}" for end in (".engine", ".engine.json", ".onnx", ".report.json")]
+    assert names(tmp_path) == [
+        f"yolov12n_fp16{end}" for end in (".engine", ".engine.json", ".onnx", ".report.html", ".report.json")
+    ]
     assert "8 of 8 fused" in done.stdout
     assert "verified: " in done.stdout
     assert "note: no model was named: exporting yolov12n with seeded random weights" in done.stderr
@@ -96,9 +98,11 @@ CONTRADICTIONS = [
     (
         ["--int8", "--int8-target", "cpu"],
         1,
-        "--int8-target, --int8-rounding, --max-drop and --no-bias-correction need --calib",
+        "--int8-…, --max-drop and --no-bias-correction need --calib",
     ),
     (["--int8", "--calib", ".", "--int8-target", "cpu", "--format", "engine"], 1, "is for ONNX Runtime"),
+    (["--half", "--int8-attention"], 1, "need --calib"),
+    (["--int8", "--calib", ".", "--int8-attention", "--int8-target", "cpu"], 1, "INT8 attention is for TensorRT"),
     (["--half", "--max-drop", "1"], 1, "need --calib"),
     (["--half", "--no-bias-correction"], 1, "need --calib"),
     (["--int8", "--calib", ".", "--max-drop", "-1"], 1, "--max-drop: expected points from 0 to 100, found -1"),

@@ -11,8 +11,9 @@ from text_models import model_of, noise
 from torch import nn
 
 from exporter.engine.build import BuildOptions, engine_from_onnx
-from exporter.engine.inspect import attentions_of, facts_of
+from exporter.engine.inspect import facts_of
 from exporter.engine.layers import Layer, Tensor
+from exporter.graph.attention import attentions_of
 from exporter.model.build import detector_from_spec
 from exporter.model.spec import spec_from_name
 from exporter.precision.cast import cast_to_fp16

@@ -17,6 +17,8 @@ WEIGHTS = {name: noise(4, 4, 1, 1, seed=i) for i, name in enumerate("wuvst")} | 
     "wide": noise(4, 8, 1, 1),
     "bias": noise(4),
 }
+# The first convolution is spared, which leaves every kind of reason to be seen.
+SPARED = QuantizeOptions(image=False)
 LAST, IMAGE = "last before the decode", "reads the image, of whose 256 levels int8 has 128"
 
 # nodes (x is the image), the tensors that get a pair, why a convolution is left
@@ -77,11 +79,11 @@ def graph_of(nodes, **more):
     return model_of(f"{IO} {{ {nodes} }}", **{n: w for n, w in (WEIGHTS | more).items() if n in read})
 
 
-def ranges_of(model, options=QuantizeOptions(), high=8.0):  # noqa: B008 (frozen)
+def ranges_of(model, options=SPARED, high=8.0):
     return Ranges({name: Range(-1.0, high) for name in tensors_to_calibrate(model, options)}, "given", 1)
 
 
-def quantized(model, options=QuantizeOptions(), high=8.0):  # noqa: B008
+def quantized(model, options=SPARED, high=8.0):
     return quantize(model, ranges_of(model, options, high), options)
 
 
@@ -93,7 +95,7 @@ def producer_of(model, name):
 def test_places(case):
     nodes, tensors, left = PLACES[case]
     given = graph_of(nodes)
-    assert tensors_to_calibrate(given, QuantizeOptions()) == tuple(tensors)
+    assert tensors_to_calibrate(given, SPARED) == tuple(tensors)
     typed, report = quantized(given)
     pairs = [n.name.removeprefix("quantize/") for n in typed.graph.node if n.op_type == "QuantizeLinear"]
     assert pairs == tensors
@@ -145,7 +147,7 @@ def test_the_result_is_that_of_integers_to_the_bit():
     weight[:, 0] = 127 / 128
     eye = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1)
     given = graph_of(PLACES["a chain"][0], w=eye, u=weight, v=eye)
-    options = QuantizeOptions()
+    options = SPARED
     typed, _ = quantize(given, Ranges({"y": Range(-127 / 64, 0.0)}, "given", 1), options)
     image = (noise(1, 4, 8, 8) * 3).astype(np.float16).astype(np.float32)
     steps = np.clip(np.rint(image[0].reshape(4, -1) * 64), -128, 127)  # |x| up to 3, of which 127/64 is kept
@@ -162,13 +164,15 @@ def test_the_result_is_near_that_of_fp32():
 
 
 def test_a_convolution_is_kept_by_name():
-    typed, report = quantized(graph_of(PLACES["no bias, and one"][0]), QuantizeOptions(keep=frozenset({"b"})))
+    typed, report = quantized(
+        graph_of(PLACES["no bias, and one"][0]), QuantizeOptions(image=False, keep=frozenset({"b"}))
+    )
     assert report.left["b"] == "kept by name"
     assert ops(typed).count("QuantizeLinear") == 1
 
 
 def test_the_image_is_quantised_where_asked_for_with_a_known_range():
-    options = QuantizeOptions(image=True)
+    options = QuantizeOptions()
     typed, report = quantized(graph_of(PLACES["a chain"][0]), options)
     assert set(report.left) == {"c"}
     assert weights_of(typed)["x_fp16_scale"] == np.float16(1 / 127)
@@ -210,7 +214,7 @@ def test_an_old_graph_is_refused(target, opset):
 
 def test_a_missing_range_is_refused_by_name():
     with pytest.raises(GraphError, match="no range was calibrated for 'y'"):
-        quantize(graph_of(PLACES["a chain"][0]), Ranges({}, "given", 1), QuantizeOptions())
+        quantize(graph_of(PLACES["a chain"][0]), Ranges({}, "given", 1), SPARED)
 
 
 def test_a_range_beyond_half_is_refused_by_name():
@@ -221,8 +225,8 @@ def test_a_range_beyond_half_is_refused_by_name():
 def test_options_are_refused_at_construction():
     with pytest.raises(RecipeError, match="expected one of trt, cpu, found 'gpu'"):
         QuantizeOptions("gpu")
-    with pytest.raises(RecipeError, match="INT8 attention is not available"):
-        QuantizeOptions(attention=True)
+    with pytest.raises(RecipeError, match="INT8 attention is for TensorRT"):
+        QuantizeOptions("cpu", attention=True)
 
 
 def test_an_unknown_name_to_keep_is_refused_with_the_nearest():
@@ -235,3 +239,37 @@ def test_every_graph_passes_the_checker():
     for nodes, _, _ in PLACES.values():
         for target in ("trt", "cpu"):
             onnx.checker.check_model(quantized(graph_of(nodes), QuantizeOptions(target))[0], full_check=True)
+
+
+ATTENTION = (
+    "[a] a0 = Conv(x, w) [b] u0 = Conv(a0, u) flat = Reshape(u0, tokens) k = Transpose<perm=[0,2,1]>(flat)"
+    " [s] scores = MatMul(flat, k) [m] p = Softmax<axis=-1>(scores) [y] y0 = MatMul(p, flat) y1 = Reshape(y0, map)"
+    " [c] v0 = Conv(y1, v) [d] out = Conv(v0, s)"
+)
+SHAPES = {"tokens": np.array([1, 4, 64]), "map": np.array([1, 4, 8, 8])}
+
+
+def test_attention_is_quantised_on_request_before_its_products_and_behind():
+    given = graph_of(ATTENTION, **SHAPES)
+    options = QuantizeOptions(attention=True)
+    assert tensors_to_calibrate(given, options) == ("a0", "flat", "k", "y0", "y1")
+    typed, report = quantized(given, options)
+    assert report.attentions == 1
+    for product, inputs in (("s", ["flat", "k"]), ("y", ["p", "flat"])):
+        node = next(n for n in typed.graph.node if n.name == product)
+        assert list(node.input) == [f"{name}_dequantized" for name in inputs]
+    assert weights_of(typed)["p_scale"] == np.float16(1 / 127)
+    assert producer_of(typed, "y1").input[0] == "y0_dequantized"
+    assert producer_of(typed, "k").input[0] == "flat"  # what is no product reads the tensor itself
+    image = noise(1, 4, 8, 8)
+    expected, found = run(given, image)["out"], run(quantized(given, options, high=3.0)[0], image)["out"]
+    assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_attention_that_is_not_there_or_cannot_fuse_is_refused():
+    with pytest.raises(RecipeError, match="expected a model with attention, found none"):
+        quantized(graph_of(PLACES["a chain"][0]), QuantizeOptions(attention=True))
+    free = graph_of(ATTENTION, **SHAPES)
+    free.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "W"
+    with pytest.raises(RecipeError, match="found a free height or width"):
+        quantized(free, QuantizeOptions(attention=True))

@@ -35,15 +35,25 @@ def test_rtx_computes_what_was_quantised_in_int8_and_fuses_every_attention(armor
     assert facts.convolutions_by_precision == {"int8": report.quantized, "fp16": len(report.left)}
     assert (facts.attentions_fused, facts.attentions_expected) == (8, 8)
     assert facts.kernels <= 242
-    assert (report.quantized, report.convolutions, report.pairs) == (115, 122, 103)
+    assert (report.quantized, report.convolutions, report.pairs) == (116, 122, 104)
 
 
-def test_all_but_the_first_and_the_last_ones_are_quantised(armor, armor_int8):
+def test_int8_attention_fuses_too_and_computes_in_int8(armor, rtx):
+    typed, report = int8_of(armor.simplified, QuantizeOptions(attention=True))
+    layers = armor.build(typed).layers
+    facts = facts_of(layers, typed)
+    assert (report.attentions, facts.attentions_fused, facts.attentions_expected) == (8, 8, 8)
+    softmaxes = {n.name for n in typed.graph.node if n.op_type == "Softmax"}
+    fused = [layer for layer in layers if softmaxes & set(layer.origins)]
+    assert [{t.precision for t in layer.inputs} for layer in fused] == [{"int8"}] * 8
+    assert facts.convolutions_by_precision == {"int8": report.quantized, "fp16": len(report.left)}
+
+
+def test_all_but_the_last_ones_are_quantised_and_the_first_on_request(armor, armor_int8):
     convs = [n.name for n in armor.simplified.graph.node if n.op_type == "Conv"]
-    left = armor_int8[1].left
-    assert next(iter(left)) == convs[0]
-    assert sorted(left.values()).count("last before the decode") == 6
-    assert len(left) == 7
+    assert list(armor_int8[1].left.values()) == ["last before the decode"] * 6
+    spared = int8_of(armor.simplified, QuantizeOptions(image=False))[1].left
+    assert set(spared) - set(armor_int8[1].left) == {convs[0]}
 
 
 def test_the_decode_and_attention_are_as_in_fp16(armor, armor_int8):

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from exporter.engine.inspect import attentions_of
+from exporter.graph.attention import attentions_of
 from exporter.pipeline import export
 from exporter.precision.calibrate import CalibrationOptions
 from exporter.precision.qdq import QuantizeOptions

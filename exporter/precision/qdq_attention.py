@@ -1,0 +1,51 @@
+"""INT8 inside attention, on request: int8 on everything that its two products read, and on what it gives.
+
+    S = dq(q(Q)) dq(q(K^T)),   P = dq(q(softmax(S)))  at 1/127,   y = dq(q(P dq(q(V))))
+
+TensorRT fuses an INT8 attention only where all four inputs of the products and the output are quantised, and the
+softmax, whose values are 0 to 1, has the scale 1/127. With a free height or width it does not fuse.
+"""
+
+from collections.abc import Mapping
+
+import onnx
+
+from exporter.errors import RecipeError
+from exporter.graph.attention import attentions_of
+from exporter.graph.index import GraphIndex
+from exporter.graph.passes import label
+
+__all__ = ["attention_tensors", "softmax_outputs"]
+
+
+def attention_tensors(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
+    """Give the tensors of attentions to quantise → the products that read them.
+
+    What a product of values makes is read by others, and has () here.
+
+    Raises:
+        RecipeError: the graph has no attention, or its height or width is free.
+    """
+    found = attentions_of(model)
+    if not found:
+        raise RecipeError("INT8 attention: expected a model with attention, found none; drop --int8-attention")
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    if not all(dim.dim_value for dim in dims[2:]):
+        raise RecipeError(
+            "INT8 attention: expected a fixed size, found a free height or width, with which it does not fuse; give "
+            "one --imgsz, or drop --int8-attention"
+        )
+    by_name = {label(node): i for i, node in enumerate(model.graph.node) if node.op_type == "MatMul"}
+    tensors: dict[str, tuple[int, ...]] = {}
+    for attention in found:
+        scores, product = by_name[attention.scores], by_name[attention.product]
+        for i in (scores, product):
+            for name in model.graph.node[i].input:
+                tensors[name] = (*tensors.get(name, ()), i)
+        tensors.setdefault(model.graph.node[product].output[0], ())
+    return tensors
+
+
+def softmax_outputs(index: GraphIndex) -> frozenset[str]:
+    """Name what softmaxes make."""
+    return frozenset(name for node in index.graph.node if node.op_type == "Softmax" for name in node.output)
