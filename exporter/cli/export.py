@@ -99,7 +99,8 @@ def _add_int8_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--calib-method",
         choices=METHODS,
-        help="how the range of a tensor is chosen (default: mse)",
+        help="how the range of a tensor is chosen; auto tries several and takes the one that keeps the scores best "
+        "(default: auto)",
     )
     add("--calib-limit", type=int, metavar="N", help="calibrate on N of the images, evenly out of them")
     add("--calib-cache", type=Path, metavar="DIR", help="look ranges up there, and keep them")
@@ -125,7 +126,7 @@ def _add_int8_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--int8-rounding",
         choices=ROUNDINGS,
-        help="how weights are rounded; adaptive: so that the outputs on the images are nearest (default: adaptive)",
+        help="how weights are rounded; adaptive: so that the outputs on the images are nearest (default: nearest)",
     )
     add("--int8-attention", action="store_true", help="attention in INT8 too; needs one fixed --imgsz")
     add("--no-bias-correction", action="store_true", help="leave the mean errors of INT8 in the convolutions' outputs")

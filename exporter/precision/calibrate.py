@@ -5,6 +5,7 @@ not depend on how many images there are. The result depends on neither their ord
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from exporter.precision.activations import activations
 from exporter.precision.clipping import entropy_range, least_error_range, max_range, mse_range, percentile_range
 from exporter.precision.histograms import Histogram
 from exporter.precision.options import METHODS, CalibrationOptions
-from exporter.precision.range_cache import content_key, load_ranges, prepare_folder, store_ranges
+from exporter.precision.range_cache import content_key, key_with, load_ranges, prepare_folder, store_ranges
 from exporter.precision.ranges import Range, Ranges
 from exporter.precision.sources import calibration_images
 from runtime.manifest import Manifest
@@ -52,8 +53,8 @@ def calibrate(
     manifest: Manifest,
     options: CalibrationOptions,
     progress: Progress | None = None,
-) -> Ranges:
-    """Give the range of each tensor over the images, from the cache where it has them.
+) -> tuple[Ranges, ...]:
+    """Give the range of each tensor over the images by each method that is to be tried, from the cache where it can.
 
     Args:
         graph: the simplified FP32 graph.
@@ -68,25 +69,50 @@ def calibrate(
         Y12Error: ONNX Runtime failed, or the cache cannot be written.
     """
     notes = _notes(images)
-    folder, key = options.cache, ""
-    if folder is not None:
+    cache = None if options.cache is None else _Cache(options.cache, graph, tensors, images, manifest)
+    known = {} if cache is None else {own: cache.load(own, notes) for own in options.tried}
+    found = {own: ranges for own, ranges in known.items() if ranges is not None}
+    if len(found) < len(options.tried):
+        histograms = collect_histograms(graph, tensors, images, manifest, progress)
+        for own in options.tried:
+            found[own] = ranges_from_histograms(histograms, len(images), own)
+            if cache is not None:
+                cache.store(own, found[own])
+    else:
+        notes.append(f"calibration from the cache {options.cache}")
+    return tuple(replace(found[own], notes=tuple(notes)) for own in options.tried)
+
+
+class _Cache:
+    """Ranges on disk, by what they depend on."""
+
+    def __init__(
+        self,
+        folder: Path,
+        graph: onnx.ModelProto,
+        tensors: Sequence[str],
+        images: Sequence[Path],
+        manifest: Manifest,
+    ) -> None:
         prepare_folder(folder)
+        self._folder = folder
         fit = TASKS[manifest.task].fit
-        share = options.percentile if options.method == "percentile" else None
-        settings = (options.method, share, options.symmetric, fit.__qualname__, manifest.profile)
-        key = content_key(graph, tensors, images, settings)
+        self._key = content_key(graph, tensors, images, (fit.__qualname__, manifest.profile))
+
+    def load(self, options: CalibrationOptions, notes: list[str]) -> Ranges | None:
+        """Give what is known; of a damaged file say so."""
         try:
-            known = load_ranges(folder, key)
+            return load_ranges(self._folder, self._key_of(options))
         except CalibrationError as error:
-            known = None
             notes.append(f"{error}: calibrated again, and replaced it")
-        if known is not None:
-            return Ranges(known.by_tensor, known.method, known.images, (*notes, f"calibration from the cache {folder}"))
-    histograms = collect_histograms(graph, tensors, images, manifest, progress)
-    ranges = ranges_from_histograms(histograms, len(images), options)
-    if folder is not None:
-        store_ranges(folder, key, ranges)
-    return Ranges(ranges.by_tensor, ranges.method, ranges.images, tuple(notes))
+            return None
+
+    def store(self, options: CalibrationOptions, ranges: Ranges) -> None:
+        """Keep ranges."""
+        store_ranges(self._folder, self._key_of(options), ranges)
+
+    def _key_of(self, options: CalibrationOptions) -> str:
+        return key_with(self._key, (options.method, options.percentile, options.symmetric))
 
 
 def ranges_from_histograms(histograms: Mapping[str, Histogram], images: int, options: CalibrationOptions) -> Ranges:

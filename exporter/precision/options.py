@@ -1,13 +1,15 @@
 """What may be chosen of INT8, refused at construction; light, since a recipe holds it before anything is loaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.errors import CalibrationError, RecipeError
 
-__all__ = ["METHODS", "ROUNDINGS", "TARGETS", "CalibrationOptions", "ImproveOptions", "QuantizeOptions"]
+__all__ = ["CLIPPINGS", "METHODS", "ROUNDINGS", "TARGETS", "CalibrationOptions", "ImproveOptions", "QuantizeOptions"]
 
-METHODS = ("max", "percentile", "mse", "l3", "entropy")
+CLIPPINGS = ("max", "percentile", "mse", "l3", "entropy")
+METHODS = ("auto", *CLIPPINGS)
+_TRIED = ("mse", "l3", "percentile", "max")  # by "auto", the preferred first
 TARGETS = ("trt", "cpu")
 ROUNDINGS = ("nearest", "adaptive")
 
@@ -17,15 +19,14 @@ class CalibrationOptions:
     """How ranges are chosen.
 
     Attributes:
-        method: one of `METHODS`. Measured with yolo11n, int8 for TensorRT, calibrated on coco128's 128 training images,
-            AP50-95 on its 128 validation images (FP32 0.455): with 89 of 96 convolutions in int8 mse 0.460,
-            percentile 99.99 0.445, entropy 0.439; with the first one too mse 0.458, percentile 0.454, max 0.433.
+        method: one of `METHODS`: the largest value, a percentile, the least sum of squared (mse) or cubed (l3) errors,
+            TensorRT's entropy; or "auto", which tries all but the last and takes the one whose scores are nearest.
         percentile: for the method percentile, how much of the values a range holds, in percent.
         symmetric: for int8 around 0; False for uint8 with a zero point. The method max is the same for both.
         cache: the folder in which ranges are looked up and kept; None for none.
     """
 
-    method: str = "mse"
+    method: str = "auto"
     percentile: float = 99.99
     symmetric: bool = True
     cache: Path | None = None
@@ -35,6 +36,11 @@ class CalibrationOptions:
             raise CalibrationError(f"calibration: expected one of {', '.join(METHODS)}, found {self.method!r}")
         if not 50 < self.percentile <= 100:
             raise CalibrationError(f"calibration: expected a percentile in 50..100, found {self.percentile}")
+
+    @property
+    def tried(self) -> "tuple[CalibrationOptions, ...]":
+        """The options of each method that is to be tried; these themselves where one is named."""
+        return tuple(replace(self, method=method) for method in _TRIED) if self.method == "auto" else (self,)
 
     def in_words(self) -> str:
         """Give the method and what it depends on, such as "percentile 99.99, symmetric"."""
@@ -76,7 +82,7 @@ class ImproveOptions:
     """
 
     correct_bias: bool = True
-    rounding: str = "adaptive"
+    rounding: str = "nearest"
 
     def __post_init__(self) -> None:
         if self.rounding not in ROUNDINGS:

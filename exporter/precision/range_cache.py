@@ -19,7 +19,7 @@ from runtime.errors import InputError
 from runtime.files import check_file, write_atomically
 from runtime.images import MAX_FILE_BYTES
 
-__all__ = ["content_key", "load_ranges", "prepare_folder", "store_ranges"]
+__all__ = ["content_key", "key_with", "load_ranges", "prepare_folder", "store_ranges"]
 
 _FORMAT = 1  # goes up when the same input gives other ranges: histograms, methods, the decoding or fitting of images
 _MAX_BYTES = 64 << 20
@@ -36,7 +36,7 @@ def content_key(
         graph: the network.
         tensors: whose ranges are wanted.
         images: the files.
-        settings: the method, its parameters, and how images are prepared; each by its repr.
+        settings: how images are prepared; each by its repr.
 
     Raises:
         CalibrationError: an image cannot be read.
@@ -47,6 +47,11 @@ def content_key(
         whole.update(len(part).to_bytes(8, "little"))  # or "ab", "c" would be "a", "bc"
         whole.update(part)
     return whole.hexdigest()
+
+
+def key_with(key: str, settings: Sequence[object]) -> str:
+    """Give the key of ranges that depend on more settings, each by its repr."""
+    return hashlib.sha256(f"{key}\n{settings!r}".encode()).hexdigest()
 
 
 def prepare_folder(folder: Path) -> None:

@@ -31,15 +31,11 @@ def multiplications_of(model: onnx.ModelProto, profile: InputProfile) -> dict[st
         GraphError: a size does not follow from that of the input, and the graph cannot be run.
     """
     nodes = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "MatMul")]
-    wanted = {name for node in nodes for name in (node.input[0], node.input[1], node.output[0])}
-    shapes = _shapes(model, profile, wanted)
+    shapes = _shapes(model, profile, {name for node in nodes for name in _factors(node)})
     counts = {}
     for node in nodes:
-        if node.op_type == "MatMul":
-            counts[label(node)] = prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
-        else:
-            over = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
-            counts[label(node)] = prod(shapes[over]) * prod(shapes[node.input[1]][1:])
+        over, factor = (shapes[name] for name in _factors(node))
+        counts[label(node)] = prod(over) * (factor[-1] if node.op_type == "MatMul" else prod(factor[1:]))
     return counts
 
 
@@ -48,6 +44,13 @@ def shares_of(counts: Mapping[str, int], names: Iterable[str]) -> dict[str, floa
     chosen = {name: counts[name] for name in names}
     total = sum(chosen.values())
     return {name: count / total for name, count in chosen.items()}
+
+
+def _factors(node: onnx.NodeProto) -> tuple[str, str]:
+    """Name the tensor each of whose elements takes as many multiplications, and the one whose shape tells how many."""
+    if node.op_type == "MatMul":
+        return node.output[0], node.input[0]
+    return node.input[0] if node.op_type == "ConvTranspose" else node.output[0], node.input[1]
 
 
 def _shapes(model: onnx.ModelProto, profile: InputProfile, wanted: set[str]) -> Mapping[str, tuple[int, ...]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -11,6 +12,7 @@ from exporter.errors import RecipeError
 from exporter.graph.passes import label
 from exporter.precision.calibrate import calibrate, calibration_images
 from exporter.precision.cast import CastReport
+from exporter.precision.choose import best_ranges
 from exporter.precision.improve.bias import with_shifted_biases
 from exporter.precision.improve.improve import Improved, improve
 from exporter.precision.improve.layers import layers_of
@@ -100,7 +102,12 @@ def int8_from_fp32(
     """
     with stage("calibrate") as advance:
         tensors = tensors_to_calibrate(graph, options.quantize)
-        ranges = calibrate(graph, tensors, images.calibration, manifest, options.calibration, advance)
+        candidates = calibrate(graph, tensors, images.calibration, manifest, options.calibration, advance)
+    ranges = candidates[0]
+    if len(candidates) > 1:
+        with stage("choose ranges") as advance:
+            quantized_with = partial(_quantized, graph, options.quantize)
+            ranges = best_ranges(graph, quantized_with, candidates, images.calibration, manifest, advance)
     with stage("improve") as advance:
         layers = layers_of(graph, ranges, options.quantize)
         improved = improve(graph, layers, images.calibration, manifest, options.improve, advance)
@@ -148,6 +155,10 @@ def _divisible(
         return quantize(fewer.graph, ranges, division, fewer.weights)[0]
 
     return Divisible(graph, quantized, blocks_of(convolutions, work), manifest)
+
+
+def _quantized(graph: onnx.ModelProto, options: QuantizeOptions, ranges: Ranges) -> onnx.ModelProto:
+    return quantize(graph, ranges, options)[0]
 
 
 def _convolutions(graph: onnx.ModelProto) -> list[str]:

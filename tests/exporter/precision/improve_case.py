@@ -47,7 +47,7 @@ def network(nodes: str = NODES, **more: NDArray[np.generic]) -> onnx.ModelProto:
 
 def ranges_for(model: onnx.ModelProto, target: str = "trt") -> Ranges:
     tensors = tensors_to_calibrate(model, OPTIONS[target])
-    return calibrate(model, tensors, PHOTOS, MANIFEST, CalibrationOptions(symmetric=target == "trt"))
+    return calibrate(model, tensors, PHOTOS, MANIFEST, CalibrationOptions("mse", symmetric=target == "trt"))[0]
 
 
 def layers_for(model: onnx.ModelProto, target: str = "trt") -> Layers:

@@ -60,8 +60,8 @@ def only_file(options: CalibrationOptions) -> Path:
 
 
 def test_the_second_time_nothing_is_run(images, options, runs):
-    first = calibrate(MODEL, ["y"], images, MANIFEST, options)
-    second = calibrate(MODEL, ["y"], images, MANIFEST, options)
+    (first,) = calibrate(MODEL, ["y"], images, MANIFEST, options)
+    (second,) = calibrate(MODEL, ["y"], images, MANIFEST, options)
     assert second == first
     assert len(runs) == 1
     assert not any("cache" in note for note in first.notes)
@@ -77,9 +77,9 @@ def test_without_a_folder_nothing_is_kept(images, runs, tmp_path):
 
 
 def test_names_and_order_of_the_images_do_not_matter(images, options, runs, tmp_path):
-    first = calibrate(MODEL, ["y"], images, MANIFEST, options)
+    (first,) = calibrate(MODEL, ["y"], images, MANIFEST, options)
     moved = [Path(shutil.copy(path, tmp_path / f"other{i}.png")) for i, path in enumerate(images)]
-    assert calibrate(MODEL, ["y"], moved[::-1], MANIFEST, options) == first
+    assert calibrate(MODEL, ["y"], moved[::-1], MANIFEST, options) == (first,)
     assert len(runs) == 1
 
 
@@ -122,10 +122,20 @@ def test_another_question_is_not_answered_from_the_cache(images, options, runs, 
     assert len(runs) == 2
 
 
+def test_all_that_is_tried_is_found_again_after_one_run(images, options, runs):
+    tried = replace(options, method="auto")
+    first = calibrate(MODEL, ["y"], images, MANIFEST, tried)
+    assert len(runs) == 1
+    assert calibrate(MODEL, ["y"], images, MANIFEST, tried) == first
+    (alone,) = calibrate(MODEL, ["y"], images, MANIFEST, replace(options, method="mse"))
+    assert alone == first[0]
+    assert len(runs) == 1
+
+
 def test_each_method_has_its_own_entry(images, options, runs):
     methods = ("max", "mse", "entropy")
     for method in methods:
-        found = calibrate(MODEL, ["y"], images, MANIFEST, replace(options, method=method))
+        (found,) = calibrate(MODEL, ["y"], images, MANIFEST, replace(options, method=method))
         assert found.method.startswith(method)
     assert len(runs) == len(methods)
 
@@ -179,12 +189,12 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_damaged_file_is_told_of_and_replaced(images, options, runs, damage):
-    first = calibrate(MODEL, ["y"], images, MANIFEST, options)
+    (first,) = calibrate(MODEL, ["y"], images, MANIFEST, options)
     file = only_file(options)
     content = file.read_bytes()
     file.write_bytes(damage(content))
 
-    again = calibrate(MODEL, ["y"], images, MANIFEST, options)
+    (again,) = calibrate(MODEL, ["y"], images, MANIFEST, options)
     assert again == first
     assert len(runs) == 2
     (told,) = [note for note in again.notes if str(file) in note]

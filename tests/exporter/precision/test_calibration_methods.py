@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from exporter.precision import clipping
-from exporter.precision.calibrate import METHODS, CalibrationError, CalibrationOptions, ranges_from_histograms
+from exporter.precision.calibrate import CalibrationError, CalibrationOptions, ranges_from_histograms
 from exporter.precision.clipping import (
     entropy_range,
     kl_divergences,
@@ -20,6 +20,7 @@ from exporter.precision.clipping import (
     rounding_error,
 )
 from exporter.precision.histograms import Histogram
+from exporter.precision.options import CLIPPINGS
 from exporter.precision.ranges import Range
 
 RNG = np.random.Generator(np.random.PCG64(5))
@@ -236,7 +237,7 @@ def test_entropy_gives_one_sided_values_all_levels_of_an_affine_grid():
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CLIPPINGS)
 @pytest.mark.parametrize("values", {**VALUES, **FLAT}.values(), ids={**VALUES, **FLAT}.keys())
 def test_a_range_lies_within_the_values_and_gives_a_usable_scale(values, method, symmetric):
     options = CalibrationOptions(method, symmetric=symmetric)
@@ -262,7 +263,7 @@ def test_options_say_what_they_are():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "median"}, "max, percentile, mse, l3, entropy, found 'median'"),
+        ({"method": "median"}, "auto, max, percentile, mse, l3, entropy, found 'median'"),
         ({"percentile": 0.0}, "percentile in 50..100"),
         ({"percentile": 100.1}, "percentile in 50..100"),
         ({"percentile": float("nan")}, "percentile in 50..100"),

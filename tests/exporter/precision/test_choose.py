@@ -1,0 +1,107 @@
+"""Which ranges are taken: by the scores of the best places, against the equation written out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from text_models import model_of, noise
+
+from exporter.precision.choose import best_ranges, score_error
+from exporter.precision.ranges import Range, Ranges
+from exporter.verify.images import photos_dir
+from runtime.images import image_from
+from runtime.letterbox import blob_from
+from runtime.manifest import AxisRange, InputProfile, Manifest
+from runtime.ort import OrtExecutor
+from runtime.tasks import TASKS
+
+PHOTOS = sorted(photos_dir().glob("*.jpg"))
+MANIFEST = Manifest("detect", ("a", "b"), (8,), InputProfile(AxisRange(1, 1, 1), *[AxisRange(32, 32, 32)] * 2))
+CONV = noise(6, 3, 8, 8) * 0.2
+TEXT = """(float[1,3,32,32] images) => (float[1,6,16] output0) {
+    y = Conv<kernel_shape=[8,8], strides=[8,8]>(images, w)
+    s = Sigmoid(y)
+    output0 = Reshape(s, shape)
+}"""
+
+
+def network(factor=1.0, offset=0.0):
+    """A detector of 16 places whose scores are spoilt by a factor on its weights."""
+    return model_of(TEXT, w=(CONV * factor + np.float32(offset)).astype(np.float32), shape=np.array([1, 6, 16]))
+
+
+def written_out(graph, typed):
+    """The equation, image by image and place by place."""
+    means = []
+    for path in PHOTOS:
+        fitted, _ = TASKS["detect"].fit(image_from(path), (32, 32))
+        ours, theirs = (
+            OrtExecutor(g.SerializeToString(), "cpu").run(blob_from([fitted]))["output0"][0] for g in (graph, typed)
+        )
+        shifts = []
+        for place in range(16):
+            best = int(ours[4:, place].argmax())
+            a, b = (float(np.clip(o[4 + best, place], 1e-6, 1 - 1e-6)) for o in (ours, theirs))
+            shifts.append(abs(np.log(b / (1 - b)) - np.log(a / (1 - a))))
+        means.append(np.mean(shifts))
+    return float(np.mean(means))
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1.0, 0.0), (0.8, 0.0), (1.0, 0.01)])
+def test_the_error_is_that_of_the_equation(factor, offset):
+    found = score_error(network(), network(factor, offset), PHOTOS, MANIFEST)
+    assert found == pytest.approx(written_out(network(), network(factor, offset)), rel=1e-5, abs=1e-7)
+    assert (found == 0) == (factor == 1.0 and offset == 0.0)
+
+
+@pytest.mark.parametrize(("spoilt", "counts"), [(slice(100, None), False), (slice(0, 1), True)])
+def test_only_the_best_hundred_places_count(spoilt, counts):
+    wide = replace(MANIFEST, profile=InputProfile(AxisRange(1, 1, 1), *[AxisRange(96, 96, 96)] * 2))
+    text = (
+        TEXT.replace("32,32", "96,96").replace("[1,6,16]", "[1,6,144]").replace("= Reshape(s, shape)", "= Add(t, at)")
+    )
+    text = text.replace("s = Sig", "r = Reshape(y, shape) s = Sig").replace("Sigmoid(y)", "Sigmoid(r) t = Identity(s)")
+    given = {"w": CONV, "shape": np.array([1, 6, 144])}
+    graph = model_of(text, **given, at=np.zeros((1, 6, 144), np.float32))
+    fitted, _ = TASKS["detect"].fit(image_from(PHOTOS[0]), (96, 96))
+    scores = OrtExecutor(graph.SerializeToString(), "cpu").run(blob_from([fitted]))["output0"][0, 4:].max(axis=0)
+    shift = np.zeros((1, 6, 144), np.float32)
+    shift[..., np.argsort(-scores)[spoilt]] = -0.01
+    assert (score_error(graph, model_of(text, **given, at=shift), PHOTOS[:1], wide) > 0) == counts
+
+
+def candidates():
+    return [Ranges({"y": Range(-1.0, 1.0)}, name, 4) for name in ("first", "second", "third")]
+
+
+@pytest.mark.parametrize(
+    ("factors", "chosen"),
+    [
+        ((0.9, 0.5, 0.99), "third"),
+        ((0.9, 0.5, 0.4), "first"),
+        ((0.9, 0.904, 0.4), "first"),  # better by less than chance
+    ],
+)
+def test_the_best_is_taken_and_the_first_unless_another_is_clearly_better(factors, chosen):
+    given = candidates()
+    graphs = {ranges.method: network(factor) for ranges, factor in zip(given, factors, strict=True)}
+    calls = []
+    found = best_ranges(
+        network(), lambda ranges: graphs[ranges.method], given, PHOTOS, MANIFEST, lambda *call: calls.append(call)
+    )
+    assert found.method == chosen
+    assert found.notes[-1].startswith(f"{chosen} chosen")
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_classifiers_best_classes_are_compared():
+    text = """(float[1,3,32,32] images) => (float[1,6] output0) {
+        y = Conv<kernel_shape=[8,8], strides=[8,8]>(images, w)
+        m = GlobalAveragePool(y)
+        f = Flatten(m)
+        output0 = Softmax(f)
+    }"""
+    manifest = Manifest("classify", tuple("abcdef"), (), MANIFEST.profile)
+    graph, other = model_of(text, w=CONV), model_of(text, w=CONV * 0.5)
+    assert score_error(graph, graph, PHOTOS, manifest) == 0
+    assert score_error(graph, other, PHOTOS, manifest) > 0
