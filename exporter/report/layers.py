@@ -1,7 +1,6 @@
 """Every layer that computes, with its precision in the graph and in the engine: what "INT8" is made of."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -10,12 +9,13 @@ from exporter.graph.attention import attentions_of
 from exporter.graph.passes import label
 from exporter.precision.qdq import QdqReport
 from exporter.precision.qdq_plan import CONVOLUTIONS
-from exporter.precision.work import multiplications_of
+from exporter.precision.work import multiplications_of, shares_of
 from runtime.manifest import Manifest
 
 __all__ = ["LayerRow", "layer_rows"]
 
 _REMAINDER = {"trt": "fp16", "cpu": "fp32"}
+_NO_INT8_ATTENTION = {"trt": "in INT8 with --int8-attention only", "cpu": "there is no INT8 attention for ONNX Runtime"}
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,10 @@ def layer_rows(
     rows = [_convolution(node, manifest, quantization, facts) for node in simplified.graph.node if _computes(node)]
     work = {row.name: counts[row.name] for row in rows}
     for attention in attentions_of(simplified):
-        rest = manifest.precision
-        if quantization is not None and not quantization.attentions:
-            rest = _REMAINDER[quantization.target]
-        inside = "" if facts is None else "not fused" if attention.softmax in facts.unfused else "fused"
-        rows.append(LayerRow(attention.softmax, _block(attention.softmax), "Attention", 0.0, rest, inside))
+        rows.append(_attention(attention.softmax, manifest, quantization, facts))
         work[attention.softmax] = counts[attention.scores] + counts[attention.product]
-    return tuple(_with_share(row, work) for row in rows)
+    shares = shares_of(work, work)
+    return tuple(replace(row, work=shares[row.name]) for row in rows)
 
 
 def _computes(node: onnx.NodeProto) -> bool:
@@ -84,10 +81,13 @@ def _convolution(
     return LayerRow(name, _block(name), node.op_type, 0.0, precision, inside, why)
 
 
+def _attention(name: str, manifest: Manifest, quantization: QdqReport | None, facts: EngineFacts | None) -> LayerRow:
+    precision, why = manifest.precision, ""
+    if quantization is not None and not quantization.attentions:
+        precision, why = _REMAINDER[quantization.target], _NO_INT8_ATTENTION[quantization.target]
+    inside = "" if facts is None else "not fused" if name in facts.unfused else "fused"
+    return LayerRow(name, _block(name), "Attention", 0.0, precision, inside, why)
+
+
 def _block(name: str) -> str:
     return name.strip("/").split("/")[0]
-
-
-def _with_share(row: LayerRow, work: Mapping[str, int]) -> LayerRow:
-    share = work[row.name] / sum(work.values())
-    return LayerRow(row.name, row.block, row.operator, share, row.graph, row.engine, row.why)

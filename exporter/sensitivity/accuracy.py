@@ -1,15 +1,17 @@
 """Accuracy of the graphs of one export on the same images, the confidences that keep it, and where they differ."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
-from exporter.accuracy.thresholds import labels_from_results, threshold_shift
 from exporter.sensitivity.data import Trial
+from exporter.sensitivity.outcome import Outcome, outcome_of
 from exporter.sensitivity.results import Accuracy, Score
-from exporter.sensitivity.scoring import CONF, Outcome, Truth, figures_of, outcome_of, truth_from
+from exporter.sensitivity.scoring import figures_of, truth_from
+from exporter.sensitivity.shift import shift_between
 from exporter.sensitivity.worst import agreement_by_image
 from runtime.manifest import Manifest
 from runtime.thresholds import ThresholdShift
@@ -17,7 +19,6 @@ from runtime.thresholds import ThresholdShift
 __all__ = ["Measured", "measured"]
 
 _WORST = 6  # images: more than one looks at, fewer than make the page heavy
-_FLOOR = 0.001  # the confidence that results are taken from
 
 Progress = Callable[[int, int], None]
 
@@ -29,13 +30,14 @@ class Measured:
     Attributes:
         accuracy: of every graph.
         thresholds: the confidences with which the last graph keeps FP32's precision and recall; None where that
-            cannot be told, as of classifiers and of too few detections.
-        worst: files of the images on which the last graph differs most from FP32, the worst first.
+            cannot be told, as of classifiers and of too few detections, and of FP32 alone.
+        worst: the images on which the last graph differs most from FP32, the worst first: the name that
+            `accuracy.worst` has → file.
     """
 
     accuracy: Accuracy
     thresholds: ThresholdShift | None
-    worst: tuple[Path, ...]
+    worst: Mapping[str, Path]
 
 
 def measured(
@@ -44,7 +46,7 @@ def measured(
     """Measure graphs on the same images.
 
     Args:
-        graphs: by precision, FP32 first and the artefact's last; without NMS.
+        graphs: by precision, FP32 first and the artefact's last, which may be the same one; without NMS.
         trial: the images.
         manifest: of the model.
         progress: called after each graph with how many are done, and how many there are.
@@ -53,29 +55,34 @@ def measured(
         DatasetError: the labels do not fit the model, or there are none and FP32 finds nothing.
         Y12Error: an image cannot be used.
     """
-    outcomes: dict[str, Outcome] = {}
+    scores: list[Score] = []
+    first = last = Outcome((), {})
     for precision, graph in graphs.items():
-        outcomes[precision] = outcome_of(graph, manifest, trial)
+        # Of many images this takes gigabytes; only the first one and the last one are needed further.
+        last = outcome_of(graph, manifest, trial, used=len(scores) in (0, len(graphs) - 1))
+        if not scores:
+            first, truth = last, truth_from(trial, last)
+        scores.append(Score(precision, figures_of(truth, last)))
         if progress is not None:
-            progress(len(outcomes), len(graphs))
-    first, *_, last = outcomes.values()
-    truth = truth_from(trial, manifest, first)
-    scores = tuple(Score(precision, figures_of(truth, outcome)) for precision, outcome in outcomes.items())
-    agreements = agreement_by_image(first, last)
-    order = sorted(agreements, key=lambda i: (agreements[i], i))[:_WORST]
+            progress(len(scores), len(graphs))
+    worst = _worst(first, last, trial)
+    by_name = dict(zip(_names(list(worst)), worst.items(), strict=True))
+    agreements = {name: agreement for name, (_, agreement) in by_name.items()}
+    accuracy = Accuracy(trial.data, len(trial.samples), truth.words, tuple(scores), agreements)
+    thresholds = shift_between(truth, first, last, len(trial.samples)) if len(graphs) > 1 else None
+    return Measured(accuracy, thresholds, {name: path for name, (path, _) in by_name.items()})
+
+
+def _worst(reference: Outcome, candidate: Outcome, trial: Trial) -> dict[Path, float]:
+    """Give the files on which two differ most, the worst first, with their agreement."""
+    agreements = {i: round(a, 4) for i, a in agreement_by_image(reference.as_used(), candidate.as_used()).items()}
+    order = sorted((i for i in agreements if agreements[i] < 1), key=lambda i: (agreements[i], i))
     paths = {sample.image_id: sample.path for sample in trial.samples}
-    worst = {i: agreements[i] for i in order if agreements[i] < 1}
-    by_name = {paths[i].name: round(agreement, 4) for i, agreement in worst.items()}
-    accuracy = Accuracy(trial.data, len(trial.samples), truth.words, scores, by_name)
-    return Measured(accuracy, _thresholds(truth, first, last, trial), tuple(paths[i] for i in worst))
+    return {paths[i]: agreements[i] for i in order[:_WORST]}
 
 
-def _thresholds(truth: Truth, reference: Outcome, candidate: Outcome, trial: Trial) -> ThresholdShift | None:
-    if not truth.kinds or "bbox" not in truth.kinds:
-        return None  # a classifier's best class has no threshold; oriented boxes are matched otherwise
-    coco = truth.coco
-    if truth.words != "labels":
-        categories = [category["id"] for category in coco["categories"]]
-        coco = labels_from_results(reference.results, CONF, list(reference.sizes_hw), categories)
-    words = f"{len(trial.samples)} images, {truth.words}"
-    return threshold_shift(coco, reference.results, candidate.results, data=words, floor=_FLOOR)
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Name files so that no two have the same name: with their folder where the file's own name occurs twice."""
+    count = Counter(path.name for path in paths)
+    names = [path.name if count[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in paths]
+    return names if len(set(names)) == len(names) else [path.as_posix() for path in paths]

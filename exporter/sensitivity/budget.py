@@ -7,20 +7,22 @@ what is kept is decided by the figure itself, on all of them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import onnx
 
-from exporter.errors import BudgetError
+from exporter.errors import BudgetError, DatasetError
 from exporter.sensitivity.blocks import Block
 from exporter.sensitivity.data import Trial
+from exporter.sensitivity.outcome import outcome_of
 from exporter.sensitivity.results import BlockCost, Budget, CurvePoint
-from exporter.sensitivity.scoring import Truth, figures_of, outcome_of, points_lost, truth_from
+from exporter.sensitivity.scoring import Figures, Truth, budgeted, figures_of, points_lost, truth_from
 from runtime.manifest import Manifest
 
 __all__ = ["Divisible", "Progress", "budget_kept"]
 
-_RANKING_IMAGES = 32
+_RANKING_IMAGES, _RANKING_CLASSIFIED = 32, 256  # of a classifier each image says right or wrong, and no more
 _STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 Progress = Callable[[int, int], None]
@@ -36,12 +38,14 @@ class Divisible:
         quantized: gives the typed graph with these convolutions kept in FP16, by name.
         blocks: that INT8 is possible for.
         manifest: of the model.
+        remainder: what is not in INT8: "fp16", or "fp32" for ONNX Runtime.
     """
 
     fp32: onnx.ModelProto
     quantized: Quantized
     blocks: Sequence[Block]
     manifest: Manifest
+    remainder: str = "fp16"
 
 
 def budget_kept(network: Divisible, trial: Trial, max_drop: float, progress: Progress | None = None) -> Budget:
@@ -55,16 +59,17 @@ def budget_kept(network: Divisible, trial: Trial, max_drop: float, progress: Pro
 
     Raises:
         BudgetError: only FP16 throughout keeps it, or not even that.
-        DatasetError: the labels do not fit the model, or FP32 finds nothing.
+        DatasetError: there are no labels and FP32 finds nothing, or FP32 has less than may be lost.
         Y12Error: an image cannot be used.
     """
     search = _Search(network, trial, progress)
+    _check_reference(search.reference, trial, max_drop)
     costs = search.costs()
     curve = search.curve([cost.name for cost in costs], max_drop)
     chosen = next((point for point in curve if point.drop <= max_drop), None)
     if chosen is None or not chosen.int8_work:
-        raise BudgetError(_refusal(curve, max_drop, trial))
-    measure = ", ".join(name for name in search.reference if name.endswith(("AP50-95", "top-1")))
+        raise BudgetError(_refusal(curve, max_drop, trial, network.remainder))
+    measure = ", ".join(search.reference)
     return Budget(max_drop, trial.data, len(trial.samples), trial.truth, measure, costs, curve, chosen)
 
 
@@ -72,22 +77,25 @@ class _Search:
     """Measures divisions; holds what FP32 finds, which is run once."""
 
     def __init__(self, network: Divisible, trial: Trial, progress: Progress | None) -> None:
-        self._network, self._trial, self._progress = network, trial, progress
+        self._network, self._progress = network, progress
         self._blocks = {block.name: block for block in network.blocks}
-        self._measured, self._most = 0, len(self._blocks) + len(_STEPS)
+        self._done, self._most = 0, 1 + len(self._blocks) + _most_points(len(self._blocks))
         self._fp32 = outcome_of(network.fp32, network.manifest, trial)
-        self._truth = truth_from(trial, network.manifest, self._fp32)
-        self.reference = figures_of(self._truth, self._fp32)
+        truth = truth_from(trial, self._fp32)
+        self._yardstick = _Yardstick(trial, truth, figures_of(truth, self._fp32))
+        self._count()
+
+    @property
+    def reference(self) -> Figures:
+        """What FP32 has of the figures that the budget is in."""
+        return budgeted(self._yardstick.reference)
 
     def costs(self) -> tuple[BlockCost, ...]:
-        """Measure each block alone in INT8, by agreement; the most costly first."""
-        samples = self._trial.samples[:: max(1, len(self._trial.samples) // _RANKING_IMAGES)][:_RANKING_IMAGES]
-        fewer = Trial(self._trial.data, samples, self._trial.labels)
-        reference = self._fp32.of({sample.image_id for sample in samples})
-        truth = truth_from(fewer, self._network.manifest, reference, labels=False)
+        """Measure each block alone in INT8; the most costly first."""
+        yardstick = self._ranking()
         found = []
         for name, block in self._blocks.items():
-            drop = self._drop(truth, fewer, frozenset(self._blocks) - {name})
+            drop = self._drop(yardstick, frozenset(self._blocks) - {name})
             found.append(BlockCost(name, len(block.convolutions), block.work, drop))
         return tuple(sorted(found, key=lambda cost: (-cost.drop, -cost.work)))
 
@@ -95,42 +103,92 @@ class _Search:
         """Measure with more and more blocks in FP16, as far as the budget asks for, and with all of them."""
         points: dict[int, CurvePoint] = {}
 
-        def drop(kept: int) -> float:
+        def fits(kept: int) -> bool:
             if kept not in points:
-                names = tuple(order[:kept])
                 work = sum(self._blocks[name].work for name in order[kept:])
-                points[kept] = CurvePoint(names, work, self._drop(self._truth, self._trial, frozenset(names)))
-            return points[kept].drop
+                drop = self._drop(self._yardstick, frozenset(order[:kept]))
+                points[kept] = CurvePoint(tuple(order[:kept]), work, drop)
+            return points[kept].drop <= max_drop
 
-        drop(len(order))
-        previous = -1
-        for kept in (step for step in _STEPS if step < len(order)):
-            if drop(kept) <= max_drop:
-                while kept - previous > 1:
-                    middle = (kept + previous) // 2
-                    if drop(middle) <= max_drop:
-                        kept = middle
-                    else:
-                        previous = middle
+        fits(len(order))
+        too_few = -1
+        enough = None
+        for step in _steps(len(order)):
+            if fits(step):
+                enough = step
                 break
-            previous = kept
+            too_few = step
+        while enough is not None and enough - too_few > 1:
+            middle = (enough + too_few) // 2
+            enough, too_few = (middle, too_few) if fits(middle) else (enough, middle)
         return tuple(points[kept] for kept in sorted(points))
 
-    def _drop(self, truth: Truth, trial: Trial, kept: frozenset[str]) -> float:
+    def _ranking(self) -> "_Yardstick":
+        """Choose what ranks the blocks: agreement on images in which FP32 finds something, evenly out of all."""
+        trial, seen = self._yardstick.trial, {result["image_id"] for result in self._fp32.sure}
+        samples = [sample for sample in trial.samples if sample.image_id in seen]
+        if not samples:
+            return self._yardstick  # there are labels, of a model that is sure of nothing
+        count = min(len(samples), _RANKING_IMAGES if self._fp32.kinds else _RANKING_CLASSIFIED)
+        fewer = replace(trial, samples=tuple(samples[i * len(samples) // count] for i in range(count)))
+        reference = self._fp32.of({sample.image_id for sample in fewer.samples})
+        truth = truth_from(fewer, reference, labels=False)
+        return _Yardstick(fewer, truth, figures_of(truth, reference))
+
+    def _drop(self, yardstick: "_Yardstick", kept: frozenset[str]) -> float:
         convolutions = frozenset(name for block in kept for name in self._blocks[block].convolutions)
-        outcome = outcome_of(self._network.quantized(convolutions), self._network.manifest, trial)
-        reference = figures_of(truth, self._fp32.of(set(outcome.sizes_hw)))
-        self._measured += 1
+        outcome = outcome_of(self._network.quantized(convolutions), self._network.manifest, yardstick.trial)
+        self._count()
+        return points_lost(yardstick.reference, figures_of(yardstick.truth, outcome))
+
+    def _count(self) -> None:
+        self._done += 1
         if self._progress is not None:
-            self._progress(self._measured, self._most)
-        return points_lost(reference, figures_of(truth, outcome))
+            self._progress(self._done, self._most)
 
 
-def _refusal(curve: Sequence[CurvePoint], max_drop: float, trial: Trial) -> str:
-    """Say that FP16 is the better choice, and what INT8 would cost."""
-    best = min(curve[:-1], key=lambda point: point.drop, default=curve[-1])
+@dataclass(frozen=True)
+class _Yardstick:
+    """Images, what graphs are held against on them, and the figures that FP32 has by it."""
+
+    trial: Trial
+    truth: Truth
+    reference: Figures
+
+
+def _steps(blocks: int) -> tuple[int, ...]:
+    """Give how many blocks are kept in FP16, one number after the other, until it is all of them."""
+    return (*(step for step in _STEPS if step < blocks), blocks)
+
+
+def _most_points(blocks: int) -> int:
+    """Give how many divisions are measured at most: each step, and the bisection of the widest one."""
+    steps = _steps(blocks)
+    return len(steps) + max(((high - low - 1).bit_length() for low, high in pairwise(steps)), default=0)
+
+
+def _check_reference(reference: Figures, trial: Trial, max_drop: float) -> None:
+    """Refuse a budget that all of FP32's accuracy could be lost within.
+
+    Raises:
+        DatasetError: it could.
+    """
+    best = 100 * max(reference.values())
+    if best < max_drop or best == 0:
+        raise DatasetError(
+            f"--max-drop {max_drop:g}: FP32 itself has only {best:.2f} points on {trial.data} ({trial.truth}), all of "
+            "which could be lost; do the labels belong to the model's classes?"
+        )
+
+
+def _refusal(curve: Sequence[CurvePoint], max_drop: float, trial: Trial, remainder: str) -> str:
+    """Say that the remainder's precision is the better choice, and what INT8 would cost."""
+    best, rest = min(curve[:-1], key=lambda point: point.drop, default=curve[-1]), remainder.upper()
+    advice = {"fp16": "use --half", "fp32": "drop --int8"}[remainder]
+    if curve[-1].drop > max_drop:
+        advice += f", or allow more: {rest} does not keep to it either"
     return (
-        f"--max-drop {max_drop:g}: FP16 is the better choice here, use --half: INT8 throughout loses "
+        f"--max-drop {max_drop:g}: {rest} is the better choice here, {advice}: INT8 throughout loses "
         f"{curve[0].drop:.2f} points on {trial.data} ({trial.truth}), and with INT8 for {best.int8_work:.0%} of the "
-        f"work still {best.drop:.2f}; FP16 loses {curve[-1].drop:.2f}"
+        f"work still {best.drop:.2f}; {rest} loses {curve[-1].drop:.2f}"
     )

@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from exporter.accuracy.classes import ClassMap, class_map
 from exporter.accuracy.classify import ClassTree, class_tree
 from exporter.accuracy.data_yaml import DataYaml, read_data_yaml
 from exporter.accuracy.dataset import Dataset, Sample
 from exporter.accuracy.datasets import labelled_dataset
+from exporter.accuracy.fit import kinds_for
 from exporter.accuracy.yolo import label_path, yolo_labels
 from exporter.errors import DatasetError
 from exporter.image_lists import images_in, without_repeats
 from runtime.manifest import Manifest
 
-__all__ = ["Trial", "trial_from", "trial_of_images"]
+__all__ = ["Trial", "classes_of", "trial_from", "trial_of_images"]
+
+_YAML = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -42,27 +46,32 @@ def trial_from(data: Path, manifest: Manifest) -> Trial:
     """Read a data.yaml (its val), a COCO JSON, or a folder of images.
 
     A folder's labels are looked for where YOLO keeps them; of a classifier it is one with a folder for each class.
+    Nobody said that they are of this model's classes, hence a note where they do not fit, and no refusal.
 
     Raises:
-        DatasetError: there are no images, or their labels are wrong.
+        DatasetError: there are no images, or the labels of a file are wrong or do not fit the model.
     """
-    if not data.is_dir():
-        if manifest.task == "classify":
-            tree = class_tree(data, None, manifest.names)
-            return Trial(f"{data.name}, {len(tree.samples)} images", tree.samples, tree)
+    notes = []
+    if manifest.task == "classify":
+        try:
+            return _classified(class_tree(data, None, manifest.names), data)
+        except DatasetError as error:
+            if not data.is_dir():
+                raise
+            if any(path.is_dir() for path in data.iterdir()):
+                notes.append(f"the folders in {data} are not taken for classes: {error!s:.120}")
+    elif not data.is_dir():
         dataset = labelled_dataset(data, oriented=manifest.task == "obb")
-        return Trial(f"{data.name}, {len(dataset.samples)} images", dataset.samples, dataset)
-    if manifest.task == "classify" and any(path.is_dir() for path in data.iterdir()):
-        tree = class_tree(data, None, manifest.names)
-        return Trial(f"{data.name}, {len(tree.samples)} images", tree.samples, tree)
+        return _labelled(f"{data.name}, {len(dataset.samples)} images", dataset, manifest)
     images = without_repeats(images_in(data), str(data), DatasetError)
     if not images:
         raise DatasetError(f"{data}: expected images to measure on, found none")
-    return trial_of_images(images, manifest, data)
+    trial = trial_of_images(images, manifest, data)
+    return replace(trial, notes=(*notes, *trial.notes))
 
 
 def trial_of_images(images: Sequence[Path], manifest: Manifest, origin: Path) -> Trial:
-    """Take images, with the labels that lie beside them.
+    """Take images, with the labels that lie beside them; a classifier's are not looked for.
 
     Args:
         images: files.
@@ -70,22 +79,41 @@ def trial_of_images(images: Sequence[Path], manifest: Manifest, origin: Path) ->
         origin: the folder or the data.yaml that named the images.
 
     Raises:
-        DatasetError: the data.yaml's labels are wrong.
+        DatasetError: the data.yaml's labels are wrong or do not fit the model.
     """
     words = f"{origin.name}, {len(images)} images"
     samples = tuple(Sample(i, image) for i, image in enumerate(images, 1))
     if manifest.task == "classify" or not any(label_path(image).is_file() for image in images):
         return Trial(words, samples)
     oriented = manifest.task == "obb"
-    if origin.suffix.lower() in (".yaml", ".yml"):
-        labels = yolo_labels(images, read_data_yaml(origin), oriented=oriented)
-        return Trial(words, labels.samples, labels)
-    classes = DataYaml(origin, origin, {}, manifest.names, manifest.kpt_shape)
+    if origin.suffix.lower() in _YAML:
+        return _labelled(words, yolo_labels(images, read_data_yaml(origin), oriented=oriented), manifest)
+    own = DataYaml(origin, origin, {}, manifest.names, manifest.kpt_shape)
     try:
-        labels = yolo_labels(images, classes, oriented=oriented)
+        trial = _labelled(words, yolo_labels(images, own, oriented=oriented), manifest)
     except DatasetError as error:
-        # Nobody said that these labels are of this model's classes.
         note = f"labels beside the images of {origin} are not used, as they do not fit the model: {error!s:.120}"
         return Trial(words, samples, notes=(note,))
-    labels = replace(labels, notes=(*labels.notes, f"labels found beside the images of {origin} are used"))
-    return Trial(words, labels.samples, labels, labels.notes)
+    return replace(trial, notes=(*trial.notes, f"labels found beside the images of {origin} are used"))
+
+
+def classes_of(labels: Dataset, manifest: Manifest) -> ClassMap:
+    """Match a model's classes with the labels'.
+
+    Raises:
+        DatasetError: there are labels of classes that the model does not have.
+    """
+    by_order = labels.origin.suffix.lower() not in _YAML  # a folder's are the model's own, in its order
+    return class_map(manifest.names, labels.categories, str(labels.origin), by_order=by_order)
+
+
+def _labelled(words: str, dataset: Dataset, manifest: Manifest) -> Trial:
+    """Take labels that fit a model; that is found here, before a network is traced or run."""
+    _, notes = kinds_for(dataset, manifest)
+    classes_of(dataset, manifest)
+    return Trial(words, dataset.samples, dataset, (*notes, *dataset.notes))
+
+
+def _classified(tree: ClassTree, data: Path) -> Trial:
+    words = f"{data.name}, {len(tree.samples)} images"
+    return Trial(words, tree.samples, tree, (f"folders of {data.name} matched with classes {tree.classes.how}",))

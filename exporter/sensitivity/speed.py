@@ -11,17 +11,20 @@ from runtime.manifest import InputProfile
 
 __all__ = ["speeds_of"]
 
-_WARM_UP, _RUNS, _SECONDS = 2, 50, 20.0
+_WARM_UP, _RUNS, _LEAST_RUNS, _SECONDS = 2, 50, 5, 20.0
 
 
-def speeds_of(executors: Mapping[str, Executor], profile: InputProfile) -> tuple[Speed, ...]:
+def speeds_of(
+    executors: Mapping[str, Executor], profile: InputProfile, *, seconds: float = _SECONDS
+) -> tuple[Speed, ...]:
     """Time executors on gray images, of the batch and the size that the artefact is tuned for.
 
-    Each is run 50 times, or as often as 20 seconds allow, but five times at least.
+    Each is run 50 times, or as often as `seconds` allow, but five times at least.
 
     Args:
         executors: by what runs, such as "INT8 ONNX"; what it runs in is added.
         profile: of the input.
+        seconds: after which no further turn is begun.
 
     Raises:
         Y12Error: a run failed.
@@ -35,7 +38,7 @@ def speeds_of(executors: Mapping[str, Executor], profile: InputProfile) -> tuple
             executor.run(images)
             if run >= _WARM_UP:
                 times_ms[name].append((perf_counter() - before) * 1e3)
-        if run >= _WARM_UP + 4 and perf_counter() - started > _SECONDS:
+        if run + 1 >= _WARM_UP + _LEAST_RUNS and perf_counter() - started > seconds:
             break
     return tuple(
         Speed(f"{name} in {executors[name].description}", float(np.median(ms)), float(np.percentile(ms, 90)), len(ms))

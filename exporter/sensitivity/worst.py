@@ -1,19 +1,17 @@
 """Which images two graphs see most differently."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.sensitivity.scoring import CONF, Outcome
+from exporter.sensitivity.outcome import Outcome, Results
 
 __all__ = ["agreement_by_image"]
 
 _MIN_IOU = 0.5  # boxes that overlap less are not the same object
-
-Results = Sequence[Mapping[str, Any]]
 
 
 def agreement_by_image(reference: Outcome, candidate: Outcome) -> dict[int, float]:
@@ -30,9 +28,8 @@ def agreement_by_image(reference: Outcome, candidate: Outcome) -> dict[int, floa
 
 def _by_image(outcome: Outcome) -> defaultdict[int, list[Mapping[str, Any]]]:
     by_image: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for result in outcome.results:
-        if result.get("score", 1.0) > CONF:
-            by_image[result["image_id"]].append(result)
+    for result in outcome.sure:
+        by_image[result["image_id"]].append(result)
     return by_image
 
 

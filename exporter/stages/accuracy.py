@@ -1,6 +1,7 @@
 """How accurate and how fast an export is beside FP32, on images that the user names."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import onnx
 
@@ -9,8 +10,8 @@ from exporter.precision.cast import cast_to_fp16
 from exporter.report.pictures import Picture, picture_from
 from exporter.sensitivity.accuracy import Measured, measured
 from exporter.sensitivity.data import Trial
+from exporter.sensitivity.outcome import detections_of
 from exporter.sensitivity.results import Speed
-from exporter.sensitivity.scoring import detections_of
 from exporter.sensitivity.speed import speeds_of
 from runtime.executor import Executor
 from runtime.images import image_from
@@ -45,10 +46,11 @@ def pictures_of(
     """Draw what FP32 and the artefact find in the images on which they differ most."""
     if not found.worst:
         return ()
-    ours, theirs = (detections_of(graph, manifest, found.worst) for graph in (simplified, typed))
+    paths = list(found.worst.values())
+    ours, theirs = (detections_of(graph, manifest, paths) for graph in (simplified, typed))
     return tuple(
-        picture_from(image_from(path), path.name, before, after, f"Agreement {found.accuracy.worst[path.name]:.3f}.")
-        for path, before, after in zip(found.worst, ours, theirs, strict=True)
+        picture_from(image_from(path), name, before, after, f"Agreement {found.accuracy.worst[name]:.3f}.")
+        for (name, path), before, after in zip(found.worst.items(), ours, theirs, strict=True)
     )
 
 
@@ -62,13 +64,12 @@ def speeds(
     """
     precision = manifest.precision.upper()
     executors: dict[str, Executor] = {}
-    if built is not None:
-        executors[f"{precision} engine"] = TrtExecutor(built.plan)
-    else:
-        executors["FP32 ONNX"] = OrtExecutor(simplified.SerializeToString(), "cpu")
-        executors[f"{precision} ONNX"] = OrtExecutor(typed.SerializeToString(), "cpu")
-    try:
+    with ExitStack() as stack:
+        if built is not None:
+            executors[f"{precision} engine"] = TrtExecutor(built.plan)
+            stack.callback(executors[f"{precision} engine"].close)
+        else:
+            for name, graph in {"FP32": simplified, precision: typed}.items():
+                executors[f"{name} ONNX"] = OrtExecutor(graph.SerializeToString(), "cpu")
+                stack.callback(executors[f"{name} ONNX"].close)
         return speeds_of(executors, manifest.profile)
-    finally:
-        for executor in executors.values():
-            executor.close()
