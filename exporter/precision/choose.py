@@ -22,7 +22,7 @@ from runtime.decode.predictions import predictions_from
 from runtime.manifest import Manifest
 from runtime.tasks import TASKS
 
-__all__ = ["best_ranges", "score_error"]
+__all__ = ["best_ranges", "score_error", "some_of"]
 
 _IMAGES = 16
 _PLACES = 100  # of an image
@@ -56,7 +56,7 @@ def best_ranges(
         CalibrationError: an image cannot be used.
         Y12Error: a graph cannot be run.
     """
-    chosen = images[:: max(1, len(images) // _IMAGES)][:_IMAGES]
+    chosen = some_of(images)
     errors = []
     for done, ranges in enumerate(candidates, 1):
         errors.append(score_error(graph, quantized(ranges), chosen, manifest))
@@ -68,6 +68,11 @@ def best_ranges(
     told = ", ".join(f"{ranges.method} {error:.3f}" for ranges, error in zip(candidates, errors, strict=True))
     note = f"{candidates[best].method} chosen, by the mean error of the best places' scores, as logits: {told}"
     return replace(candidates[best], notes=(*candidates[best].notes, note))
+
+
+def some_of(images: Sequence[Path]) -> Sequence[Path]:
+    """Give sixteen images, evenly out of these."""
+    return images[:: max(1, len(images) // _IMAGES)][:_IMAGES]
 
 
 def score_error(graph: onnx.ModelProto, typed: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) -> float:

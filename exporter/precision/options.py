@@ -90,6 +90,11 @@ class ImproveOptions:
         if not isinstance(self.correct_bias, bool):
             raise RecipeError(f"INT8 bias correction: expected True or False, found {self.correct_bias!r}")
 
+    def in_words(self) -> str:
+        """Say what is done, such as "bias correction"."""
+        parts = ["bias correction"] * self.correct_bias + ["adaptive rounding"] * (self.rounding == "adaptive")
+        return " and ".join(parts) or "rounding to nearest"
+
     @property
     def does_something(self) -> bool:
         """Tell whether images have to be looked at for it."""

@@ -1,6 +1,6 @@
 """From an FP32 graph and images to an INT8 graph: ranges, better integers, and the blocks a budget keeps out of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,11 +12,11 @@ from exporter.errors import RecipeError
 from exporter.graph.passes import label
 from exporter.precision.calibrate import calibrate, calibration_images
 from exporter.precision.cast import CastReport
-from exporter.precision.choose import best_ranges
+from exporter.precision.choose import best_ranges, score_error, some_of
 from exporter.precision.improve.bias import with_shifted_biases
-from exporter.precision.improve.improve import Improved, improve
+from exporter.precision.improve.improve import Improved, improve, improved_from
 from exporter.precision.improve.layers import layers_of
-from exporter.precision.options import QuantizeOptions
+from exporter.precision.options import ImproveOptions, QuantizeOptions
 from exporter.precision.qdq import QdqReport, quantize, tensors_to_calibrate
 from exporter.precision.qdq_plan import CONVOLUTIONS
 from exporter.precision.ranges import Ranges
@@ -109,9 +109,8 @@ def int8_from_fp32(
             quantized_with = partial(_quantized, graph, options.quantize)
             ranges = best_ranges(graph, quantized_with, candidates, images.calibration, manifest, advance)
     with stage("improve") as advance:
-        layers = layers_of(graph, ranges, options.quantize)
-        improved = improve(graph, layers, images.calibration, manifest, options.improve, advance)
-    notes, quantized, budget = list(ranges.notes), options.quantize, None
+        improved, told = _improved(graph, ranges, images.calibration, manifest, options, advance)
+    notes, quantized, budget = [*ranges.notes, *told], options.quantize, None
     if options.budget is not None:
         with stage("budget") as advance:
             trial = _trial(options, images, manifest)
@@ -131,6 +130,30 @@ def int8_from_fp32(
         budget=budget,
         notes=tuple(notes),
     )
+
+
+def _improved(
+    graph: onnx.ModelProto,
+    ranges: Ranges,
+    images: Sequence[Path],
+    manifest: Manifest,
+    options: Int8,
+    advance: Callable[[int, int], None] | None,
+) -> tuple[Improved, list[str]]:
+    """Improve biases and integers, unless the network's scores are further from FP32's with what that gives."""
+    layers = layers_of(graph, ranges, options.quantize)
+    improved = improve(graph, layers, images, manifest, options.improve, advance)
+    if not options.improve.does_something:
+        return improved, []
+    before, after = (
+        score_error(graph, quantize(g, ranges, options.quantize, weights)[0], some_of(images), manifest)
+        for g, weights in ((graph, {}), (improved.graph, improved.weights))
+    )
+    change = f"{options.improve.in_words()}: the mean error of the best places' scores, as logits, "
+    if after < before:
+        return improved, [f"{change}went from {before:.3f} to {after:.3f}"]
+    plain = improved_from(graph, layers, (), ImproveOptions(correct_bias=False, rounding="nearest"))
+    return plain, [f"{change}would go from {before:.3f} to {after:.3f}: not used"]
 
 
 def _trial(options: Int8, images: Int8Images, manifest: Manifest) -> Trial:
