@@ -18,6 +18,7 @@ from runtime.manifest import Manifest
 __all__ = ["Trial", "classes_of", "trial_from", "trial_of_images"]
 
 _YAML = (".yaml", ".yml")
+_REASON = 240  # characters: the path of the first file that is wrong is among them
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def trial_from(data: Path, manifest: Manifest) -> Trial:
             if not data.is_dir():
                 raise
             if any(path.is_dir() for path in data.iterdir()):
-                notes.append(f"the folders in {data} are not taken for classes: {error!s:.120}")
+                notes.append(f"the folders in {data} are not taken for classes: {_reason(error, data)}")
     elif not data.is_dir():
         dataset = labelled_dataset(data, oriented=manifest.task == "obb")
         return _labelled(f"{data.name}, {len(dataset.samples)} images", dataset, manifest)
@@ -92,7 +93,8 @@ def trial_of_images(images: Sequence[Path], manifest: Manifest, origin: Path) ->
     try:
         trial = _labelled(words, yolo_labels(images, own, oriented=oriented), manifest)
     except DatasetError as error:
-        note = f"labels beside the images of {origin} are not used, as they do not fit the model: {error!s:.120}"
+        reason = _reason(error, origin)
+        note = f"labels beside the images of {origin} are not used, as they do not fit the model: {reason}"
         return Trial(words, samples, notes=(note,))
     return replace(trial, notes=(*trial.notes, f"labels found beside the images of {origin} are used"))
 
@@ -117,3 +119,8 @@ def _labelled(words: str, dataset: Dataset, manifest: Manifest) -> Trial:
 def _classified(tree: ClassTree, data: Path) -> Trial:
     words = f"{data.name}, {len(tree.samples)} images"
     return Trial(words, tree.samples, tree, (f"folders of {data.name} matched with classes {tree.classes.how}",))
+
+
+def _reason(error: DatasetError, origin: Path) -> str:
+    """Give what was wrong, short enough for a note; that speaks of `origin` already."""
+    return str(error).removeprefix(f"{origin}: ")[:_REASON]

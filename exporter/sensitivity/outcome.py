@@ -1,0 +1,175 @@
+"""What a graph finds in images, in ONNX Runtime: as COCO's figures want it, and as the runtime would give it."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from exporter.accuracy.classes import ClassMap
+from exporter.accuracy.dataset import KINDS_OF_TASK, Dataset
+from exporter.accuracy.fit import detect_options, kinds_for
+from exporter.accuracy.found import Found
+from exporter.accuracy.inference import Inference
+from exporter.accuracy.options import ValOptions
+from exporter.sensitivity.data import Trial, classes_of
+from runtime.detections import Detections
+from runtime.executor import Executor
+from runtime.manifest import ONNX_KEY, Manifest
+from runtime.options import DetectOptions
+from runtime.ort import OrtExecutor
+from runtime.session import Runtime
+from runtime.tasks import default_options
+
+__all__ = ["CONF", "USED_FLOOR", "Outcome", "Results", "detections_of", "outcome_of"]
+
+CONF = 0.25  # of the detections that stand in for labels: the usual threshold of use
+USED_FLOOR = 0.01  # of the results as used: lower than any threshold of use, and still few boxes
+
+Results = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a graph found.
+
+    Attributes:
+        results: in COCO's form, above 0.001 and with several classes to a box, as COCO's figures want them; of a
+            classifier the best class of each image as category_id.
+        sizes_hw: (height, width) of each image, by its id.
+        category_ids: of the results, by the model's class ids.
+        kinds: what the results tell: "bbox", "segm", "keypoints" or "obb"; nothing of a classifier.
+        used: the boxes that the runtime's own options give above `USED_FLOOR`; empty where they were not asked for.
+    """
+
+    results: Results
+    sizes_hw: Mapping[int, tuple[int, int]]
+    category_ids: tuple[int | None, ...] = ()
+    kinds: tuple[str, ...] = ()
+    used: Results = ()
+
+    @property
+    def sure(self) -> list[Mapping[str, Any]]:
+        """The results above `CONF`; of a classifier all of them."""
+        return [result for result in self.results if result.get("score", 1.0) > CONF]
+
+    def of(self, image_ids: set[int]) -> "Outcome":
+        """Give what was found in some of the images."""
+        results, used = ([r for r in found if r["image_id"] in image_ids] for found in (self.results, self.used))
+        sizes_hw = {i: hw for i, hw in self.sizes_hw.items() if i in image_ids}
+        return replace(self, results=results, sizes_hw=sizes_hw, used=used)
+
+    def as_used(self) -> "Outcome":
+        """Give it with the results as used in the place of the others."""
+        return replace(self, results=self.used)
+
+
+def outcome_of(graph: onnx.ModelProto, manifest: Manifest, trial: Trial, *, used: bool = False) -> Outcome:
+    """Run a graph without NMS in ONNX Runtime, as `y12-val` does.
+
+    Args:
+        graph: of any precision; its metadata does not count.
+        manifest: of the model.
+        trial: the images.
+        used: give the results as used, too; the network runs once for both.
+
+    Raises:
+        Y12Error: an image cannot be used, or the graph cannot be run.
+    """
+    with _runtime(graph, manifest) as runtime:
+        if manifest.task == "classify":
+            return _classified(Inference(runtime, runtime.options), trial)
+        classes = _classes(trial, manifest)
+        options = [detect_options(ValOptions(), runtime.manifest, classes)]
+        if used:
+            options.append(_as_used(manifest, classes))
+        return _detected(runtime, trial, options, classes)
+
+
+def detections_of(graph: onnx.ModelProto, manifest: Manifest, images: Sequence[Path]) -> list[Detections]:
+    """Give what a graph without NMS finds in images at the task's usual thresholds.
+
+    Raises:
+        Y12Error: an image cannot be used, or the graph cannot be run.
+    """
+    with _runtime(graph, manifest) as runtime:
+        return [runtime.infer(image) for image in images]
+
+
+class _Once:
+    """Runs a network once where the same images come twice in a row, as they do for two sets of thresholds."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._images: NDArray[np.float32] | None = None
+        self._outputs: dict[str, NDArray[np.float32]] = {}
+
+    @property
+    def description(self) -> str:
+        return self._executor.description
+
+    def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        if self._images is None or not np.array_equal(images, self._images):
+            self._outputs, self._images = self._executor.run(images), images
+        return self._outputs
+
+    def close(self) -> None:
+        self._executor.close()
+
+
+@contextmanager
+def _runtime(graph: onnx.ModelProto, manifest: Manifest) -> Iterator[Runtime]:
+    """Open a graph as y12-val opens its file."""
+    described = onnx.ModelProto()
+    described.CopyFrom(graph)
+    del described.metadata_props[:]
+    own = replace(manifest, nms=None, engine={}, thresholds=None)
+    described.metadata_props.add(key=ONNX_KEY, value=own.to_json())
+    with tempfile.TemporaryDirectory(prefix="y12-") as folder:
+        path = Path(folder, "trial.onnx")
+        path.write_bytes(described.SerializeToString())
+        with Runtime(path, _Once(OrtExecutor(path, "cpu"))) as runtime:
+            yield runtime
+
+
+def _as_used(manifest: Manifest, classes: ClassMap) -> DetectOptions:
+    """Give the options that the artefact is used with, but for a low conf; classes that the data lacks are left out."""
+    options = default_options(manifest)
+    return replace(options, conf=USED_FLOOR, classes=options.classes or classes.classes)
+
+
+def _classes(trial: Trial, manifest: Manifest) -> ClassMap:
+    if isinstance(trial.labels, Dataset):
+        return classes_of(trial.labels, manifest)
+    return ClassMap(tuple(range(len(manifest.names))), "all")
+
+
+def _kinds(trial: Trial, manifest: Manifest) -> tuple[str, ...]:
+    if isinstance(trial.labels, Dataset):
+        return kinds_for(trial.labels, manifest)[0]
+    kinds = KINDS_OF_TASK[manifest.task]
+    return kinds if manifest.kpt_shape is not None else tuple(kind for kind in kinds if kind != "keypoints")
+
+
+def _detected(runtime: Runtime, trial: Trial, options: Sequence[DetectOptions], classes: ClassMap) -> Outcome:
+    found = [Found(classes, _kinds(trial, runtime.manifest)), *(Found(classes, ()) for _ in options[1:])]
+    # Side by side, so that each run's outputs are decoded with all options before the next one.
+    for each in zip(*(Inference(runtime, one).over(trial.samples) for one in options), strict=True):
+        for one, (sample, detections) in zip(found, each, strict=True):
+            one.keep(sample, detections)
+    full = found[0]
+    used = found[1].results if len(found) > 1 else ()
+    return Outcome(full.results, full.sizes_hw, classes.category_ids, full.kinds_given, used)
+
+
+def _classified(inference: Inference, trial: Trial) -> Outcome:
+    results, sizes_hw = [], {}
+    for sample, found in inference.over(trial.samples):
+        sizes_hw[sample.image_id] = found.image_hw
+        results.append({"image_id": sample.image_id, "category_id": int(found.class_id[0])})
+    return Outcome(results, sizes_hw, used=results)

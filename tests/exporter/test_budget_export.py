@@ -1,0 +1,204 @@
+"""Whole exports with a budget and with accuracy, of a trained network on photographs it was not trained on."""
+
+import json
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from exporter.errors import BudgetError, DatasetError
+from exporter.pipeline import export
+from exporter.precision.options import CalibrationOptions, ImproveOptions, QuantizeOptions
+from exporter.recipe import Int8, Recipe, Shapes
+from exporter.sensitivity.options import BudgetOptions
+from exporter.stages.int8 import int8_images
+from runtime import Runtime
+from runtime.manifest import Manifest
+from runtime.options import DetectOptions
+
+SMALL, TINY = (Shapes(imgsz=((side, side),)) for side in (320, 160))
+PLAIN = ImproveOptions(correct_bias=False, rounding="nearest")
+
+
+@contextmanager
+def silent(_stage):
+    yield
+
+
+@pytest.fixture(scope="module")
+def photos(shared, tmp_path_factory):
+    """Eight photographs with labels in `all`, and four more in `more`; each folder has a data.yaml."""
+    source, folder = shared / "datasets" / "coco128", tmp_path_factory.mktemp("photos")
+    files = sorted((source / "images" / "val2017").glob("*.jpg"))
+    for name, chosen in (("all", files[:8]), ("more", files[8:12])):
+        for kind in ("images", "labels"):
+            (folder / name / kind).mkdir(parents=True)
+        for file in chosen:
+            shutil.copy(file, folder / name / "images")
+            label = source / "labels" / "val2017" / f"{file.stem}.txt"
+            if label.is_file():
+                shutil.copy(label, folder / name / "labels")
+        text = (source / "coco128.yaml").read_text()
+        text = text.replace("images/train2017", "images").replace("images/val2017", "images")
+        (folder / name / "data.yaml").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def unlabelled(photos, tmp_path):
+    """The photographs alone."""
+    return shutil.copytree(photos / "all" / "images", tmp_path / "plain")
+
+
+@pytest.fixture
+def make_recipe(shared, tmp_path):
+    """A recipe for INT8 with a budget, at a small size."""
+
+    def make(calib, max_drop, data=None, target="trt", **changes):
+        budget = None if max_drop is None else BudgetOptions(max_drop, data)
+        int8 = Int8(calib, CalibrationOptions(symmetric=target == "trt"), QuantizeOptions(target), PLAIN, budget)
+        values = {"precision": "int8", "int8": int8, "shapes": SMALL, "verify": None, "output": tmp_path / "out"}
+        return Recipe(str(shared / "checkpoints" / "trained" / "yolo11n.pt"), **(values | changes))
+
+    return make
+
+
+def left_in(folder):
+    return list(folder.iterdir()) if folder.exists() else []
+
+
+def names_in(report, kind):
+    return [row.name for row in report.layers if row.graph == kind and row.operator != "Attention"]
+
+
+def test_a_budget_on_images_held_out_of_a_folder(make_recipe, photos, tmp_path):
+    recipe = make_recipe(photos / "all" / "images", 0.2, shapes=TINY)
+    images = int8_images(recipe.int8)
+    assert len(images.calibration) == len(images.held_out) == 4
+    assert not set(images.calibration) & set(images.held_out)
+    report = export(recipe, silent).report
+    budget = report.budget
+    assert budget.images == 4
+    assert budget.data == "images, 4 images held out from calibration"
+    assert report.calibration.startswith("4 images")
+    assert (budget.max_drop, budget.truth, budget.measure) == (0.2, "labels", "boxes AP50-95")
+    assert any("labels found beside the images" in note for note in report.notes)
+    assert budget.chosen.drop <= 0.2
+    assert budget.chosen in budget.curve
+    works = [point.int8_work for point in budget.curve]
+    assert works == sorted(works, reverse=True)
+    assert works[-1] == 0
+    assert {block.name for block in budget.blocks} == set(budget.curve[-1].kept)
+    # what was chosen is what was made
+    kept = {row.name for row in report.layers if row.block in budget.chosen.kept and row.operator != "Attention"}
+    assert kept <= set(names_in(report, "fp16"))
+    in_int8 = sum(row.work for row in report.layers if row.graph == "int8")
+    of_all = sum(row.work for row in report.layers if row.operator != "Attention")
+    assert in_int8 / of_all == pytest.approx(budget.chosen.int8_work)
+    assert len(names_in(report, "int8")) == report.quantization.quantized
+    assert (tmp_path / "out" / "yolo11n_int8.curve.svg").read_text().startswith("<?xml")
+
+
+def test_where_nothing_keeps_to_it_one_line_says_so_and_nothing_is_left(make_recipe, unlabelled, tmp_path):
+    """Calibrated on darkness INT8 spoils the early blocks, each by itself; the others are kept by name."""
+    (tmp_path / "dark").mkdir()
+    cv2.imwrite(str(tmp_path / "dark" / "dark.png"), np.zeros((160, 160, 3), np.uint8))
+    plain = make_recipe(None, None, precision="fp32", int8=None, shapes=TINY, output=tmp_path / "fp32")
+    early = ("model.1", "model.2", "model.3", "model.4")
+    rows = export(plain, silent).report.layers
+    keep = frozenset(row.name for row in rows if row.block not in early and row.operator != "Attention")
+    recipe = make_recipe(tmp_path / "dark", 0.4, data=unlabelled, shapes=TINY)
+    int8 = replace(recipe.int8, quantize=QuantizeOptions("trt", keep))
+    with pytest.raises(BudgetError) as caught:
+        export(replace(recipe, int8=int8), silent)
+    said = str(caught.value)
+    assert said.startswith("--max-drop 0.4: FP16 is the better choice here, use --half")
+    assert "points on plain, 8 images (detections of FP32), and with INT8 for" in said
+    assert "\n" not in said
+    assert left_in(tmp_path / "out") == []
+
+
+def test_everything_that_is_measured_is_in_what_is_made(make_recipe, photos, tmp_path):
+    """An engine with NMS in it would fix its confidence; here the runtime chooses it."""
+    pytest.importorskip("tensorrt_rtx")
+    data = photos / "all" / "data.yaml"
+    recipe = make_recipe(photos / "more" / "images", 10, data=data, val=data, format="engine")
+    result = export(recipe, silent)
+    report, out = result.report, tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == {
+        f"yolo11n_int8.{suffix}"
+        for suffix in ("engine", "engine.json", "onnx", "curve.svg", "report.html", "report.json")
+    }
+    assert {Path(file).name for file in report.files} == {path.name for path in out.iterdir()}
+    accuracy = report.accuracy
+    assert [score.precision for score in accuracy.scores] == ["fp32", "fp16", "int8"]
+    fp32, fp16, _ = (score.figures["boxes AP50-95"] for score in accuracy.scores)
+    assert fp32 > 0.2
+    assert fp16 == pytest.approx(fp32, abs=0.01)
+    budget = report.budget
+    assert (accuracy.data, accuracy.images, accuracy.truth) == (budget.data, budget.images, budget.truth)
+    lost = 100 * (fp32 - accuracy.scores[-1].figures["boxes AP50-95"])
+    assert lost == pytest.approx(budget.chosen.drop, abs=1e-6)  # the same graph on the same images
+    # the table is in the report, the sidecar, the engine's name and the graph's metadata
+    manifests = [
+        Manifest.from_json((out / "yolo11n_int8.engine.json").read_text()),
+        Manifest.from_json(
+            next(p.value for p in onnx.load(out / "yolo11n_int8.onnx").metadata_props if p.key == "y12")
+        ),
+    ]
+    assert report.thresholds is not None
+    assert report.thresholds.data == "8 images, labels"
+    assert [manifest.thresholds for manifest in manifests] == [report.thresholds] * 2
+    assert Manifest.from_network_name(manifests[0].to_network_name()) == manifests[0]
+    written = json.loads((out / "yolo11n_int8.report.json").read_text())
+    assert written["budget"]["chosen"]["drop"] == budget.chosen.drop
+    page = (out / "yolo11n_int8.report.html").read_text()
+    for name in accuracy.worst:
+        assert name in page
+    assert f"{100 * budget.chosen.int8_work:.0f}" in page
+    with Runtime(out / "yolo11n_int8.onnx") as runtime:
+        keeps(runtime, report.thresholds, photos)
+
+
+def keeps(runtime, table, photos):
+    """Detections with keep are those above the table's own confidence."""
+    lowest, highest = table.interval("recall")
+    conf = (lowest + highest) / 2
+    image = sorted((photos / "all" / "images").iterdir())[0]
+    kept = runtime.infer(image, DetectOptions(conf=conf, keep="recall"))
+    own = runtime.infer(image, DetectOptions(conf=table.conf_for(conf, "recall")))
+    assert kept.confidence.tolist() == own.confidence.tolist()
+
+
+def test_accuracy_of_fp32_and_of_fp16(make_recipe, photos, tmp_path):
+    for precision in ("fp32", "fp16"):
+        recipe = make_recipe(None, None, precision=precision, int8=None, val=photos / "more" / "images")
+        report = export(recipe, silent).report
+        assert [score.precision for score in report.accuracy.scores] == ["fp32", "fp16"][: 1 + (precision == "fp16")]
+        assert report.accuracy.truth == "labels"
+        assert (report.thresholds is None) == (precision == "fp32")
+        assert report.budget is None
+
+
+def test_for_onnx_runtime_without_labels(make_recipe, unlabelled):
+    """The remainder is FP32: with every block kept nothing is lost."""
+    report = export(make_recipe(unlabelled, 40, target="cpu", shapes=TINY), silent).report
+    budget = report.budget
+    assert budget.truth == "detections of FP32"
+    assert budget.curve[-1].drop == pytest.approx(0, abs=1e-6)
+    assert any("points are of agreement with FP32" in note for note in report.notes)
+    assert {row.graph for row in report.layers} <= {"int8", "fp32"}
+    assert len(report.speed) == 2
+
+
+def test_labels_that_do_not_fit_are_refused_before_anything_is_made(make_recipe, photos, tmp_path):
+    data = tmp_path / "data.yaml"
+    data.write_text(f"path: {photos / 'more'}\nval: images\nnames: [cat, dog]\n")
+    with pytest.raises(DatasetError, match=r"data.yaml"):
+        export(make_recipe(None, None, precision="fp16", int8=None, val=data), silent)
+    assert left_in(tmp_path / "out") == []
