@@ -79,7 +79,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
                 manifest = replace(manifest, thresholds=found.thresholds)
                 pictures = pictures_of(found, simplified, typed.graph, manifest)
                 report.accuracy, report.thresholds = found.accuracy, found.thresholds
-                report.notes += trial.notes
+                report.notes += [note for note in trial.notes if note not in report.notes]
         final = typed.graph
         if manifest.nms is not None:
             with clock("nms"):

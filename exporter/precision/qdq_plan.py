@@ -33,7 +33,7 @@ _LEAST_OPSET = {"trt": 19, "cpu": 13}
 # ONNX Runtime's integer convolution with a floating-point output is several times slower than its FP32 one: up to this
 # share of all convolutions stay FP32 instead.
 _FLOAT_SHARE = 0.05
-_LAST = "last before the decode"
+_LAST, _KEPT = "last before the decode", "kept by name"
 IMAGES_RANGE = Range(0.0, 1.0)  # of the network's input, by contract
 
 
@@ -121,7 +121,8 @@ def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:
     # What the decode reads directly, class scores and coordinates, does not bear 256 levels; a distribution over
     # distances does, whose mean is taken.
     ends = [i for i in quantized if is_last(index, i) and not _is_distribution(index, i)]
-    spared = ends[: max(0, int(_FLOAT_SHARE * len(convolutions)) - len(left))]
+    forced = sum(reason != _KEPT for reason in left.values())  # what a budget keeps is not part of the allowance
+    spared = ends[: max(0, int(_FLOAT_SHARE * len(convolutions)) - forced)]
     left |= {label(model.graph.node[i]): _LAST for i in spared}
     return Plan(index, tuple(i for i in quantized if i not in spared), left, frozenset(ends) - set(spared))
 
@@ -153,7 +154,7 @@ def _reason_to_leave(index: GraphIndex, i: int, options: QuantizeOptions) -> str
     """Say why a convolution cannot or must not be quantised; empty where it can."""
     node = index.graph.node[i]
     if label(node) in options.keep:
-        return "kept by name"
+        return _KEPT
     if index.constant(node.input[1]) is None:
         return "its weights are computed"
     if len(node.input) > 2 and node.input[2] and index.constant(node.input[2]) is None:

@@ -118,7 +118,7 @@ def int8_from_fp32(
             budget = budget_kept(network, trial, options.budget.max_drop, advance)
         kept = {block.name: block.convolutions for block in network.blocks}
         quantized = replace(quantized, keep=quantized.keep.union(*(kept[name] for name in budget.chosen.kept)))
-        notes += [*trial.notes, *_budget_notes(budget)]
+        notes += [*trial.notes, *_budget_notes(budget, network.remainder), *_seen_notes(trial, images)]
     with stage("precision"):
         improved = _without(improved, graph, quantized.keep)
         typed, report = quantize(improved.graph, ranges, quantized, improved.weights)
@@ -177,7 +177,8 @@ def _divisible(
         fewer = _without(improved, graph, division.keep)
         return quantize(fewer.graph, ranges, division, fewer.weights)[0]
 
-    return Divisible(graph, quantized, blocks_of(convolutions, work), manifest)
+    remainder = "fp16" if options.target == "trt" else "fp32"
+    return Divisible(graph, quantized, blocks_of(convolutions, work), manifest, remainder)
 
 
 def _quantized(graph: onnx.ModelProto, options: QuantizeOptions, ranges: Ranges) -> onnx.ModelProto:
@@ -198,14 +199,20 @@ def _without(improved: Improved, graph: onnx.ModelProto, kept: frozenset[str]) -
     return replace(improved, graph=with_shifted_biases(graph, shifts), weights=weights, shifts=shifts)
 
 
-def _budget_notes(budget: Budget) -> list[str]:
-    """Say what a reader of the figures has to know, and where FP16 may be the better choice."""
+def _seen_notes(trial: Trial, images: Int8Images) -> list[str]:
+    """Say where the budget was measured on what was calibrated on."""
+    seen = {path.resolve() for path in images.calibration} & {sample.path.resolve() for sample in trial.samples}
+    return [f"--max-drop: {len(seen)} of its images were calibrated on too; name others"] if seen else []
+
+
+def _budget_notes(budget: Budget, remainder: str) -> list[str]:
+    """Say what a reader of the figures has to know, and where the remainder's precision may be the better choice."""
     chosen, notes = budget.chosen, []
     if budget.truth != "labels":
         notes.append("--max-drop: there are no labels; points are of agreement with FP32's detections above 0.25")
     if chosen.int8_work < _SMALL_SHARE:
         notes.append(
-            f"FP16 may be the better choice: within --max-drop {budget.max_drop:g} only {chosen.int8_work:.0%} of the "
-            "work is in INT8; compare with --half"
+            f"{remainder.upper()} may be the better choice: within --max-drop {budget.max_drop:g} only {chosen.int8_work:.0%} of the "
+            f"work is in INT8; compare with {'--half' if remainder == 'fp16' else 'an export without --int8'}"
         )
     return notes
