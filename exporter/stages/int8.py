@@ -211,8 +211,9 @@ def _budget_notes(budget: Budget, remainder: str) -> list[str]:
     if budget.truth != "labels":
         notes.append("--max-drop: there are no labels; points are of agreement with FP32's detections above 0.25")
     if chosen.int8_work < _SMALL_SHARE:
+        other = "--half" if remainder == "fp16" else "an export without --int8"
         notes.append(
-            f"{remainder.upper()} may be the better choice: within --max-drop {budget.max_drop:g} only {chosen.int8_work:.0%} of the "
-            f"work is in INT8; compare with {'--half' if remainder == 'fp16' else 'an export without --int8'}"
+            f"{remainder.upper()} may be the better choice: within --max-drop {budget.max_drop:g} only "
+            f"{chosen.int8_work:.0%} of the work is in INT8; compare with {other}"
         )
     return notes
