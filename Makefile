@@ -50,7 +50,7 @@ clean-env:  ## a runtime-only install: no torch, no onnx, and everything of it w
 	rm -rf .venv-runtime
 	$(PYTHON) -m venv .venv-runtime
 	.venv-runtime/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[ort]'
-	.venv-runtime/bin/python -c "import runtime, sys; assert 'torch' not in sys.modules"
+	.venv-runtime/bin/python -c "from runtime import Runtime; import sys; assert 'torch' not in sys.modules"
 	.venv-runtime/bin/y12-infer --help > /dev/null
 	! .venv-runtime/bin/python -c "import torch" 2> /dev/null
 

@@ -31,7 +31,7 @@ from exporter.precision.calibrate import CalibrationOptions, calibrate, calibrat
 from exporter.precision.improve.improve import improved_from
 from exporter.precision.improve.layers import layers_of
 from exporter.precision.improve.moments import moments_of
-from exporter.precision.options import METHODS, TARGETS, ImproveOptions, QuantizeOptions
+from exporter.precision.options import CLIPPINGS, TARGETS, ImproveOptions, QuantizeOptions
 from exporter.precision.qdq import quantize, tensors_to_calibrate
 from exporter.precision.qdq_plan import CONVOLUTIONS, is_last
 from exporter.recipe import Recipe
@@ -140,7 +140,7 @@ def rows_of(
     calibration = CalibrationOptions(arguments.method, symmetric=arguments.target == "trt")
     judge = Judge(graph, manifest, arguments.val, folder)
     yield "FP32", judge.fp32
-    ranges = calibrate(graph, tensors_to_calibrate(graph, options), images, manifest, calibration)
+    (ranges,) = calibrate(graph, tensors_to_calibrate(graph, options), images, manifest, calibration)
     layers = layers_of(graph, ranges, options)
     moments = moments_of(graph, layers.found, images, manifest, squares=True)
     for name, choice in PASSES.items():
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--val", type=Path, required=True, help="a COCO JSON of other images")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the noise; 0 adds none")
     parser.add_argument("--target", choices=TARGETS, default="trt")
-    parser.add_argument("--method", choices=METHODS, default="mse")
+    parser.add_argument("--method", choices=CLIPPINGS, default="mse")
     arguments = parser.parse_args()
     rows: dict[str, list[Row]] = {}
     with tempfile.TemporaryDirectory() as temporary:

@@ -15,6 +15,7 @@ CASES = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "import numpy": [sys.executable, "-c", "import numpy"],
     "import runtime": [sys.executable, "-c", "import runtime"],
+    "from runtime import Runtime": [sys.executable, "-c", "from runtime import Runtime"],
     "y12-export --help": [str(BIN / "y12-export"), "--help"],
     "y12-infer --help": [str(BIN / "y12-infer"), "--help"],
     "y12-bench --help": [str(BIN / "y12-bench"), "--help"],

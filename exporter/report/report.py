@@ -106,10 +106,31 @@ class ExportReport:
             lines.append(f"precision    {done.quantized} of {done.convolutions} convolutions INT8, for {done.target}")
         if self.engine is not None:
             lines += self._engine_lines(self.engine)
+        lines += self._measured_lines()
         lines += self._proof_lines(self.verification or Verification())
         stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in self.seconds.items())
         lines.append(f"took         {sum(self.seconds.values()):.1f} s ({stages})")
         lines += [f"wrote        {file}" for file in self.files]
+        return lines
+
+    def _measured_lines(self) -> list[str]:
+        lines = []
+        if self.budget is not None:
+            chosen, budget = self.budget.chosen, self.budget
+            kept = ", ".join(chosen.kept) or "nothing"
+            lines.append(
+                f"budget       {chosen.drop:.2f} of {budget.max_drop:g} points lost ({budget.measure}; {budget.data}; "
+                f"{budget.truth})"
+            )
+            lines.append(f"             {chosen.int8_work:.0%} of the work in INT8; not in INT8: {kept}")
+        if self.accuracy is not None:
+            lines.append(f"accuracy     {self.accuracy.data}; {self.accuracy.truth}")
+            lines += [
+                f"             {score.precision.upper()} "
+                + ", ".join(f"{name} {value:.4f}" for name, value in score.figures.items())
+                for score in self.accuracy.scores
+            ]
+        lines += [f"speed        {one.what}: median {one.median_ms:.1f} ms of {one.runs} runs" for one in self.speed]
         return lines
 
     def _proof_lines(self, proved: Verification) -> list[str]:
