@@ -19,7 +19,7 @@ import contextlib
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ def shift_points(
         MissingPackageError: pycocotools is not installed.
     """
     ours, theirs = _judged(truth, reference, floor), _judged(truth, candidate, floor)
-    return tuple(_point(ours, theirs, conf) for conf in grid)
+    return _rising([_point(ours, theirs, conf) for conf in grid])
 
 
 def labels_from_results(
@@ -199,6 +199,25 @@ def _point(reference: _Judged, candidate: _Judged, conf: float) -> ShiftPoint:
         recall=hits / reference.labels if reference.labels else None,
         keeps_precision=_same_precision(reference, candidate, conf, step) if sure_of_wrong else None,
         keeps_recall=_same_recall(reference, candidate, conf, hits) if sure_of_right else None,
+    )
+
+
+def _rising(points: Sequence[ShiftPoint]) -> tuple[ShiftPoint, ...]:
+    """Let no column fall: where many of the candidate's scores are equal, two confs may land in one step out of order.
+
+    Each is moved to the safe side: a lower conf finds no fewer, a higher one is no less precise.
+    """
+    lowest, highest = 1.0, 0.0
+    recalls, precisions = [], []
+    for point in reversed(points):
+        lowest = lowest if point.keeps_recall is None else min(lowest, point.keeps_recall)
+        recalls.append(None if point.keeps_recall is None else lowest)
+    for point in points:
+        highest = highest if point.keeps_precision is None else max(highest, point.keeps_precision)
+        precisions.append(None if point.keeps_precision is None else highest)
+    return tuple(
+        replace(point, keeps_precision=precision, keeps_recall=recall)
+        for point, precision, recall in zip(points, precisions, reversed(recalls), strict=True)
     )
 
 

@@ -21,6 +21,9 @@ SMALL = Shapes(imgsz=((160, 192),))
 TWO = VerifyOptions(max_images=2)
 
 
+REPORTS = (".report.html", ".report.json")
+
+
 @contextmanager
 def silent(_stage):
     yield
@@ -36,10 +39,12 @@ def demo(tmp_path_factory):
 
 def test_the_files_and_nothing_else(demo):
     folder, engine, graph = demo
-    names = [f"yolov12n_fp16{end}" for end in (".engine", ".engine.json", ".onnx", ".report.json")]
+    names = [f"yolov12n_fp16{end}" for end in (".engine", ".engine.json", ".onnx", *REPORTS)]
     assert [str(folder / name) for name in names] == engine.report.files
     assert (engine.artefact, graph.artefact) == (str(folder / names[0]), str(folder / "yolov12n.onnx"))
-    assert sorted(p.name for p in folder.iterdir()) == sorted([*names, "yolov12n.onnx", "yolov12n.report.json"])
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        [*names, "yolov12n.onnx", *(f"yolov12n{end}" for end in REPORTS)]
+    )
 
 
 def test_the_manifest_is_in_the_plan_beside_it_and_in_the_graph(demo):
@@ -101,7 +106,7 @@ def test_an_fp32_graph_of_ours_is_a_starting_point(demo, tmp_path):
     )
     assert result.report.verdict.startswith("verified: ")
     assert result.report.engine.attentions_fused == first.report.engine.attentions_fused == 8
-    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".engine", ".json", ".json", ".onnx"]
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".engine", ".html", ".json", ".json", ".onnx"]
     manifest = open_artefact(tmp_path / "yolov12n_fp16.onnx").manifest
     assert (manifest.source, manifest.precision) == ("yolov12n.onnx", "fp16")
 

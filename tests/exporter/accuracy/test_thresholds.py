@@ -244,3 +244,15 @@ def test_a_models_own_detections_as_labels():
     assert below.keeps_recall is None  # one of them is never found
     assert (above.precision, above.recall) == (1, 3 / 4)
     assert (above.keeps_precision, above.keeps_recall) == (None, 0.15)  # 3 each: 0.5 to 0.6 becomes 0 to 0.3
+
+
+@pytest.mark.parametrize("levels", [6, 9, 16])
+def test_no_column_falls_where_many_scores_are_equal(levels):
+    numbers = random.Random(levels)
+    pairs = [(numbers.uniform(0.02, 0.98), numbers.random() < 0.6) for _ in range(60)]
+    coarse = [(max(1, round(score * levels)) / levels, right) for score, right in pairs]  # as of few-bit networks
+    points = shift_points(truth_of(60), results_of(sorted(pairs, reverse=True), 60), results_of(coarse, 60))
+    for column in ("keeps_precision", "keeps_recall"):
+        values = [v for point in points if (v := getattr(point, column)) is not None]
+        assert len(values) > 5
+        assert values == sorted(values)
