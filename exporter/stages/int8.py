@@ -31,6 +31,7 @@ from runtime.manifest import Manifest
 __all__ = ["Int8Images", "Typed", "int8_from_fp32", "int8_images"]
 
 _SMALL_SHARE = 0.5  # of the work: with less of it in INT8, what INT8 gains is likely lost at its borders
+_BY_BUDGET = "kept out of INT8 by --max-drop"
 
 Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 
@@ -122,6 +123,8 @@ def int8_from_fp32(
     with stage("precision"):
         improved = _without(improved, graph, quantized.keep)
         typed, report = quantize(improved.graph, ranges, quantized, improved.weights)
+        by_budget = dict.fromkeys(quantized.keep - options.quantize.keep, _BY_BUDGET)
+        report = replace(report, left={name: by_budget.get(name, why) for name, why in report.left.items()})
     return Typed(
         typed,
         quantization=report,

@@ -97,6 +97,8 @@ def test_a_budget_on_images_held_out_of_a_folder(make_recipe, photos, tmp_path):
     # what was chosen is what was made
     kept = {row.name for row in report.layers if row.block in budget.chosen.kept and row.operator != "Attention"}
     assert kept <= set(names_in(report, "fp16"))
+    reasons = {row.why for row in report.layers if row.name in kept}
+    assert reasons <= {"kept out of INT8 by --max-drop", "last before the decode"}
     in_int8 = sum(row.work for row in report.layers if row.graph == "int8")
     of_all = sum(row.work for row in report.layers if row.operator != "Attention")
     assert in_int8 / of_all == pytest.approx(budget.chosen.int8_work)
