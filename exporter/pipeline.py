@@ -9,7 +9,6 @@ from pathlib import Path
 
 import onnx
 
-from exporter.engine.build import BuiltEngine
 from exporter.errors import RecipeError
 from exporter.graph.nms import Predictions, predictions_of, with_nms
 from exporter.graph.simplify import simplify
@@ -20,7 +19,6 @@ from exporter.report.layers import layer_rows
 from exporter.report.pictures import Picture
 from exporter.report.report import ExportReport
 from exporter.sensitivity.data import trial_from
-from exporter.sensitivity.results import Speed
 from exporter.source import Source, source_from_recipe
 from exporter.stages.accuracy import measured_on, pictures_of, speeds
 from exporter.stages.engine import engine_for
@@ -65,8 +63,10 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
         stem = _stem(recipe, source)
         profile = _profile(recipe, source)
         manifest = _manifest(recipe, source, profile)
-        with clock("load"):
-            trial = None if recipe.val is None else trial_from(recipe.val, manifest)
+        trial = None
+        if recipe.val is not None:
+            with clock("load images"):
+                trial = trial_from(recipe.val, manifest)
         report = ExportReport(source.model, source.file, recipe.precision, _in_words(profile), list(source.notes))
         report.licence = source.licence
         simplified = _graph(recipe, source, profile, report, clock)
@@ -96,8 +96,9 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
                 report.weights_checked = check_weights(simplified, typed.graph, typed.improved)
                 proof = Proof(source.detector, source.graph, simplified, typed.graph, final, built, manifest)
                 report.verification = prove(proof, _verify_options(images, recipe.verify))
-        with clock("speed"):
-            report.speed = _speed(simplified, typed, built, manifest, report)
+        if _runs_here(typed, report):
+            with clock("speed"):
+                report.speed = speeds(simplified, typed.graph, built, manifest)
         report.seconds = clock.seconds
         with clock("write"):
             write_files(outputs, stem, Made(final, built, manifest, report, pictures))
@@ -182,16 +183,13 @@ def _note_precision(typed: Typed, report: ExportReport) -> None:
     report.notes += typed.notes
 
 
-def _speed(
-    simplified: onnx.ModelProto, typed: Typed, built: BuiltEngine | None, manifest: Manifest, report: ExportReport
-) -> tuple[Speed, ...]:
-    """Time what this machine can run of what the artefact is for.
+def _runs_here(typed: Typed, report: ExportReport) -> bool:
+    """Tell whether this machine can run what the artefact is for, so that its time says something.
 
     A graph for TensorRT says nothing of TensorRT's speed when ONNX Runtime runs it.
     """
     executed = report.verification is not None and report.verification.engine_executed.startswith("executed")
-    for_cpu = typed.quantization is not None and typed.quantization.target == "cpu"
-    return speeds(simplified, typed.graph, built, manifest) if executed or for_cpu else ()
+    return executed or (typed.quantization is not None and typed.quantization.target == "cpu")
 
 
 def _verify_options(images: Int8Images | None, options: VerifyOptions) -> VerifyOptions:

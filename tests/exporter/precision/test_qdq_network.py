@@ -7,6 +7,7 @@ import pytest
 from text_models import types_of
 
 from exporter.engine.inspect import facts_of
+from exporter.graph.attention import attentions_of
 from exporter.model.build import seeded_detector
 from exporter.model.spec import spec_from_name
 from exporter.precision.qdq import QuantizeOptions, quantize, tensors_to_calibrate
@@ -43,7 +44,7 @@ def test_int8_attention_fuses_too_and_computes_in_int8(armor, rtx):
     layers = armor.build(typed).layers
     facts = facts_of(layers, typed)
     assert (report.attentions, facts.attentions_fused, facts.attentions_expected) == (8, 8, 8)
-    softmaxes = {n.name for n in typed.graph.node if n.op_type == "Softmax"}
+    softmaxes = {attention.softmax for attention in attentions_of(typed)}
     fused = [layer for layer in layers if softmaxes & set(layer.origins)]
     assert [{t.precision for t in layer.inputs} for layer in fused] == [{"int8"}] * 8
     assert facts.convolutions_by_precision == {"int8": report.quantized, "fp16": len(report.left)}
