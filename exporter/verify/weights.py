@@ -48,8 +48,8 @@ def check_weights(simplified: onnx.ModelProto, typed: onnx.ModelProto, improved:
             continue
         if weight.data_type == TensorProto.INT32 and name.endswith(INT32_BIAS_SUFFIX):
             base = name.removesuffix(INT32_BIAS_SUFFIX)
-            found = found * np.asarray(numpy_helper.to_array(stored[f"{base}_bias{SCALE_SUFFIX}"]))
-            _check_close(weight.name, model.constant(model.biases.get(base, "")), found, 1e-3)
+            scale = stored[f"{base}_bias{SCALE_SUFFIX}"]
+            _check_bias(weight.name, model.constant(model.biases.get(base, "")), found, numpy_helper.to_array(scale))
             continue
         if name.endswith(BIAS_SUFFIX) and name.removesuffix(BIAS_SUFFIX) in model.biases:
             name, found = model.biases[name.removesuffix(BIAS_SUFFIX)], found.reshape(-1)
@@ -116,10 +116,13 @@ def _check_steps(model: _Model, name: str, found: NDArray[np.generic], scales: N
         raise VerificationError(f"the weight '{name}' of the typed graph is not the model's in INT8")
 
 
-def _check_close(name: str, expected: NDArray[np.generic] | None, found: NDArray[np.generic], share: float) -> None:
-    """Check values to a share of the largest of them."""
+def _check_bias(
+    name: str, expected: NDArray[np.generic] | None, found: NDArray[np.generic], scales: NDArray[np.generic]
+) -> None:
+    """Check that each bias (C,) is the nearest step of its channel's scale, but for FP32's own rounding."""
     if expected is None or expected.shape != found.shape:
         raise VerificationError(f"the weight '{name}' of the typed graph is not in the model")
-    wanted, given = np.asarray(expected, np.float64), np.asarray(found, np.float64)
-    if (np.abs(wanted - given) > share * np.maximum(np.abs(wanted).max(initial=0.0), 1e-6)).any():
+    wanted, step = np.asarray(expected, np.float64), np.asarray(scales, np.float64)
+    off = np.abs(wanted - np.asarray(found, np.float64) * step)
+    if (off > (0.5 + 1e-4) * step + 1e-6 * np.abs(wanted)).any():
         raise VerificationError(f"the weight '{name}' of the typed graph is not the model's")
