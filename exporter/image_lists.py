@@ -3,13 +3,15 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from exporter.safe_yaml import mapping_from_yaml
 from runtime.errors import Y12Error
 from runtime.files import IMAGE_SUFFIXES, check_file
 
-__all__ = ["data_yaml_from", "entries_from", "images_in", "images_named", "without_repeats"]
+__all__ = ["data_yaml_from", "entries_from", "evenly", "images_in", "images_named", "without_repeats"]
+
+Item = TypeVar("Item")
 
 _MAX_YAML_BYTES = 4 << 20
 _MAX_LIST_BYTES = 256 << 20
@@ -83,6 +85,12 @@ def without_repeats(paths: Iterable[Path], where: str, error_type: type[Y12Error
         if len(found) > _MAX_IMAGES:
             raise error_type(f"{where}: expected at most {_MAX_IMAGES} images")
     return tuple(found)
+
+
+def evenly(items: Sequence[Item], count: int) -> list[Item]:
+    """Give so many of the items, evenly out of them and in their order; all where there are no more."""
+    kept = min(count, len(items))
+    return [items[i * len(items) // kept] for i in range(kept)]
 
 
 def _images_listed(file: Path, root: Path, error_type: type[Y12Error]) -> Iterator[Path]:

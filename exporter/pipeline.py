@@ -12,6 +12,7 @@ import onnx
 from exporter.errors import RecipeError
 from exporter.graph.nms import Predictions, predictions_of, with_nms
 from exporter.graph.simplify import simplify
+from exporter.image_lists import evenly
 from exporter.output import output_folder
 from exporter.precision.cast import cast_to_fp16
 from exporter.recipe import Recipe
@@ -196,8 +197,7 @@ def _verify_options(images: Int8Images | None, options: VerifyOptions) -> Verify
     """Compare an INT8 graph on images of its own kind, spread over those it was calibrated on, where none are named."""
     if images is None or options.images is not None:
         return options
-    calibration = images.calibration
-    return replace(options, images=tuple(calibration[:: max(1, len(calibration) // options.max_images)]))
+    return replace(options, images=tuple(evenly(images.calibration, options.max_images)))
 
 
 def _manifest(recipe: Recipe, source: Source, profile: InputProfile) -> Manifest:

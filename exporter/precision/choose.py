@@ -16,13 +16,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from exporter.image_lists import evenly
 from exporter.precision.activations import activations
 from exporter.precision.ranges import Ranges
 from runtime.decode.predictions import predictions_from
 from runtime.manifest import Manifest
 from runtime.tasks import TASKS
 
-__all__ = ["best_ranges", "score_error", "some_of"]
+__all__ = ["ScoreError", "best_ranges"]
 
 _IMAGES = 16
 _PLACES = 100  # of an image
@@ -56,10 +57,10 @@ def best_ranges(
         CalibrationError: an image cannot be used.
         Y12Error: a graph cannot be run.
     """
-    chosen = some_of(images)
+    measure = ScoreError(graph, images, manifest)
     errors = []
     for done, ranges in enumerate(candidates, 1):
-        errors.append(score_error(graph, quantized(ranges), chosen, manifest))
+        errors.append(measure.of(quantized(ranges)))
         if progress is not None:
             progress(done, len(candidates))
     best = int(np.argmin(errors))
@@ -70,19 +71,37 @@ def best_ranges(
     return replace(candidates[best], notes=(*candidates[best].notes, note))
 
 
-def some_of(images: Sequence[Path]) -> Sequence[Path]:
-    """Give sixteen images, evenly out of these."""
-    return images[:: max(1, len(images) // _IMAGES)][:_IMAGES]
+class ScoreError:
+    """The error of typed graphs' scores, of the equation above; the FP32 graph is run once.
+
+    Args:
+        graph: the FP32 graph.
+        images: to compare on; sixteen of them, evenly out of them.
+        manifest: of the graph.
+
+    Raises:
+        CalibrationError: an image cannot be used.
+        Y12Error: the graph cannot be run.
+    """
+
+    def __init__(self, graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) -> None:
+        self._images, self._manifest = evenly(images, _IMAGES), manifest
+        self._best = [_best_places(scores) for scores in _scores(graph, self._images, manifest)]
+
+    def of(self, typed: onnx.ModelProto) -> float:
+        """Give the error of a graph, with the same errors raised."""
+        found = _scores(typed, self._images, self._manifest)
+        shifts = [
+            np.abs(_logit(scores[at]) - logits).mean() for scores, (at, logits) in zip(found, self._best, strict=True)
+        ]
+        return float(sum(shifts) / len(shifts))
 
 
-def score_error(graph: onnx.ModelProto, typed: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) -> float:
-    """Give the error of a typed graph's scores on images, of the equation above; errors as of `best_ranges`."""
-    total = 0.0
-    for expected, found in zip(_scores(graph, images, manifest), _scores(typed, images, manifest), strict=True):
-        classes, places = expected.argmax(axis=0), np.argsort(-expected.max(axis=0), kind="stable")[:_PLACES]
-        at = classes[places], places
-        total += float(np.abs(_logit(found[at]) - _logit(expected[at])).mean())
-    return total / len(images)
+def _best_places(scores: Scores) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], Scores]:
+    """Give the class and the place of the 100 best, and the logits there."""
+    classes, places = scores.argmax(axis=0), np.argsort(-scores.max(axis=0), kind="stable")[:_PLACES]
+    at = classes[places], places
+    return at, _logit(scores[at])
 
 
 def _scores(graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) -> Iterator[Scores]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exporter.errors import CalibrationError
-from exporter.image_lists import data_yaml_from, entries_from, images_in, images_named, without_repeats
+from exporter.image_lists import data_yaml_from, entries_from, evenly, images_in, images_named, without_repeats
 from exporter.model.shown import shown
 from runtime.files import IMAGE_SUFFIXES
 
@@ -28,9 +28,7 @@ def calibration_images(source: Path, limit: int | None = None) -> list[Path]:
     if not paths:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
         raise CalibrationError(f"{source}: expected images to calibrate on, found none; known: {known}")
-    if limit is None or limit >= len(paths):
-        return paths
-    return [paths[i * len(paths) // limit] for i in range(limit)]
+    return paths if limit is None else evenly(paths, limit)
 
 
 def _listed(source: Path) -> Iterator[Path]:

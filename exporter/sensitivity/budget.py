@@ -13,6 +13,7 @@ from itertools import pairwise
 import onnx
 
 from exporter.errors import BudgetError, DatasetError
+from exporter.image_lists import evenly
 from exporter.sensitivity.blocks import Block
 from exporter.sensitivity.data import Trial
 from exporter.sensitivity.outcome import outcome_of
@@ -129,8 +130,8 @@ class _Search:
         samples = [sample for sample in trial.samples if sample.image_id in seen]
         if not samples:
             return self._yardstick  # there are labels, of a model that is sure of nothing
-        count = min(len(samples), _RANKING_IMAGES if self._fp32.kinds else _RANKING_CLASSIFIED)
-        fewer = replace(trial, samples=tuple(samples[i * len(samples) // count] for i in range(count)))
+        count = _RANKING_IMAGES if self._fp32.kinds else _RANKING_CLASSIFIED
+        fewer = replace(trial, samples=tuple(evenly(samples, count)))
         reference = self._fp32.of({sample.image_id for sample in fewer.samples})
         truth = truth_from(fewer, reference, labels=False)
         return _Yardstick(fewer, truth, figures_of(truth, reference))

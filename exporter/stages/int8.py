@@ -12,13 +12,13 @@ from exporter.errors import RecipeError
 from exporter.graph.passes import label
 from exporter.precision.calibrate import calibrate, calibration_images
 from exporter.precision.cast import CastReport
-from exporter.precision.choose import best_ranges, score_error, some_of
+from exporter.precision.choose import ScoreError, best_ranges
 from exporter.precision.improve.bias import with_shifted_biases
 from exporter.precision.improve.improve import Improved, improve, improved_from
 from exporter.precision.improve.layers import layers_of
 from exporter.precision.options import ImproveOptions, QuantizeOptions
 from exporter.precision.qdq import QdqReport, quantize, tensors_to_calibrate
-from exporter.precision.qdq_plan import CONVOLUTIONS
+from exporter.precision.qdq_plan import CONVOLUTIONS, plan_of
 from exporter.precision.ranges import Ranges
 from exporter.precision.work import multiplications_of, shares_of
 from exporter.recipe import Int8
@@ -148,8 +148,9 @@ def _improved(
     improved = improve(graph, layers, images, manifest, options.improve, advance)
     if not options.improve.does_something:
         return improved, []
+    measure = ScoreError(graph, images, manifest)
     before, after = (
-        score_error(graph, quantize(g, ranges, options.quantize, weights)[0], some_of(images), manifest)
+        measure.of(quantize(g, ranges, options.quantize, weights)[0])
         for g, weights in ((graph, {}), (improved.graph, improved.weights))
     )
     change = f"{options.improve.in_words()}: the mean error of the best places' scores, as logits, "
@@ -170,9 +171,9 @@ def _trial(options: Int8, images: Int8Images, manifest: Manifest) -> Trial:
 def _divisible(
     graph: onnx.ModelProto, ranges: Ranges, improved: Improved, options: QuantizeOptions, manifest: Manifest
 ) -> Divisible:
-    _, whole = quantize(graph, ranges, options)
+    left = plan_of(graph, options).left
     counts = multiplications_of(graph, manifest.profile)
-    convolutions = [name for name in _convolutions(graph) if name not in whole.left]
+    convolutions = [name for name in _convolutions(graph) if name not in left]
     work = shares_of(counts, _convolutions(graph))
 
     def quantized(kept: frozenset[str]) -> onnx.ModelProto:

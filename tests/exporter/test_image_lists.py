@@ -6,7 +6,7 @@ import pytest
 
 from exporter.accuracy.data_yaml import image_paths, read_data_yaml
 from exporter.errors import CalibrationError, DatasetError
-from exporter.image_lists import entries_from, images_in, without_repeats
+from exporter.image_lists import entries_from, evenly, images_in, without_repeats
 from exporter.precision.sources import calibration_images
 from runtime.files import IMAGE_SUFFIXES
 
@@ -53,3 +53,8 @@ def test_too_many_images_are_refused(tmp_path, monkeypatch):
             calibration_images(source)
     with pytest.raises(DatasetError, match=r"data\.yaml: val: expected at most 2 images"):
         image_paths(read_data_yaml(data), "val")
+
+
+@pytest.mark.parametrize(("count", "kept"), [(1, [0]), (3, [0, 2, 4]), (6, [0, 1, 2, 3, 4, 5]), (9, list(range(7)))])
+def test_items_are_taken_evenly(count, kept):
+    assert evenly(list(range(7)), count) == kept

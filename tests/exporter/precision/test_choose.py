@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from text_models import model_of, noise
 
-from exporter.precision.choose import best_ranges, score_error
+from exporter.precision.choose import ScoreError, best_ranges
 from exporter.precision.ranges import Range, Ranges
 from exporter.verify.images import photos_dir
 from runtime.images import image_from
@@ -28,6 +28,10 @@ TEXT = """(float[1,3,32,32] images) => (float[1,6,16] output0) {
 def network(factor=1.0, offset=0.0):
     """A detector of 16 places whose scores are spoilt by a factor on its weights."""
     return model_of(TEXT, w=(CONV * factor + np.float32(offset)).astype(np.float32), shape=np.array([1, 6, 16]))
+
+
+def score_error(graph, typed, images, manifest):
+    return ScoreError(graph, images, manifest).of(typed)
 
 
 def written_out(graph, typed):
