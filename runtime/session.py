@@ -45,7 +45,8 @@ class Runtime:
     """Run an exported model of any task.
 
     Args:
-        path: an .onnx or .engine that carries its manifest.
+        path: an .onnx or .engine that carries its manifest; or an `Artefact`, which need not be a file where an
+            executor is given.
         executor: what runs the network; None chooses by the artefact: ONNX Runtime or TensorRT.
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
         provider: for an .onnx: "auto", "cpu" or "cuda"; an engine runs on the GPU only.
@@ -65,16 +66,17 @@ class Runtime:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | Artefact,
         executor: Executor | None = None,
         *,
         imgsz: int | tuple[int, int] | None = None,
         provider: str = "auto",
         task: str | None = None,
     ) -> None:
-        self.artefact = open_artefact(path)
+        self.artefact = path if isinstance(path, Artefact) else open_artefact(path)
         if task is not None and task != self.manifest.task:
-            raise InputError(f"{path}: expected a model for the task {task!r}, found one for {self.manifest.task!r}")
+            found = self.manifest.task
+            raise InputError(f"{self.artefact.path}: expected a model for the task {task!r}, found one for {found!r}")
         self._task = task_for(self.manifest)
         self.input_hw = _input_hw(self.manifest, imgsz)
         self.timings = Timings()

@@ -1,9 +1,7 @@
 """From a weights file to a detector: what the file is, which network it fits, and a strict load."""
 
 import hashlib
-import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +13,13 @@ from torch import Tensor, nn
 from exporter.errors import CheckpointError, ModelSpecError
 from exporter.model.build import detector_from_spec
 from exporter.model.detector import Detector
+from exporter.model.metadata import metadata_from
 from exporter.model.pickles import read_pickled_zip
 from exporter.model.published import spec_from_published_yaml
 from exporter.model.records import Record, modules_of, tensors_of
 from exporter.model.rows import ModelSpec
 from exporter.model.shown import shown
-from exporter.model.spec import spec_from_name, specs_at_scale
+from exporter.model.spec import spec_from_name, spec_from_yaml, specs_at_scale
 
 __all__ = ["Checkpoint", "detector_from_checkpoint", "read_checkpoint", "spec_from_checkpoint"]
 
@@ -35,11 +34,12 @@ class Checkpoint:
         path: the file.
         sha256: of the file.
         state: parameter and buffer name → tensor, as stored (often half precision).
-        yaml: the model YAML in the file, if any.
-        model: a shipped model's name written in the file, if any.
+        yaml: the model YAML in the file, if any: as published, or, beside a `model`, with every row resolved.
+        model: a model's name written in the file, if any; that of a shipped one where there is no YAML.
         names: class names by id; empty where the file tells none.
         batch_norm_eps: of its BatchNorm modules; None where the file does not tell.
         architecture: the class of the pickled network, for messages.
+        ranges: of activations, learned with the weights, JSON that nothing has looked at; empty where there are none.
     """
 
     path: Path
@@ -50,6 +50,7 @@ class Checkpoint:
     names: tuple[str, ...] = ()
     batch_norm_eps: float | None = None
     architecture: str = ""
+    ranges: str = ""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -107,12 +108,21 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            entries = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- no mapping: it has no __iter__
-        names = json.loads(metadata.get("names", "[]"))
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a sound .safetensors file ({shown(str(error), 120)})") from error
-    return Checkpoint(path, _sha256(path), state, model=metadata.get("model", ""), names=_names(names, path))
+    found = metadata_from(entries, path)
+    return Checkpoint(
+        path,
+        _sha256(path),
+        state,
+        yaml=found.yaml,
+        model=found.model,
+        names=_names(found.names, path),
+        batch_norm_eps=found.batch_norm_eps,
+        ranges=found.ranges,
+    )
 
 
 def _names(names: object, path: Path) -> tuple[str, ...]:
@@ -150,13 +160,11 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
         CheckpointError: its architecture is none of ours; the message names it.
     """
     try:
+        if checkpoint.yaml is not None and checkpoint.model:
+            return spec_from_yaml(checkpoint.yaml, "its model YAML", checkpoint.model)
         if checkpoint.yaml is not None:
             return spec_from_published_yaml(checkpoint.yaml, checkpoint.state, "its model YAML")
         if checkpoint.model:
-            if not re.fullmatch(r"[a-z0-9-]{1,64}", checkpoint.model):  # a path would make us read any file
-                raise CheckpointError(
-                    f"{checkpoint.path}: expected the name of a shipped model in it, found {shown(checkpoint.model)}"
-                )
             return spec_from_name(checkpoint.model, nc=_class_count(checkpoint))
     except ModelSpecError as error:
         architecture = f" ({checkpoint.architecture})" if checkpoint.architecture else ""

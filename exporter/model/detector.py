@@ -1,7 +1,5 @@
 """The network: rows wired as the spec says, ending in a head."""
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from exporter.model.heads.head import Head
@@ -34,13 +32,18 @@ class Detector(nn.Module):
         assert isinstance(head, Head)
         return head
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Map images (B, 3, H, W), RGB in 0-1, H and W multiples of the largest stride, to the head's outputs."""
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Map images (B, 3, H, W), RGB in 0-1, H and W multiples of the largest stride, to what the head reads."""
         outputs: dict[int, Tensor] = {-1: images}
-        x: Any = images  # a map, and at the end what the head gives
-        for layer, module in zip(self.spec.layers, self.model, strict=True):
+        *rows, head = self.spec.layers
+        for layer, module in zip(rows, self.model[:-1], strict=True):
             inputs = [outputs[s] for s in layer.sources]
             x = module(inputs if SIGNATURES[layer.module].many else inputs[0])
             if layer.index in self._kept:
                 outputs[layer.index] = x
-        return dict(x)
+        return [outputs[s] for s in head.sources]
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Map images, as `maps` does, to the head's outputs by name."""
+        maps = self.maps(images)
+        return dict(self.head(maps if SIGNATURES[self.spec.layers[-1].module].many else maps[0]))

@@ -15,6 +15,7 @@ from exporter.report import views, words
 from exporter.report.charts import blocks_chart, curve_chart, work_bar
 from exporter.report.pictures import Picture
 from exporter.sensitivity.results import BlockCost, Budget, CurvePoint
+from exporter.svg import printable
 
 __all__ = ["page_from_report"]
 
@@ -62,7 +63,7 @@ def _shown(value: object) -> object:
     """Make a value fit to be shown: None a dash, and no text with characters that steer."""
     if value is None:
         return words.NOTHING
-    return words.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _charts(data: Mapping[str, Any]) -> dict[str, Markup | Mapping[str, float] | None]:

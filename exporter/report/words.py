@@ -2,15 +2,10 @@
 
 import math
 
-__all__ = ["NOTHING", "drop", "number", "points", "points_lost", "printable", "share"]
+__all__ = ["NOTHING", "drop", "number", "points", "points_lost", "share"]
 
 NOTHING = "\u2013"  # a dash: what stands where there is no value
 _MINUS = "\u2212"  # as wide as the plus
-
-
-def printable(text: str) -> str:
-    """Give a text with what a page cannot show or would obey, such as a change of direction, replaced by a sign."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def number(value: float | None, digits: int = 0) -> str:

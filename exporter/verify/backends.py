@@ -14,16 +14,18 @@ class TorchExecutor:
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
+        self._device = next(detector.parameters()).device
 
     @property
     def description(self) -> str:
         """Name what runs."""
-        return f"torch {torch.__version__} FP32 (CPU)"
+        return f"torch {torch.__version__} FP32 ({'CPU' if self._device.type == 'cpu' else self._device})"
 
     @torch.no_grad()
     def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Return the outputs by name for images (B, 3, H, W), RGB in 0-1."""
-        return {name: output.numpy() for name, output in self._detector(torch.from_numpy(images)).items()}
+        outputs = self._detector(torch.from_numpy(images).to(self._device))
+        return {name: output.cpu().numpy() for name, output in outputs.items()}
 
     def close(self) -> None:
         """Nothing to free."""

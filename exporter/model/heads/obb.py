@@ -23,6 +23,10 @@ class OBB(Detect):
     def __init__(self, nc: int, channels: tuple[int, ...], depthwise: bool = True) -> None:
         super().__init__(nc, channels, depthwise, extra=1)
 
+    def angle(self, turn: Tensor) -> Tensor:
+        """Map angle logits (B, 1, A) to radians, (B, 1, A)."""
+        return (turn.sigmoid() - 0.25) * math.pi
+
     def rotated_boxes(self, logits: Tensor, angle: Tensor, grid: Grid) -> Tensor:
         """Map box logits (B, 64, A) and angles (B, 1, A) to (B, 4, A): centre x, y, width, height in input pixels.
 
@@ -39,6 +43,6 @@ class OBB(Detect):
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
         """Map the pyramid to `output0` (B, 4+nc+1, A): x, y, w, h in input pixels, scores, angle in radians."""
         box, cls, turn = self.logits(maps)
-        angle = (turn.sigmoid() - 0.25) * math.pi
+        angle = self.angle(turn)
         boxes = self.rotated_boxes(box, angle, self.grid(maps))
         return {"output0": torch.cat((boxes, cls.sigmoid(), angle), 1)}

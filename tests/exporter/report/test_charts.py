@@ -5,8 +5,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from exporter.report.charts import _Scale, blocks_chart, curve_chart, curve_svg, work_bar
+from exporter.report.charts import blocks_chart, curve_chart, curve_svg, work_bar
 from exporter.sensitivity.results import BlockCost, Budget, CurvePoint
+from exporter.svg import Scale
 
 SVG = "{http://www.w3.org/2000/svg}"
 CURVE = (
@@ -148,4 +149,4 @@ def test_a_bar_is_divided_by_its_shares():
     ],
 )
 def test_ticks_are_round(ends, expected):
-    assert _Scale(*ends, 0, 1).ticks() == pytest.approx(expected)
+    assert Scale(*ends, 0, 1).ticks() == pytest.approx(expected)

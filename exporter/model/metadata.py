@@ -1,0 +1,142 @@
+"""What a .safetensors file says beside its tensors: the network, its class names, and what else goes with the weights.
+
+    model           the network's name
+    yaml            its model YAML, every row resolved: a network of the user's own is read back from it
+    names           class names by id, a JSON list
+    batch_norm_eps  of its BatchNorm modules
+    ranges          of activations, learned with the weights: JSON that `exporter.precision.ranges` reads
+
+All of it is a stranger's text when it is read: bounded, parsed as plain values, refused in one line.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from exporter.errors import CheckpointError, ModelSpecError
+from exporter.model.detector import Detector
+from exporter.model.rows import LayerSpec, ModelSpec
+from exporter.model.shown import shown
+from exporter.model.signatures import MAX_CHANNELS, SIGNATURES
+from exporter.safe_yaml import mapping_from_yaml
+
+__all__ = ["RANGES_KEY", "Metadata", "metadata_from", "metadata_of", "yaml_of_spec"]
+
+RANGES_KEY = "ranges"
+_MAX_TEXT = 1 << 22  # characters of one entry: 100,000 class names of forty
+_MAX_YAML = 1 << 18
+_MAX_YAML_DEPTH = 16
+_SHIPPED = re.compile(r"[a-z0-9-]{1,64}")  # no path: one would make us read any file
+_MAX_NAME = 255  # of a network whose YAML is in the file
+_SCALE = re.compile(r"yolov?\d+([nsmlx])")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What was read.
+
+    Attributes:
+        model: the network's name; empty where the file tells none.
+        yaml: its model YAML, if any.
+        names: class names as parsed, not yet checked.
+        batch_norm_eps: of its BatchNorm modules; None where the file does not tell.
+        ranges: of activations, as JSON text that nothing has looked at; empty where there are none.
+    """
+
+    model: str = ""
+    yaml: Mapping[str, Any] | None = None
+    names: Any = ()
+    batch_norm_eps: float | None = None
+    ranges: str = ""
+
+
+def metadata_of(detector: Detector) -> dict[str, str]:
+    """Give what a file has to say so that a detector can be built again, by key."""
+    found = {m.eps for m in detector.modules() if isinstance(m, nn.BatchNorm2d)}
+    if len(found) > 1:
+        raise CheckpointError(f"to be written: expected one BatchNorm eps throughout, found {sorted(found)}")
+    return {
+        "model": detector.spec.name,
+        "yaml": yaml_of_spec(detector.spec),
+        "names": json.dumps(detector.names, ensure_ascii=False),
+        **({"batch_norm_eps": repr(*found)} if found else {}),
+    }
+
+
+def yaml_of_spec(spec: ModelSpec) -> str:
+    """Give a model YAML of one scale that `spec_from_yaml` reads as the same rows."""
+    scale = _SCALE.match(spec.name)
+    rows = [f"  - {json.dumps(_row(layer))}" for layer in spec.layers]
+    lines = [
+        f"nc: {spec.nc}",
+        # Widths and depths stand in the rows.
+        f"scales: {{ {scale[1] if scale else 'n'}: [1.0, 1.0, {MAX_CHANNELS}] }}",
+        *("backbone:", *rows[:-1]),
+        *("head:", rows[-1]),
+    ]
+    return "\n".join((*lines, ""))
+
+
+def _row(layer: LayerSpec) -> list[Any]:
+    args = [list(value) if isinstance(value, tuple) else value for value in layer.args.values()]
+    source = list(layer.sources) if SIGNATURES[layer.module].many else layer.sources[0]
+    return [source, layer.repeats, layer.module, args]
+
+
+def metadata_from(entries: Mapping[str, str], path: Path) -> Metadata:
+    """Read a file's entries.
+
+    Raises:
+        CheckpointError: one is too long, or not what its key says.
+    """
+    long = [key for key in ("model", "yaml", "names", RANGES_KEY) if len(entries.get(key, "")) > _MAX_TEXT]
+    if long:
+        raise CheckpointError(
+            f"{path}: expected at most {_MAX_TEXT} characters under '{long[0]}', found {len(entries[long[0]])}"
+        )
+    network = _yaml(entries.get("yaml"), path)
+    try:
+        names = json.loads(entries.get("names", "[]"))
+    except (ValueError, RecursionError) as error:
+        problem = shown(f"class names: {error}", 120)
+        raise CheckpointError(f"{path}: not a sound .safetensors file ({problem})") from error
+    model = _model(entries.get("model", ""), network is not None, path)
+    return Metadata(model, network, names, _eps(entries, path), entries.get(RANGES_KEY, ""))
+
+
+def _model(name: str, has_yaml: bool, path: Path) -> str:
+    if has_yaml and not (name and name.isprintable() and len(name) <= _MAX_NAME):
+        raise CheckpointError(f"{path}: expected a name for the model YAML in it, found {shown(name)}")
+    if name and not has_yaml and not _SHIPPED.fullmatch(name):
+        raise CheckpointError(f"{path}: expected the name of a shipped model in it, found {shown(name)}")
+    return name
+
+
+def _yaml(text: str | None, path: Path) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    if len(text) > _MAX_YAML:
+        raise CheckpointError(f"{path}: expected a model YAML of at most {_MAX_YAML} characters, found {len(text)}")
+    keys = "nc, scales, backbone, head"
+    try:
+        return mapping_from_yaml(text, Path("its model YAML"), ModelSpecError, keys=keys, max_depth=_MAX_YAML_DEPTH)
+    except ModelSpecError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _eps(entries: Mapping[str, str], path: Path) -> float | None:
+    text = entries.get("batch_norm_eps")
+    if text is None:
+        return None
+    try:
+        eps = float(text[:32])
+    except ValueError:
+        eps = 0.0
+    if not 0 < eps < 1:
+        raise CheckpointError(f"{path}: expected a BatchNorm eps from 0 to 1, found {shown(text)}")
+    return eps

@@ -1,0 +1,1 @@
+"""Training: losses, data, the loop, and quantisation-aware training."""

@@ -1,0 +1,138 @@
+"""Data for a network: what it is trained on and what it is measured on, checked before the first step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.accuracy.datasets import labelled_dataset
+from exporter.errors import DatasetError, RecipeError
+from exporter.image_lists import evenly
+from exporter.model.rows import ModelSpec
+from exporter.train.data.batches import Batches
+from exporter.train.data.options import AugmentOptions, DataOptions
+from exporter.train.data.sources import ShapesSource, Source, UserSource
+from exporter.train.data.user import training_data
+from exporter.train.loop import Course
+from exporter.train.options import TuneOptions
+from exporter.train.scenes.write import INSTANCES, write_shapes
+from exporter.train.validate import Validation
+
+__all__ = ["SHAPES", "DataChoice", "Material", "material_for"]
+
+SHAPES = "shapes"  # in the place of a file: scenes made by code
+SCENES_PER_EPOCH = 1600
+_HELD_OUT, _HELD_OUT_SEED = 128, 2**31  # scenes to measure on; training cannot have their seed
+_CALIBRATION_IMAGES = 128
+_PLAIN_SHARE = 0.1  # of the epochs, the last ones, show whole images, as inference does (YOLOX, arXiv 2107.08430)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """The data that were asked for.
+
+    Attributes:
+        data: a data.yaml, whose train and val are taken; a COCO JSON; or `SHAPES`.
+        val: a COCO JSON or data.yaml to measure on; needed beside a COCO JSON.
+        images: where a COCO JSON's file names start; None looks beside it.
+        augment: how images are varied.
+    """
+
+    data: Path
+    val: Path | None = None
+    images: Path | None = None
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run works on.
+
+    Attributes:
+        names: the classes, by id.
+        course: the batches, and what measures.
+        calibration: images that stand for those trained on.
+        notes: what the user has to know of the data.
+    """
+
+    names: tuple[str, ...]
+    course: Course
+    calibration: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def material_for(
+    spec: ModelSpec, choice: DataChoice, imgsz: int, options: TuneOptions, folder: Path, processes: int
+) -> Material:
+    """Read the data, or draw what is measured on.
+
+    Args:
+        spec: the network, whose task says which labels are needed.
+        choice: which data.
+        imgsz: side of the network's input, in pixels.
+        options: the batch, the epochs and the seed count.
+        folder: the run's; drawn scenes are kept in it.
+        processes: among which a batch is divided.
+
+    Raises:
+        DatasetError: labels or images are wrong, or do not tell what the network predicts.
+        RecipeError: an option does not fit the data.
+    """
+    if imgsz % max(spec.strides, default=32):
+        raise RecipeError(f"--imgsz: expected a multiple of {max(spec.strides)}, found {imgsz}")
+    if spec.task == "classify":
+        raise RecipeError("y12-tune: expected a network that finds objects, found a classifier, which it cannot train")
+    made = _drawn(choice, imgsz, folder) if str(choice.data) == SHAPES else _read(spec, choice, imgsz, options)
+    _check_fit(spec, made.source, choice.data)
+    batches = Batches(made.source, options.batch // processes, options.seed)
+    steps = -(-len(made.source) // options.batch)
+    labels = labelled_dataset(made.val, images=made.val_images, oriented=spec.task == "obb")
+    measured = f"trained on {len(made.source)} images an epoch, measured on {len(labels.samples)} of {made.val.name}"
+    course = Course(batches, steps, Validation(labels, imgsz))
+    return Material(made.source.names, course, made.calibration, (*made.source.notes, measured))
+
+
+@dataclass(frozen=True)
+class _Made:
+    source: Source
+    val: Path
+    val_images: Path | None
+    calibration: tuple[Path, ...]
+
+
+def _drawn(choice: DataChoice, imgsz: int, folder: Path) -> _Made:
+    if choice.val is not None or choice.images is not None:
+        raise RecipeError("--val and --images: are for a user's data; 'shapes' draws its own")
+    source = ShapesSource(SCENES_PER_EPOCH, imgsz)
+    for name, seed in (("held-out", _HELD_OUT_SEED), ("calibration", _HELD_OUT_SEED + 1)):
+        if not (folder / name / INSTANCES).is_file():
+            write_shapes(folder / name, seed, _HELD_OUT, imgsz)
+    calibration = tuple(sorted((folder / "calibration" / "images").iterdir()))
+    return _Made(source, folder / "held-out" / INSTANCES, None, calibration)
+
+
+def _read(spec: ModelSpec, choice: DataChoice, imgsz: int, options: TuneOptions) -> _Made:
+    if choice.data.suffix.lower() == ".json" and choice.val is None:
+        raise RecipeError(f"--val: {choice.data} is one set of images: name another to measure on, or the same")
+    data = training_data(choice.data, spec.task, DataOptions(images=choice.images))
+    plain_from = options.epochs - int(options.epochs * _PLAIN_SHARE)
+    source = UserSource(data, imgsz, choice.augment, mosaic_epochs=plain_from)
+    val = choice.val or choice.data
+    images = choice.images if val.suffix.lower() == ".json" else None
+    return _Made(source, val, images, tuple(evenly(data.paths, _CALIBRATION_IMAGES)))
+
+
+def _check_fit(spec: ModelSpec, source: Source, data: Path) -> None:
+    """Refuse labels that lack what the network predicts: there would be nothing to learn it from.
+
+    Raises:
+        DatasetError: they do.
+    """
+    if spec.task in ("segment", "multitask") and not source.masks:
+        raise DatasetError(f"{data}: expected an outline for every object, as {spec.name} predicts masks, found none")
+    if spec.kpt_shape is not None and source.points != spec.kpt_shape[0]:
+        raise DatasetError(
+            f"{data}: expected {spec.kpt_shape[0]} keypoints for each object, as {spec.name} predicts, found "
+            f"{source.points or 'none'}; write the kpt_shape you need into a model YAML of your own"
+        )

@@ -1,0 +1,193 @@
+"""Where training examples come from: a user's images, or scenes that are drawn; both give any example at any time."""
+
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.errors import DatasetError, RecipeError
+from exporter.train.data.augment import Fitted, augmented, plain
+from exporter.train.data.example import Example
+from exporter.train.data.options import UNCHANGED, AugmentOptions
+from exporter.train.data.user import TrainingData
+from exporter.train.scenes.forms import CLASS_NAMES
+from runtime.images import image_from
+from runtime.letterbox import Letterbox, letterbox
+
+__all__ = ["STRIDE", "ShapesSource", "Source", "UserSource"]
+
+STRIDE = 32  # of the networks' coarsest grid: pictures' sides are multiples of it
+_LARGEST_SIDE = 4096
+_ORDER, _DRAWS = 0, 1  # what a random generator is for: its seed differs
+
+
+class Source(Protocol):
+    """What a training set is made of.
+
+    Attributes:
+        names: the class names, by class id.
+        imgsz: side of the examples' images, in pixels.
+        masks, points, oriented: what the labels tell, as in `TrainingData`.
+        notes: what a reader of the run's report has to know of the data.
+    """
+
+    names: tuple[str, ...]
+    imgsz: int
+    masks: bool
+    points: int | None
+    oriented: bool
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Give the images of an epoch."""
+
+    def example(self, seed: int, epoch: int, position: int) -> Example:
+        """Give the example at a position, 0 or more, of an epoch: a pure function of its arguments."""
+
+
+class ShapesSource:
+    """Drawn scenes; each is shown once only, an "epoch" is a number of them.
+
+    Args:
+        images_per_epoch: that number.
+        imgsz: side of the scenes, in pixels.
+
+    Raises:
+        RecipeError: one of these is out of range.
+    """
+
+    names = CLASS_NAMES
+    masks = True
+    points = None
+    oriented = False
+    notes = ("the images are drawn scenes of shapes",)
+
+    def __init__(self, images_per_epoch: int, imgsz: int) -> None:
+        if images_per_epoch < 1:
+            raise RecipeError(f"images_per_epoch: expected 1 or more, found {images_per_epoch}")
+        _check_side(imgsz, smallest=64)
+        self.imgsz, self._count = imgsz, images_per_epoch
+
+    def __len__(self) -> int:
+        return self._count
+
+    def example(self, seed: int, epoch: int, position: int) -> Example:
+        """Give a scene that no other epoch has; positions from the epoch's images on show its first scenes again."""
+        from exporter.train.shapes import scene
+
+        return scene(seed, epoch * self._count + position % self._count, self.imgsz)
+
+
+class UserSource:
+    """A user's images in an order of each epoch's own, varied.
+
+    Args:
+        data: the images and their labels.
+        imgsz: side of the examples' images, in pixels, a multiple of 32.
+        options: how much to vary; None shows each image as inference would see it.
+        mosaic_epochs: from this epoch on there are no mosaics; None: there always may be.
+        cache_bytes: memory for fitted images, of each process that reads.
+
+    Raises:
+        RecipeError: an option is out of range, or does not fit the data.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        imgsz: int,
+        options: AugmentOptions | None = None,
+        *,
+        mosaic_epochs: int | None = None,
+        cache_bytes: int = 256 << 20,
+    ) -> None:
+        _check_side(imgsz, smallest=STRIDE)
+        self.names, self.masks, self.points, self.oriented = data.names, data.masks, data.points, data.oriented
+        self.imgsz = imgsz
+        self._data, self._options = data, options or UNCHANGED
+        self._mosaic_epochs = mosaic_epochs
+        self._cache: dict[int, NDArray[np.uint8]] = {}
+        self._cache_left = cache_bytes
+        self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+        self.notes = (*data.notes, *self._own_notes())
+
+    def __len__(self) -> int:
+        return len(self._data.paths)
+
+    def example(self, seed: int, epoch: int, position: int) -> Example:
+        """Give an example; positions from the epoch's images on show its first images again, varied otherwise.
+
+        Raises:
+            InputError, DatasetError: an image can no longer be read, or has changed its size since it was checked.
+        """
+        order = self._order_of(seed, epoch)
+        first = int(order[position % len(order)])
+        options = self._options
+        if options == UNCHANGED:
+            return plain(self._fitted(first))
+        rng = np.random.default_rng([seed, epoch, position, _DRAWS])
+        if self._mosaic_epochs is not None and epoch >= self._mosaic_epochs:
+            options = replace(options, mosaic=0)
+        chosen = [first]
+        if rng.random() < options.mosaic:
+            chosen += rng.integers(len(order), size=3).tolist()
+        return augmented([self._fitted(i) for i in chosen], options, rng)
+
+    def _order_of(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Give the permutation of an epoch; the last one asked for is kept."""
+        if self._order is None or self._order[0] != (seed, epoch):
+            order = np.random.default_rng([seed, epoch, _ORDER]).permutation(len(self))
+            self._order = (seed, epoch), order
+        return self._order[1]
+
+    def _fitted(self, i: int) -> Fitted:
+        """Decode and resize an image as inference does, or take it from the cache."""
+        objects = self._data.objects[i]
+        frame = Letterbox.fit(objects.image_hw, (self.imgsz, self.imgsz))
+        image = self._cache.get(i)
+        if image is None:
+            image = self._decoded(i, frame)
+            if image.nbytes <= self._cache_left:  # images come in random order: which ones are kept makes no difference
+                self._cache[i] = image
+                self._cache_left -= image.nbytes
+        return Fitted(image, frame, objects)
+
+    def _decoded(self, i: int, frame: Letterbox) -> NDArray[np.uint8]:
+        path = self._data.paths[i]
+        bgr = image_from(path)
+        if bgr.shape[:2] != frame.image_hw:
+            height, width = frame.image_hw
+            raise DatasetError(
+                f"{path}: expected {width}x{height} pixels, as when training started, "
+                f"found {bgr.shape[1]}x{bgr.shape[0]}: the file was changed"
+            )
+        padded, _ = letterbox(bgr, frame.input_hw)
+        height, width = frame.resized_hw
+        inside = padded[frame.top : frame.top + height, frame.left : frame.left + width]
+        return np.ascontiguousarray(inside[:, :, ::-1])
+
+    def _own_notes(self) -> list[str]:
+        notes = []
+        if self._options.flip and self._options.flips(self.points) is None:
+            notes.append(
+                f"images are not mirrored: which of the {self.points} keypoints become each other is not known "
+                "(flip_indices)"
+            )
+        if small := sum(self._too_small(i) for i in range(len(self))):
+            notes.append(f"{small} objects are less than 2 pixels wide or high at imgsz {self.imgsz}: not trained on")
+        return notes
+
+    def _too_small(self, i: int) -> int:
+        """Count the objects of an image that are too small to be labelled where it is not enlarged."""
+        objects = self._data.objects[i]
+        scale = min(self.imgsz / objects.image_hw[0], self.imgsz / objects.image_hw[1])
+        sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
+        return int((sides.min(1, initial=np.inf) * scale < 2).sum())
+
+
+def _check_side(imgsz: int, smallest: int) -> None:
+    if not smallest <= imgsz <= _LARGEST_SIDE or imgsz % STRIDE:
+        raise RecipeError(
+            f"imgsz: expected {smallest} to {_LARGEST_SIDE} pixels, a multiple of {STRIDE}, found {imgsz}"
+        )

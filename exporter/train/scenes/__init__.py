@@ -1,0 +1,1 @@
+"""Drawn scenes of shapes, labelled by how they were drawn."""

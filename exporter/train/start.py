@@ -1,0 +1,97 @@
+"""What a training run begins with: a network for the data's classes, and weights for as much of it as fits."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from exporter.errors import RecipeError
+from exporter.model.build import detector_from_spec
+from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
+from exporter.model.detector import Detector
+from exporter.model.rows import ModelSpec
+from exporter.model.spec import spec_from_name
+from exporter.train.network import start_scores_low
+
+__all__ = ["Network", "network_from", "starting_detector"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Which network is to be trained.
+
+    Attributes:
+        spec: with as many classes as its file says.
+        source: what weights are taken from, and `file` where that was read; None where all are new.
+    """
+
+    spec: ModelSpec
+    source: Detector | None = None
+    file: Path | None = None
+
+
+def network_from(model: str | None, weights: Path | None) -> Network:
+    """Find the network that is named.
+
+    Args:
+        model: a shipped model's name or a model YAML; None takes the network of the weights.
+        weights: a checkpoint; None begins with new weights.
+
+    Raises:
+        RecipeError: neither is given.
+        ModelSpecError: there is no such model.
+        CheckpointError: the weights are damaged or of no known network.
+    """
+    if model is None and weights is None:
+        raise RecipeError("y12-tune: expected a network to train: add --model yolov12n, or --weights FILE")
+    source = None if weights is None else detector_from_checkpoint(read_checkpoint(weights))
+    if model is not None:
+        return Network(spec_from_name(model), source, weights)
+    assert source is not None
+    return Network(source.spec, source, weights)
+
+
+def starting_detector(network: Network, names: tuple[str, ...], seed: int) -> tuple[Detector, str]:
+    """Build a network for the data's classes, and say where its weights come from.
+
+    Every tensor of the source is taken whose name and shape fit; the others are new.
+
+    Args:
+        network: what to build.
+        names: the classes, by id.
+        seed: of what is new.
+
+    Raises:
+        RecipeError: nothing of the source fits.
+    """
+    spec = _for_classes(network.spec, len(names))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        detector = detector_from_spec(spec)
+        start_scores_low(detector)
+    detector.names = names
+    if network.source is None or network.file is None:
+        return detector, f"{spec.name}: new weights, seed {seed}"
+    return detector, f"{spec.name}: {_taken(detector, network.source, network.file)}"
+
+
+def _for_classes(spec: ModelSpec, nc: int) -> ModelSpec:
+    """Give the same network for another number of classes."""
+    *rows, head = spec.layers
+    return replace(spec, nc=nc, layers=(*rows, replace(head, args={**head.args, "nc": nc})))
+
+
+def _taken(detector: Detector, source: Detector, file: Path) -> str:
+    """Copy what fits, and say what was copied."""
+    own, given = detector.state_dict(), source.state_dict()
+    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    learnt = [k for k in own if not k.endswith("num_batches_tracked")]
+    new = [k for k in learnt if k not in fitting]
+    if len(new) == len(learnt):
+        raise RecipeError(
+            f"--weights: expected weights for {detector.spec.name}, found {file} of {source.spec.name}, of which "
+            "nothing fits; drop --model, or name other weights"
+        )
+    detector.load_state_dict({**own, **fitting})
+    taken = f"{len(learnt) - len(new)} of {len(learnt)} tensors from {file.name}"
+    return taken + (f"; new: {', '.join(new[:3])}{' …' * (len(new) > 3)}" if new else "")

@@ -1,0 +1,114 @@
+"""The whole story of a training run: data, network, loop, and what it leaves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.errors import OutputError
+from exporter.model.detector import Detector
+from exporter.model.metadata import yaml_of_spec
+from exporter.model.writing import write_checkpoint
+from exporter.train.course import DataChoice, material_for
+from exporter.train.curves import curves_svg
+from exporter.train.log import RunLog
+from exporter.train.loop import StepLog, fabric_for, train
+from exporter.train.options import TuneOptions
+from exporter.train.start import network_from, starting_detector
+from exporter.train.state import STATE_FILE
+from runtime.files import write_atomically
+
+__all__ = ["Tune", "tune"]
+
+CURVES_FILE = "curves.svg"
+
+Progress = Callable[[int, int, str], None]  # steps done, steps altogether, the last losses in words
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Tune:
+    """What to train, on what, and where to.
+
+    Attributes:
+        choice: the data.
+        output: the run's folder.
+        model: a shipped model's name or a model YAML; None takes the network of the weights.
+        weights: a checkpoint to begin with; None begins with new ones.
+        imgsz: side of the network's input, in pixels.
+        resume: go on with the run in that folder.
+        half: write the weights in FP16.
+        options: how to train.
+    """
+
+    choice: DataChoice
+    output: Path
+    model: str | None = None
+    weights: Path | None = None
+    imgsz: int = 640
+    resume: bool = False
+    half: bool = False
+    options: TuneOptions = field(default_factory=TuneOptions)
+
+
+def tune(job: Tune, tell: Tell, progress: Progress) -> Path:
+    """Train, and give the file with the weights that were most accurate.
+
+    Beside that file, NAME.safetensors, the run's folder holds NAME.yaml (the network), steps.csv and accuracy.csv
+    (the log), curves.svg (their picture) and the state that a killed run goes on from.
+
+    Args:
+        job: what to do.
+        tell: is told what there is to know, one line each.
+        progress: is told of each step.
+
+    Raises:
+        Y12Error: a child of it that says what is wrong with the data, the network, the options or the folder.
+    """
+    _check_folder(job)
+    network = network_from(job.model, job.weights)
+    fabric = fabric_for(job.options)
+    material = material_for(network.spec, job.choice, job.imgsz, job.options, job.output, fabric.world_size)
+    detector, weights_note = starting_detector(network, material.names, job.options.seed)
+    for note in (*material.notes, weights_note):
+        tell(note)
+    weights = job.output / f"{detector.spec.name}.safetensors"
+    write_atomically(weights.with_suffix(".yaml"), yaml_of_spec(detector.spec).encode())
+    train(fabric, detector, material.course, job.options, job.output, _Observer(job, weights, tell, progress))
+    return weights
+
+
+def _check_folder(job: Tune) -> None:
+    there = (job.output / STATE_FILE).is_file()
+    if there and not job.resume:
+        raise OutputError(f"--output: {job.output} holds a run: add --resume to go on with it, or name another folder")
+    if job.resume and not there:
+        raise OutputError(f"--resume: expected a run in {job.output}, found none; drop --resume, or name its folder")
+
+
+class _Observer:
+    """Writes the log and the best weights of a run, and shows how it goes on."""
+
+    def __init__(self, job: Tune, weights: Path, tell: Tell, progress: Progress) -> None:
+        self._job, self._weights = job, weights
+        self._tell, self._progress = tell, progress
+        self._log = RunLog(job.output)
+        self._steps = 0
+
+    def started(self, step: int, steps: int) -> None:
+        self._steps = steps
+        self._log.started(step)
+        if step:
+            self._tell(f"resumed after step {step} of {steps}")
+
+    def stepped(self, log: StepLog) -> None:
+        self._log.stepped(log)
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in log.losses.items())
+        self._progress(log.step, self._steps, losses)
+
+    def measured(self, step: int, figures: dict[str, float], best: Detector | None) -> None:
+        self._log.measured(step, figures)
+        words = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        self._tell(f"step {step}: {words}{'' if best is None else '; best so far'}")
+        if best is not None:
+            write_checkpoint(self._weights, best, half=self._job.half)
+        write_atomically(self._job.output / CURVES_FILE, curves_svg(self._job.output).encode())

@@ -1,0 +1,81 @@
+"""Accuracy of a detector that is being trained, by the same code that judges artefacts."""
+
+from pathlib import Path
+
+from exporter.accuracy.classes import class_map
+from exporter.accuracy.classify import ClassTree, top_figures
+from exporter.accuracy.dataset import Dataset
+from exporter.accuracy.evaluate import KIND_NAMES, evaluate
+from exporter.accuracy.fit import detect_options, kinds_for
+from exporter.accuracy.found import Found
+from exporter.accuracy.inference import Inference
+from exporter.accuracy.options import ValOptions
+from exporter.model.detector import Detector
+from exporter.verify.backends import TorchExecutor
+from runtime.artefact import Artefact
+from runtime.manifest import AxisRange, InputProfile, Manifest
+from runtime.session import Runtime
+
+__all__ = ["Validation", "manifest_of"]
+
+_BATCH = AxisRange(1, 8, 8)
+
+
+def manifest_of(detector: Detector, imgsz: int) -> Manifest:
+    """Describe a detector as its artefact would be, for square images of `imgsz` pixels."""
+    spec = detector.spec
+    size = AxisRange(imgsz, imgsz, imgsz)
+    return Manifest(
+        spec.task,
+        detector.names,
+        spec.strides,
+        InputProfile(_BATCH, size, size),
+        model=spec.name,
+        kpt_shape=spec.kpt_shape,
+    )
+
+
+class Validation:
+    """Measures detectors on labelled images.
+
+    Args:
+        labels: the images.
+        imgsz: side of the network's input, in pixels.
+    """
+
+    def __init__(self, labels: Dataset | ClassTree, imgsz: int) -> None:
+        self._labels, self._imgsz = labels, imgsz
+
+    def __call__(self, detector: Detector) -> dict[str, float]:
+        """Give COCO's AP50-95 and AP50 of each kind that the labels tell, or top-1 and top-5; 0-1, the leading first.
+
+        Of several kinds the leading figure is their mean AP50-95.
+
+        Raises:
+            DatasetError: the labels do not fit the detector.
+            Y12Error: an image cannot be used.
+        """
+        manifest = manifest_of(detector, self._imgsz)
+        artefact = Artefact(Path(manifest.model), "onnx", manifest, "the network itself")
+        with Runtime(artefact, TorchExecutor(detector)) as runtime:
+            if isinstance(self._labels, ClassTree):
+                tops = top_figures(self._labels, Inference(runtime, runtime.options))
+                return {"top1": tops.top1, "top5": tops.top5}
+            return _detected(runtime, self._labels)
+
+
+def _detected(runtime: Runtime, labels: Dataset) -> dict[str, float]:
+    manifest = runtime.manifest
+    by_order = labels.origin.suffix.lower() == ".json"
+    classes = class_map(manifest.names, labels.categories, str(labels.origin), by_order=by_order)
+    found = Found(classes, kinds_for(labels, manifest)[0])
+    inference = Inference(runtime, detect_options(ValOptions(), manifest, classes))
+    for sample, detections in inference.over(labels.samples):
+        found.keep(sample, detections)
+    truth = labels.ground_truth(found.sizes_hw)
+    figures: dict[str, float] = {}
+    for kind in found.kinds_given:
+        values = evaluate(truth, found.results, kind).values
+        figures |= {f"{KIND_NAMES[kind]} {name}": values[name] or 0.0 for name in ("AP", "AP50")}
+    averages = [value for name, value in figures.items() if name.endswith(" AP")]
+    return {"mean AP": sum(averages) / len(averages), **figures} if len(averages) > 1 else figures
