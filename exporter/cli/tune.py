@@ -22,14 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="y12-tune",
-        description="Train a network on labelled images. DATA is a data.yaml (its train and val), a COCO .json, or "
-        "'shapes': "
+        description="Train a network on labelled images. DATA is a data.yaml (its train and val), a COCO .json, for a "
+        "classifier a folder with a folder of images for each class, or 'shapes': "
         "scenes made by code, which need no files. A run that was stopped goes on with --resume, step by step as if it "
         "had not been stopped.",
     )
     add: Any = parser.add_argument
     add("data", type=Path, metavar="DATA", help="what to train on")
-    add("--val", type=Path, metavar="FILE", help="a COCO .json or data.yaml to measure on; needed beside a COCO .json")
+    add("--val", type=Path, metavar="FILE", help="data to measure on; needed beside a COCO .json")
     add("--images", type=Path, metavar="DIR", help="where a COCO JSON's images are; default: looked for beside it")
     add("--model", help="a shipped model's name, such as yolov12n or yolov12n-seg, or a model YAML")
     add("--weights", type=Path, metavar="FILE", help="begin with these: a .pt or .safetensors")
@@ -63,8 +63,9 @@ def _tune(arguments: argparse.Namespace) -> int:
 
     with _progress() as progress:
         weights = tune(job, say, progress)
-    put(f"weights      {weights}")
-    put(f"log          {weights.parent}/steps.csv, accuracy.csv, curves.svg")
+    if weights is not None:
+        put(f"weights      {weights}")
+        put(f"log          {weights.parent}/steps.csv, accuracy.csv, curves.svg")
     return 0
 
 

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exporter.accuracy.classify import ClassTree, class_tree
+from exporter.accuracy.dataset import Dataset
 from exporter.accuracy.datasets import labelled_dataset
 from exporter.errors import DatasetError, RecipeError
 from exporter.image_lists import evenly
 from exporter.model.rows import ModelSpec
 from exporter.train.data.batches import Batches
+from exporter.train.data.class_folders import ClassSource, class_folders
 from exporter.train.data.options import AugmentOptions, DataOptions
 from exporter.train.data.sources import ShapesSource, Source, UserSource
 from exporter.train.data.user import training_data
@@ -33,8 +36,9 @@ class DataChoice:
     """The data that were asked for.
 
     Attributes:
-        data: a data.yaml, whose train and val are taken; a COCO JSON; or `SHAPES`.
-        val: a COCO JSON or data.yaml to measure on; needed beside a COCO JSON.
+        data: a data.yaml, whose train and val are taken; a COCO JSON; a classifier's folder with train/ and val/, each
+            with a folder for each class; or `SHAPES`.
+        val: a file or folder of the same kinds to measure on; needed beside a COCO JSON.
         images: where a COCO JSON's file names start; None looks beside it.
         augment: how images are varied.
     """
@@ -81,27 +85,29 @@ def material_for(
     """
     if imgsz % max(spec.strides, default=32):
         raise RecipeError(f"--imgsz: expected a multiple of {max(spec.strides)}, found {imgsz}")
-    if spec.task == "classify":
-        raise RecipeError("y12-tune: expected a network that finds objects, found a classifier, which it cannot train")
-    made = _drawn(choice, imgsz, folder) if str(choice.data) == SHAPES else _read(spec, choice, imgsz, options)
+    if str(choice.data) == SHAPES:
+        made = _drawn(spec, choice, imgsz, folder)
+    else:
+        read = _read_classes if spec.task == "classify" else _read
+        made = read(spec, choice, imgsz, options)
     _check_fit(spec, made.source, choice.data)
     batches = Batches(made.source, options.batch // processes, options.seed)
     steps = -(-len(made.source) // options.batch)
-    labels = labelled_dataset(made.val, images=made.val_images, oriented=spec.task == "obb")
-    measured = f"trained on {len(made.source)} images an epoch, measured on {len(labels.samples)} of {made.val.name}"
-    course = Course(batches, steps, Validation(labels, imgsz))
+    measured = f"trained on {len(made.source)} images an epoch, measured on {len(made.labels.samples)}"
+    course = Course(batches, steps, Validation(made.labels, imgsz))
     return Material(made.source.names, course, made.calibration, (*made.source.notes, measured))
 
 
 @dataclass(frozen=True)
 class _Made:
     source: Source
-    val: Path
-    val_images: Path | None
+    labels: Dataset | ClassTree
     calibration: tuple[Path, ...]
 
 
-def _drawn(choice: DataChoice, imgsz: int, folder: Path) -> _Made:
+def _drawn(spec: ModelSpec, choice: DataChoice, imgsz: int, folder: Path) -> _Made:
+    if spec.task not in ("detect", "segment", "multitask"):
+        raise RecipeError(f"'{SHAPES}': expected a network that finds boxes or masks, found one for {spec.task}")
     if choice.val is not None or choice.images is not None:
         raise RecipeError("--val and --images: are for a user's data; 'shapes' draws its own")
     source = ShapesSource(SCENES_PER_EPOCH, imgsz)
@@ -109,7 +115,7 @@ def _drawn(choice: DataChoice, imgsz: int, folder: Path) -> _Made:
         if not (folder / name / INSTANCES).is_file():
             write_shapes(folder / name, seed, _HELD_OUT, imgsz)
     calibration = tuple(sorted((folder / "calibration" / "images").iterdir()))
-    return _Made(source, folder / "held-out" / INSTANCES, None, calibration)
+    return _Made(source, labelled_dataset(folder / "held-out" / INSTANCES), calibration)
 
 
 def _read(spec: ModelSpec, choice: DataChoice, imgsz: int, options: TuneOptions) -> _Made:
@@ -120,7 +126,17 @@ def _read(spec: ModelSpec, choice: DataChoice, imgsz: int, options: TuneOptions)
     source = UserSource(data, imgsz, choice.augment, mosaic_epochs=plain_from)
     val = choice.val or choice.data
     images = choice.images if val.suffix.lower() == ".json" else None
-    return _Made(source, val, images, tuple(evenly(data.paths, _CALIBRATION_IMAGES)))
+    labels = labelled_dataset(val, images=images, oriented=spec.task == "obb")
+    return _Made(source, labels, tuple(evenly(data.paths, _CALIBRATION_IMAGES)))
+
+
+def _read_classes(_spec: ModelSpec, choice: DataChoice, imgsz: int, _options: TuneOptions) -> _Made:
+    if choice.images is not None:
+        raise RecipeError("--images: is for a COCO JSON; a classifier's data are a folder of images for each class")
+    data = class_folders(choice.data)
+    source = ClassSource(data, imgsz, choice.augment)
+    labels = class_tree(choice.val or choice.data, None, data.names)
+    return _Made(source, labels, tuple(evenly(data.paths, _CALIBRATION_IMAGES)))
 
 
 def _check_fit(spec: ModelSpec, source: Source, data: Path) -> None:

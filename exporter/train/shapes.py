@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from exporter.train.batch import MASK_STRIDE
-from exporter.train.data.example import Example, reduced_mask
+from exporter.train.data.example import Example
+from exporter.train.data.sources import drawn_example
 from exporter.train.scenes.forms import CLASS_NAMES
 from exporter.train.scenes.scene import SMALLEST_SIDE, Scene, draw_scene
 from exporter.train.scenes.write import shapes_ground_truth, write_shapes
@@ -25,8 +26,7 @@ _LARGEST_SIDE = 4096
 
 def scene(seed: int, index: int, side: int = 320) -> Example:
     """Give a scene as training is given it; see `draw_scene`."""
-    drawn = draw_scene(seed, index, side)
-    return Example(drawn.image, drawn.labels, drawn.boxes, reduced_mask(drawn.masks))
+    return drawn_example(seed, index, side)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -50,8 +50,8 @@ class Tune:
     options: TuneOptions = field(default_factory=TuneOptions)
 
 
-def tune(job: Tune, tell: Tell, progress: Progress) -> Path:
-    """Train, and give the file with the weights that were most accurate.
+def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
+    """Train, and give the file with the weights that were most accurate; None in all processes but the first.
 
     Beside that file, NAME.safetensors, the run's folder holds NAME.yaml (the network), steps.csv and accuracy.csv
     (the log), curves.svg (their picture) and the state that a killed run goes on from.
@@ -69,12 +69,13 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path:
     fabric = fabric_for(job.options)
     material = material_for(network.spec, job.choice, job.imgsz, job.options, job.output, fabric.world_size)
     detector, weights_note = starting_detector(network, material.names, job.options.seed)
-    for note in (*material.notes, weights_note):
-        tell(note)
     weights = job.output / f"{detector.spec.name}.safetensors"
-    write_atomically(weights.with_suffix(".yaml"), yaml_of_spec(detector.spec).encode())
+    if fabric.is_global_zero:
+        for note in (*material.notes, weights_note):
+            tell(note)
+        write_atomically(weights.with_suffix(".yaml"), yaml_of_spec(detector.spec).encode())
     train(fabric, detector, material.course, job.options, job.output, _Observer(job, weights, tell, progress))
-    return weights
+    return weights if fabric.is_global_zero else None
 
 
 def _check_folder(job: Tune) -> None:

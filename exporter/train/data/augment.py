@@ -18,7 +18,7 @@ from exporter.train.data.objects import Frame, Labels, Objects, joined, moved
 from exporter.train.data.options import AugmentOptions
 from runtime.letterbox import PAD_GRAY, Letterbox, scale_xy
 
-__all__ = ["Fitted", "augmented", "plain"]
+__all__ = ["Fitted", "augmented", "plain", "recoloured"]
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -66,7 +66,7 @@ def augmented(images: Sequence[Fitted], options: AugmentOptions, rng: np.random.
         matrix = np.array([[-1.0, 0, side], [0, 1, 0], [0, 0, 1]]) @ matrix
     frame = Frame(side, options.min_visible, order if mirrored else None)
     labels = joined([moved(one.objects, matrix @ place, frame) for one, place in zip(images, places, strict=True)])
-    picture = _recoloured(_resampled(canvas, matrix, side), options, rng)
+    picture = recoloured(_resampled(canvas, matrix, side), options, rng)
     pixels = picture[0].permute(1, 2, 0).mul(255).round_().to(torch.uint8).contiguous().numpy()
     return Example(pixels, **_columns(labels))
 
@@ -147,7 +147,7 @@ def _resampled(canvas: Image, matrix: Array, side: int) -> torch.Tensor:
     return warp_affine(source, moving, (side, side)).add_(_GRAY).clamp_(0, 1)
 
 
-def _recoloured(image: torch.Tensor, options: AugmentOptions, rng: np.random.Generator) -> torch.Tensor:
+def recoloured(image: torch.Tensor, options: AugmentOptions, rng: np.random.Generator) -> torch.Tensor:
     """Turn the hue and multiply saturation and value of (1, 3, H, W), RGB in 0-1."""
     if not (options.hue or options.saturation or options.brightness):
         return image

@@ -1,6 +1,5 @@
 """How training images are read and varied; each value is checked where it is given."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,8 +10,6 @@ __all__ = ["COCO_FLIP", "UNCHANGED", "AugmentOptions", "DataOptions"]
 
 # COCO's 17 points with left and right exchanged: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles.
 COCO_FLIP = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
-
-_MOST_CACHE_BYTES = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -57,11 +54,6 @@ class AugmentOptions:
         if flipped is not None and any(not 0 <= i < len(flipped) or flipped[flipped[i]] != i for i in flipped):
             raise RecipeError(f"flip_indices: expected pairs of points that become each other, found {flipped!r:.80}")
 
-    @property
-    def moves(self) -> bool:
-        """Whether an image's pixels may lie elsewhere than inference would put them."""
-        return any((self.mosaic, self.flip, self.scale, self.translate, self.rotate))
-
     def flips(self, points: int | None) -> tuple[int, ...] | None:
         """Give which point each of `points` keypoints becomes when mirrored; None where that is not known.
 
@@ -88,7 +80,6 @@ class DataOptions:
         split: part of a data.yaml or of a folder of classes; of a COCO JSON, None.
         images: where a COCO JSON's file names start; None looks beside it.
         check: "decode" decodes each image once before training; "header" looks at the files' headers only.
-        cache_bytes: memory for images that were decoded and fitted, of each process that reads them.
 
     Raises:
         RecipeError: a value is out of range.
@@ -97,10 +88,7 @@ class DataOptions:
     split: str | None = None
     images: Path | None = None
     check: Literal["decode", "header"] = "decode"
-    cache_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
         if self.check not in ("decode", "header"):
             raise RecipeError(f"check: expected 'decode' or 'header', found {self.check!r:.40}")
-        if not 0 <= self.cache_bytes <= _MOST_CACHE_BYTES or math.isnan(self.cache_bytes):
-            raise RecipeError(f"cache_bytes: expected 0 to {_MOST_CACHE_BYTES}, found {self.cache_bytes!r:.40}")

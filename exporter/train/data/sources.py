@@ -1,6 +1,7 @@
 """Where training examples come from: a user's images, or scenes that are drawn; both give any example at any time."""
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -8,18 +9,30 @@ from numpy.typing import NDArray
 
 from exporter.errors import DatasetError, RecipeError
 from exporter.train.data.augment import Fitted, augmented, plain
-from exporter.train.data.example import Example
+from exporter.train.data.example import Example, reduced_mask
 from exporter.train.data.options import UNCHANGED, AugmentOptions
 from exporter.train.data.user import TrainingData
 from exporter.train.scenes.forms import CLASS_NAMES
+from exporter.train.scenes.scene import draw_scene
 from runtime.images import image_from
 from runtime.letterbox import Letterbox, letterbox
 
-__all__ = ["STRIDE", "ShapesSource", "Source", "UserSource"]
+__all__ = [
+    "CACHE_BYTES",
+    "DRAWS",
+    "STRIDE",
+    "ShapesSource",
+    "Source",
+    "UserSource",
+    "check_side",
+    "drawn_example",
+    "permutation",
+]
 
+CACHE_BYTES = 256 << 20  # a thousand images at 320 pixels, 280 at 640
 STRIDE = 32  # of the networks' coarsest grid: pictures' sides are multiples of it
 _LARGEST_SIDE = 4096
-_ORDER, _DRAWS = 0, 1  # what a random generator is for: its seed differs
+_ORDER, DRAWS = 0, 1  # what a random generator is for: its seed differs
 
 
 class Source(Protocol):
@@ -57,16 +70,16 @@ class ShapesSource:
         RecipeError: one of these is out of range.
     """
 
-    names = CLASS_NAMES
+    names: tuple[str, ...] = CLASS_NAMES
     masks = True
-    points = None
+    points: int | None = None
     oriented = False
-    notes = ("the images are drawn scenes of shapes",)
+    notes: tuple[str, ...] = ("the images are drawn scenes of shapes",)
 
     def __init__(self, images_per_epoch: int, imgsz: int) -> None:
         if images_per_epoch < 1:
             raise RecipeError(f"images_per_epoch: expected 1 or more, found {images_per_epoch}")
-        _check_side(imgsz, smallest=64)
+        check_side(imgsz, smallest=64)
         self.imgsz, self._count = imgsz, images_per_epoch
 
     def __len__(self) -> int:
@@ -74,9 +87,13 @@ class ShapesSource:
 
     def example(self, seed: int, epoch: int, position: int) -> Example:
         """Give a scene that no other epoch has; positions from the epoch's images on show its first scenes again."""
-        from exporter.train.shapes import scene
+        return drawn_example(seed, epoch * self._count + position % self._count, self.imgsz)
 
-        return scene(seed, epoch * self._count + position % self._count, self.imgsz)
+
+def drawn_example(seed: int, index: int, side: int) -> Example:
+    """Give a scene as training is given it; see `draw_scene`."""
+    drawn = draw_scene(seed, index, side)
+    return Example(drawn.image, drawn.labels, drawn.boxes, reduced_mask(drawn.masks))
 
 
 class UserSource:
@@ -100,16 +117,15 @@ class UserSource:
         options: AugmentOptions | None = None,
         *,
         mosaic_epochs: int | None = None,
-        cache_bytes: int = 256 << 20,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        _check_side(imgsz, smallest=STRIDE)
+        check_side(imgsz, smallest=STRIDE)
         self.names, self.masks, self.points, self.oriented = data.names, data.masks, data.points, data.oriented
         self.imgsz = imgsz
         self._data, self._options = data, options or UNCHANGED
         self._mosaic_epochs = mosaic_epochs
         self._cache: dict[int, NDArray[np.uint8]] = {}
         self._cache_left = cache_bytes
-        self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
         self.notes = (*data.notes, *self._own_notes())
 
     def __len__(self) -> int:
@@ -121,25 +137,18 @@ class UserSource:
         Raises:
             InputError, DatasetError: an image can no longer be read, or has changed its size since it was checked.
         """
-        order = self._order_of(seed, epoch)
+        order = permutation(seed, epoch, len(self))
         first = int(order[position % len(order)])
         options = self._options
         if options == UNCHANGED:
             return plain(self._fitted(first))
-        rng = np.random.default_rng([seed, epoch, position, _DRAWS])
+        rng = np.random.default_rng([seed, epoch, position, DRAWS])
         if self._mosaic_epochs is not None and epoch >= self._mosaic_epochs:
             options = replace(options, mosaic=0)
         chosen = [first]
         if rng.random() < options.mosaic:
             chosen += rng.integers(len(order), size=3).tolist()
         return augmented([self._fitted(i) for i in chosen], options, rng)
-
-    def _order_of(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        """Give the permutation of an epoch; the last one asked for is kept."""
-        if self._order is None or self._order[0] != (seed, epoch):
-            order = np.random.default_rng([seed, epoch, _ORDER]).permutation(len(self))
-            self._order = (seed, epoch), order
-        return self._order[1]
 
     def _fitted(self, i: int) -> Fitted:
         """Decode and resize an image as inference does, or take it from the cache."""
@@ -186,7 +195,20 @@ class UserSource:
         return int((sides.min(1, initial=np.inf) * scale < 2).sum())
 
 
-def _check_side(imgsz: int, smallest: int) -> None:
+@lru_cache(maxsize=4)
+def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """Give the order (count,) in which an epoch shows its images."""
+    order = np.random.default_rng([seed, epoch, _ORDER]).permutation(count)
+    order.setflags(write=False)  # it is shared by all who ask
+    return order
+
+
+def check_side(imgsz: int, smallest: int) -> None:
+    """Refuse a picture's side that the networks cannot take.
+
+    Raises:
+        RecipeError: it is out of range.
+    """
     if not smallest <= imgsz <= _LARGEST_SIDE or imgsz % STRIDE:
         raise RecipeError(
             f"imgsz: expected {smallest} to {_LARGEST_SIDE} pixels, a multiple of {STRIDE}, found {imgsz}"

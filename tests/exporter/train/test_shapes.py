@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from exporter.accuracy.datasets import labelled_dataset
 from exporter.errors import OutputError
 from exporter.train.data.rle import decoded
+from exporter.train.scenes import scene as painting
 from exporter.train.scenes.forms import outline
 from exporter.train.shapes import CLASS_NAMES, draw_scene, main, scene, shapes_ground_truth, write_shapes
 from runtime.images import image_from
@@ -60,6 +61,17 @@ def test_the_labels_lie_on_the_objects():
     moved = [_edge_strength(one.image, np.roll(one.masks, (9, 9), (1, 2))) for one in SCENES]
     assert np.median(true) > 2.5
     assert np.median(moved) < 0.6 * np.median(true)
+
+
+def test_what_is_in_front_is_painted_over_what_is_behind(monkeypatch: pytest.MonkeyPatch):
+    colours = [np.array(c, np.uint8) for c in itertools.product((0, 120, 240), repeat=3)]
+    for index in range(8):
+        ink = iter(colours)
+        monkeypatch.setattr(painting, "fill", lambda rng, hw, away, ink=ink: np.full((*hw, 3), next(ink), np.uint8))
+        one = draw_scene(3, index)
+        seen = [np.median(one.image[mask], axis=0) for mask in one.masks]
+        nearest = [min(range(27), key=lambda i, c=c: np.abs(colours[i] - c).sum()) for c in seen]
+        assert nearest == list(range(len(seen)))[::-1]  # painted from the back, each visible where its mask is
 
 
 def _drawn(class_id: int, angle: float, side: int = 48) -> NDArray[np.bool_]:

@@ -33,7 +33,8 @@ def painted(colours: tuple[int, ...], *, runs: bool = False, outlined: bool = Tr
         as_runs = rle.encode(np.asfortranarray(mask.astype(np.uint8)))
         outlines.append(as_runs if runs else (polygon,))
         boxes.append([*corner, *(corner + 60)])
-        points.append([(*(corner + (8, 12)), 2), (*(corner + (52, 12)), 1), (0, 0, 0)])
+        x, y = corner
+        points.append([(x + 8, y + 12, 2), (x + 52, y + 12, 1), (0, 0, 0)])
     objects = Objects(
         IMAGE_HW,
         np.array(colours, np.int64),

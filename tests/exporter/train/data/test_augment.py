@@ -3,7 +3,7 @@ import pytest
 import torch
 from painted import COLOURS, IMAGE_HW, painted, where
 
-from exporter.train.data.augment import Fitted, augmented, plain
+from exporter.train.data.augment import Fitted, augmented, plain, recoloured
 from exporter.train.data.example import Example, reduced_mask
 from exporter.train.data.options import UNCHANGED, AugmentOptions
 from runtime.letterbox import Letterbox, boxes_to_original, letterbox
@@ -104,12 +104,13 @@ def test_unvaried_is_what_inference_sees():
         np.testing.assert_allclose(boxes_to_original(example.boxes, frame), objects.boxes, atol=1e-3)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_mosaics_four_images_meet_in_one_point(seed: int):
-    images = []
-    for colour in range(4):
-        plain_colour = np.full((*IMAGE_HW, 3), COLOURS[colour], np.uint8)
-        images.append(Fitted(plain_colour, ONE[0].frame, painted(()).objects))
+@pytest.mark.parametrize("hw", [(220, 320), (320, 200)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mosaics_four_images_meet_in_one_point(seed: int, hw: tuple[int, int]):
+    nothing = painted(()).objects
+    objects = type(nothing)(hw, nothing.labels, nothing.boxes)
+    frame = Letterbox.fit(hw, (320, 320))
+    images = [Fitted(np.full((*hw, 3), COLOURS[colour], np.uint8), frame, objects) for colour in range(4)]
     picture = _varied(images, seed).image
     spans = [np.nonzero(where(picture, colour)) for colour in range(4)]
     left, right, top, bottom = 0, 1, 0, 2  # which quarter is beside and below which
@@ -120,7 +121,7 @@ def test_a_mosaics_four_images_meet_in_one_point(seed: int):
     assert abs(spans[3][0].min() - y) <= 1
     assert 79 <= x <= 241
     assert 79 <= y <= 241
-    assert len({tuple(p) for p in picture.reshape(-1, 3).tolist()}) > 4  # gray above or below the wide images
+    assert len({tuple(p) for p in picture.reshape(-1, 3).tolist()}) > 4  # gray beside the images
 
 
 def test_colours_change_and_labels_do_not():
@@ -135,15 +136,13 @@ def test_colours_change_and_labels_do_not():
 
 @pytest.mark.parametrize(("hue", "expected"), [(1 / 3, (0, 1, 0)), (-1 / 3, (0, 0, 1))])
 def test_hue_is_turned_by_a_share_of_the_circle(hue: float, expected: tuple[int, int, int]):
-    from exporter.train.data.augment import _recoloured
-
     class Fixed:
         def uniform(self, low: float, high: float, count: int) -> np.ndarray:
             return np.full(count, np.sign(hue))
 
     red = torch.tensor([1.0, 0, 0])[None, :, None, None].expand(1, 3, 2, 2)
     options = AugmentOptions(**(STILL | {"hue": abs(hue)}))
-    turned = _recoloured(red, options, Fixed())  # type: ignore[arg-type]
+    turned = recoloured(red, options, Fixed())  # type: ignore[arg-type]
     np.testing.assert_allclose(turned[0, :, 0, 0].numpy(), expected, atol=1e-5)
 
 
@@ -157,6 +156,10 @@ def test_an_example_depends_on_its_generator_only():
     np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(first.boxes, second.boxes)
     assert not np.array_equal(first.image, _varied(FOUR, 6, **WAYS["all"], hue=0.1).image)
+
+
+def test_a_mirrored_image_is_the_mirror_image():
+    np.testing.assert_array_equal(_varied(ONE, 0, flip=1).image, plain(ONE[0]).image[:, ::-1])
 
 
 def test_what_cannot_be_mirrored_is_not():
@@ -175,3 +178,21 @@ def test_background_only():
     mixed = _varied([empty, FOUR[0], empty, empty], 0)
     assert set(mixed.labels.tolist()) <= {0, 3}
     assert Letterbox.fit(IMAGE_HW, (320, 320)) == empty.frame
+
+
+def test_the_affine_draws_keep_to_their_bounds():
+    from exporter.train.data.augment import _affine
+
+    side = 320
+    centre = np.array([side / 2, side / 2, 1])
+    still = [_affine(side, AugmentOptions(**(STILL | {"scale": 0.4, "rotate": 20.0}))) for _ in range(60)]
+    for matrix in still:  # about the centre, in label coordinates
+        np.testing.assert_allclose(matrix @ centre, centre, atol=1e-3)
+    factors = [np.sqrt(np.linalg.det(m[:2, :2])) for m in still]
+    turns = [np.degrees(np.arctan2(m[1, 0], m[0, 0])) for m in still]
+    assert 0.6 <= min(factors) < 0.7
+    assert 1.3 < max(factors) <= 1.4
+    assert -20 <= min(turns) < -15
+    assert 15 < max(turns) <= 20
+    shifts = [_affine(side, AugmentOptions(**(STILL | {"translate": 0.2})))[:2, 2] for _ in range(60)]
+    assert 58 < np.abs(shifts).max() <= 64

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pycocotools import mask as rle
 
 from exporter.train.data.objects import Frame, Labels, Objects, joined, moved
 
@@ -67,6 +68,18 @@ def test_several_polygons_are_one_object():
     masks = moved(objects, _matrix(), Frame(SIDE)).masks
     assert masks is not None
     assert np.flatnonzero(masks[0].any(0)).tolist() == [2, 3, 8, 9]
+
+
+def test_run_lengths_are_enlarged_about_the_same_point():
+    mask = np.zeros((8, 8), np.uint8)
+    mask[1:3, 2:5] = 1
+    objects = Objects((8, 8), np.array([4]), np.array([[2.0, 1, 5, 3]]), (rle.encode(np.asfortranarray(mask)),))
+    labels = moved(objects, _matrix(8), Frame(SIDE))
+    expected = np.zeros((16, 16), bool)
+    expected[2:6, 4:10] = True
+    assert labels.masks is not None
+    assert (labels.masks[0] ^ expected).sum() <= 4  # its corners are rounded
+    assert labels.boxes.tolist() == [[16, 8, 40, 24]]
 
 
 def test_points_outside_are_not_labelled():

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.errors import DatasetError
 from exporter.train.data.augment import plain
-from exporter.train.data.options import DataOptions
+from exporter.train.data.options import AugmentOptions, DataOptions
 from exporter.train.data.sources import UserSource
 from exporter.train.data.user import training_data
 
@@ -77,6 +77,21 @@ def test_a_coco_json(tmp_path: Path):
     expected[12:18, 5:15] = True  # rows 50 to 70: half of a cell counts
     np.testing.assert_array_equal(masks[0], expected)
     assert np.flatnonzero(masks[2].any(0)).tolist() == [5]
+
+
+def test_a_box_is_cut_at_its_image(tmp_path: Path):
+    found = training_data(_coco(tmp_path / "a", {"bbox": [-5, 30, 20, 25]}, {"bbox": [70, -3, 20, 10]}), "detect")
+    assert found.objects[0].boxes.tolist() == [[0, 30, 15, 40], [70, 0, 80, 7]]
+
+
+@pytest.mark.parametrize("options", [None, AugmentOptions(hue=0, saturation=0, brightness=0, scale=0, translate=0)])
+def test_images_are_red_green_blue(tmp_path: Path, options: AugmentOptions | None):
+    data = _yolo(tmp_path, {"train/a": "1 0.5 0.5 0.25 0.5\n"})
+    cv2.imwrite(str(tmp_path / "images" / "train" / "a.png"), np.full((40, 80, 3), (10, 60, 200), np.uint8))  # BGR
+    image = UserSource(training_data(data, "detect"), 160, options).example(0, 0, 0).image
+    colours = image[(image != 114).any(2)]
+    assert len(colours) > 1000
+    assert np.median(colours, axis=0).tolist() == [200, 60, 10]
 
 
 @pytest.mark.parametrize(

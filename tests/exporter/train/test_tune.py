@@ -1,0 +1,192 @@
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from exporter.cli.tune import main
+from exporter.errors import RecipeError
+from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
+from exporter.train.course import SHAPES, DataChoice, material_for
+from exporter.train.data.options import UNCHANGED
+from exporter.train.log import ACCURACY_FILE, STEPS_FILE, rows_of
+from exporter.train.options import TuneOptions
+from exporter.train.scenes.write import INSTANCES, write_shapes
+from exporter.train.start import network_from
+from exporter.train.state import STATE_FILE
+from exporter.train.tune import CURVES_FILE, Tune, tune
+
+SIDE = 96
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    write_shapes(folder, seed=5, count=8, side=SIDE)
+    return folder
+
+
+def arguments(scenes: Path, output: Path, *more: str) -> list[str]:
+    data = str(scenes / "data.yaml")
+    sizes = ("--imgsz", "64", "--batch", "4", "--epochs", "2", "--device", "cpu")
+    return [data, "--model", "yolov12n", *sizes, "--output", str(output), *more]
+
+
+@pytest.fixture(scope="module")
+def tuned(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tuned") / "run"
+    assert main(arguments(scenes, folder)) == 0
+    return folder
+
+
+def test_a_run_leaves_weights_log_and_picture(tuned: Path) -> None:
+    assert {path.name for path in tuned.iterdir()} == {
+        *("yolov12n.safetensors", "yolov12n.yaml", STATE_FILE, STEPS_FILE, ACCURACY_FILE, CURVES_FILE)
+    }
+    detector = detector_from_checkpoint(read_checkpoint(tuned / "yolov12n.safetensors"))
+    assert detector.spec.nc == len(detector.names) == 10
+    assert [row["step"] for row in rows_of(tuned / STEPS_FILE)] == ["1", "2", "3", "4"]
+    assert [row["step"] for row in rows_of(tuned / ACCURACY_FILE)] == ["2", "4"]
+
+
+def test_the_picture_shows_every_curve_of_the_log(tuned: Path) -> None:
+    svg = ET.parse(tuned / CURVES_FILE).getroot()
+    shown = [line.get("data-name") for line in svg.iter("{http://www.w3.org/2000/svg}polyline")]
+    assert shown == ["boxes AP", "boxes AP50", "class", "box", "dfl"]
+
+
+def test_what_was_trained_is_exported_and_runs(tuned: Path, tmp_path: Path) -> None:
+    from exporter.cli.export import main as export
+
+    weights = str(tuned / "yolov12n.safetensors")
+    assert export([weights, "--imgsz", "64", "--no-verify", "--output", str(tmp_path)]) == 0
+    from runtime import Runtime
+
+    with Runtime(tmp_path / "yolov12n.onnx") as runtime:
+        assert runtime.manifest.names[0] == detector_from_checkpoint(read_checkpoint(Path(weights))).names[0]
+
+
+def test_the_network_s_yaml_is_read_again(tuned: Path) -> None:
+    assert network_from(str(tuned / "yolov12n.yaml"), None).spec.layers == detector_of(tuned).spec.layers
+
+
+def detector_of(folder: Path):
+    return detector_from_checkpoint(read_checkpoint(folder / "yolov12n.safetensors"))
+
+
+def test_the_run_s_folder_is_not_overwritten(scenes: Path, tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(scenes, tuned)) == 1
+    assert "holds a run: add --resume to go on with it, or name another folder" in capsys.readouterr().err
+
+
+def test_a_finished_run_resumes_to_its_end_at_once(scenes: Path, tuned: Path) -> None:
+    before = rows_of(tuned / STEPS_FILE)
+    assert main(arguments(scenes, tuned, "--resume")) == 0
+    assert rows_of(tuned / STEPS_FILE) == before
+
+
+def test_two_processes_share_a_batch(scenes: Path, tmp_path: Path) -> None:
+    """Each process is a copy of the program, hence the command itself; half a batch each."""
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "exporter.cli.tune", *arguments(scenes, tmp_path / "run", "--devices", "2")]
+    done = subprocess.run([*command, "--no-augment"], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [row["step"] for row in rows_of(tmp_path / "run" / STEPS_FILE)] == ["1", "2", "3", "4"]
+    assert done.stdout.count("weights ") == 1  # one of them speaks
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--epochs", "0"), "--epochs: expected a whole number from 1"),
+        (("--imgsz", "100"), "--imgsz: expected a multiple of 32, found 100"),
+        (("--resume",), "--resume: expected a run in"),
+        (("--mosaic", "2"), "mosaic: expected a number from 0 to 1, found 2.0"),
+        (("--model", "yolov12n-seg"), "expected an outline for every object"),
+        (("--model", "yolov12n-cls"), "expected a folder of images for each class"),
+        (("--model", "yolov12n-pose"), "keypoints"),
+        (("--weights", "none.pt"), "none.pt"),
+        (("--freeze", "22"), "--freeze: expected fewer than the network's 22 rows"),
+        (("--batch", "3", "--devices", "65"), "--devices: expected a whole number from 0 to 64"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
+) -> None:
+    assert main(arguments(scenes, tmp_path / "run", *more)) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in last, last
+    assert not (tmp_path / "run" / "yolov12n.safetensors").exists()
+
+
+def test_bad_labels_are_listed_with_file_and_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_shapes(tmp_path / "data", seed=6, count=3, side=SIDE)
+    bad = tmp_path / "data" / "labels" / "000002.txt"
+    bad.write_text("0 0.5 0.5 0.2 0.2\n99 0.5 0.5 0.1 0.1\n0 0.5 nan 0.1 0.1\n")
+    assert main(arguments(tmp_path / "data", tmp_path / "run")) == 1
+    error = capsys.readouterr().err
+    assert f"{bad}, line 2" in error
+    assert f"{bad}, line 3" in error
+
+
+def test_a_coco_json_needs_another_to_measure_on(scenes: Path, tmp_path: Path) -> None:
+    job = Tune(DataChoice(scenes / INSTANCES), tmp_path, model="yolov12n-seg", imgsz=64)
+    with pytest.raises(RecipeError, match=r"--val: .* is one set of images: name another to measure on, or the same"):
+        tune(job, print, lambda *_: None)
+
+
+def test_a_coco_json_with_masks_trains_a_segmentation_network(scenes: Path, tmp_path: Path) -> None:
+    options = TuneOptions(epochs=1, batch=8, accelerator="cpu")
+    choice = DataChoice(scenes / INSTANCES, val=scenes / INSTANCES)
+    job = Tune(choice, tmp_path, model="yolov12n-seg", imgsz=64, half=True, options=options)
+    told: list[str] = []
+    weights = tune(job, told.append, lambda *_: None)
+    assert weights is not None
+    assert weights.name == "yolov12n-seg.safetensors"
+    assert set(rows_of(tmp_path / ACCURACY_FILE)[0]) >= {"mean AP", "boxes AP", "masks AP"}
+    assert weights.stat().st_size < 8e6  # FP16
+    assert any("measured on 8 of instances.json" in line for line in told)
+
+
+def test_shapes_need_no_files(tmp_path: Path) -> None:
+    spec = network_from("yolov12n-multitask", None).spec
+    material = material_for(spec, DataChoice(Path(SHAPES)), 64, TuneOptions(batch=4), tmp_path, processes=2)
+    assert material.names[0] == "circle"
+    assert material.course.steps_per_epoch == 400
+    assert material.course.batches[0].images.shape == (2, 3, 64, 64)  # half a batch for each process
+    truth = json.loads((tmp_path / "held-out" / INSTANCES).read_text())
+    assert len(truth["images"]) == len(material.calibration) == 128
+
+
+def test_shapes_have_no_other_data_beside_them(tmp_path: Path) -> None:
+    spec = network_from("yolov12n", None).spec
+    with pytest.raises(RecipeError, match="--val and --images: are for a user's data"):
+        material_for(spec, DataChoice(Path(SHAPES), val=Path("x.json")), 64, TuneOptions(), tmp_path, 1)
+
+
+def test_shapes_are_boxes_and_masks_only(tmp_path: Path) -> None:
+    spec = network_from("yolov12n-pose", None).spec
+    with pytest.raises(RecipeError, match="'shapes': expected a network that finds boxes or masks, found one for pose"):
+        material_for(spec, DataChoice(Path(SHAPES)), 64, TuneOptions(), tmp_path, 1)
+
+
+def test_a_classifier_learns_from_folders(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for colour, name in enumerate(("red", "green")):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for i in range(4):
+                pixels = rng.integers(0, 60, (48, 48, 3), dtype=np.uint8)
+                pixels[..., colour] += 180
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    options = TuneOptions(epochs=16, batch=8, accelerator="cpu", validate_every=0)
+    choice = DataChoice(tmp_path / "data", augment=UNCHANGED)
+    tune(Tune(choice, tmp_path / "run", model="yolov12n-cls", imgsz=64, options=options), print, lambda *_: None)
+    losses = [float(row["class"]) for row in rows_of(tmp_path / "run" / STEPS_FILE)]
+    assert losses[-1] < 0.1 < losses[0]  # statistics of BatchNorm need more steps than that to follow
+    assert list(rows_of(tmp_path / "run" / ACCURACY_FILE)[0]) == ["step", "top1", "top5"]
