@@ -24,7 +24,7 @@ from exporter.source import Source, source_from_recipe
 from exporter.stages.accuracy import measured_on, pictures_of, speeds
 from exporter.stages.engine import engine_for
 from exporter.stages.files import Made, write_files
-from exporter.stages.int8 import Int8Images, Typed, int8_from_fp32, int8_images
+from exporter.stages.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
 from exporter.trace.deploy import deploy_from_detector
 from exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
 from exporter.verify.options import VerifyOptions
@@ -60,7 +60,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
     with output_folder(recipe.output) as outputs:
         with clock("load"):
             source = source_from_recipe(recipe)
-            images = None if recipe.int8 is None else int8_images(recipe.int8)
+            images = None if recipe.int8 is None else int8_images(recipe.int8, source.learned)
         stem = _stem(recipe, source)
         profile = _profile(recipe, source)
         manifest = _manifest(recipe, source, profile)
@@ -95,7 +95,8 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
         if recipe.verify is not None:
             with clock("verify"):
                 report.weights_checked = check_weights(simplified, typed.graph, typed.improved)
-                proof = Proof(source.detector, source.graph, simplified, typed.graph, final, built, manifest)
+                trained = None if images is None else as_trained(source.detector, simplified, images, typed)
+                proof = Proof(source.detector, source.graph, simplified, typed.graph, final, built, manifest, trained)
                 report.verification = prove(proof, _verify_options(images, recipe.verify))
         if _runs_here(typed, report):
             with clock("speed"):
@@ -195,7 +196,7 @@ def _runs_here(typed: Typed, report: ExportReport) -> bool:
 
 def _verify_options(images: Int8Images | None, options: VerifyOptions) -> VerifyOptions:
     """Compare an INT8 graph on images of its own kind, spread over those it was calibrated on, where none are named."""
-    if images is None or options.images is not None:
+    if images is None or not images.calibration or options.images is not None:
         return options
     return replace(options, images=tuple(evenly(images.calibration, options.max_images)))
 

@@ -10,10 +10,15 @@ from exporter.verify.options import VerifyOptions
 from runtime.errors import ArtefactError
 from runtime.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
 
-__all__ = ["DEMO_MODEL", "FORMATS", "Int8", "Recipe", "Shapes", "Target"]
+__all__ = ["DEMO_MODEL", "FORMATS", "NEEDS_IMAGES", "Int8", "Recipe", "Shapes", "Target"]
 
 FORMATS = ("onnx", "engine")
 DEMO_MODEL = "yolov12n"  # exported with seeded weights where no model is named
+
+NEEDS_IMAGES = (
+    "--int8 is calibrated on images like those the model will see: add --calib with a folder of some hundred of "
+    "them, or a data.yaml"
+)
 
 Size = tuple[int, int]  # height, width
 _LARGEST_SIDE = 8192
@@ -109,7 +114,8 @@ class Int8:
     """How INT8 is made.
 
     Attributes:
-        images: to calibrate on: a folder, or a data.yaml whose training images are meant.
+        images: to calibrate on: a folder, or a data.yaml whose training images are meant. None takes the ranges that
+            were learned with the weights and are in their file; `calibration`, `improve` and `limit` then say nothing.
         calibration: how ranges are chosen.
         quantize: what is quantised, and for which target.
         improve: what is done about the errors that makes.
@@ -117,12 +123,16 @@ class Int8:
         limit: calibrate on no more images than this, evenly out of them; None takes all.
     """
 
-    images: Path
+    images: Path | None
     calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
     quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
     improve: ImproveOptions = field(default_factory=ImproveOptions)
     budget: BudgetOptions | None = None
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.images is None and self.budget is not None and self.budget.data is None:
+            raise RecipeError("--max-drop: without --calib there are no images to measure on: add --max-drop-data")
 
 
 @dataclass(frozen=True)
@@ -180,12 +190,14 @@ class Recipe:
         if self.scale is not None and self.model is not None and Path(self.model).suffix not in ("", ".yaml", ".yml"):
             raise RecipeError(f"--scale is for a model YAML; '{self.model}' tells its own scale: drop --scale")
 
+    @property
+    def may_have_ranges(self) -> bool:
+        """Whether the model is of a kind of file that can carry learned ranges."""
+        return self.model is not None and Path(self.model).suffix == ".safetensors"
+
     def _check_int8(self) -> None:
-        if self.precision == "int8" and self.int8 is None:
-            raise RecipeError(
-                "--int8 is calibrated on images like those the model will see: add --calib with a folder of some "
-                "hundred of them, or a data.yaml"
-            )
+        if self.precision == "int8" and (self.int8 is None or (self.int8.images is None and not self.may_have_ranges)):
+            raise RecipeError(NEEDS_IMAGES)
         if self.precision != "int8" and self.int8 is not None:
             raise RecipeError(
                 f"--calib, --int8-… and --max-drop are of --int8, found precision {self.precision}: add --int8"

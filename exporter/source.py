@@ -6,11 +6,12 @@ from pathlib import Path
 
 import onnx
 
-from exporter.errors import GraphError, RecipeError
+from exporter.errors import CalibrationError, CheckpointError, GraphError, RecipeError
 from exporter.model.build import seeded_detector
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
+from exporter.model.checkpoint import Checkpoint, detector_from_checkpoint, read_checkpoint
 from exporter.model.detector import Detector
 from exporter.model.spec import spec_from_name
+from exporter.precision.learned import LearnedRanges
 from exporter.recipe import DEMO_MODEL, Recipe
 from runtime.artefact import open_artefact
 from runtime.manifest import InputProfile
@@ -41,6 +42,7 @@ class Source:
         detector: the torch network; None for an ONNX graph.
         graph: the ONNX graph; None for a torch network.
         profile: the shapes an ONNX graph accepts; None for a torch network, which takes any.
+        learned: ranges of activations that were learned with the weights; None where there are none.
         notes: what the user must be told.
     """
 
@@ -56,6 +58,7 @@ class Source:
     detector: Detector | None = None
     graph: onnx.ModelProto | None = None
     profile: InputProfile | None = None
+    learned: LearnedRanges | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -122,7 +125,17 @@ def _from_checkpoint(path: Path) -> Source:
         sha256=checkpoint.sha256,
         licence=_LICENCE,
         detector=detector,
+        learned=_learned(checkpoint),
     )
+
+
+def _learned(checkpoint: Checkpoint) -> LearnedRanges | None:
+    if not checkpoint.ranges:
+        return None
+    try:
+        return LearnedRanges.from_json(checkpoint.ranges)
+    except CalibrationError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
 
 
 def _from_onnx(path: Path, recipe: Recipe) -> Source:

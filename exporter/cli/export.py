@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what to make; tensorrt and trt mean engine (default: %(default)s)",
     )
     add("--half", "--fp16", action="store_true", help="FP16, with the decode in FP32")
-    add("--int8", action="store_true", help="INT8 with an FP16 remainder; needs --calib")
+    add("--int8", action="store_true", help="INT8 with an FP16 remainder; needs --calib, or a file of y12-tune --qat")
     add("--quantize", choices=("8", "16"), help="16 is --half, 8 is --int8")
     add(
         "--imgsz",
@@ -268,7 +268,7 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
 
     names = ("calib_method", "calib_limit", "calib_cache", "int8_target", "int8_rounding", "max_drop", "max_drop_data")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    if arguments.calib is None:
+    if arguments.calib is None and not _may_have_ranges(arguments, given):
         if given or arguments.no_bias_correction or arguments.int8_attention:
             raise RecipeError("--calib-…, --int8-…, --max-drop and --no-bias-correction need --calib: add it")
         return None
@@ -286,6 +286,13 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
         BudgetOptions(**_renamed(given, max_drop="max_drop", max_drop_data="data")) if "max_drop" in given else None,
         given.get("calib_limit"),
     )
+
+
+def _may_have_ranges(arguments: argparse.Namespace, given: dict[str, Any]) -> bool:
+    """Tell whether INT8 is asked for with nothing but what ranges in the model's file suffice for."""
+    needs_images = given.keys() & {"calib_method", "calib_limit", "calib_cache", "int8_rounding"}
+    is_file = arguments.model is not None and Path(arguments.model).suffix == ".safetensors"
+    return is_file and _precision(arguments) == "int8" and not needs_images and not arguments.no_bias_correction
 
 
 def _renamed(given: dict[str, Any], **names: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--weight-decay", type=float, default=0.02, help="of AdamW (default: 0.02)")
     add("--warmup", type=int, default=100, metavar="STEPS", help="steps until the highest rate (default: 100)")
     add("--freeze", type=int, default=0, metavar="N", help="leave the first N rows of the network as they are")
+    add("--qat", action="store_true", help="train for INT8: what is written is exported with --int8, without --calib")
     add("--iou-loss", default="ciou", help="iou, giou, diou or ciou (default: ciou)")
     add("--class-loss", default="bce", help="bce, focal or varifocal (default: bce)")
     add("--mosaic", type=float, default=1.0, metavar="P", help="how often to show four images in one (default: 1)")
@@ -89,6 +90,7 @@ def _job(arguments: argparse.Namespace) -> "Tune":
     from exporter.train.criterion import LossOptions
     from exporter.train.data.options import UNCHANGED, AugmentOptions
     from exporter.train.options import OptimizerOptions, TuneOptions
+    from exporter.train.qat.prepare import QatOptions
     from exporter.train.tune import Tune
 
     optimizer = OptimizerOptions(lr=arguments.lr, weight_decay=arguments.weight_decay, warmup=arguments.warmup)
@@ -115,6 +117,7 @@ def _job(arguments: argparse.Namespace) -> "Tune":
         arguments.imgsz,
         arguments.resume,
         arguments.half,
+        QatOptions() if arguments.qat else None,
         options,
     )
 

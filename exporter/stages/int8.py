@@ -10,38 +10,50 @@ import onnx
 
 from exporter.errors import RecipeError
 from exporter.graph.passes import label
+from exporter.model.detector import Detector
 from exporter.precision.calibrate import calibrate, calibration_images
 from exporter.precision.cast import CastReport
 from exporter.precision.choose import ScoreError, best_ranges
 from exporter.precision.improve.bias import with_shifted_biases
 from exporter.precision.improve.improve import Improved, improve, improved_from
 from exporter.precision.improve.layers import layers_of
+from exporter.precision.learned import LearnedRanges
 from exporter.precision.options import ImproveOptions, QuantizeOptions
 from exporter.precision.qdq import QdqReport, quantize, tensors_to_calibrate
 from exporter.precision.qdq_plan import CONVOLUTIONS, plan_of
 from exporter.precision.ranges import Ranges
 from exporter.precision.work import multiplications_of, shares_of
-from exporter.recipe import Int8
+from exporter.recipe import NEEDS_IMAGES, Int8
 from exporter.sensitivity.blocks import blocks_of
 from exporter.sensitivity.budget import Divisible, budget_kept
 from exporter.sensitivity.data import Trial, trial_from, trial_of_images
 from exporter.sensitivity.results import Budget
+from exporter.train.qat.prepare import PreparedDetector, QatOptions, prepare
 from runtime.manifest import Manifest
 
-__all__ = ["Int8Images", "Typed", "int8_from_fp32", "int8_images"]
+__all__ = ["Int8Images", "Typed", "as_trained", "int8_from_fp32", "int8_images"]
 
 _SMALL_SHARE = 0.5  # of the work: with less of it in INT8, what INT8 gains is likely lost at its borders
 _BY_BUDGET = "kept out of INT8 by --max-drop"
+_LEARNED = "ranges were learned with the weights: not calibrated, biases not corrected, weights rounded to nearest"
+_NOT_LEARNED = "--calib: calibrated anew; the ranges that were learned with the weights are not used"
 
 Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 
 
 @dataclass(frozen=True)
 class Int8Images:
-    """The images that INT8 is made with: to calibrate on, and those apart from them that a budget is measured on."""
+    """What INT8 is made with.
+
+    Attributes:
+        calibration: the images to calibrate on; none where the ranges are there already.
+        held_out: images apart from them that a budget is measured on.
+        learned: ranges that the model's file has, learned with the weights; they are used where nothing is calibrated.
+    """
 
     calibration: list[Path]
     held_out: list[Path]
+    learned: LearnedRanges | None = None
 
 
 @dataclass(frozen=True)
@@ -67,22 +79,30 @@ class Typed:
     notes: tuple[str, ...] = ()
 
 
-def int8_images(options: Int8) -> Int8Images:
+def int8_images(options: Int8, learned: LearnedRanges | None = None) -> Int8Images:
     """List the images. With a budget that names none, every second one is held out for it.
+
+    Args:
+        options: what is asked for.
+        learned: what the model's file has of ranges.
 
     Raises:
         CalibrationError: there are none.
-        RecipeError: there is one only, and a budget that names none.
+        RecipeError: none are named and there are no ranges, or there is one image only, and a budget that names none.
     """
+    if options.images is None:
+        if learned is None:
+            raise RecipeError(NEEDS_IMAGES)
+        return Int8Images([], [], learned)
     images = calibration_images(options.images, options.limit)
     if options.budget is None or options.budget.data is not None:
-        return Int8Images(images, [])
+        return Int8Images(images, [], learned)
     if len(images) < 2:
         raise RecipeError(
             f"--max-drop: expected images to measure on that are not calibrated on, found {len(images)} image in all; "
             "add images, or name others with --max-drop-data"
         )
-    return Int8Images(images[::2], images[1::2])
+    return Int8Images(images[::2], images[1::2], learned)
 
 
 def int8_from_fp32(
@@ -101,17 +121,16 @@ def int8_from_fp32(
         BudgetError: FP16 is the better choice.
         Y12Error: a child says what else failed.
     """
-    with stage("calibrate") as advance:
-        tensors = tensors_to_calibrate(graph, options.quantize)
-        candidates = calibrate(graph, tensors, images.calibration, manifest, options.calibration, advance)
-    ranges = candidates[0]
-    if len(candidates) > 1:
-        with stage("choose ranges") as advance:
-            quantized_with = partial(_quantized, graph, options.quantize)
-            ranges = best_ranges(graph, quantized_with, candidates, images.calibration, manifest, advance)
-    with stage("improve") as advance:
-        improved, told = _improved(graph, ranges, images.calibration, manifest, options, advance)
-    notes, quantized, budget = [*ranges.notes, *told], options.quantize, None
+    if images.learned is not None and not images.calibration:
+        options = replace(options, quantize=images.learned.options_for(graph, options.quantize))
+        ranges, improved = images.learned.ranges, _plain(graph, images.learned.ranges, options.quantize)
+        notes = [_LEARNED]
+    else:
+        ranges = _calibrated(graph, manifest, images, options, stage)
+        with stage("improve") as advance:
+            improved, told = _improved(graph, ranges, images.calibration, manifest, options, advance)
+        notes = [*ranges.notes, *told, *[_NOT_LEARNED] * (images.learned is not None)]
+    quantized, budget = options.quantize, None
     if options.budget is not None:
         with stage("budget") as advance:
             trial = _trial(options, images, manifest)
@@ -135,6 +154,37 @@ def int8_from_fp32(
     )
 
 
+def as_trained(
+    detector: Detector | None, graph: onnx.ModelProto, images: Int8Images, typed: Typed
+) -> PreparedDetector | None:
+    """Give the network that the INT8 graph has to equal where its ranges were learned; None where they were not.
+
+    Its own weights in FP32 are another: training moved them to where their rounded values are right.
+
+    Args:
+        detector: the model, if there is one.
+        graph: the simplified FP32 graph made from it.
+        images: what INT8 was made with.
+        typed: the INT8 graph.
+    """
+    if detector is None or images.learned is None or images.calibration or typed.quantization is None:
+        return None
+    options = QuantizeOptions(keep=frozenset(typed.quantization.left))
+    return prepare(detector, images.learned.ranges, QatOptions(options, learn_ranges=False), graph)
+
+
+def _calibrated(graph: onnx.ModelProto, manifest: Manifest, images: Int8Images, options: Int8, stage: Stage) -> Ranges:
+    """Give the ranges of the method asked for, or of the one that keeps the scores best."""
+    with stage("calibrate") as advance:
+        tensors = tensors_to_calibrate(graph, options.quantize)
+        candidates = calibrate(graph, tensors, images.calibration, manifest, options.calibration, advance)
+    if len(candidates) == 1:
+        return candidates[0]
+    with stage("choose ranges") as advance:
+        quantized_with = partial(_quantized, graph, options.quantize)
+        return best_ranges(graph, quantized_with, candidates, images.calibration, manifest, advance)
+
+
 def _improved(
     graph: onnx.ModelProto,
     ranges: Ranges,
@@ -156,14 +206,21 @@ def _improved(
     change = f"{options.improve.in_words()}: the mean error of the best places' scores, as logits, "
     if after < before:
         return improved, [f"{change}went from {before:.3f} to {after:.3f}"]
-    plain = improved_from(graph, layers, (), ImproveOptions(correct_bias=False, rounding="nearest"))
+    plain = _plain(graph, ranges, options.quantize)
     return plain, [f"{change}would go from {before:.3f} to {after:.3f}: not used"]
+
+
+def _plain(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions) -> Improved:
+    """Give biases as they are and weights rounded to nearest."""
+    nothing = ImproveOptions(correct_bias=False, rounding="nearest")
+    return improved_from(graph, layers_of(graph, ranges, options), (), nothing)
 
 
 def _trial(options: Int8, images: Int8Images, manifest: Manifest) -> Trial:
     assert options.budget is not None
     if options.budget.data is not None:
         return trial_from(options.budget.data, manifest)
+    assert options.images is not None  # held out of them
     trial = trial_of_images(images.held_out, manifest, options.images)
     return replace(trial, data=f"{trial.data} held out from calibration")
 

@@ -1,7 +1,7 @@
 """Data for a network: what it is trained on and what it is measured on, checked before the first step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from exporter.accuracy.classify import ClassTree, class_tree
@@ -94,7 +94,8 @@ def material_for(
     batches = Batches(made.source, options.batch // processes, options.seed)
     steps = -(-len(made.source) // options.batch)
     measured = f"trained on {len(made.source)} images an epoch, measured on {len(made.labels.samples)}"
-    course = Course(batches, steps, Validation(made.labels, imgsz))
+    identity = {"model": spec.name, "data": str(choice.data), "imgsz": imgsz, "augment": asdict(choice.augment)}
+    course = Course(batches, steps, Validation(made.labels, imgsz), identity)
     return Material(made.source.names, course, made.calibration, (*made.source.notes, measured))
 
 

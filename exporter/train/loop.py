@@ -1,11 +1,11 @@
 """The training loop: batches in, a detector with averaged weights out; a killed run can go on where it was."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -93,11 +93,13 @@ class Course:
         batches: each of as many images as a process takes in a step.
         steps_per_epoch: how many steps make an epoch.
         validate: measures the averaged weights.
+        identity: what else the losses depend on, as JSON values; a run that goes on must have the same.
     """
 
     batches: Batches
     steps_per_epoch: int
     validate: Validate
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -119,7 +121,7 @@ def train(
     """
     run = _begun(fabric, detector, options, course.steps_per_epoch * options.epochs)
     if (folder / STATE_FILE).is_file():
-        load_state(folder, run.state, options.decides_losses)
+        load_state(folder, run.state, {**options.decides_losses, **course.identity})
     if fabric.global_rank == 0:
         observer.started(run.state.step, run.steps)
     _loop(run, course, options, folder, observer)
@@ -138,7 +140,7 @@ def _loop(run: _Run, course: Course, options: TuneOptions, folder: Path, observe
         if chief and (done or due):
             _measure(run, course.validate, observer)
         if chief and (done or perf_counter() - saved > _SAVE_SECONDS):
-            save_state(folder, run.state, options.decides_losses)
+            save_state(folder, run.state, {**options.decides_losses, **course.identity})
             saved = perf_counter()
         started = perf_counter()
 

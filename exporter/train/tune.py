@@ -1,18 +1,21 @@
 """The whole story of a training run: data, network, loop, and what it leaves."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from exporter.errors import OutputError
+from exporter.errors import OutputError, RecipeError
 from exporter.model.detector import Detector
-from exporter.model.metadata import yaml_of_spec
+from exporter.model.metadata import RANGES_KEY, yaml_of_spec
 from exporter.model.writing import write_checkpoint
-from exporter.train.course import DataChoice, material_for
+from exporter.precision.options import CalibrationOptions
+from exporter.train.course import DataChoice, Material, material_for
 from exporter.train.curves import curves_svg
 from exporter.train.log import RunLog
 from exporter.train.loop import StepLog, fabric_for, train
 from exporter.train.options import TuneOptions
+from exporter.train.qat.convert import convert
+from exporter.train.qat.prepare import PreparedDetector, QatOptions, initial_ranges, prepare
 from exporter.train.start import network_from, starting_detector
 from exporter.train.state import STATE_FILE
 from runtime.files import write_atomically
@@ -37,6 +40,7 @@ class Tune:
         imgsz: side of the network's input, in pixels.
         resume: go on with the run in that folder.
         half: write the weights in FP16.
+        qat: train for INT8: the weights are then written with the ranges to export them with.
         options: how to train.
     """
 
@@ -47,7 +51,14 @@ class Tune:
     imgsz: int = 640
     resume: bool = False
     half: bool = False
+    qat: QatOptions | None = None
     options: TuneOptions = field(default_factory=TuneOptions)
+
+    def __post_init__(self) -> None:
+        if self.qat is not None and self.weights is None:
+            raise RecipeError("--qat: goes on with trained weights: name them with --weights")
+        if self.qat is not None and self.half:
+            raise RecipeError("--qat: its weights are written in FP32, as FP16 would move integers: drop --half")
 
 
 def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
@@ -74,7 +85,10 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
         for note in (*material.notes, weights_note):
             tell(note)
         write_atomically(weights.with_suffix(".yaml"), yaml_of_spec(detector.spec).encode())
-    train(fabric, detector, material.course, job.options, job.output, _Observer(job, weights, tell, progress))
+    if job.qat is not None:
+        detector = _prepared(detector, job.qat, material, job.imgsz, tell if fabric.is_global_zero else _say_nothing)
+    course = replace(material.course, identity={**material.course.identity, "qat": job.qat is not None})
+    train(fabric, detector, course, job.options, job.output, _Observer(job, weights, tell, progress))
     return weights if fabric.is_global_zero else None
 
 
@@ -84,6 +98,19 @@ def _check_folder(job: Tune) -> None:
         raise OutputError(f"--output: {job.output} holds a run: add --resume to go on with it, or name another folder")
     if job.resume and not there:
         raise OutputError(f"--resume: expected a run in {job.output}, found none; drop --resume, or name its folder")
+
+
+def _prepared(detector: Detector, options: QatOptions, material: Material, imgsz: int, tell: Tell) -> Detector:
+    """Give the detector as it will compute in INT8, with ranges calibrated on images that it is trained on."""
+    hw = (imgsz, imgsz)
+    ranges = initial_ranges(detector.eval(), material.calibration, hw, options.quantize, CalibrationOptions())
+    prepared = prepare(detector, ranges, options)
+    tell(f"INT8: {len(prepared.tensors)} ranges to learn, begun with {ranges.method} on {ranges.images} images")
+    return prepared
+
+
+def _say_nothing(_line: str) -> None:
+    """Leave it to the first process."""
 
 
 class _Observer:
@@ -110,6 +137,9 @@ class _Observer:
         self._log.measured(step, figures)
         words = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
         self._tell(f"step {step}: {words}{'' if best is None else '; best so far'}")
-        if best is not None:
+        if isinstance(best, PreparedDetector):
+            plain, ranges = convert(best)
+            write_checkpoint(self._weights, plain, extra={RANGES_KEY: ranges.to_json()})
+        elif best is not None:
             write_checkpoint(self._weights, best, half=self._job.half)
         write_atomically(self._job.output / CURVES_FILE, curves_svg(self._job.output).encode())

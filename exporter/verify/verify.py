@@ -35,6 +35,7 @@ class Proof:
         final: the same, with NMS where that is part of the graph.
         built: the engine, if one was built.
         manifest: of the artefact.
+        trained: the model with INT8's rounding in it, where it was trained so: what an INT8 artefact must equal.
     """
 
     detector: Detector | None
@@ -44,6 +45,7 @@ class Proof:
     final: onnx.ModelProto
     built: BuiltEngine | None
     manifest: Manifest
+    trained: Detector | None = None
 
 
 @dataclass
@@ -83,6 +85,8 @@ def prove(proof: Proof, options: VerifyOptions) -> Verification:
         graph = OrtExecutor(proof.simplified.SerializeToString(), provider="cpu")
         model = TorchExecutor(proof.detector)
         proved.unstable_images = check_fp32(model, graph, manifest, images, reference.outputs, options)
+    if proof.trained is not None:
+        reference = _ran("the model as trained, with its rounding,", TorchExecutor(proof.trained), images, batch=1)
     typed = _ran(f"{precision.upper()} ONNX", OrtExecutor(proof.typed.SerializeToString(), "cpu"), images, batch)
     proved.comparisons.append(compare(reference, typed, manifest, TOLERANCES[precision], options))
     if manifest.nms is not None:

@@ -149,7 +149,7 @@ def test_a_coco_json_with_masks_trains_a_segmentation_network(scenes: Path, tmp_
     assert weights.name == "yolov12n-seg.safetensors"
     assert set(rows_of(tmp_path / ACCURACY_FILE)[0]) >= {"mean AP", "boxes AP", "masks AP"}
     assert weights.stat().st_size < 8e6  # FP16
-    assert any("measured on 8 of instances.json" in line for line in told)
+    assert "trained on 8 images an epoch, measured on 8" in told
 
 
 def test_shapes_need_no_files(tmp_path: Path) -> None:
@@ -190,3 +190,36 @@ def test_a_classifier_learns_from_folders(tmp_path: Path) -> None:
     losses = [float(row["class"]) for row in rows_of(tmp_path / "run" / STEPS_FILE)]
     assert losses[-1] < 0.1 < losses[0]  # statistics of BatchNorm need more steps than that to follow
     assert list(rows_of(tmp_path / "run" / ACCURACY_FILE)[0]) == ["step", "top1", "top5"]
+
+
+def test_trained_for_int8_and_exported_without_images(scenes: Path, tuned: Path, tmp_path: Path) -> None:
+    weights, output = tuned / "yolov12n.safetensors", tmp_path / "qat"
+    assert main(arguments(scenes, output, "--weights", str(weights), "--qat", "--validate-every", "0")) == 0
+    written = read_checkpoint(output / "yolov12n.safetensors")
+    ranges = json.loads(written.ranges)
+    assert len(str(ranges)) > 1000
+    assert len(rows_of(output / STEPS_FILE)) == 4
+    from exporter.cli.export import main as export
+
+    job = [str(output / "yolov12n.safetensors"), "--int8", "--imgsz", "64", "--no-verify", "--output", str(tmp_path)]
+    assert export(job) == 0
+    assert (tmp_path / "yolov12n_int8.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--qat",), "--qat: goes on with trained weights: name them with --weights"),
+        (("--qat", "--half", "--weights", "x.pt"), "--qat: its weights are written in FP32"),
+    ],
+)
+def test_int8_training_that_cannot_be(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
+) -> None:
+    assert main(arguments(scenes, tmp_path / "run", *more)) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_other_data_do_not_resume(scenes: Path, tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(scenes, tuned, "--resume", "--no-augment")) == 1
+    assert "that run had augment" in capsys.readouterr().err

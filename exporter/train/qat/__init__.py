@@ -1,0 +1,1 @@
+"""Quantisation-aware training: prepare a detector, train it as any other, convert it back."""

@@ -1,0 +1,42 @@
+"""The last step of quantisation-aware training: plain weights, and the ranges that belong to them."""
+
+from torch import nn
+
+from exporter.model.build import detector_from_spec
+from exporter.model.detector import Detector
+from exporter.precision.learned import LearnedRanges
+from exporter.precision.ranges import INT8_MAX, Range, Ranges
+from exporter.trace.to_onnx import INPUT_NAME
+from exporter.train.qat.modules import ActivationQuantizer
+from exporter.train.qat.prepare import PreparedDetector
+
+__all__ = ["convert"]
+
+_OWN = "quantizers."
+
+
+def convert(prepared: PreparedDetector) -> tuple[Detector, LearnedRanges]:
+    """Give a detector of plain modules, on the CPU and in evaluation mode, and the ranges to export it with.
+
+    Weights, and BatchNorm beside them, are as they were trained: an export folds and rounds them as training did, so
+    that the integers are the same. Write both with `write_checkpoint(..., extra={RANGES_KEY: ranges.to_json()})`.
+    """
+    state = {key: value for key, value in prepared.state_dict().items() if not key.startswith(_OWN)}
+    detector = detector_from_spec(prepared.spec)
+    detector.load_state_dict(state)
+    for path, module in detector.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            trained = prepared.get_submodule(path)
+            assert isinstance(trained, nn.BatchNorm2d)
+            module.eps = trained.eps
+    detector.names = prepared.names
+    ranges = {}
+    for tensor, quantizer in zip(prepared.tensors, prepared.quantizers, strict=True):
+        assert isinstance(quantizer, ActivationQuantizer)
+        if tensor != INPUT_NAME:  # 0 to 1 by contract
+            reach = INT8_MAX * float(quantizer.step.detach())
+            ranges[tensor] = Range(-reach, reach)
+    begun = prepared.calibration
+    learned = any(True for _ in prepared.quantizers.parameters())  # fixed steps are buffers
+    method = f"learned from {begun.method}" if learned else begun.method
+    return detector, LearnedRanges(Ranges(ranges, method, begun.images), prepared.keep)

@@ -1,0 +1,155 @@
+"""The first step of quantisation-aware training: a detector whose convolutions compute as INT8 will."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import onnx
+from torch import nn
+
+from exporter.errors import CalibrationError, RecipeError
+from exporter.model.blocks.conv import Conv
+from exporter.model.detector import Detector
+from exporter.model.rows import ModelSpec
+from exporter.precision.calibrate import calibrate
+from exporter.precision.choose import best_ranges
+from exporter.precision.options import CalibrationOptions, QuantizeOptions
+from exporter.precision.qdq import quantize, tensors_to_calibrate
+from exporter.precision.qdq_plan import IMAGES_RANGE, plan_of
+from exporter.precision.ranges import Ranges
+from exporter.trace.to_onnx import INPUT_NAME
+from exporter.train.qat.mapping import QuantizedConv, quantized_convs, simplified_graph
+from exporter.train.qat.modules import ActivationQuantizer, QuantConv
+from runtime.manifest import AxisRange, InputProfile, Manifest
+
+__all__ = ["PreparedDetector", "QatOptions", "initial_ranges", "prepare"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class QatOptions:
+    """How to train for INT8.
+
+    Attributes:
+        quantize: what is quantised, as of post-training INT8; for TensorRT's grids, without attention.
+        learn_ranges: train the ranges of activations too; False keeps the calibrated ones.
+    """
+
+    quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
+    learn_ranges: bool = True
+
+    def __post_init__(self) -> None:
+        if self.quantize.target != "trt" or self.quantize.attention:
+            found = "INT8 attention" if self.quantize.attention else f"the target {self.quantize.target}"
+            raise RecipeError(f"--qat: trains convolutions for the target trt, found {found}: drop it, or drop --qat")
+
+
+class PreparedDetector(Detector):
+    """A detector with `QuantConv`s; in all else it is one.
+
+    Args:
+        spec: what the network is.
+        layers: one module a row, the head last.
+        names: class names by id.
+        keep: names of the convolutions that are not quantised though they could be.
+        calibration: the ranges it begins with.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, layers: nn.ModuleList, names: tuple[str, ...], keep: frozenset[str], calibration: Ranges
+    ) -> None:
+        super().__init__(spec, layers)
+        self.names, self.keep, self.calibration = names, keep, calibration
+        self.quantizers = nn.ModuleList()
+        self.tensors: list[str] = []  # the names of what they quantise
+
+    def quantize(self, conv: QuantizedConv, *, learned: bool) -> None:
+        """Put a `QuantConv` in the place of a `Conv`; those that read one tensor share its quantiser.
+
+        Raises:
+            CalibrationError: the tensor has no range.
+        """
+        given = self.calibration.by_tensor
+        if conv.tensor not in self.tensors:
+            is_image = conv.tensor == INPUT_NAME
+            if conv.tensor not in given and not is_image:
+                raise CalibrationError(f"to be trained in INT8: expected a range of '{conv.tensor}', found none")
+            step = (IMAGES_RANGE if is_image else given[conv.tensor]).symmetric_scale()
+            self.tensors.append(conv.tensor)
+            self.quantizers.append(ActivationQuantizer(step, learned=learned and not is_image))
+        quantizer = self.quantizers[self.tensors.index(conv.tensor)]
+        module = self.get_submodule(conv.path)
+        assert isinstance(quantizer, ActivationQuantizer)
+        assert isinstance(module, Conv)
+        parent, _, name = conv.path.rpartition(".")
+        setattr(self.get_submodule(parent), name, QuantConv(module, quantizer, conv.rows))
+
+
+def initial_ranges(
+    detector: Detector,
+    images: Sequence[Path],
+    input_hw: tuple[int, int],
+    options: QuantizeOptions,
+    calibration: CalibrationOptions,
+    progress: Progress | None = None,
+) -> Ranges:
+    """Calibrate as an export does: what quantisation-aware training begins with.
+
+    Args:
+        detector: of plain modules, on the CPU.
+        images: to calibrate on; of the training images.
+        input_hw: height and width of the network's input in pixels.
+        options: what is quantised.
+        calibration: how ranges are chosen.
+        progress: called after each batch with the images done and their number.
+
+    Raises:
+        CalibrationError: there are no images, or one cannot be used.
+        GraphError: the network cannot be traced.
+    """
+    graph = simplified_graph(detector, input_hw)
+    spec, (height, width) = detector.spec, (AxisRange(side, side, side) for side in input_hw)
+    profile = InputProfile(AxisRange(1, 1, 1), height, width)
+    manifest = Manifest(spec.task, detector.names, spec.strides, profile, kpt_shape=spec.kpt_shape)
+    candidates = calibrate(graph, tensors_to_calibrate(graph, options), images, manifest, calibration, progress)
+    if len(candidates) == 1:
+        return candidates[0]
+    return best_ranges(graph, partial(_quantized, graph, options), candidates, images, manifest)
+
+
+def _quantized(graph: onnx.ModelProto, options: QuantizeOptions, ranges: Ranges) -> onnx.ModelProto:
+    return quantize(graph, ranges, options)[0]
+
+
+def prepare(
+    detector: Detector, ranges: Ranges, options: QatOptions, graph: onnx.ModelProto | None = None
+) -> PreparedDetector:
+    """Give a copy of a detector that computes as its INT8 export will, and can be trained as it can.
+
+    Quantised convolutions round their inputs and weights, and their BatchNorm keeps its statistics. The remainder, FP16
+    in the export, is as it was.
+
+    Args:
+        detector: of plain modules, on the CPU; it stays as it is.
+        ranges: of the tensors that `tensors_to_calibrate` names, as `initial_ranges` gives them.
+        options: what to quantise, and whether its ranges are trained.
+        graph: the simplified graph of the detector, at any size; made here where None.
+
+    Raises:
+        CalibrationError: a tensor has no range.
+        GraphError: a convolution that the exporter quantises is not one of the detector's modules.
+        RecipeError: a convolution to keep is not in the graph.
+    """
+    if graph is None:
+        side = 4 * max(detector.spec.strides)  # tensors have the same names at every size
+        graph = simplified_graph(detector, (side, side))
+    convs = quantized_convs(detector, graph, options.quantize)
+    keep = plan_of(graph, options.quantize).left.keys() - plan_of(graph, QuantizeOptions()).left.keys()
+    layers = copy.deepcopy(detector.model)
+    prepared = PreparedDetector(detector.spec, layers, detector.names, frozenset(keep), ranges)
+    for conv in convs:
+        prepared.quantize(conv, learned=options.learn_ranges)
+    return prepared.train(detector.training)
