@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from exporter.errors import RecipeError
 from exporter.model.build import detector_from_spec
@@ -93,5 +94,9 @@ def _taken(detector: Detector, source: Detector, file: Path) -> str:
             "nothing fits; drop --model, or name other weights"
         )
     detector.load_state_dict({**own, **fitting})
+    eps = {path: module.eps for path, module in source.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    for path, module in detector.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = eps.get(path, next(iter(eps.values()), module.eps))  # one for all, as a file tells one
     taken = f"{len(learnt) - len(new)} of {len(learnt)} tensors from {file.name}"
     return taken + (f"; new: {', '.join(new[:3])}{' …' * (len(new) > 3)}" if new else "")

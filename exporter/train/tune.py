@@ -9,6 +9,7 @@ from exporter.model.detector import Detector
 from exporter.model.metadata import RANGES_KEY, yaml_of_spec
 from exporter.model.writing import write_checkpoint
 from exporter.precision.options import CalibrationOptions
+from exporter.train.batch_norm import are_folded, unfold
 from exporter.train.course import DataChoice, Material, material_for
 from exporter.train.curves import curves_svg
 from exporter.train.log import RunLog
@@ -23,6 +24,7 @@ from runtime.files import write_atomically
 __all__ = ["Tune", "tune"]
 
 CURVES_FILE = "curves.svg"
+_UNFOLD_BATCHES = 8
 
 Progress = Callable[[int, int, str], None]  # steps done, steps altogether, the last losses in words
 Tell = Callable[[str], None]
@@ -85,8 +87,12 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
         for note in (*material.notes, weights_note):
             tell(note)
         write_atomically(weights.with_suffix(".yaml"), yaml_of_spec(detector.spec).encode())
+    heard = tell if fabric.is_global_zero else _say_nothing
     if job.qat is not None:
-        detector = _prepared(detector, job.qat, material, job.imgsz, tell if fabric.is_global_zero else _say_nothing)
+        detector = _prepared(detector, job.qat, material, job.imgsz, heard)
+    elif job.weights is not None and not job.resume and are_folded(detector):
+        images = unfold(detector, (material.course.batches[i].images for i in range(_UNFOLD_BATCHES)))
+        heard(f"BatchNorm was folded into the weights: its statistics were measured anew, on {images} images")
     course = replace(material.course, identity={**material.course.identity, "qat": job.qat is not None})
     train(fabric, detector, course, job.options, job.output, _Observer(job, weights, tell, progress))
     return weights if fabric.is_global_zero else None
