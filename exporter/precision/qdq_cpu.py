@@ -8,13 +8,19 @@ QuantizeLinear. A convolution before the decode, whose output must not lose prec
     y = s_x s_w (q_x - z_x) * w8 + b
 """
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from exporter.graph.index import GraphIndex
+from exporter.graph.index import GraphIndex, silu_nodes
 from exporter.graph.passes import label
+from exporter.precision.channels import ChannelSources
+from exporter.precision.qdq_bins import expectations_of
+from exporter.precision.qdq_layout import channels_last
 from exporter.precision.qdq_nodes import INT8_SUFFIX, QdqNodes
 from exporter.precision.qdq_plan import IntegerConv, Plan, QdqReport, range_of
 from exporter.precision.quantize_weights import ChosenWeights, QuantizedWeight, quantize_weight
@@ -26,6 +32,8 @@ __all__ = ["cpu_convs", "cpu_tensors", "quantize_for_cpu"]
 _MOVES = {"Flatten", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
 # Operators with an integer kernel of their own, where all their inputs are quantised.
 _COMPUTES = {"Add", "Concat", "Mul", "Sigmoid"}
+_SILU_LEAST = -1.2784645  # where x sigmoid(x) is least
+_FLOOR_STEP = 1 / 16
 _LARGEST_BIAS = float(np.iinfo(np.int32).max // 2)  # leaves the other half of the accumulator to the products
 
 
@@ -58,8 +66,16 @@ def quantize_for_cpu(
     typed = onnx.ModelProto()
     typed.CopyFrom(model)
     writer = _Writer(plan, ranges, chosen)
+    channels = ChannelSources(model, plan.index)
+    convs = frozenset(model.graph.node[i].output[0] for i in plan.quantized)
+    instead = (
+        expectations_of(plan.index, lambda tensor: writer.largest(channels.nearest(tensor, writer.is_known))),
+        channels_last(plan.index, channels, convs),
+    )
+    nodes = {i: own for replacements in instead for i, own in replacements.items()}
     for i, node in enumerate(typed.graph.node):
-        writer.write(i, node)
+        for own in nodes.get(i, [node]):
+            writer.write(i, own)
     writer.new.write(typed.graph)
     convolutions = len(plan.quantized) + len(plan.left)
     return typed, QdqReport("cpu", len(plan.quantized), convolutions, len(writer.pairs), plan.left)
@@ -80,13 +96,29 @@ class _Writer:
         scale, zero_point = self._grid(node.input[0])
         return IntegerConv(node, Grid(scale, zero_point, 0, UINT8_MAX), self._weight(list(node.input)))
 
+    def is_known(self, tensor: str) -> bool:
+        """Tell whether to go no further back for what values a tensor can have: it is quantised, or does not say."""
+        return tensor in self._tensors or not _passes_on(self._index.graph.node[self._index.producer[tensor]])
+
+    def largest(self, tensors: Iterable[str]) -> float:
+        """Give the largest absolute value that tensors can have once they are quantised."""
+        largest = 0.0
+        for name in tensors:
+            if name not in self._tensors:
+                return math.inf
+            scale, zero_point = self._grid(name)
+            largest = max(largest, scale * max(zero_point, UINT8_MAX - zero_point))
+        return largest
+
     def write(self, i: int, node: onnx.NodeProto) -> None:
         """Write a node, with pairs on those of its inputs that are quantised."""
         given = list(node.input)
         for slot, name in enumerate(given):
             if name in self._tensors:
                 node.input[slot] = self._pair(name)
-        if i not in self._plan.quantized:
+        if node.op_type == "Gather" and given[0] in self._tensors:
+            self._write_gather(node, given)
+        elif i not in self._plan.quantized:
             self.new.nodes.append(node)
         elif i in self._plan.exact:
             self._write_integer(node, given)
@@ -103,6 +135,14 @@ class _Writer:
                     "DequantizeLinear", [bias32, scales], f"{name}_bias_dequantized", f"dequantize/{name}_bias", axis=0
                 )
             self.new.nodes.append(node)
+
+    def _write_gather(self, node: onnx.NodeProto, given: list[str]) -> None:
+        """Gather integers and dequantise what is taken; each reader would have all of a tensor dequantised for it."""
+        step, zero = self._step(given[0]), self._zero_point(given[0])
+        out, taken = node.output[0], f"{node.output[0]}_taken"
+        node.input[0], node.output[0] = f"{given[0]}_quantized", taken
+        self.new.nodes.append(node)
+        self.new.add("DequantizeLinear", [taken, step, zero], out, f"dequantize/{taken}")
 
     def _write_integer(self, node: onnx.NodeProto, given: list[str]) -> None:
         """Write a convolution whose output stays in floating point."""
@@ -129,17 +169,21 @@ class _Writer:
 
     def _pair(self, tensor: str) -> str:
         if tensor not in self.pairs:
-            scale, _ = self._grid(tensor)
-            source = _source(self._index, tensor, self._tensors)
-            step = self.new.weight(f"{source}_scale", np.array(scale, np.float32))
-            self.pairs[tensor] = self.new.pair(tensor, step, self._zero_point(tensor))
+            self.pairs[tensor] = self.new.pair(tensor, self._step(tensor), self._zero_point(tensor))
         return self.pairs[tensor]
+
+    def _step(self, tensor: str) -> str:
+        source = _source(self._index, tensor, self._tensors)
+        return self.new.weight(f"{source}_scale", np.array(self._grid(tensor)[0], np.float32))
 
     def _grid(self, tensor: str) -> tuple[float, int]:
         source = _source(self._index, tensor, self._tensors)
         if _is_sigmoid(self._index, source):
             return Range(0.0, 1.0).affine()
         found = range_of(self._ranges, source, self._index)
+        gated = _gated(self._index, source)
+        if gated in self._tensors:
+            found = Range(max(found.low, _silu_floor(self._grid(gated)[0] / 2)), found.high)
         scale, zero_point = found.affine()
         if source not in self._narrow or scale == 1.0:
             return scale, zero_point
@@ -194,6 +238,11 @@ def _moves(node: onnx.NodeProto) -> bool:
     return node.op_type in _MOVES
 
 
+def _passes_on(node: onnx.NodeProto) -> bool:
+    """Tell whether a node's values are all among its inputs'."""
+    return node.op_type == "Concat" or _moves(node)
+
+
 def _source(index: GraphIndex, tensor: str, quantized: dict[str, None]) -> str:
     """Give the tensor whose grid a tensor is on: operators that move elements do not need another."""
     while tensor in index.producer:
@@ -202,6 +251,23 @@ def _source(index: GraphIndex, tensor: str, quantized: dict[str, None]) -> str:
             break
         tensor = node.input[0]
     return tensor
+
+
+def _gated(index: GraphIndex, tensor: str) -> str:
+    """Name the SiLU of a tensor, where nothing else reads it; empty where there is none."""
+    readers = index.consumers[tensor]
+    for mul in readers if len(readers) == 2 and tensor not in index.outputs else ():
+        if set(silu_nodes(index, mul)) == set(readers):
+            return str(index.graph.node[mul].output[0])
+    return ""
+
+
+def _silu_floor(error: float) -> float:
+    """Give the x < 0 below which x sigmoid(x) is nearer to 0 than an error, or that of its least value."""
+    x = _SILU_LEAST
+    while -x * math.exp(x) / (1 + math.exp(x)) > error:
+        x -= _FLOOR_STEP
+    return x
 
 
 def _is_sigmoid(index: GraphIndex, tensor: str) -> bool:

@@ -3,12 +3,14 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 import onnx
 
 from exporter.errors import GraphError, RecipeError
 from exporter.graph.index import GraphIndex
 from exporter.graph.passes import label
+from exporter.precision.channels import ChannelSources
 from exporter.precision.options import TARGETS, QuantizeOptions
 from exporter.precision.qdq_attention import attention_tensors
 from exporter.precision.quantize_weights import QuantizedWeight
@@ -34,6 +36,7 @@ _LEAST_OPSET = {"trt": 19, "cpu": 13}
 # share of all convolutions stay FP32 instead.
 _FLOAT_SHARE = 0.05
 _LAST, _KEPT = "last before the decode", "kept by name"
+_IMAGE = "reads the image, whose three channels an integer kernel takes longer for than an FP32 one"
 IMAGES_RANGE = Range(0.0, 1.0)  # of the network's input, by contract
 
 
@@ -118,13 +121,38 @@ def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:
     if options.target == "trt":
         attention = attention_tensors(model) if options.attention else {}
         return Plan(index, tuple(quantized), left, attention=attention)
-    # What the decode reads directly, class scores and coordinates, does not bear 256 levels; a distribution over
-    # distances does, whose mean is taken.
-    ends = [i for i in quantized if is_last(index, i) and not _is_distribution(index, i)]
     forced = sum(reason != _KEPT for reason in left.values())  # what a budget keeps is not part of the allowance
-    spared = ends[: max(0, int(_FLOAT_SHARE * len(convolutions)) - forced)]
-    left |= {label(model.graph.node[i]): _LAST for i in spared}
+    ends = _ends(model, index, quantized)
+    wanted = dict.fromkeys(ends, _LAST) | {i: _IMAGE for i in quantized if _reads_image(index, i)}
+    spared = list(wanted)[: max(0, int(_FLOAT_SHARE * len(convolutions)) - forced)]
+    left |= {label(model.graph.node[i]): wanted[i] for i in spared}
     return Plan(index, tuple(i for i in quantized if i not in spared), left, frozenset(ends) - set(spared))
+
+
+def _ends(model: onnx.ModelProto, index: GraphIndex, quantized: list[int]) -> list[int]:
+    """Give the convolutions whose outputs bear no 256 levels, the one of most work first.
+
+    It is class scores and coordinates, which the decode reads directly; a distribution over distances bears them,
+    since its mean is taken.
+    """
+    last = [i for i in quantized if is_last(index, i)]
+    if not last:
+        return []
+    channels, nodes = ChannelSources(model, index), model.graph.node
+    made = {name for node in nodes if node.op_type in CONVOLUTIONS for name in node.output}
+    bins = {
+        name
+        for node in nodes
+        if node.op_type == "Softmax"
+        for name in channels.nearest(node.input[0], made.__contains__)
+    }
+
+    def work(i: int) -> int:
+        """Count the multiplications; 0 where a size is free."""
+        weights = index.constant(nodes[i].input[1])
+        return prod(channels.shape(nodes[i].output[0])) * prod(weights.shape[1:] if weights is not None else ())
+
+    return sorted((i for i in last if nodes[i].output[0] not in bins), key=work, reverse=True)
 
 
 def _check_graph(model: onnx.ModelProto, options: QuantizeOptions) -> None:
@@ -166,8 +194,8 @@ def _reason_to_leave(index: GraphIndex, i: int, options: QuantizeOptions) -> str
     if options.target == "trt":
         if is_last(index, i):
             return _LAST
-        reads_image = node.input[0] in {g.name for g in index.graph.input}
-        return "reads the image, of whose 256 levels int8 has 128" if reads_image and not options.image else ""
+        fine = options.image or not _reads_image(index, i)
+        return "" if fine else "reads the image, of whose 256 levels int8 has 128"
     return ""
 
 
@@ -185,9 +213,8 @@ def is_last(index: GraphIndex, i: int) -> bool:
     return True
 
 
-def _is_distribution(index: GraphIndex, i: int) -> bool:
-    """Tell whether a softmax is computed from a node's output: what it makes are the bins of distances."""
-    return i in index.reaching("Softmax")
+def _reads_image(index: GraphIndex, i: int) -> bool:
+    return index.graph.node[i].input[0] in {given.name for given in index.graph.input}
 
 
 def range_of(ranges: Ranges, tensor: str, index: GraphIndex) -> Range:

@@ -182,6 +182,73 @@ def test_few_last_convolutions_among_many_stay_fp32():
     assert [kinds[name] for name in "def"] == ["Conv", "Conv", "ConvInteger"]
 
 
+HEAD = """[s] p = Conv(t39, u) [b] q = Conv(t39, v) [e] r = Conv(m, u) [f] o = Conv(m, v)
+    c = Concat<axis=1>(q, p) d = Concat<axis=1>(o, r) i = Reshape(c, flat) j = Reshape(d, flat)
+    k = Concat<axis=2>(i, j) bins, scores = Split<axis=1>(k, halves)
+    n = Softmax<axis=1>(bins) l = Sigmoid(scores) out = Concat<axis=1>(n, l)"""
+
+
+def head_of(more="", convolutions=40):
+    """A chain of convolutions and a head of two levels, `m` the smaller one, whose scores `s` and `e` make."""
+    chain = "".join(f"[c{i}] t{i} = Conv({'x' if i == 0 else f't{i - 1}'}, w) " for i in range(convolutions))
+    tail = f"m = MaxPool<kernel_shape=[2,2], strides=[2,2]>(t39) {more} {HEAD}"
+    text = chain + tail.replace("t39", f"t{convolutions - 1}")
+    weights = {"flat": np.array([1, 8, -1]), "halves": np.array([4, 4])} | {n: WEIGHTS[n] for n in "wuv"}
+    return model_of(
+        f"(float[1,4,8,8] x) => (float[1,C,P] out) {{ {text} }}", **weights, **({"up": WEIGHTS["up"]} if more else {})
+    )
+
+
+def test_scores_are_told_from_distances_by_their_channels():
+    """A softmax is reachable from each of the head's convolutions, since all are concatenated; two it does not read."""
+    _, report = quantized(head_of())
+    assert dict(report.left) == dict.fromkeys("se", "last before the decode")  # 2 of 44 are 5 %
+    assert report.quantized == 42
+
+
+def test_of_scores_those_of_the_larger_map_are_spared_first():
+    """A transposed convolution, which has no integer kernel, takes one of the two places."""
+    typed, report = quantized(head_of("z = ConvTranspose<strides=[2,2]>(t39, up)"))
+    kinds = {n.name: n.op_type for n in typed.graph.node}
+    assert (report.left["s"], kinds["s"], kinds["e"]) == ("last before the decode", "Conv", "ConvInteger")
+
+
+def test_the_convolution_that_reads_the_image_is_spared_where_there_is_room():
+    _, report = quantized(head_of(convolutions=56))
+    assert set(report.left) == {"s", "e", "c0"}  # 3 of 60
+    assert report.left["c0"].startswith("reads the image")
+
+
+def test_a_gather_takes_integers():
+    text = "[a] y = Conv(x, w) [b] p = Conv(y, u) g = Gather<axis=1>(p, first) t = Tanh(p) h = Gather<axis=1>(t, first)"
+    given = model_of(
+        f"{IO} {{ {text} z = Add(g, h) [d] q = Conv(z, v) out = Softmax<axis=1>(q) }}",
+        first=np.array([2, 0, 1, 3]), **{n: WEIGHTS[n] for n in "wuv"},
+    )  # fmt: skip
+    typed, _ = quantized(given, -6.0, 6.0)
+    (taken,) = (n for n in typed.graph.node if "g_taken" in n.output)
+    assert (taken.op_type, taken.input[0]) == ("Gather", "p_quantized")
+    expected, found = run(given, IMAGE)["out"], run(typed, IMAGE)["out"]
+    assert 0 < np.abs(found - expected).max() < 0.1
+
+
+def test_what_a_silu_makes_0_of_takes_no_levels():
+    """z has steps of 4 / 127, of which x sigmoid(x) is less than a half below x = -6."""
+    typed, _ = quantized(graph_of(SILU + "[b] out = Conv(z, u)"), -1.0, 3.0)
+    assert weights_of(typed)["y_scale"] == np.float32(4 / 255)
+    typed, _ = quantized(graph_of(SILU + "[b] out = Conv(z, u)"), -9.0, 3.0)
+    scale, zero_point = weights_of(typed)["y_scale"], weights_of(typed)["y_zero_point"]
+    low = -float(scale) * zero_point
+    step = 12 / 127
+    assert low / (1 + np.exp(-low)) == pytest.approx(-step / 2, rel=0.1)
+    assert float(scale) * (255 - zero_point) == pytest.approx(3.0, abs=float(scale))
+
+
+def test_what_another_node_reads_too_keeps_its_range():
+    typed, _ = quantized(graph_of(SILU + "t = Add(y, z) [b] out = Conv(t, u)"), -9.0, 3.0)
+    assert weights_of(typed)["y_scale"] == np.float32(12 / 255)
+
+
 def test_both_targets_have_the_same_integers_for_weights():
     given = graph_of(SILU + "[b] p = Conv(z, u) [d] out = Conv(p, v)")
     trt = QuantizeOptions(image=True)

@@ -11,6 +11,7 @@ from exporter.graph.attention import attentions_of
 from exporter.model.build import seeded_detector
 from exporter.model.spec import spec_from_name
 from exporter.precision.qdq import QuantizeOptions, quantize, tensors_to_calibrate
+from exporter.precision.qdq_plan import plan_of
 from exporter.precision.ranges import Range, Ranges
 
 
@@ -107,3 +108,13 @@ def test_onnx_runtime_computes_almost_all_convolutions_in_integers(name, request
     integer = ops.count("QLinearConv") + ops.count("ConvInteger")
     assert integer == report.quantized >= 0.95 * report.convolutions
     assert ops.count("QLinearSigmoid") >= 0.6 * report.quantized  # the SiLUs
+
+
+def test_scores_are_told_from_distances_in_a_head_that_joins_and_splits_them(stages_of, make_profile):
+    """Only the channels tell them apart: nodes alone lead from every last convolution to the softmax over distances."""
+    stages = stages_of(seeded_detector(spec_from_name("yolo11n")), make_profile(64, 64), checked=False)
+    left = plan_of(stages.simplified, QuantizeOptions("cpu")).left
+    assert [name for name, why in left.items() if why == "last before the decode"] == [
+        f"/model.23/cv3.{level}/cv3.{level}.2/Conv" for level in range(3)
+    ]
+    assert [name for name in left if "cv3" not in name] == ["/model.0/model.0.0/Conv"]
