@@ -12,10 +12,12 @@ EXTRAS := export,train,val,rtx,gpu,dev
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
-demo: .venv/installed  ## export to an FP16 engine, verify it, run it, say what was made and where
+demo: .venv/installed  ## export the demo model to an FP16 engine, verify it, run it on a drawn scene, say what was made and where
 	$(BIN)/y12-export --format engine --half --output demo
-	$(BIN)/y12-infer demo/yolov12n_fp16.onnx exporter/verify/photos/chelsea.jpg --save demo
-	@echo "made: the engine, its ONNX and report, and an annotated photograph, in the folder demo"
+	rm -rf demo/scenes
+	$(BIN)/python -m exporter.train.shapes demo/scenes --images 1 --seed 7
+	$(BIN)/y12-infer demo/yolov12n-shapes_fp16.onnx demo/scenes/images --save demo
+	@echo "made: the engine, its ONNX, the report (.html) and an annotated scene, in the folder demo"
 
 # Two workers of one thread each: torch's threads spin at their barriers, and two processes with two threads on two
 # cores take many times as long as either alone.
@@ -38,6 +40,7 @@ format: .venv/installed
 bench: .venv/installed  ## the figures in docs/benchmarks.md
 	$(BIN)/python benchmarks/export_cost.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/runtime_overhead.py
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/postprocess.py

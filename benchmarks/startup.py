@@ -17,6 +17,7 @@ CASES = {
     "import runtime": [sys.executable, "-c", "import runtime"],
     "from runtime import Runtime": [sys.executable, "-c", "from runtime import Runtime"],
     "y12-export --help": [str(BIN / "y12-export"), "--help"],
+    "y12-tune --help": [str(BIN / "y12-tune"), "--help"],
     "y12-infer --help": [str(BIN / "y12-infer"), "--help"],
     "y12-bench --help": [str(BIN / "y12-bench"), "--help"],
     "y12-inspect --help": [str(BIN / "y12-inspect"), "--help"],

@@ -97,7 +97,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
                 report.weights_checked = check_weights(simplified, typed.graph, typed.improved)
                 trained = None if images is None else as_trained(source.detector, simplified, images, typed)
                 proof = Proof(source.detector, source.graph, simplified, typed.graph, final, built, manifest, trained)
-                report.verification = prove(proof, _verify_options(images, recipe.verify))
+                report.verification = prove(proof, _verify_options(images, source, recipe.verify))
         if _runs_here(typed, report):
             with clock("speed"):
                 report.speed = speeds(simplified, typed.graph, built, manifest)
@@ -136,7 +136,7 @@ def _stem(recipe: Recipe, source: Source) -> str:
 
 
 def _profile(recipe: Recipe, source: Source) -> InputProfile:
-    asked, has = recipe.shapes.profile(max(source.strides, default=1), source.task), source.profile
+    asked, has = recipe.shapes.profile(max(source.strides, default=1), source.task, source.side), source.profile
     if has is None:
         return asked
     for axis in ("batch", "height", "width"):
@@ -194,10 +194,12 @@ def _runs_here(typed: Typed, report: ExportReport) -> bool:
     return executed or (typed.quantization is not None and typed.quantization.target == "cpu")
 
 
-def _verify_options(images: Int8Images | None, options: VerifyOptions) -> VerifyOptions:
+def _verify_options(images: Int8Images | None, source: Source, options: VerifyOptions) -> VerifyOptions:
     """Compare an INT8 graph on images of its own kind, spread over those it was calibrated on, where none are named."""
-    if images is None or not images.calibration or options.images is not None:
+    if options.images is not None:
         return options
+    if images is None or not images.calibration:
+        return replace(options, images=source.photos)
     return replace(options, images=tuple(evenly(images.calibration, options.max_images)))
 
 

@@ -10,10 +10,9 @@ from exporter.verify.options import VerifyOptions
 from runtime.errors import ArtefactError
 from runtime.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
 
-__all__ = ["DEMO_MODEL", "FORMATS", "NEEDS_IMAGES", "Int8", "Recipe", "Shapes", "Target"]
+__all__ = ["FORMATS", "NEEDS_IMAGES", "Int8", "Recipe", "Shapes", "Target"]
 
 FORMATS = ("onnx", "engine")
-DEMO_MODEL = "yolov12n"  # exported with seeded weights where no model is named
 
 NEEDS_IMAGES = (
     "--int8 is calibrated on images like those the model will see: add --calib with a folder of some hundred of "
@@ -30,7 +29,8 @@ class Shapes:
     """The input shapes asked for.
 
     Attributes:
-        imgsz: one (height, width), or the least, the best and the largest one; what is usual for the task where None.
+        imgsz: one (height, width), or the least, the best and the largest one; where None, what the network was
+            trained on, or what is usual for the task.
         batch: one batch size, or the least, the best and the largest one.
         dynamic: make batch and size free where only one of each is given: batch 1 to `batch` or 8, whichever is
             more, and sides from half to double of `imgsz`.
@@ -45,13 +45,15 @@ class Shapes:
             if values is not None and len(values) not in (1, 3):
                 raise RecipeError(f"{name}: expected one value, or least:best:largest; found {len(values)} values")
 
-    def profile(self, stride: int, task: str = "detect") -> InputProfile:
+    def profile(self, stride: int, task: str = "detect", side: int | None = None) -> InputProfile:
         """Give the input profile for a network of a task whose sides must be multiples of `stride` pixels.
+
+        Where none was asked for, the input has the `side` the network was trained on, else what is usual for the task.
 
         Raises:
             RecipeError: a side is no multiple of it or too large, or a range is not in order.
         """
-        sides = self.imgsz or ((USUAL_SIDE.get(task, 640),) * 2,)
+        sides = self.imgsz or ((side or USUAL_SIDE.get(task, 640),) * 2,)
         batches = self.batch
         if self.dynamic and len(sides) == 1:
             ((h, w),) = sides

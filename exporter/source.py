@@ -1,7 +1,7 @@
 """Where an export starts: a checkpoint, a model's name, or an ONNX graph, brought to one form."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -10,18 +10,16 @@ from exporter.errors import CalibrationError, CheckpointError, GraphError, Recip
 from exporter.model.build import seeded_detector
 from exporter.model.checkpoint import Checkpoint, detector_from_checkpoint, read_checkpoint
 from exporter.model.detector import Detector
-from exporter.model.spec import spec_from_name
+from exporter.model.metadata import UNKNOWN_LICENCE
+from exporter.model.spec import models_dir, spec_from_name
 from exporter.precision.learned import LearnedRanges
-from exporter.recipe import DEMO_MODEL, Recipe
+from exporter.recipe import Recipe
+from exporter.verify.images import scenes_dir
 from runtime.artefact import open_artefact
 from runtime.manifest import InputProfile
 
-__all__ = ["Source", "source_from_recipe"]
+__all__ = ["Source", "demo_weights", "source_from_recipe"]
 
-_LICENCE = (
-    "Exporting weights does not change their licence. Weights trained with AGPL-3.0 code, as the published YOLO "
-    "checkpoints are, stay under AGPL-3.0 in this file."
-)
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
 
 
@@ -43,6 +41,8 @@ class Source:
         graph: the ONNX graph; None for a torch network.
         profile: the shapes an ONNX graph accepts; None for a torch network, which takes any.
         learned: ranges of activations that were learned with the weights; None where there are none.
+        side: of the images that it was trained on, in pixels; None where its file does not tell.
+        photos: images to verify it on where none are named; None for y12's photographs.
         notes: what the user must be told.
     """
 
@@ -59,7 +59,14 @@ class Source:
     graph: onnx.ModelProto | None = None
     profile: InputProfile | None = None
     learned: LearnedRanges | None = None
+    side: int | None = None
+    photos: Path | None = None
     notes: tuple[str, ...] = ()
+
+
+def demo_weights() -> Path:
+    """Give the file of the demo model: `yolov12n-multitask` trained on drawn scenes (docs/training.md)."""
+    return models_dir().with_name("weights") / "yolov12n-shapes.safetensors"
 
 
 def source_from_recipe(recipe: Recipe) -> Source:
@@ -79,8 +86,8 @@ def source_from_recipe(recipe: Recipe) -> Source:
 
 def _source(recipe: Recipe) -> Source:
     if recipe.model is None:
-        note = f"no model was named: exporting {DEMO_MODEL} with seeded random weights, which detects nothing real"
-        return _seeded(DEMO_MODEL, recipe.scale, note)
+        note = "no model was named: exporting y12's demo model, which finds the shapes of drawn scenes"
+        return replace(_from_checkpoint(demo_weights()), photos=scenes_dir(), notes=(note,))
     path = Path(recipe.model)
     if path.suffix in CHECKPOINTS:
         return _from_checkpoint(path)
@@ -91,7 +98,7 @@ def _source(recipe: Recipe) -> Source:
         return _seeded(recipe.model, recipe.scale, note)
     known = ", ".join((*CHECKPOINTS, ".onnx", ".yaml"))
     raise RecipeError(
-        f"MODEL: expected a file ending in {known}, or a model's name such as {DEMO_MODEL}; found '{recipe.model}'"
+        f"MODEL: expected a file ending in {known}, or a model's name such as yolov12n; found '{recipe.model}'"
     )
 
 
@@ -123,7 +130,8 @@ def _from_checkpoint(path: Path) -> Source:
         spec.kpt_shape,
         file=path.name,
         sha256=checkpoint.sha256,
-        licence=_LICENCE,
+        licence=checkpoint.licence or UNKNOWN_LICENCE,
+        side=checkpoint.side,
         detector=detector,
         learned=_learned(checkpoint),
     )
@@ -165,7 +173,7 @@ def _from_onnx(path: Path, recipe: Recipe) -> Source:
         manifest.kpt_shape,
         file=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        licence=manifest.licence or _LICENCE,
+        licence=manifest.licence or UNKNOWN_LICENCE,
         graph=graph,
         profile=manifest.profile,
     )

@@ -35,7 +35,8 @@ except SystemExit as end:
 
 
 @pytest.mark.parametrize(
-    "module", ["exporter.cli.export", "runtime.cli.infer", "runtime.cli.bench", "runtime.cli.inspect"]
+    "module",
+    ["exporter.cli.export", "exporter.cli.tune", "runtime.cli.infer", "runtime.cli.bench", "runtime.cli.inspect"],
 )
 def test_help_loads_nothing_heavy(module):
     assert loaded(HELP.format(module=module)) == []

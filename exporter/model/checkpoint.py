@@ -40,6 +40,8 @@ class Checkpoint:
         batch_norm_eps: of its BatchNorm modules; None where the file does not tell.
         architecture: the class of the pickled network, for messages.
         ranges: of activations, learned with the weights, JSON that nothing has looked at; empty where there are none.
+        side: of the images that it was trained on, in pixels; None where the file does not tell.
+        licence: of the weights, in words; empty where the file does not tell.
     """
 
     path: Path
@@ -51,6 +53,8 @@ class Checkpoint:
     batch_norm_eps: float | None = None
     architecture: str = ""
     ranges: str = ""
+    side: int | None = None
+    licence: str = ""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -122,6 +126,8 @@ def _read_safetensors(path: Path) -> Checkpoint:
         names=_names(found.names, path),
         batch_norm_eps=found.batch_norm_eps,
         ranges=found.ranges,
+        side=found.side,
+        licence=found.licence,
     )
 
 

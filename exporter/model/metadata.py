@@ -5,6 +5,8 @@
     names           class names by id, a JSON list
     batch_norm_eps  of its BatchNorm modules
     ranges          of activations, learned with the weights: JSON that `exporter.precision.ranges` reads
+    imgsz           side of the images that it was trained on, in pixels
+    licence         of the weights, in words
 
 All of it is a stranger's text when it is read: bounded, parsed as plain values, refused in one line.
 """
@@ -25,14 +27,29 @@ from exporter.model.shown import shown
 from exporter.model.signatures import MAX_CHANNELS, SIGNATURES
 from exporter.safe_yaml import mapping_from_yaml
 
-__all__ = ["RANGES_KEY", "Metadata", "metadata_from", "metadata_of", "yaml_of_spec"]
+__all__ = [
+    "LICENCE_KEY",
+    "MAX_LICENCE",
+    "RANGES_KEY",
+    "SIDE_KEY",
+    "UNKNOWN_LICENCE",
+    "Metadata",
+    "metadata_from",
+    "metadata_of",
+    "yaml_of_spec",
+]
 
-RANGES_KEY = "ranges"
+RANGES_KEY, SIDE_KEY, LICENCE_KEY = "ranges", "imgsz", "licence"
+UNKNOWN_LICENCE = (
+    "Exporting weights does not change their licence. Weights trained with AGPL-3.0 code, as the published YOLO "
+    "checkpoints are, stay under AGPL-3.0 in this file."
+)
 _MAX_TEXT = 1 << 22  # characters of one entry: 100,000 class names of forty
 _MAX_YAML = 1 << 18
 _MAX_YAML_DEPTH = 16
 _SHIPPED = re.compile(r"[a-z0-9-]{1,64}")  # no path: one would make us read any file
 _MAX_NAME = 255  # of a network whose YAML is in the file
+MAX_LICENCE = 500
 _SCALE = re.compile(r"yolov?\d+([nsmlx])")
 
 
@@ -46,6 +63,8 @@ class Metadata:
         names: class names as parsed, not yet checked.
         batch_norm_eps: of its BatchNorm modules; None where the file does not tell.
         ranges: of activations, as JSON text that nothing has looked at; empty where there are none.
+        side: of the images that it was trained on, in pixels; None where the file does not tell.
+        licence: of the weights, in words; empty where the file does not tell.
     """
 
     model: str = ""
@@ -53,6 +72,8 @@ class Metadata:
     names: Any = ()
     batch_norm_eps: float | None = None
     ranges: str = ""
+    side: int | None = None
+    licence: str = ""
 
 
 def metadata_of(detector: Detector) -> dict[str, str]:
@@ -106,7 +127,15 @@ def metadata_from(entries: Mapping[str, str], path: Path) -> Metadata:
         problem = shown(f"class names: {error}", 120)
         raise CheckpointError(f"{path}: not a sound .safetensors file ({problem})") from error
     model = _model(entries.get("model", ""), network is not None, path)
-    return Metadata(model, network, names, _eps(entries, path), entries.get(RANGES_KEY, ""))
+    return Metadata(
+        model,
+        network,
+        names,
+        _eps(entries, path),
+        entries.get(RANGES_KEY, ""),
+        _side(entries.get(SIDE_KEY), path),
+        _licence(entries.get(LICENCE_KEY, ""), path),
+    )
 
 
 def _model(name: str, has_yaml: bool, path: Path) -> str:
@@ -140,3 +169,17 @@ def _eps(entries: Mapping[str, str], path: Path) -> float | None:
     if not 0 < eps < 1:
         raise CheckpointError(f"{path}: expected a BatchNorm eps from 0 to 1, found {shown(text)}")
     return eps
+
+
+def _side(text: str | None, path: Path) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 5):
+        raise CheckpointError(f"{path}: expected an imgsz in pixels, found {shown(text)}")
+    return int(text)
+
+
+def _licence(text: str, path: Path) -> str:
+    if len(text) > MAX_LICENCE or not text.isprintable():
+        raise CheckpointError(f"{path}: expected a licence of at most {MAX_LICENCE} characters, found {shown(text)}")
+    return text

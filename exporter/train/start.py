@@ -10,6 +10,7 @@ from exporter.errors import RecipeError
 from exporter.model.build import detector_from_spec
 from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
 from exporter.model.detector import Detector
+from exporter.model.metadata import MAX_LICENCE, UNKNOWN_LICENCE
 from exporter.model.rows import ModelSpec
 from exporter.model.spec import spec_from_name
 from exporter.train.network import start_scores_low
@@ -24,11 +25,13 @@ class Network:
     Attributes:
         spec: with as many classes as its file says.
         source: what weights are taken from, and `file` where that was read; None where all are new.
+        licence: of what is trained from it, in words.
     """
 
     spec: ModelSpec
     source: Detector | None = None
     file: Path | None = None
+    licence: str = "Trained with y12-tune from new weights: they are under the licence that who trained them gives."
 
 
 def network_from(model: str | None, weights: Path | None) -> Network:
@@ -45,11 +48,14 @@ def network_from(model: str | None, weights: Path | None) -> Network:
     """
     if model is None and weights is None:
         raise RecipeError("y12-tune: expected a network to train: add --model yolov12n, or --weights FILE")
-    source = None if weights is None else detector_from_checkpoint(read_checkpoint(weights))
-    if model is not None:
-        return Network(spec_from_name(model), source, weights)
-    assert source is not None
-    return Network(source.spec, source, weights)
+    if weights is None:
+        assert model is not None
+        return Network(spec_from_name(model))
+    checkpoint = read_checkpoint(weights)
+    source = detector_from_checkpoint(checkpoint)
+    spec = source.spec if model is None else spec_from_name(model)
+    licence = f"Trained with y12-tune from {weights.name:.80}. {checkpoint.licence or UNKNOWN_LICENCE}"[:MAX_LICENCE]
+    return Network(spec, source, weights, licence)
 
 
 def starting_detector(network: Network, names: tuple[str, ...], seed: int) -> tuple[Detector, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from exporter.errors import OutputError, RecipeError
 from exporter.model.detector import Detector
-from exporter.model.metadata import RANGES_KEY, yaml_of_spec
+from exporter.model.metadata import LICENCE_KEY, RANGES_KEY, SIDE_KEY, yaml_of_spec
 from exporter.model.writing import write_checkpoint
 from exporter.precision.options import CalibrationOptions
 from exporter.train.batch_norm import are_folded, unfold
@@ -80,7 +80,8 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
     _check_folder(job)
     network = network_from(job.model, job.weights)
     fabric = fabric_for(job.options)
-    material = material_for(network.spec, job.choice, job.imgsz, job.options, job.output, fabric.world_size)
+    with fabric.rank_zero_first():  # it may draw scenes into the folder, which the others then find
+        material = material_for(network.spec, job.choice, job.imgsz, job.options, job.output, fabric.world_size)
     detector, weights_note = starting_detector(network, material.names, job.options.seed)
     weights = job.output / f"{detector.spec.name}.safetensors"
     if fabric.is_global_zero:
@@ -94,7 +95,8 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
         images = unfold(detector, (material.course.batches[i].images for i in range(_UNFOLD_BATCHES)))
         heard(f"BatchNorm was folded into the weights: its statistics were measured anew, on {images} images")
     course = replace(material.course, identity={**material.course.identity, "qat": job.qat is not None})
-    train(fabric, detector, course, job.options, job.output, _Observer(job, weights, tell, progress))
+    extra = {SIDE_KEY: str(job.imgsz), LICENCE_KEY: network.licence}
+    train(fabric, detector, course, job.options, job.output, _Observer(job, weights, extra, tell, progress))
     return weights if fabric.is_global_zero else None
 
 
@@ -122,8 +124,8 @@ def _say_nothing(_line: str) -> None:
 class _Observer:
     """Writes the log and the best weights of a run, and shows how it goes on."""
 
-    def __init__(self, job: Tune, weights: Path, tell: Tell, progress: Progress) -> None:
-        self._job, self._weights = job, weights
+    def __init__(self, job: Tune, weights: Path, extra: dict[str, str], tell: Tell, progress: Progress) -> None:
+        self._job, self._weights, self._extra = job, weights, extra
         self._tell, self._progress = tell, progress
         self._log = RunLog(job.output)
         self._steps = 0
@@ -145,7 +147,7 @@ class _Observer:
         self._tell(f"step {step}: {words}{'' if best is None else '; best so far'}")
         if isinstance(best, PreparedDetector):
             plain, ranges = convert(best)
-            write_checkpoint(self._weights, plain, extra={RANGES_KEY: ranges.to_json()})
+            write_checkpoint(self._weights, plain, extra={**self._extra, RANGES_KEY: ranges.to_json()})
         elif best is not None:
-            write_checkpoint(self._weights, best, half=self._job.half)
+            write_checkpoint(self._weights, best, half=self._job.half, extra=self._extra)
         write_atomically(self._job.output / CURVES_FILE, curves_svg(self._job.output).encode())

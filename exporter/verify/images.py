@@ -15,7 +15,7 @@ from runtime.images import image_from
 from runtime.letterbox import blob_from
 from runtime.tasks import TASKS
 
-__all__ = ["TestImage", "load_images", "photos_dir"]
+__all__ = ["TestImage", "load_images", "photos_dir", "scenes_dir"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class TestImage:
 def photos_dir() -> Path:
     """Give the folder with y12's own photographs."""
     return Path(__file__).with_name("photos")
+
+
+def scenes_dir() -> Path:
+    """Give the folder with drawn scenes, for networks that were trained on such."""
+    return Path(__file__).with_name("scenes")
 
 
 def load_images(options: VerifyOptions, input_hw: tuple[int, int], task: str) -> tuple[TestImage, ...]:

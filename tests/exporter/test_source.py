@@ -12,7 +12,8 @@ from exporter.errors import CheckpointError, GraphError, ModelSpecError, RecipeE
 from exporter.model.build import detector_from_spec
 from exporter.model.spec import spec_from_name
 from exporter.recipe import Recipe
-from exporter.source import source_from_recipe
+from exporter.source import demo_weights, source_from_recipe
+from exporter.verify.images import scenes_dir
 from runtime.errors import ArtefactError
 from runtime.manifest import ONNX_KEY, TASKS, AxisRange, InputProfile, Manifest, NmsSettings
 from runtime.options import DetectOptions
@@ -35,10 +36,12 @@ def write_graph(path, nodes=None, **changes):
 
 def test_left_out_it_is_the_demo_model():
     source = source_from_recipe(Recipe())
-    assert (source.stem, source.model, source.strides, len(source.names)) == ("yolov12n", "yolov12n", (8, 16, 32), 80)
-    assert (source.file, source.sha256, source.licence) == ("", "", "")
-    assert "no model was named" in source.notes[0]
-    assert "seeded random weights" in source.notes[0]
+    assert (source.stem, source.model, source.task) == ("yolov12n-shapes", "yolov12n-multitask", "multitask")
+    assert source.names[:2] == ("circle", "ring")
+    assert (source.side, source.photos) == (320, scenes_dir())
+    assert source.licence.startswith("MIT")
+    assert "no model was named: exporting y12's demo model" in source.notes[0]
+    assert demo_weights().stat().st_size <= 6e6
 
 
 @pytest.mark.parametrize(

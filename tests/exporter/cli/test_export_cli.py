@@ -52,11 +52,11 @@ def test_the_demo_works_in_an_empty_folder_exactly_so(tmp_path):
     done = run("--format", "engine", "--half", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert names(tmp_path) == [
-        f"yolov12n_fp16{end}" for end in (".engine", ".engine.json", ".onnx", ".report.html", ".report.json")
+        f"yolov12n-shapes_fp16{end}" for end in (".engine", ".engine.json", ".onnx", ".report.html", ".report.json")
     ]
     assert "8 of 8 fused" in done.stdout
     assert "verified: " in done.stdout
-    assert "note: no model was named: exporting yolov12n with seeded random weights" in done.stderr
+    assert "note: no model was named: exporting y12's demo model, which finds the shapes of drawn scenes" in done.stderr
     stages = [line.removesuffix(" …") for line in done.stderr.splitlines() if line.endswith(" …")]
     assert stages == ["load", "trace", "simplify", "precision", "engine", "verify", "write"]
 
@@ -71,12 +71,12 @@ def test_json_is_data_on_stdout_and_talk_is_on_stderr(tmp_path, capsys):
 
 
 ALIASES = [
-    (["--format", "trt", "--quantize", "16"], "yolov12n_fp16.engine"),
+    (["--format", "trt", "--quantize", "16"], "yolov12n-shapes_fp16.engine"),
     (["yolov12n-v1", "--opset", "17", "--half"], "yolov12n-v1_fp16.onnx"),
     (["yolov12", "--scale", "n", "--no-simplify"], "yolov12n.onnx"),
     (
         ["--format", "tensorrt", "--sm", "89", "--tensorrt", "rtx", "--workspace", "1", "--no-simplify"],
-        "yolov12n.engine",
+        "yolov12n-shapes.engine",
     ),
 ]
 
@@ -120,11 +120,15 @@ CONTRADICTIONS = [
     (["--nms", "--nms-candidates", "100"], 1, "found max_det 300 and 100 candidates"),
     (["--nms", "--max-det", "4000"], 1, "found max_det 4000"),
     (["--nms", "--conf", "1.5"], 1, "conf: expected a number from 0 to 1, found 1.5"),
-    (["--nms", "--classes", "80", *QUICK], 1, "classes: expected ids of 0 to 79, found 80"),
+    (["--nms", "--classes", "80", *QUICK], 1, "classes: expected ids of 0 to 9, found 80"),
     (["--nms", "yolov12n-cls", *QUICK], 1, "found yolov12n-cls, a classifier; drop --nms"),
     (["--nms-outputs", "efficient"], 2, "invalid choice: 'efficient'"),
     (["--task", "depth"], 2, "invalid choice: 'depth'"),
-    (["--task", "pose", *QUICK], 1, "--task: expected a model for pose, found yolov12n, which is for detect"),
+    (
+        ["--task", "pose", *QUICK],
+        1,
+        "--task: expected a model for pose, found yolov12n-shapes.safetensors, which is for multitask",
+    ),
     (["--no-verify", "--allow-inconclusive"], 1, "--no-verify contradicts"),
     (["--no-verify", "--images", "."], 1, "--no-verify contradicts"),
     (["--sm", "89"], 1, "add --format engine"),
@@ -211,7 +215,7 @@ def test_a_corrupt_graph(tmp_path, capsys, content):
 def test_a_graph_that_was_cut_short(tmp_path, capsys):
     assert main([*QUICK, "--output", str(tmp_path)]) == 0
     capsys.readouterr()
-    whole = (tmp_path / "yolov12n.onnx").read_bytes()
+    whole = (tmp_path / "yolov12n-shapes.onnx").read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
     before = names(tmp_path)
     assert "cut.onnx" in refused(capsys, tmp_path / "cut.onnx", *QUICK, "--output", tmp_path / "out")

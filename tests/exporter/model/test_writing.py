@@ -32,6 +32,15 @@ def test_a_file_is_read_back_as_it_was(tmp_path, kind):
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_a_file_tells_size_and_licence(tmp_path):
+    write_checkpoint(tmp_path / "a.safetensors", tiny_detector(), extra={"imgsz": "320", "licence": "MIT"})
+    found = read_checkpoint(tmp_path / "a.safetensors")
+    assert (found.side, found.licence) == (320, "MIT")
+    write_checkpoint(tmp_path / "b.safetensors", tiny_detector())
+    bare = read_checkpoint(tmp_path / "b.safetensors")
+    assert (bare.side, bare.licence) == (None, "")
+
+
 def test_every_shipped_network_is_told_by_its_rows(tmp_path):
     for spec in specs_at_scale("n", 7):
         (tmp_path / "net.yaml").write_text(yaml_of_spec(spec))
@@ -94,6 +103,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         ({"yaml": "#" * (1 << 19)}, "expected a model YAML of at most 262144 characters, found 524288"),
         ({"yaml": "nc: 2"}, "expected the keys nc, scales, backbone, head; 'scales' is missing"),
         ({"yaml": "!!python/object/apply:os.system [ls]"}, "not readable as YAML"),
+        ({"imgsz": "wide"}, "expected an imgsz in pixels, found 'wide'"),
+        ({"imgsz": "100000"}, "expected an imgsz in pixels, found '100000'"),
+        ({"licence": "MIT\x1b[2J"}, "expected a licence of at most 500 characters, found"),
+        ({"licence": "x" * 501}, "expected a licence of at most 500 characters, found"),
         ({"model": ""}, "expected a name for the model YAML in it, found ''"),
         ({"model": "a\nb"}, "expected a name for the model YAML in it, found 'a\\nb'"),
         ({"model": "a" * 300}, "expected a name for the model YAML in it"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from exporter.cli.export import main as export
 from exporter.cli.tune import main
 from exporter.errors import RecipeError
 from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
@@ -17,6 +18,7 @@ from exporter.train.scenes.write import INSTANCES, write_shapes
 from exporter.train.start import network_from
 from exporter.train.state import STATE_FILE
 from exporter.train.tune import CURVES_FILE, Tune, tune
+from runtime.session import Runtime
 
 SIDE = 96
 
@@ -47,6 +49,9 @@ def test_a_run_leaves_weights_log_and_picture(tuned: Path) -> None:
     }
     detector = detector_from_checkpoint(read_checkpoint(tuned / "yolov12n.safetensors"))
     assert detector.spec.nc == len(detector.names) == 10
+    written = read_checkpoint(tuned / "yolov12n.safetensors")
+    assert written.side == 64
+    assert written.licence.startswith("Trained with y12-tune from new weights")
     assert [row["step"] for row in rows_of(tuned / STEPS_FILE)] == ["1", "2", "3", "4"]
     assert [row["step"] for row in rows_of(tuned / ACCURACY_FILE)] == ["2", "4"]
 
@@ -58,12 +63,8 @@ def test_the_picture_shows_every_curve_of_the_log(tuned: Path) -> None:
 
 
 def test_what_was_trained_is_exported_and_runs(tuned: Path, tmp_path: Path) -> None:
-    from exporter.cli.export import main as export
-
     weights = str(tuned / "yolov12n.safetensors")
     assert export([weights, "--imgsz", "64", "--no-verify", "--output", str(tmp_path)]) == 0
-    from runtime import Runtime
-
     with Runtime(tmp_path / "yolov12n.onnx") as runtime:
         assert runtime.manifest.names[0] == detector_from_checkpoint(read_checkpoint(Path(weights))).names[0]
 
@@ -199,10 +200,10 @@ def test_trained_for_int8_and_exported_without_images(scenes: Path, tuned: Path,
     ranges = json.loads(written.ranges)
     assert len(str(ranges)) > 1000
     assert len(rows_of(output / STEPS_FILE)) == 4
-    from exporter.cli.export import main as export
-
-    job = [str(output / "yolov12n.safetensors"), "--int8", "--imgsz", "64", "--no-verify", "--output", str(tmp_path)]
-    assert export(job) == 0
+    assert export([str(output / "yolov12n.safetensors"), "--int8", "--no-verify", "--output", str(tmp_path)]) == 0
+    with Runtime(tmp_path / "yolov12n_int8.onnx") as runtime:
+        assert runtime.input_hw == (64, 64)  # that it was trained on
+        assert runtime.manifest.licence.startswith("Trained with y12-tune from yolov12n.safetensors. Trained with")
     assert (tmp_path / "yolov12n_int8.onnx").is_file()
 
 
