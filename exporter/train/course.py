@@ -24,7 +24,8 @@ __all__ = ["SHAPES", "DataChoice", "Material", "material_for"]
 
 SHAPES = "shapes"  # in the place of a file: scenes made by code
 SCENES_PER_EPOCH = 1600
-_HELD_OUT, _HELD_OUT_SEED = 128, 2**31  # scenes to measure on; training cannot have their seed
+_DRAWN = 128  # scenes to measure on, and to calibrate on; training cannot have their seeds
+_DRAWN_SEEDS = {"held-out": 2**31 - 1, "calibration": 2**31 + 1}
 _CALIBRATION_IMAGES = 128
 _PLAIN_SHARE = 0.1  # of the epochs, the last ones, show whole images, as inference does (YOLOX, arXiv 2107.08430)
 
@@ -112,9 +113,9 @@ def _drawn(spec: ModelSpec, choice: DataChoice, imgsz: int, folder: Path) -> _Ma
     if choice.val is not None or choice.images is not None:
         raise RecipeError("--val and --images: are for a user's data; 'shapes' draws its own")
     source = ShapesSource(SCENES_PER_EPOCH, imgsz)
-    for name, seed in (("held-out", _HELD_OUT_SEED), ("calibration", _HELD_OUT_SEED + 1)):
+    for name, seed in _DRAWN_SEEDS.items():
         if not (folder / name / INSTANCES).is_file():
-            write_shapes(folder / name, seed, _HELD_OUT, imgsz)
+            write_shapes(folder / name, seed, _DRAWN, imgsz)
     calibration = tuple(sorted((folder / "calibration" / "images").iterdir()))
     return _Made(source, labelled_dataset(folder / "held-out" / INSTANCES), calibration)
 

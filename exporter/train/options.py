@@ -75,7 +75,7 @@ class TuneOptions:
             ("epochs", 1, 100_000),
             ("batch", 1, 4096),
             ("freeze", 0, 512),
-            ("seed", 0, 2**31),
+            ("seed", 0, 2**31 - 2),
             ("devices", 0, 64),
             ("workers", 0, 256),
             ("validate_every", 0, 100_000),
