@@ -33,7 +33,7 @@ def silent(_stage):
 def demo(tmp_path_factory):
     """The demo model as an FP16 engine of 160x192, and its FP32 .onnx beside it, each with its result."""
     folder = tmp_path_factory.mktemp("demo")
-    recipe = Recipe(shapes=SMALL, verify=TWO, output=folder)
+    recipe = Recipe("yolov12n", shapes=SMALL, verify=TWO, output=folder)
     return folder, export(replace(recipe, format="engine", precision="fp16"), silent), export(recipe, silent)
 
 
@@ -76,7 +76,7 @@ def test_the_report_says_what_was_proved(demo):
     assert report["verification"]["comparisons"][0]["verdict"] == "equal within tolerance"
     assert report["verdict"].startswith("verified: ")
     assert set(report["seconds"]) >= {"load", "trace", "simplify", "precision", "engine", "verify"}
-    assert "seeded random weights" in report["notes"][0]
+    assert "they are seeded random ones" in report["notes"][0]
     assert graph.report.engine is None
     assert any("attention" in line and "8 of 8 fused" in line for line in engine.report.summary())
 
@@ -93,7 +93,7 @@ def test_the_runtime_runs_the_graph(demo):
 
 def test_the_same_export_gives_the_same_bytes(demo, tmp_path):
     folder, *_ = demo
-    export(Recipe(shapes=SMALL, format="engine", precision="fp16", verify=None, output=tmp_path), silent)
+    export(Recipe("yolov12n", shapes=SMALL, format="engine", precision="fp16", verify=None, output=tmp_path), silent)
     for name in ("yolov12n_fp16.engine", "yolov12n_fp16.onnx", "yolov12n_fp16.engine.json"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
@@ -128,7 +128,7 @@ def test_a_fixed_graph_keeps_its_shape(demo, tmp_path):
 
 
 def test_without_simplification_the_export_is_verified_too(tmp_path):
-    recipe = Recipe(shapes=SMALL, precision="fp16", simplify=False, verify=TWO, output=tmp_path)
+    recipe = Recipe("yolov12n", shapes=SMALL, precision="fp16", simplify=False, verify=TWO, output=tmp_path)
     report = export(recipe, silent).report
     assert report.simplification is None
     assert report.verdict.startswith("verified: ")
@@ -136,7 +136,7 @@ def test_without_simplification_the_export_is_verified_too(tmp_path):
 
 def test_a_batch_and_free_axes_are_verified(tmp_path):
     shapes = Shapes(((96, 96), (128, 160), (192, 192)), (1, 2, 4))
-    report = export(Recipe(shapes=shapes, precision="fp16", verify=TWO, output=tmp_path), silent).report
+    report = export(Recipe("yolov12n", shapes=shapes, precision="fp16", verify=TWO, output=tmp_path), silent).report
     assert report.verdict.startswith("verified: ")
     with Runtime(tmp_path / "yolov12n_fp16.onnx", imgsz=(192, 96)) as runtime:
         assert len(runtime.infer_batch([np.zeros((9, 9, 3), np.uint8)] * 3)) == 3
@@ -171,5 +171,5 @@ def test_a_weight_that_changes_on_the_way_fails_the_export(monkeypatch, tmp_path
 
     monkeypatch.setattr(pipeline, "cast_to_fp16", faulty)
     with pytest.raises(VerificationError, match=r"the weight '.*' of the typed graph is not the model's"):
-        export(Recipe(shapes=SMALL, precision="fp16", verify=TWO, output=tmp_path / "out"), silent)
+        export(Recipe("yolov12n", shapes=SMALL, precision="fp16", verify=TWO, output=tmp_path / "out"), silent)
     assert not (tmp_path / "out").exists()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from exporter.report.words import NOTHING, drop, number, points, points_lost, printable, share
+from exporter.report.words import NOTHING, drop, number, points, points_lost, share
+from exporter.svg import printable
 
 MINUS = "\N{MINUS SIGN}"
 
