@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from exporter.precision.options import METHODS, ROUNDINGS, TARGETS
-from runtime.cli.common import add_threshold_arguments, put, run_command, say
+from runtime.cli.common import add_threshold_arguments, put, require_packages, run_command, say
 from runtime.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS, NmsSettings
 
 if TYPE_CHECKING:
@@ -172,15 +172,10 @@ def _require_packages(*, measures: bool) -> None:
     Raises:
         MissingPackageError: a package of the extra `export` is not installed.
     """
-    from importlib.util import find_spec
-
-    from runtime.errors import MissingPackageError
-
-    for package in ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "rich", "safetensors", "yaml"):
-        if find_spec(package) is None:
-            raise MissingPackageError(package, "export", "y12-export")
-    if measures and find_spec("pycocotools") is None:
-        raise MissingPackageError("pycocotools", "val", "y12-export --val and --max-drop")
+    needed = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "rich", "safetensors", "yaml")
+    require_packages(needed, "export", "y12-export")
+    if measures:
+        require_packages(("pycocotools",), "val", "y12-export --val and --max-drop")
 
 
 def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":

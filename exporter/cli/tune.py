@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.cli.common import put, run_command, say
+from runtime.cli.common import put, require_packages, run_command, say
 
 if TYPE_CHECKING:
     from exporter.train.tune import Progress, Tune
@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tune(arguments: argparse.Namespace) -> int:
-    _require_packages()
+    require_packages(
+        ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools", "yaml", "rich"), "train", "y12-tune"
+    )
     job = _job(arguments)
     from exporter.train.tune import tune
 
@@ -68,21 +70,6 @@ def _tune(arguments: argparse.Namespace) -> int:
         put(f"weights      {weights}")
         put(f"log          {weights.parent}/steps.csv, accuracy.csv, curves.svg")
     return 0
-
-
-def _require_packages() -> None:
-    """Refuse in one line where y12 was installed without the extra `train`.
-
-    Raises:
-        MissingPackageError: a package is not installed.
-    """
-    from importlib.util import find_spec
-
-    from runtime.errors import MissingPackageError
-
-    for package in ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools", "yaml", "rich"):
-        if find_spec(package) is None:
-            raise MissingPackageError(package, "train", "y12-tune")
 
 
 def _job(arguments: argparse.Namespace) -> "Tune":

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.cli.common import add_runtime_arguments, put, run_command, say
+from runtime.cli.common import add_runtime_arguments, put, require_packages, run_command, say
 
 if TYPE_CHECKING:
     from exporter.accuracy.inference import Progress
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _val(arguments: argparse.Namespace) -> int:
     options = options_from_arguments(arguments)
-    _require_packages()
+    require_packages(("pycocotools", "yaml", "rich"), "val", "y12-val")
     validation = _validated(arguments, options)
     report = validation.report
     put(report.to_json() if arguments.json else "\n".join(report.lines(per_class=arguments.per_class)))
@@ -98,21 +98,6 @@ def _save(path: Path, results: list[dict[str, Any]]) -> None:
     if not results:
         raise DatasetError(f"{path}: nothing to write: nothing was found, or the model is a classifier")
     write_atomically(path, json.dumps(results).encode())
-
-
-def _require_packages() -> None:
-    """Refuse in one line where y12 was installed without the extra `val`.
-
-    Raises:
-        MissingPackageError: a package is not installed.
-    """
-    from importlib.util import find_spec
-
-    from runtime.errors import MissingPackageError
-
-    for package in ("pycocotools", "yaml", "rich"):
-        if find_spec(package) is None:
-            raise MissingPackageError(package, "val", "y12-val")
 
 
 @contextmanager

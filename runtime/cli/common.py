@@ -7,11 +7,11 @@ Exit codes: 0 done, 1 a Y12Error (one line on standard error), 2 a wrong command
 import argparse
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import Y12Error
+from runtime.errors import MissingPackageError, Y12Error
 from runtime.manifest import TASKS
 
 if TYPE_CHECKING:
@@ -116,3 +116,16 @@ def options_from(arguments: argparse.Namespace, own: "DetectOptions") -> "Detect
         "agnostic": arguments.agnostic_nms,
     }
     return replace(own, **{name: value for name, value in given.items() if value is not None})
+
+
+def require_packages(packages: Iterable[str], extra: str, program: str) -> None:
+    """Refuse in one line where y12 was installed without an extra.
+
+    Raises:
+        MissingPackageError: a package of it is not installed.
+    """
+    from importlib.util import find_spec
+
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingPackageError(package, extra, program)

@@ -224,3 +224,13 @@ def test_int8_training_that_cannot_be(
 def test_other_data_do_not_resume(scenes: Path, tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(scenes, tuned, "--resume", "--no-augment")) == 1
     assert "that run had augment" in capsys.readouterr().err
+
+
+def test_a_missing_package_is_refused_in_one_line(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "kornia" else name)
+    assert main(arguments(scenes, tmp_path / "run")) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "kornia" in line
+    assert "[train]" in line
