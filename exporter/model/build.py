@@ -6,14 +6,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from exporter.model.blocks.bit import bit_form
 from exporter.model.blocks.conv import Concat, Conv
 from exporter.model.blocks.csp import C2f, C3k2
 from exporter.model.blocks.psa import C2PSA
-from exporter.model.blocks.relan import A2C2f
+from exporter.model.blocks.relan import RELAN, A2C2f, AreaAttn
+from exporter.model.blocks.separable import SepConv7x7
 from exporter.model.blocks.sppf import SPPF
 from exporter.model.detector import Detector
 from exporter.model.heads.classify import Classify
 from exporter.model.heads.detect import Detect
+from exporter.model.heads.head import Head
 from exporter.model.heads.multitask import MultiTask
 from exporter.model.heads.obb import OBB
 from exporter.model.heads.pose import Pose
@@ -32,7 +35,11 @@ MODULES: dict[str, Callable[[tuple[int, ...], LayerSpec], nn.Module]] = {
     "Concat": lambda _c, _row: Concat(),
     "SPPF": lambda c, row: _chain(SPPF, c[0], row),
     "C2PSA": lambda c, row: C2PSA(c[0], n=row.repeats, **row.args),
+    "RELAN": lambda c, row: RELAN(c[0], n=row.repeats, **row.args),
+    "SepConv7x7": lambda c, row: _chain(SepConv7x7, c[0], row),
+    "AreaAttn": lambda c, row: AreaAttn(c[0], n=row.repeats, **row.args),
     "Detect": lambda c, row: Detect(row.args["nc"], c, row.args["depthwise"]),
+    "BitDetect": lambda c, row: Detect(row.args["nc"], c, row.args["depthwise"]),
     "Segment": lambda c, row: Segment(channels=c, **row.args),
     "Pose": lambda c, row: Pose(channels=c, **row.args),
     "OBB": lambda c, row: OBB(row.args["nc"], c, row.args["depthwise"]),
@@ -46,8 +53,17 @@ def detector_from_spec(spec: ModelSpec) -> Detector:
     layers = nn.ModuleList()
     for row in spec.layers:
         channels = tuple(3 if s == -1 else spec.layers[s].channels for s in row.sources)
-        layers.append(MODULES[row.module](channels, row))
+        module = MODULES[row.module](channels, row)
+        layers.append(bit_form(module, _kept_whole(module)) if row.bit else module)
     return Detector(spec, layers).eval()
+
+
+def _kept_whole(module: nn.Module) -> set[nn.Module]:
+    """Give what of a head stays in full precision: the layers without BatchNorm, which give what it predicts."""
+    if not isinstance(module, Head):
+        return set()
+    within = {conv.conv for conv in module.modules() if isinstance(conv, Conv)}
+    return {m for m in module.modules() if isinstance(m, nn.Conv2d | nn.Linear) and m not in within}
 
 
 def seeded_detector(spec: ModelSpec, seed: int = 0) -> Detector:

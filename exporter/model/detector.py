@@ -21,7 +21,7 @@ class Detector(nn.Module):
         super().__init__()
         self.spec = spec
         self.model = layers
-        self.names: tuple[str, ...] = tuple(f"class{i}" for i in range(spec.nc))
+        self.names: tuple[str, ...] = spec.names or tuple(f"class{i}" for i in range(spec.nc))
         self.head.strides = spec.strides
         self._kept = {source for layer in spec.layers for source in layer.sources}
 

@@ -24,7 +24,8 @@ from exporter.errors import CheckpointError, ModelSpecError
 from exporter.model.detector import Detector
 from exporter.model.rows import LayerSpec, ModelSpec
 from exporter.model.shown import shown
-from exporter.model.signatures import MAX_CHANNELS, SIGNATURES
+from exporter.model.signature import MAX_CHANNELS
+from exporter.model.signatures import SIGNATURES
 from exporter.safe_yaml import mapping_from_yaml
 
 __all__ = [
@@ -50,7 +51,7 @@ _MAX_YAML_DEPTH = 16
 _SHIPPED = re.compile(r"[a-z0-9-]{1,64}")  # no path: one would make us read any file
 _MAX_NAME = 255  # of a network whose YAML is in the file
 MAX_LICENCE = 500
-_SCALE = re.compile(r"yolov?\d+([nsmlx])")
+_SCALE = re.compile(r"(?:yolov?\d+|[a-z]+-)([nsmlx])")
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,9 @@ def yaml_of_spec(spec: ModelSpec) -> str:
 
 
 def _row(layer: LayerSpec) -> list[Any]:
-    args = [list(value) if isinstance(value, tuple) else value for value in layer.args.values()]
     source = list(layer.sources) if SIGNATURES[layer.module].many else layer.sources[0]
-    return [source, layer.repeats, layer.module, args]
+    options = [] if layer.bit == SIGNATURES[layer.module].bit else [{"bit": layer.bit}]
+    return [source, layer.repeats, layer.module, list(layer.args.values()), *options]  # JSON writes tuples as lists
 
 
 def metadata_from(entries: Mapping[str, str], path: Path) -> Metadata:

@@ -1,4 +1,4 @@
-"""The rows of a model YAML, `[from, repeats, module, args]`, resolved to values. No torch here."""
+"""The rows of a model YAML, `[from, repeats, module, args]` and options, resolved to values. No torch here."""
 
 import difflib
 import math
@@ -8,7 +8,8 @@ from typing import Any
 
 from exporter.errors import ModelSpecError
 from exporter.model.shown import shown
-from exporter.model.signatures import MAX_CHANNELS, SIGNATURES, Arg, Signature
+from exporter.model.signature import MAX_CHANNELS, Arg, Signature
+from exporter.model.signatures import SIGNATURES
 
 _MAX_REPEATS = 64
 _MAX_BLOCKS = 1024  # repeats of all rows together; the largest published network has 41
@@ -26,6 +27,7 @@ class LayerSpec:
         args: every argument by name, defaults filled in, `c2` scaled by width.
         channels: of its output map; 0 for a head.
         stride: pixels per cell of its output map; 0 for a head.
+        bit: whether its convolutions have their Bit form (`exporter.model.blocks.bit`).
     """
 
     index: int
@@ -35,6 +37,7 @@ class LayerSpec:
     args: Mapping[str, Any]
     channels: int
     stride: float
+    bit: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class ModelSpec:
         layers: all rows, the head last.
         strides: pixels per cell of the maps the head reads, finest first.
         kpt_shape: (K, D) of the keypoints it predicts; None where it predicts none.
+        names: of the classes; empty where the YAML does not tell.
     """
 
     name: str
@@ -56,6 +60,7 @@ class ModelSpec:
     layers: tuple[LayerSpec, ...]
     strides: tuple[int, ...]
     kpt_shape: tuple[int, int] | None = None
+    names: tuple[str, ...] = ()
 
 
 def is_value(value: object, types: type | tuple[type, ...]) -> bool:
@@ -72,6 +77,15 @@ def nearest(word: object, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+_MAX_NESTING = 3  # of an argument: levels of anchors of width and height
+
+
+def _fixed(value: Any, depth: int = _MAX_NESTING) -> Any:
+    """Give a list, and the lists in it, as tuples; what is nested deeper is no argument of ours, and left as it is."""
+    nested = isinstance(value, list | tuple) and depth
+    return tuple(_fixed(entry, depth - 1) for entry in value) if nested else value
+
+
 class RowReader:
     """Reads rows one after the other; holds what the earlier ones gave.
 
@@ -79,12 +93,16 @@ class RowReader:
         origin: what to call the YAML in messages.
         scale: depth, width and max_channels.
         values: what a bare word in a row's args can stand for.
+        bit: whether convolutions have their Bit form in rows that do not say; None leaves it to the module.
     """
 
-    def __init__(self, origin: str, scale: tuple[float, float, int], values: Mapping[str, Any]) -> None:
+    def __init__(
+        self, origin: str, scale: tuple[float, float, int], values: Mapping[str, Any], bit: bool | None = None
+    ) -> None:
         self._origin = origin
         self._depth, self._width, self._max_channels = scale
         self._values = values
+        self._bit = bit
         self._layers: list[LayerSpec] = []
 
     def read(self, row: object) -> None:
@@ -94,9 +112,9 @@ class RowReader:
             ModelSpecError: naming the row, and the nearest known name where one is unknown.
         """
         index = len(self._layers)
-        if not isinstance(row, list | tuple) or len(row) != 4:
+        if not isinstance(row, list | tuple) or len(row) not in (4, 5):
             raise self._error(f"expected [from, repeats, module, args], found {shown(row, 80)}")
-        source, repeats, module, args = row
+        source, repeats, module, args, *options = row
         signature = SIGNATURES.get(module) if isinstance(module, str) else None
         if signature is None:
             raise self._error(
@@ -116,9 +134,10 @@ class RowReader:
             raise self._error(f"expected at most {MAX_CHANNELS} output channels, found {channels}")
         if scaled + sum(layer.repeats for layer in self._layers) > _MAX_BLOCKS:
             raise self._error(f"expected at most {_MAX_BLOCKS} repeats of all rows together")
-        self._layers.append(LayerSpec(index, sources, scaled, module, bound, channels, stride))
+        bit = self._option_bit(options, signature)
+        self._layers.append(LayerSpec(index, sources, scaled, module, bound, channels, stride, bit))
 
-    def finish(self, name: str, nc: int) -> ModelSpec:
+    def finish(self, name: str, nc: int, names: tuple[str, ...] = ()) -> ModelSpec:
         """Give the network; the last row is its head.
 
         Raises:
@@ -149,17 +168,26 @@ class RowReader:
             )
         self._check_areas(max(strides))
         whole_strides = tuple(int(s) for s in strides)
-        return ModelSpec(name, task, nc, tuple(self._layers), whole_strides, head.args.get("kpt_shape"))
+        return ModelSpec(name, task, nc, tuple(self._layers), whole_strides, head.args.get("kpt_shape"), names)
 
     def _check_areas(self, max_stride: float) -> None:
-        """Refuse bands that cannot be cut at every input size, a multiple of `max_stride` pixels a side."""
+        """Refuse areas that cannot be cut at every input size, a multiple of `max_stride` pixels a side."""
         for layer in self._layers[:-1]:
-            area, cells = layer.args.get("area", 1), (max_stride / layer.stride) ** 2
-            if cells % area:
+            area, side = layer.args.get("area", 1), max_stride / layer.stride
+            uneven = any(side % n for n in area) if isinstance(area, tuple) else side**2 % area
+            if uneven:
                 raise ModelSpecError(
-                    f"{self._origin}: row {layer.index}: {layer.module} 'area' must divide the {cells:g} cells that "
-                    f"its map has in the smallest input, found {area}"
+                    f"{self._origin}: row {layer.index}: {layer.module} 'area' must divide the {side:g}x{side:g} cells "
+                    f"that its map has in the smallest input, found {shown(area)}"
                 )
+
+    def _option_bit(self, options: list[Any], signature: Signature) -> bool:
+        """Read a row's own options, which are those of the whole YAML where it has none."""
+        given = options[0] if options else {}
+        if not isinstance(given, dict) or not given.keys() <= {"bit"} or not isinstance(given.get("bit", True), bool):
+            raise self._error(f"expected the row's options as {{bit: true}} or {{bit: false}}, found {shown(given)}")
+        default = signature.bit if self._bit is None else self._bit
+        return bool(given.get("bit", default))
 
     def _error(self, problem: str) -> ModelSpecError:
         return ModelSpecError(f"{self._origin}: row {len(self._layers)}: {problem}")
@@ -217,7 +245,7 @@ class RowReader:
             raise self._error(
                 f"{module} '{arg.name}' must be from {arg.minimum} to {arg.maximum}, found {shown(value)}"
             )
-        return tuple(value) if isinstance(value, list) else value
+        return _fixed(value)
 
     def _scaled_channels(self, channels: int) -> int:
         return 8 * math.ceil(min(channels, self._max_channels) * self._width / 8)
@@ -225,7 +253,7 @@ class RowReader:
     def _output(self, signature: Signature, args: Mapping[str, Any], sources: tuple[int, ...]) -> tuple[int, float]:
         """Give the channels and the stride of the row's output map."""
         inputs = [(3, 1.0) if s == -1 else (self._layers[s].channels, self._layers[s].stride) for s in sources]
-        problem = signature.problem(inputs[0][0], args)
+        problem = signature.problem(tuple(c for c, _ in inputs), args)
         if problem:
             raise self._error(problem)
         if signature.head:

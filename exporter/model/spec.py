@@ -9,11 +9,12 @@ from typing import Any
 from exporter.errors import ModelSpecError
 from exporter.model.rows import ModelSpec, RowReader, is_value, nearest
 from exporter.model.shown import shown
-from exporter.model.signatures import MAX_CHANNELS
+from exporter.model.signature import MAX_CHANNELS
 from exporter.safe_yaml import mapping_from_yaml
 
 _REQUIRED = ("nc", "scales", "backbone", "head")
-_OPTIONAL = ("by_scale", "kpt_shape", "tasks")
+_OPTIONAL = ("by_scale", "values", "kpt_shape", "tasks", "neck", "names", "bit")
+_SECTIONS = ("backbone", "neck", "head")
 _MAX_YAML_BYTES = 1 << 16
 _MAX_YAML_DEPTH = 16
 _MAX_ROWS, _MAX_CLASSES = 512, 100_000
@@ -21,7 +22,15 @@ _MAX_ROWS, _MAX_CLASSES = 512, 100_000
 # A published name → our file: the scale letter follows the family, the rest is the variant.
 _NAME = re.compile(r"(?P<family>yolov?\d+|[a-z]+(?=-))(?:-?(?P<scale>[nsmlx]))?(?P<variant>(-[a-z0-9]+)*)")
 _FAMILY_ALIASES = {"yolo12": "yolov12-v1"}
-TASK_SUFFIXES = {"seg": "segment", "pose": "pose", "obb": "obb", "cls": "classify"}  # "yolov12n-seg"
+# "yolov12n-seg": what an ending of a name is called under `tasks`, which lists last rows by task or by form of head.
+TASK_SUFFIXES = {
+    "seg": "segment",
+    "pose": "pose",
+    "obb": "obb",
+    "cls": "classify",
+    "anchors": "anchors",
+    "heatmap": "heatmap",
+}
 
 
 def models_dir() -> Path:
@@ -45,8 +54,13 @@ def spec_from_name(name: str, *, nc: int | None = None, scale: str | None = None
         raise ModelSpecError(f"'{name}' names the scale '{named_scale}', --scale says '{scale}': drop one of them")
     scale = scale or named_scale
     file, task = _file_at(path, family, variant) if is_path else _shipped_file(name, family, variant)
-    full_name = f"{family}{scale}{variant}" if scale and family[-1:].isdigit() else stem
+    full_name = _full_name(family, scale, variant) if scale else stem
     return spec_from_yaml(_read_yaml(file), str(file.name), full_name, scale=scale, nc=nc, task=task)
+
+
+def _full_name(family: str, scale: str, variant: str) -> str:
+    """Give "yolov12n-seg" or, where the family does not end in a number, "bitfalcon-n"."""
+    return f"{family}{'' if family[-1:].isdigit() else '-'}{scale}{variant}"
 
 
 def specs_at_scale(scale: str, nc: int | None) -> Iterator[ModelSpec]:
@@ -56,7 +70,7 @@ def specs_at_scale(scale: str, nc: int | None) -> Iterator[ModelSpec]:
         for task in data.get("tasks", [None]):
             suffix = next((f"-{short}" for short, long in TASK_SUFFIXES.items() if long == task), "")
             family, _, variant = file.stem.partition("-")
-            name = f"{family}{scale}{'-' * bool(variant)}{variant}{suffix}"
+            name = _full_name(family, scale, f"{'-' * bool(variant)}{variant}{suffix}")
             yield spec_from_yaml(data, file.name, name, scale=scale, nc=nc, task=task)
 
 
@@ -77,7 +91,7 @@ def _shipped_file(name: str, family: str, variant: str) -> tuple[Path, str | Non
             return shipped[stem], task
     raise ModelSpecError(
         f"unknown model {shown(name)}{nearest(base, shipped)}; shipped: {', '.join(shipped)}, each with a scale "
-        f"letter, such as yolov12n or yolov12n-v1, and for other tasks -{', -'.join(TASK_SUFFIXES)}"
+        f"letter, such as yolov12n or yolov12n-v1, and for other tasks or heads -{', -'.join(TASK_SUFFIXES)}"
     )
 
 
@@ -129,23 +143,24 @@ def spec_from_yaml(
         if key not in _REQUIRED + _OPTIONAL:
             raise ModelSpecError(f"{origin}: unknown key {shown(key)}{nearest(key, _REQUIRED + _OPTIONAL)}")
     for key in _REQUIRED:
-        if key not in data:
+        if key not in data and not (key == "head" and "tasks" in data):
             raise ModelSpecError(f"{origin}: expected the keys {', '.join(_REQUIRED)}; '{key}' is missing")
     chosen = _chosen_scale(data["scales"], scale, origin)
     classes = data["nc"] if nc is None else nc
     if not is_value(classes, int) or not 1 <= classes <= _MAX_CLASSES:
         raise ModelSpecError(f"{origin}: nc must be a whole number from 1 to {_MAX_CLASSES}, found {shown(classes)}")
-    values = {"nc": classes, **_values_by_scale(data.get("by_scale", {}), chosen, origin)}
-    if "kpt_shape" in data:
-        values["kpt_shape"] = data["kpt_shape"]
-    reader = RowReader(origin, _scale_numbers(data["scales"][chosen], chosen, origin), values)
-    rows = [row for section in ("backbone", "head") for row in _rows(data[section], section, origin)]
+    bit = data.get("bit")
+    if bit is not None and not isinstance(bit, bool):
+        raise ModelSpecError(f"{origin}: bit must be true or false, found {shown(bit)}")
+    values = {"nc": classes, **_values(data, chosen, origin)}
+    reader = RowReader(origin, _scale_numbers(data["scales"][chosen], chosen, origin), values, bit)
+    rows = [row for section in _SECTIONS if section in data for row in _rows(data[section], section, origin)]
     rows += _task_rows(data.get("tasks"), task, origin)
     if len(rows) > _MAX_ROWS:
         raise ModelSpecError(f"{origin}: expected at most {_MAX_ROWS} rows, found {len(rows)}")
     for row in rows:
         reader.read(row)
-    return reader.finish(name, classes)
+    return reader.finish(name, classes, _class_names(data, classes, origin))
 
 
 def _chosen_scale(scales: object, scale: str | None, origin: str) -> str:
@@ -177,15 +192,33 @@ def _scale_numbers(numbers: object, scale: str, origin: str) -> tuple[float, flo
     )
 
 
-def _values_by_scale(table: object, scale: str, origin: str) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        raise ModelSpecError(f"{origin}: by_scale must be a mapping, found {shown(table)}")
-    for name, values in table.items():
-        if not isinstance(values, dict) or scale not in values:
+def _values(data: Mapping[str, Any], scale: str, origin: str) -> dict[str, Any]:
+    """Give what the words in a row's args stand for: `values`, those of `by_scale` at one scale, and `kpt_shape`."""
+    values, by_scale = data.get("values", {}), data.get("by_scale", {})
+    for section, table in (("values", values), ("by_scale", by_scale)):
+        if not isinstance(table, dict):
+            raise ModelSpecError(f"{origin}: {section} must be a mapping, found {shown(table)}")
+        for name in table:
+            if name in _REQUIRED + _OPTIONAL:
+                raise ModelSpecError(f"{origin}: {section} cannot set '{name}', which has a key of its own")
+    for name, numbers in by_scale.items():
+        if not isinstance(numbers, dict) or scale not in numbers:
             raise ModelSpecError(f"{origin}: by_scale {shown(name)} has no value for scale '{scale}'")
-        if name in _REQUIRED:
-            raise ModelSpecError(f"{origin}: by_scale cannot set '{name}', which all scales share")
-    return {str(name): values[scale] for name, values in table.items()}
+        if name in values:
+            raise ModelSpecError(f"{origin}: {shown(name)} stands under values and under by_scale; leave one")
+    named = {**values, **{name: numbers[scale] for name, numbers in by_scale.items()}}
+    kpt_shape = {"kpt_shape": data["kpt_shape"]} if "kpt_shape" in data else {}
+    return {**{str(name): value for name, value in named.items()}, **kpt_shape}
+
+
+def _class_names(data: Mapping[str, Any], nc: int, origin: str) -> tuple[str, ...]:
+    """Give the YAML's class names; none where it has none, or where another number of classes was asked for."""
+    names = data.get("names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise ModelSpecError(f"{origin}: names must be a list of class names, found {shown(names)}")
+    if names and len(names) != data["nc"]:
+        raise ModelSpecError(f"{origin}: expected as many names as nc, {shown(data['nc'])}, found {len(names)}")
+    return tuple(names) if len(names) == nc else ()
 
 
 def _task_rows(tasks: object, task: str | None, origin: str) -> list[Any]:

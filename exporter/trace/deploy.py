@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from exporter.model.blocks.attention import MapAttention
+from exporter.model.blocks.attention import MapAttention, map_of, tokens_of
 from exporter.model.blocks.conv import Conv
 from exporter.model.detector import Detector
 
@@ -13,7 +13,7 @@ __all__ = ["DeployAttention", "deploy_from_detector"]
 
 
 class DeployAttention(nn.Module):
-    """Attention on a map with one convolution for q, k and v and `softmax(q k^T) v` on (B*area, heads, L, d).
+    """Attention on a map with one convolution for q, k and v and `softmax(q k^T) v` on (B*areas, heads, L, d).
 
     This operand order is what TensorRT fuses into one kernel; `v @ attn^T` on (d, L), the published one, is not
     fused. One convolution and one permutation leave a single data-moving kernel before each fused attention, and
@@ -30,18 +30,9 @@ class DeployAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C, H, W)."""
-        B = x.shape[0]
-        qkv = self.qkv(x)
-        # (B, 3C, H, W) -> (B, 3, heads, d, area, L) -> (3, B, area, heads, L, d) -> (3, B*area, heads, L, d)
-        tokens = qkv.reshape(B, 3, self.num_heads, self.head_dim, self.area, -1).permute(1, 0, 4, 2, 5, 3).flatten(1, 2)
-        q, k, v = tokens[0], tokens[1], tokens[2]
+        q, k, v = tokens_of(self.qkv(x), 3, self.num_heads, self.area)
         attended = (q @ k.transpose(-2, -1)).softmax(-1) @ v
-        return self.proj(self._map(attended, x) + self.pe(self._map(v, x)))
-
-    def _map(self, tokens: Tensor, like: Tensor) -> Tensor:
-        # (B*area, heads, L, d) -> (B, area, heads, L, d) -> (B, heads, d, area, L) -> (B, C, H, W)
-        tokens = tokens.reshape(like.shape[0], self.area, self.num_heads, -1, self.head_dim)
-        return tokens.permute(0, 2, 4, 1, 3).reshape(like.shape)
+        return self.proj(map_of(attended, x, self.area) + self.pe(map_of(v, x, self.area)))
 
 
 @torch.no_grad()

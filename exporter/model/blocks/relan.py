@@ -6,11 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from exporter.model.blocks.attention import MapAttention, TurboAreaAttention, V1AreaAttention
+from exporter.model.blocks.attention import Area, AreaAttention, MapAttention, TurboAreaAttention, V1AreaAttention
 from exporter.model.blocks.conv import Conv
 from exporter.model.blocks.csp import C3k
+from exporter.model.problems import AREA_HEAD_DIM
 
-__all__ = ["A2C2f", "ABlock", "Layout"]
+__all__ = ["RELAN", "A2C2f", "ABlock", "AreaAttn", "Layout"]
 
 Layout = Literal["turbo", "v1"]
 
@@ -23,9 +24,9 @@ ATTENTION: dict[Layout, Callable[[int, int], MapAttention]] = {
 class ABlock(nn.Module):
     """A transformer block on a map: `x + attn(x)`, then `x + mlp(x)` with 1x1 convolutions."""
 
-    def __init__(self, dim: int, mlp_ratio: float, area: int, layout: Layout) -> None:
+    def __init__(self, dim: int, mlp_ratio: float, attention: MapAttention) -> None:
         super().__init__()
-        self.attn = ATTENTION[layout](dim, area)
+        self.attn = attention
         hidden = int(dim * mlp_ratio)
         self.mlp = nn.Sequential(Conv(dim, hidden), Conv(hidden, dim, act=False))
 
@@ -66,7 +67,7 @@ class A2C2f(nn.Module):
         self.cv2 = Conv((1 + n) * c, c2)
         self.gamma = nn.Parameter(0.01 * torch.ones(c2)) if a2 and residual else None
         self.m = nn.ModuleList(
-            nn.Sequential(*(ABlock(c, mlp_ratio, area, layout) for _ in range(2))) if a2 else C3k(c, c, 2)
+            nn.Sequential(*(ABlock(c, mlp_ratio, ATTENTION[layout](c, area)) for _ in range(2))) if a2 else C3k(c, c, 2)
             for _ in range(n)
         )
 
@@ -77,3 +78,63 @@ class A2C2f(nn.Module):
             y.append(stage(y[-1]))
         out = self.cv2(torch.cat(y, 1))
         return out if self.gamma is None else x + self.gamma.view(1, -1, 1, 1) * out
+
+
+class RELAN(nn.Module):
+    """R-ELAN of dense convolutions: `shortcut(x) + gamma * cv2(cat(cv1(x), m0(cv1(x)), m1(m0(...)), ...))`.
+
+    gamma is learned, one number a channel, and begins at 0.01 (arXiv 2502.12524, section 3.3).
+
+    Args:
+        c1: input channels.
+        c2: output channels, an even number.
+        n: 3x3 convolutions of the chain.
+        s: stride, 1 or 2; `cv1` is 3x3 where it is 2.
+    """
+
+    def __init__(self, c1: int, c2: int, n: int = 1, s: int = 1) -> None:
+        super().__init__()
+        c = c2 // 2
+        self.cv1 = Conv(c1, c, 1 if s == 1 else 3, s)
+        self.m = nn.ModuleList(Conv(c, c, 3) for _ in range(n))
+        self.cv2 = Conv((1 + n) * c, c2)
+        self.gamma = nn.Parameter(0.01 * torch.ones(c2))
+        self.shortcut = nn.Identity() if c1 == c2 and s == 1 else Conv(c1, c2, s, s, 0, act=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, c1, H, W) to (B, c2, H/s, W/s)."""
+        y = [self.cv1(x)]
+        for conv in self.m:
+            y.append(conv(y[-1]))
+        return self.shortcut(x) + self.gamma.view(1, -1, 1, 1) * self.cv2(torch.cat(y, 1))
+
+
+class AreaAttn(nn.Module):
+    """n blocks of area attention and an MLP; a 1x1 convolution first, where the number of channels changes.
+
+    Args:
+        c1: input channels.
+        c2: output channels.
+        n: blocks.
+        area: bands, or the rows and columns of a grid.
+        num_heads: of the attention; heads of 32 channels where None.
+        mlp_ratio: hidden channels of the MLP as a multiple of c2.
+    """
+
+    def __init__(
+        self,
+        c1: int,
+        c2: int,
+        n: int = 1,
+        area: Area = 1,
+        num_heads: int | None = None,
+        mlp_ratio: float = 2.0,
+    ) -> None:
+        super().__init__()
+        heads = num_heads or c2 // AREA_HEAD_DIM
+        self.cv1 = nn.Identity() if c1 == c2 else Conv(c1, c2)
+        self.m = nn.Sequential(*(ABlock(c2, mlp_ratio, AreaAttention(c2, heads, area)) for _ in range(n)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, c1, H, W) to (B, c2, H, W)."""
+        return self.m(self.cv1(x))

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 from tiny_networks import rows
+from torch import nn
 
 from exporter.errors import ModelSpecError
+from exporter.model.blocks.bit import BitConv2d
 from exporter.model.build import detector_from_spec
 from exporter.model.spec import spec_from_yaml
 
@@ -87,7 +89,7 @@ REFUSED = {  # case: (what is changed, what the message must hold)
         {"row2": [-1, 1, "Conv", [32, 3, 4]], "row3": [-1, 1, "A2C2f", [64, True, 4, True]]},
         "found 32 and 64",
     ),
-    "bands": ({"row3": [-1, 1, "A2C2f", [64, True, 3]]}, "row 3: A2C2f 'area' must divide the 16 cells"),
+    "bands": ({"row3": [-1, 1, "A2C2f", [64, True, 3]]}, "row 3: A2C2f 'area' must divide the 4x4 cells"),
     "maps of two sizes": (
         {"row7": [[6, 5], 1, "Concat", [1]]},
         "row 7: its inputs differ in size: rows [6, 5] have strides [16.0, 32",
@@ -102,7 +104,7 @@ REFUSED = {  # case: (what is changed, what the message must hold)
     # the whole
     "no head": (
         {"head": [[-1, 1, "Conv", [8]]]},
-        "the last row must be a head (Detect, Segment, Pose, OBB, Classify, MultiTask), found Conv",
+        "the last row must be a head (Detect, ",
     ),
     "head in the middle": ({"row5": [[4], 1, "Detect", ["nc"]]}, "row 6: 'nn.Upsample' follows the head"),
     "unused row": ({"row8": [[3, 5], 1, "Detect", ["nc"]]}, "row 7 (Concat): no other row uses its output"),
@@ -157,6 +159,38 @@ REFUSED = {  # case: (what is changed, what the message must hold)
     "scale huge": ({"scales": {"n": [1.0, 1e9, 64]}}, "scale 'n' must be"),
     "by_scale no mapping": ({"by_scale": [1]}, "by_scale must be a mapping"),
     "by_scale lacks it": ({"by_scale": {"c3k": {"s": True}}}, "by_scale 'c3k' has no value for scale 'n'"),
+    "values no mapping": ({"values": [1]}, "values must be a mapping, found [1]"),
+    "values set nc": ({"values": {"nc": 5}}, "values cannot set 'nc'"),
+    "values and by_scale": ({"values": {"e": 1}, "by_scale": {"e": {"n": 2}}}, "'e' stands under values and under"),
+    "neck empty": ({"neck": []}, "neck must be a list of rows"),
+    "neck mistyped": ({"necks": []}, "unknown key 'necks'; did you mean 'neck'"),
+    "names no list": ({"names": "person"}, "names must be a list of class names, found 'person'"),
+    "names of numbers": ({"names": [1, 2]}, "names must be a list of class names, found [1, 2]"),
+    "names too few": ({"names": ["person"]}, "expected as many names as nc, 2, found 1"),
+    "bit no bool": ({"bit": 1}, "bit must be true or false, found 1"),
+    "bit of a row no bool": ({"row0": [-1, 1, "Conv", [8], {"bit": 1}]}, "row 0: expected the row's options as {bit"),
+    "option unknown": ({"row0": [-1, 1, "Conv", [8], {"bits": True}]}, "found {'bits': True}"),
+    "options no mapping": ({"row0": [-1, 1, "Conv", [8], True]}, "row 0: expected the row's options as {bit: true}"),
+    "row too long": ({"row0": [-1, 1, "Conv", [8], {}, {}]}, "row 0: expected [from, repeats, module, args]"),
+    # areas of attention
+    "grid": ({"row3": [-1, 1, "AreaAttn", [64, [3, 1]]]}, "'area' must divide the 4x4 cells that its map has in the"),
+    "grid, columns": ({"row3": [-1, 1, "AreaAttn", [64, [1, 8]]]}, "smallest input, found (1, 8)"),
+    "bands of a layer": ({"row3": [-1, 1, "AreaAttn", [64, 5]]}, "must divide the 4x4 cells"),
+    "grid of three": ({"row3": [-1, 1, "AreaAttn", [64, [1, 2, 2]]]}, "[rows, columns], each from 1 to 64"),
+    "grid of zero": ({"row3": [-1, 1, "AreaAttn", [64, [0, 2]]]}, "found (0, 2)"),
+    "grid of bools": ({"row3": [-1, 1, "AreaAttn", [64, [True, 2]]]}, "found (True, 2)"),
+    "grid in words": ({"row3": [-1, 1, "AreaAttn", [64, "grid"]]}, "AreaAttn 'area': unknown name 'grid'"),
+    "grid nested deep": ({"row3": [-1, 1, "AreaAttn", [64, DEEP]]}, "'area' must be a number of bands or"),
+    "grid holds itself": ({"row3": [-1, 1, "AreaAttn", [64, LOOP]]}, "'area' must be a number of bands or"),
+    "laughs as a grid": ({"row3": [-1, 1, "AreaAttn", [64, LAUGHS]]}, "'area' must be a number of bands or"),
+    "heads too narrow": ({"row3": [-1, 1, "AreaAttn", [64, 1, 8]]}, "64 channels into heads of 16 or more, a multiple"),
+    "heads uneven": ({"row3": [-1, 1, "AreaAttn", [64, 1, 3]]}, "fuses no others), found 3"),
+    "heads of 20": ({"row3": [-1, 1, "AreaAttn", [40, 1, 2]]}, "a multiple of 8"),
+    "heads by default": (
+        {"row3": [-1, 1, "AreaAttn", [40]]},
+        "a multiple of 32 after scaling where 'num_heads' is null",
+    ),
+    "stride of a stage": ({"row1": [-1, 1, "RELAN", [16, 4]]}, "RELAN 's' must be from 1 to 2, found 4"),
     "by_scale sets nc": ({"by_scale": {"nc": {"n": 5}}}, "by_scale cannot set 'nc'"),
     # what a pickled YAML can hold, and a text cannot
     "nested deep": ({"row0": DEEP}, "row 0: expected [from, repeats, module, args]"),
@@ -199,6 +233,57 @@ def test_a_row_resolves_to_values():
     assert (spec.strides, spec.task, spec.nc) == ((8, 16, 32), "detect", 2)
 
 
+def test_a_word_stands_for_a_value_of_all_scales_or_of_one():
+    changes = {"values": {"grid": [2, 4]}, "by_scale": {"wide": {"n": 3.0}}}
+    row = resolve({**changes, "row3": [-1, 2, "AreaAttn", [64, "grid", None, "wide"]]}).layers[3]
+    assert (row.args["area"], row.args["num_heads"], row.args["mlp_ratio"]) == ((2, 4), None, 3.0)
+
+
+def test_the_neck_comes_between_backbone_and_head():
+    data = rows()
+    data["neck"], data["head"] = data["head"][:-1], data["head"][-1:]
+    assert spec_from_yaml(data, "tiny.yaml", "tiny") == resolve({})
+
+
+def test_tasks_may_be_all_of_the_head():
+    data = rows()
+    data["neck"], (head,) = data["head"][:-1], data.pop("head")[-1:]
+    data["tasks"] = {"detect": head}
+    assert spec_from_yaml(data, "tiny.yaml", "tiny") == resolve({})
+
+
+def test_classes_have_the_names_of_the_yaml_where_their_number_is_the_same():
+    data = rows(names=["person", "face"])
+    assert detector_from_spec(spec_from_yaml(data, "tiny.yaml", "tiny")).names == ("person", "face")
+    other = detector_from_spec(spec_from_yaml(data, "tiny.yaml", "tiny", nc=3))
+    assert other.names == ("class0", "class1", "class2")
+
+
+@pytest.mark.parametrize(
+    ("whole", "of_row_0", "head", "expected"),
+    [
+        (None, None, "Detect", (False, False, False)),
+        (None, None, "BitDetect", (False, False, True)),
+        (None, True, "Detect", (True, False, False)),
+        (True, None, "Detect", (True, True, True)),
+        (True, False, "BitDetect", (False, True, True)),
+        (False, True, "BitDetect", (True, False, False)),
+    ],
+)
+def test_which_rows_are_bit(whole, of_row_0, head, expected):
+    options = [] if of_row_0 is None else [{"bit": of_row_0}]
+    changes = {"row0": [-1, 1, "Conv", [8, 3, 2], *options], "row8": [[3, 7, 5], 1, head, ["nc"]]}
+    spec = resolve(changes if whole is None else {**changes, "bit": whole})
+    assert (spec.layers[0].bit, spec.layers[1].bit, spec.layers[8].bit) == expected
+    detector = detector_from_spec(spec)
+    for row, module in zip(spec.layers, detector.model, strict=True):
+        convs = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
+        plain = [m for m in convs if not isinstance(m, BitConv2d)]
+        # Of a head the last convolution of each of two branches on three maps, and the bins of the distances.
+        kept = (7 if row.index == 8 else 0) if row.bit else len(convs)
+        assert len(plain) == kept
+
+
 @pytest.mark.parametrize(
     ("scale", "repeats", "channels"),
     [
@@ -216,7 +301,8 @@ def test_scaling(scale, repeats, channels):
 
 
 def test_every_module_runs_as_the_strides_say():
-    spec = resolve({"row2": [-1, 2, "Conv", [64, 3, 4]], "row1": [-1, 2, "C2f", [16, True]]})
+    changes = {"row4": [-1, 2, "SepConv7x7", [16, 2]], "row5": [-1, 2, "RELAN", [16, 2]]}
+    spec = resolve({**changes, "row2": [-1, 2, "Conv", [64, 3, 4]], "row1": [-1, 2, "C2f", [16, True]]})
     detector = detector_from_spec(spec)
     seen = {}
     for index, module in enumerate(detector.model[:-1]):

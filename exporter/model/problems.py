@@ -1,0 +1,89 @@
+"""What can be wrong with a row of a model YAML beyond the types of its arguments. No torch here.
+
+Each function takes the channels of all inputs and the bound arguments, and gives what is wrong in words, or "".
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from exporter.model.shown import shown
+from runtime.manifest import MAX_KEYPOINTS
+
+AREA_HEAD_DIM = 32  # channels a head has where a row does not tell their number
+LEAST_HEAD_DIM = 16  # TensorRT fuses no attention whose heads are narrower
+MAX_AREA = 64
+
+
+def conv_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse groups that do not divide the channels, and paddings that change the size."""
+    c1 = channels[0]
+    if c1 % args["g"] or args["c2"] % args["g"]:
+        return f"Conv 'g' must divide its {c1} input and {args['c2']} output channels, found {args['g']}"
+    k, s, p = args["k"], args["s"], args["k"] // 2 if args["p"] is None else args["p"]
+    if not 2 * p < k <= 2 * p + s:
+        return f"Conv must make its map exactly 's' times smaller: 2p < k <= 2p + s; found k {k}, s {s}, p {p}"
+    return ""
+
+
+def csp_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse a hidden part without channels."""
+    if int(args["c2"] * args["e"]) < 2:
+        return f"C3k2 'e' must leave 2 or more of its {args['c2']} channels, found {args['e']}"
+    return ""
+
+
+def a2c2f_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse widths that the heads, or the residual, do not fit."""
+    c1 = channels[0]
+    if args["a2"] and args["c2"] % 64:
+        return f"A2C2f with attention needs 'c2' to be a multiple of 64 after scaling (heads of 32), found {args['c2']}"
+    if args["a2"] and args["residual"] and c1 != args["c2"]:
+        return f"A2C2f with a residual needs as many input as output channels, found {c1} and {args['c2']}"
+    return ""
+
+
+def sppf_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse an even kernel."""
+    return "" if args["k"] % 2 else f"SPPF 'k' must be odd, so that its map keeps its size; found {args['k']}"
+
+
+def c2psa_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse widths that the heads do not fit."""
+    c1 = channels[0]
+    if args["c2"] % 128 or c1 != args["c2"]:
+        return (
+            "C2PSA needs as many input as output channels, a multiple of 128 after scaling (two halves, heads of 64); "
+            f"found {c1} and {args['c2']}"
+        )
+    return ""
+
+
+def keypoint_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse what is not [K, D]."""
+    shape = args["kpt_shape"]
+    if shape is None:
+        return ""
+    points, values = shape if len(shape) == 2 else (None, None)
+    if type(points) is int and 1 <= points <= MAX_KEYPOINTS and type(values) is int and values in (2, 3):
+        return ""
+    return (
+        f"kpt_shape must be [K, D], 1 to {MAX_KEYPOINTS} points of 2 values (x, y) or 3 (and visibility), "
+        f"found {shown(shape)}"
+    )
+
+
+def area_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse heads that TensorRT does not fuse, and areas that are neither bands nor a grid."""
+    c2, heads, area = args["c2"], args["num_heads"], args["area"]
+    if heads is None and c2 % AREA_HEAD_DIM:
+        return f"'c2' must be a multiple of {AREA_HEAD_DIM} after scaling where 'num_heads' is null, found {c2}"
+    dim, rest = divmod(c2, heads or c2 // AREA_HEAD_DIM)
+    if rest or dim < LEAST_HEAD_DIM or dim % 8:
+        return (
+            f"'num_heads' must cut its {c2} channels into heads of {LEAST_HEAD_DIM} or more, a multiple of 8 (TensorRT "
+            f"fuses no others), found {heads}"
+        )
+    grid = area if isinstance(area, list | tuple) else (area, 1)
+    if len(grid) != 2 or not all(type(n) is int and 1 <= n <= MAX_AREA for n in grid):
+        return f"'area' must be a number of bands or [rows, columns], each from 1 to {MAX_AREA}, found {shown(area)}"
+    return ""
