@@ -16,7 +16,7 @@ from exporter.precision.learned import LearnedRanges
 from exporter.recipe import Recipe
 from exporter.verify.images import scenes_dir
 from runtime.artefact import open_artefact
-from runtime.manifest import InputProfile
+from runtime.manifest import LOCALISATIONS, InputProfile
 
 __all__ = ["Source", "demo_weights", "source_from_recipe"]
 
@@ -44,6 +44,7 @@ class Source:
         side: of the images that it was trained on, in pixels; None where its file does not tell.
         photos: images to verify it on where none are named; None for y12's photographs.
         notes: what the user must be told.
+        localisation: how its places tell objects, one of `runtime.manifest.LOCALISATIONS`.
     """
 
     stem: str
@@ -62,6 +63,7 @@ class Source:
     side: int | None = None
     photos: Path | None = None
     notes: tuple[str, ...] = ()
+    localisation: str = LOCALISATIONS[0]
 
 
 def demo_weights() -> Path:
@@ -114,6 +116,7 @@ def _seeded(name: str, scale: str | None, note: str) -> Source:
         spec.kpt_shape,
         detector=detector,
         notes=(note,),
+        localisation=detector.head.localisation,
     )
 
 
@@ -134,6 +137,7 @@ def _from_checkpoint(path: Path) -> Source:
         side=checkpoint.side,
         detector=detector,
         learned=_learned(checkpoint),
+        localisation=detector.head.localisation,
     )
 
 
@@ -176,4 +180,5 @@ def _from_onnx(path: Path, recipe: Recipe) -> Source:
         licence=manifest.licence or UNKNOWN_LICENCE,
         graph=graph,
         profile=manifest.profile,
+        localisation=manifest.localisation,
     )

@@ -18,6 +18,7 @@ NAME_PREFIX = "y12:"  # a network's name that carries a manifest: this, then bas
 MAX_JSON_BYTES = 4 << 20  # bounds what a stranger's file can make us inflate
 
 TASKS = ("detect", "segment", "pose", "obb", "classify", "multitask")
+LOCALISATIONS = ("distances", "heatmap", "anchors")
 PRECISIONS = ("fp32", "fp16", "int8")
 NMS_FORMS = ("packed", "split")
 MAX_NMS_CANDIDATES = 3840  # TensorRT's TopK takes no more
@@ -109,6 +110,9 @@ class Manifest:
         nms: the NMS in the graph; None where the graph gives raw predictions.
         thresholds: which confidences keep the precision and the recall of the model it was made of; None where that
             was not measured.
+        localisation: how the raw predictions tell objects, one of `LOCALISATIONS`: "distances", every place a box and
+            its scores; "heatmap", the same, and only the peaks of each level's scores count; "anchors", with a row of
+            objectness before the scores, by which they are to be multiplied.
     """
 
     task: str
@@ -125,6 +129,7 @@ class Manifest:
     kpt_shape: tuple[int, int] | None = None
     nms: NmsSettings | None = None
     thresholds: ThresholdShift | None = None
+    localisation: str = LOCALISATIONS[0]
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -137,6 +142,11 @@ class Manifest:
             raise ArtefactError(f"manifest: strides must be positive, found {self.strides}")
         if self.task == "classify" and self.thresholds is not None:
             raise ArtefactError("manifest: expected no thresholds for a classifier, found a table of them")
+        if self.localisation not in LOCALISATIONS[: None if self.task in ("detect", "segment") else 1]:
+            raise ArtefactError(
+                f"manifest: localisation must be one of {', '.join(LOCALISATIONS)}, and the first for tasks other than "
+                f"detect and segment, found {self.localisation!r:.80} for {self.task}"
+            )
         self._check_keypoints()
 
     def _check_keypoints(self) -> None:
@@ -161,6 +171,8 @@ class Manifest:
         data = asdict(self)
         if self.thresholds is None:
             del data["thresholds"]  # an older y12 reads the manifest too, unless it needs to know of this
+        if self.localisation == LOCALISATIONS[0]:
+            del data["localisation"]  # the same
         if self.nms is not None:
             del data["nms"]["options"]["keep"]  # always None
         return json.dumps({"schema": SCHEMA, **data}, indent=indent, ensure_ascii=False)

@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--warmup", type=int, default=100, metavar="STEPS", help="steps until the highest rate (default: 100)")
     add("--freeze", type=int, default=0, metavar="N", help="leave the first N rows of the network as they are")
     add("--qat", action="store_true", help="train for INT8: what is written is exported with --int8, without --calib")
-    add("--iou-loss", default="ciou", help="iou, giou, diou or ciou (default: ciou)")
+    add("--iou-loss", help="iou, giou, diou or ciou (default: the network's own, ciou where it has none)")
     add("--class-loss", default="bce", help="bce, focal or varifocal (default: bce)")
     add("--mosaic", type=float, default=1.0, metavar="P", help="how often to show four images in one (default: 1)")
     add("--no-augment", action="store_true", help="show each image as it is: no mosaic, mirroring, scaling or colours")

@@ -31,10 +31,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from exporter.errors import GraphError
 from exporter.graph.nms_text import Equations, constants_of, outputs_of, text_of
-from runtime.manifest import NmsSettings
+from runtime.manifest import LOCALISATIONS, NmsSettings
 from runtime.tasks import TASKS
 
-__all__ = ["PREFIX", "Predictions", "Rows", "predictions_of", "with_nms"]
+__all__ = ["PREFIX", "Places", "Predictions", "Rows", "predictions_of", "with_nms"]
 
 PREFIX = "nms/"  # of the names of all nodes and tensors that belong to the NMS
 PROTOS = "protos"
@@ -53,6 +53,19 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Places:
+    """How the places of a raw graph tell objects.
+
+    Attributes:
+        localisation: one of `runtime.manifest.LOCALISATIONS`.
+        strides: of the levels, in pixels of the input; needed where it is "heatmap".
+    """
+
+    localisation: str = LOCALISATIONS[0]
+    strides: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Predictions:
     """Where a raw graph's outputs hold what NMS needs.
 
@@ -62,6 +75,8 @@ class Predictions:
         angles: of the boxes, in radians; None where they are upright.
         coefficients: of the masks; the graph has an output `protos` then.
         keypoints: their values.
+        objectness: what the scores are to be multiplied by; None where they are the scores.
+        peaks_at: the strides of the levels, of which only the peaks of the scores count; empty where all do.
     """
 
     boxes: Rows
@@ -69,15 +84,25 @@ class Predictions:
     angles: Rows | None = None
     coefficients: Rows | None = None
     keypoints: Rows | None = None
+    objectness: Rows | None = None
+    peaks_at: tuple[int, ...] = ()
 
     @property
     def by_name(self) -> dict[str, Rows]:
-        """What there is, by the name the equations give it; `angles` third, extras after it."""
-        named = {name: getattr(self, name) for name in ("boxes", "scores", "angles", "coefficients", "keypoints")}
+        """What there is, by the name the equations give it; `raw_scores` where the scores are made of them."""
+        scores = "raw_scores" if self.objectness or self.peaks_at else "scores"
+        named = {"boxes": self.boxes, scores: self.scores, "objectness": self.objectness, "angles": self.angles}
+        named |= {"coefficients": self.coefficients, "keypoints": self.keypoints}
         return {name: rows for name, rows in named.items() if rows is not None}
 
 
-def predictions_of(model: onnx.ModelProto, task: str, classes: int, keypoint_values: int = 0) -> Predictions:
+def predictions_of(
+    model: onnx.ModelProto,
+    task: str,
+    classes: int,
+    keypoint_values: int = 0,
+    places: Places = Places(),
+) -> Predictions:
     """Say where the raw graph of a task has its predictions.
 
     Args:
@@ -87,6 +112,7 @@ def predictions_of(model: onnx.ModelProto, task: str, classes: int, keypoint_val
         task: of `runtime.manifest.TASKS`.
         classes: nc.
         keypoint_values: K * D; 0 where there are no keypoints.
+        places: how they tell objects.
 
     Raises:
         GraphError: there is no NMS for that task, or an output is missing or has another number of rows.
@@ -96,7 +122,7 @@ def predictions_of(model: onnx.ModelProto, task: str, classes: int, keypoint_val
     if layout is None:
         possible = [name for name, known in TASKS.items() if known.layout is not None]
         raise GraphError(f"NMS: expected one of the tasks {', '.join(possible)}, found {task!r}")
-    counts = {"boxes": 4, "scores": classes}
+    counts = {"boxes": 4} | ({"objectness": 1} if places.localisation == "anchors" else {}) | {"scores": classes}
     counts |= {"coefficients": heights.get(PROTOS) or 0} if layout.masks else {}
     counts |= {"keypoints": keypoint_values} if layout.keypoints else {}
     counts |= {"angles": 1} if layout.angle else {}
@@ -115,7 +141,7 @@ def predictions_of(model: onnx.ModelProto, task: str, classes: int, keypoint_val
                 f"NMS: expected an output {tensor} (B, {count}, A) for {task} with {classes} classes, found "
                 f"{', '.join(f'{name} of {height} rows' for name, height in heights.items()) or 'none'}"
             )
-    return Predictions(**found)
+    return Predictions(**found, peaks_at=places.strides if places.localisation == "heatmap" else ())
 
 
 def _heights(model: onnx.ModelProto) -> dict[str, int | None]:
@@ -224,6 +250,8 @@ def _equations(settings: NmsSettings, predictions: Predictions, anchors: int | N
         extras={name: found[name].count for name in ("coefficients", "keypoints") if name in found},
         rotated=predictions.angles is not None,
         opset=opset,
+        objectness=predictions.objectness is not None,
+        peaks_at=predictions.peaks_at,
     )
 
 
@@ -237,6 +265,9 @@ def _append(graph: onnx.GraphProto, equations: Equations, predictions: Predictio
         constants |= {f"{name}_start": np.array([rows.first]), f"{name}_end": np.array([rows.first + rows.count])}
         inputs = [rows.tensor, f"{name}_start", f"{name}_end", f"{PREFIX}axis1"]
         graph.node.append(helper.make_node("Slice", inputs, [name], name=name))
+    if equations.peaks_at:
+        name = f"{PREFIX}image_shape"
+        graph.node.append(helper.make_node("Shape", [graph.input[0].name], [name], name=name))
     graph.node.extend(nms.node)
     read = _names_read(graph)
     graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items() if name in read)

@@ -5,6 +5,32 @@ a row is the box j that is judged, a column the box i that may suppress it: `_i`
 `exporter.graph.nms_text` chooses among them, fills in what is in braces, and gives the constants they name.
 """
 
+# Anchors tell apart whether there is an object and which.
+OBJECTNESS = """
+    scores = Mul(raw_scores, objectness)            # (B, nc, A)
+"""
+# Of a heatmap only the peaks count: what is the largest of its 3x3 neighbours, by level and class. The size of a level
+# follows from the image's, which may be free.
+IMAGE_SIZE = """
+    no_batch, no_channels, image_h, image_w = Split<axis=0>(image_shape, one_4)
+"""
+LEVEL = """
+    h_{n} = Div(image_h, stride_{n})                # (1,), in cells
+    w_{n} = Div(image_w, stride_{n})
+    cells_{n} = Mul(h_{n}, w_{n})
+    end_{n} = Add(end_{m}, cells_{n})
+    level_{n} = Slice(raw_scores, end_{m}, end_{n}, axis2)
+    shape_{n} = Concat<axis=0>(same_two, h_{n}, w_{n})
+    map_{n} = Reshape(level_{n}, shape_{n})         # (B, nc, h, w)
+    largest_{n} = MaxPool<kernel_shape=[3, 3], pads=[1, 1, 1, 1]>(map_{n})
+    flat_{n} = Reshape(largest_{n}, shape_flat)
+"""
+PEAKS = """
+    largest = Concat<axis=2>({levels})              # (B, nc, A)
+    is_peak = Equal(raw_scores, largest)
+    scores = Where(is_peak, raw_scores, zero)
+"""
+
 # A box has one label, its best class; of equal ones the lowest. `score` is 0 where a box is out.
 LABELS = """
     best = {best}                                   # (B, 1, A)

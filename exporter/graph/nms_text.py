@@ -33,6 +33,8 @@ class Equations:
         extras: what is carried along for each box: {"coefficients" or "keypoints": values}.
         rotated: the boxes have angles.
         opset: of the graph; the axes of some reductions moved from an attribute to an input in 18.
+        objectness: the scores are the product of it and of the classes' own.
+        peaks_at: strides of the levels, of which only the peaks of the scores count; empty where all do.
     """
 
     settings: NmsSettings
@@ -42,11 +44,15 @@ class Equations:
     extras: Mapping[str, int]
     rotated: bool
     opset: int
+    objectness: bool = False
+    peaks_at: tuple[int, ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The tensors it starts from, each (B, rows, A)."""
-        return ("boxes", "scores", *(("angles",) if self.rotated else ()), *self.extras)
+        scores = ("raw_scores",) if self.objectness or self.peaks_at else ("scores",)
+        objectness = ("objectness",) if self.objectness else ()
+        return ("boxes", *scores, *objectness, *(("angles",) if self.rotated else ()), *self.extras)
 
     @property
     def widths(self) -> dict[str, int]:
@@ -73,6 +79,8 @@ def outputs_of(equations: Equations) -> dict[str, tuple[int, tuple[int, ...]]]:
 def text_of(equations: Equations, batch: int | None) -> str:
     """Give the graph as ONNX text: `equations.inputs` to `outputs_of`, with the constants of `constants_of`.
 
+    Where there are peaks, `image_shape`, the shape of the network's input, is one input more.
+
     Args:
         equations: what it depends on.
         batch: B; None where it is free.
@@ -81,6 +89,8 @@ def text_of(equations: Equations, batch: int | None) -> str:
     size = "N" if batch is None else str(batch)
     over_classes = {"best": ("ReduceMax", "scores"), "label": ("ReduceMin", "best_ids")}
     parts = [
+        equation.OBJECTNESS if equations.objectness else "",
+        _peaks(len(equations.peaks_at)) if equations.peaks_at else "",
         equation.LABELS.format(**{name: _over_classes(*call, equations.opset) for name, call in over_classes.items()}),
         equation.ALL_CLASSES if options.classes is None else equation.SOME_CLASSES,
         equation.SCORES,
@@ -96,6 +106,7 @@ def text_of(equations: Equations, batch: int | None) -> str:
         equation.PACKED if equations.settings.form == "packed" else _split(equations),
     ]
     inputs = ", ".join(f"float[{size}, {name}_rows, A] {name}" for name in equations.inputs)
+    inputs += ", int64[4] image_shape" if equations.peaks_at else ""
     outputs = ", ".join(outputs_of(equations))
     return f'<ir_version: 9, opset_import: ["" : {equations.opset}]> nms ({inputs}) => ({outputs}) {{{"".join(parts)}}}'
 
@@ -127,6 +138,10 @@ def constants_of(equations: Equations) -> dict[str, NDArray[np.generic]]:
         "padding": np.array([0, 0, 0, 0, 0, equations.padding], i64),
         "two_two": np.array([2, 2], i64),
         **{f"one_{n}": np.ones(n, i64) for n in (4, 7)},
+        **{f"stride_{n}": np.array([stride], i64) for n, stride in enumerate(equations.peaks_at, 1)},
+        "end_0": np.array([0], i64),
+        "same_two": np.array([0, 0], i64),  # as it was, to Reshape
+        "shape_flat": np.array([0, 0, -1], i64),
         "one_one": np.ones(2, i64),
         "widths": np.array(list(equations.widths.values()), i64),
         "shape_kept": np.array([-1, 1, k], i64),
@@ -143,6 +158,12 @@ def _farthest(iou: float) -> float:
 
 def _over_classes(op: str, tensor: str, opset: int) -> str:
     return f"{op}({tensor}, axis1)" if opset >= 18 else f"{op}<axes=[1]>({tensor})"
+
+
+def _peaks(levels: int) -> str:
+    numbers = range(1, levels + 1)
+    texts = [equation.LEVEL.format(n=n, m=n - 1) for n in numbers]
+    return "".join([equation.IMAGE_SIZE, *texts, equation.PEAKS.format(levels=", ".join(f"flat_{n}" for n in numbers))])
 
 
 def _rotated() -> str:

@@ -6,17 +6,24 @@ from typing import Any
 import torch
 from torch import nn
 
+from exporter.errors import ModelSpecError
+from exporter.model.blocks.aggregate import Aggregate
 from exporter.model.blocks.bit import bit_form
 from exporter.model.blocks.conv import Concat, Conv
 from exporter.model.blocks.csp import C2f, C3k2
+from exporter.model.blocks.fusion import ChannelAttn
+from exporter.model.blocks.patch_embed import PatchEmbed
 from exporter.model.blocks.psa import C2PSA
 from exporter.model.blocks.relan import RELAN, A2C2f, AreaAttn
 from exporter.model.blocks.separable import SepConv7x7
 from exporter.model.blocks.sppf import SPPF
+from exporter.model.blocks.transformer import SpatialAttn, TransformerStage
 from exporter.model.detector import Detector
+from exporter.model.heads.anchors import AnchorDetect
 from exporter.model.heads.classify import Classify
 from exporter.model.heads.detect import Detect
 from exporter.model.heads.head import Head
+from exporter.model.heads.hybrid import HybridOptions, hybrid_head
 from exporter.model.heads.multitask import MultiTask
 from exporter.model.heads.obb import OBB
 from exporter.model.heads.pose import Pose
@@ -38,9 +45,17 @@ MODULES: dict[str, Callable[[tuple[int, ...], LayerSpec], nn.Module]] = {
     "RELAN": lambda c, row: RELAN(c[0], n=row.repeats, **row.args),
     "SepConv7x7": lambda c, row: _chain(SepConv7x7, c[0], row),
     "AreaAttn": lambda c, row: AreaAttn(c[0], n=row.repeats, **row.args),
+    "PatchEmbed": lambda c, row: _once(PatchEmbed(c[0], **row.args), row),
+    "TransformerStage": lambda c, row: TransformerStage(c[0], n=row.repeats, **row.args),
+    "SpatialAttn": lambda c, row: _chain(SpatialAttn, c[0], row),
+    "ChannelAttn": lambda c, row: ChannelAttn(c[0], **row.args),
+    "Aggregate": lambda c, row: _once(Aggregate(c, **row.args), row),
     "Detect": lambda c, row: Detect(row.args["nc"], c, row.args["depthwise"]),
     "BitDetect": lambda c, row: Detect(row.args["nc"], c, row.args["depthwise"]),
     "Segment": lambda c, row: Segment(channels=c, **row.args),
+    "AnchorDetect": lambda c, row: AnchorDetect(channels=c, **row.args),
+    "HybridDetect": lambda c, row: _hybrid(c, row),
+    "HybridSegment": lambda c, row: _hybrid(c, row),
     "Pose": lambda c, row: Pose(channels=c, **row.args),
     "OBB": lambda c, row: OBB(row.args["nc"], c, row.args["depthwise"]),
     "Classify": lambda c, row: Classify(row.args["nc"], c[0]),
@@ -115,6 +130,11 @@ def _measure_batch_norms(detector: Detector, images: torch.Tensor) -> None:
         norm.eval()
 
 
+def _hybrid(channels: tuple[int, ...], row: LayerSpec) -> nn.Module:
+    chosen = {name: value for name, value in row.args.items() if name != "nc"}
+    return hybrid_head(row.args["nc"], channels, HybridOptions(**chosen))
+
+
 def _chain(module: Callable[..., nn.Module], c1: int, row: LayerSpec) -> nn.Module:
     first = module(c1, **row.args)
     rest: list[nn.Module] = [module(row.channels, **_at_stride_1(row.args)) for _ in range(row.repeats - 1)]
@@ -123,3 +143,9 @@ def _chain(module: Callable[..., nn.Module], c1: int, row: LayerSpec) -> nn.Modu
 
 def _at_stride_1(args: Mapping[str, Any]) -> dict[str, Any]:
     return {**args, "s": 1} if "s" in args else dict(args)
+
+
+def _once(module: nn.Module, row: LayerSpec) -> nn.Module:
+    if row.repeats > 1:
+        raise ModelSpecError(f"row {row.index}: {row.module!r} cannot be repeated: expected 1, found {row.repeats}")
+    return module

@@ -234,7 +234,7 @@ def detector_from_checkpoint(checkpoint: Checkpoint, spec: ModelSpec | None = No
     with torch.device("meta"):
         own = detector_from_spec(spec).state_dict()
     state = _published_state(checkpoint, own)
-    _check_counts(checkpoint, spec)
+    _check_counts(checkpoint, spec, own)
     _check_fit(checkpoint.path, state, own, spec)
     detector = detector_from_spec(spec)
     detector.load_state_dict({**detector.state_dict(), **_without_lost_constants(state)})
@@ -267,12 +267,13 @@ def _published_state(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> dict[
     return state
 
 
-def _check_counts(checkpoint: Checkpoint, spec: ModelSpec) -> None:
+def _check_counts(checkpoint: Checkpoint, spec: ModelSpec, own: Mapping[str, Tensor]) -> None:
     """Refuse a number of classes or keypoints that the weights contradict, in words that say which."""
-    classes = _class_count_of_weights(checkpoint.state)
-    if classes not in (None, spec.nc):
+    found_nc, own_nc = _class_count_of_weights(checkpoint.state), _class_count_of_weights(own)
+    if found_nc and own_nc and found_nc != own_nc:
+        classes = found_nc * spec.nc / own_nc  # of a head with anchors there are as many for each of them
         raise CheckpointError(
-            f"{checkpoint.path}: its network has nc {spec.nc}, but its weights are of {classes} classes"
+            f"{checkpoint.path}: its network has nc {spec.nc}, but its weights are of {classes:g} classes"
         )
     if spec.task == "pose" and spec.kpt_shape is not None:
         points, values = spec.kpt_shape

@@ -3,8 +3,12 @@
 A new module is an entry here and its class in `exporter.model.build.MODULES`; the parser does not change.
 """
 
-from exporter.model import problems
+from collections.abc import Mapping
+from typing import Any
+
+from exporter.model import head_problems, problems
 from exporter.model.signature import Arg, Signature
+from runtime.manifest import LOCALISATIONS
 
 _C2 = Arg("c2", int)
 _NC = Arg("nc", int)
@@ -15,6 +19,20 @@ _STEP = Arg("s", int, 1, maximum=2)
 _AREA = Arg("area", (int, list), 1, maximum=problems.MAX_AREA)  # bands, or [rows, columns] of a grid
 _NUM_HEADS = Arg("num_heads", (int, type(None)), None, maximum=512)
 _MLP_RATIO = Arg("mlp_ratio", _NUMBER, 2.0, minimum=0.1, maximum=16)
+
+
+def _aggregate_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    if len(channels) < 2:
+        return "Aggregate needs two or more rows in 'from', found one"
+    return problems.area_problem(channels, {**args, "area": 1}) if args["method"] == "attention" else ""
+
+
+_HYBRID = (  # what the rows of hybrid heads end in
+    Arg("localisation", str, "distances", choices=LOCALISATIONS),
+    Arg("kernels", (list, type(None)), None),
+    Arg("iou_loss", str, "ciou", choices=("giou", "diou", "ciou")),
+    Arg("anchors", (list, type(None)), None),
+)
 
 SIGNATURES: dict[str, Signature] = {
     "Conv": Signature(
@@ -65,9 +83,38 @@ SIGNATURES: dict[str, Signature] = {
         repeats="inner",
         problem=problems.area_problem,
     ),
+    "PatchEmbed": Signature(
+        (_C2, Arg("patch_size", int, 4, choices=(2, 4, 8))), stride=lambda args: int(args["patch_size"])
+    ),
+    "TransformerStage": Signature(
+        (_C2, _NUM_HEADS, _AREA, _MLP_RATIO, _STEP),
+        repeats="inner",
+        stride=lambda args: int(args["s"]),
+        problem=problems.area_problem,
+    ),
+    "SpatialAttn": Signature((_C2, _NUM_HEADS, _AREA), problem=problems.area_problem),
+    "ChannelAttn": Signature((Arg("ratio", int, 16),), widths=()),
+    "Aggregate": Signature(
+        (_C2, Arg("method", str, "attention", choices=("attention", "concat", "sum")), _NUM_HEADS),
+        many=True,
+        problem=_aggregate_problem,
+    ),
     "Detect": Signature((_NC, _DEPTHWISE), many=True, widths=(), head="detect"),
     "BitDetect": Signature((_NC, _DEPTHWISE), many=True, widths=(), head="detect", bit=True),
     "Segment": Signature((_NC, _MASKS, _HIDDEN, _DEPTHWISE), many=True, widths=("hidden",), head="segment"),
+    "AnchorDetect": Signature(
+        (_NC, Arg("anchors", list)), many=True, widths=(), head="detect", problem=head_problems.anchor_problem
+    ),
+    "HybridDetect": Signature(
+        (_NC, *_HYBRID), many=True, widths=(), head="detect", problem=head_problems.hybrid_problem
+    ),
+    "HybridSegment": Signature(
+        (_NC, _MASKS, _HIDDEN, *_HYBRID),
+        many=True,
+        widths=("hidden",),
+        head="segment",
+        problem=head_problems.hybrid_problem,
+    ),
     "Pose": Signature(
         (_NC, Arg("kpt_shape", list), _DEPTHWISE), many=True, widths=(), head="pose", problem=problems.keypoint_problem
     ),

@@ -114,7 +114,7 @@ def _scores(graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) 
             if layout is None:
                 yield np.asarray(outputs["output0"], np.float64)[None]
             else:
-                found = predictions_from(outputs, layout, len(manifest.names), manifest.kpt_shape)
+                found = predictions_from(outputs, layout, manifest, manifest.profile.opt_hw)
                 yield np.asarray(found.scores, np.float64)
 
 

@@ -1,14 +1,10 @@
 """A detector as it is trained: images and objects in, losses out."""
 
-import math
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from exporter.errors import RecipeError
 from exporter.model.detector import Detector
-from exporter.model.heads.detect import Detect
-from exporter.model.heads.head import last_convs
 from exporter.train.batch import Batch
 from exporter.train.criterion import Losses, LossOptions, criterion_for
 
@@ -54,11 +50,8 @@ class TrainingNetwork(nn.Module):
 
 
 def start_scores_low(detector: Detector) -> None:
-    """Set new class branches to score 0.01 everywhere, or the many background places rule the first steps.
+    """Let a new head score 0.01 everywhere, or the many background places rule the first steps.
 
     Focal loss, arXiv 1708.02002, section 3.3. A classifier is left as it is.
     """
-    if isinstance(detector.head, Detect):
-        for conv in last_convs(detector.head.cv3):
-            assert isinstance(conv.bias, Tensor)
-            nn.init.constant_(conv.bias, -math.log((1 - _PRIOR) / _PRIOR))
+    detector.head.start_scores_at(_PRIOR)

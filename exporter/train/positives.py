@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from exporter.train.assign import Assignment
@@ -40,6 +41,12 @@ class Positives:
             assignment.target[image, place],
             assignment.target.sum().clamp(min=1.0),
         )
+
+    @classmethod
+    def listed(cls, image: Tensor, place: Tensor, thing: Tensor, weight: Tensor | None = None) -> "Positives":
+        """Give places (N,) that learn objects (N,) of images (N,); all count alike where there are no weights."""
+        weight = torch.ones_like(place, dtype=torch.float32) if weight is None else weight
+        return cls(image, place, thing, weight, weight.sum().clamp(min=1.0))
 
     def heaviest(self, count: int) -> "Positives":
         """Give at most so many places, those of largest weight, which together count as much as all do."""

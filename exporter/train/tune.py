@@ -83,6 +83,7 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
     with fabric.rank_zero_first():  # it may draw scenes into the folder, which the others then find
         material = material_for(network.spec, job.choice, job.imgsz, job.options, job.output, fabric.world_size)
     detector, weights_note = starting_detector(network, material.names, job.options.seed)
+    detector.head.check_image_size((job.imgsz, job.imgsz))
     weights = job.output / f"{detector.spec.name}.safetensors"
     if fabric.is_global_zero:
         for note in (*material.notes, weights_note):

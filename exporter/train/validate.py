@@ -32,6 +32,7 @@ def manifest_of(detector: Detector, imgsz: int) -> Manifest:
         InputProfile(_BATCH, size, size),
         model=spec.name,
         kpt_shape=spec.kpt_shape,
+        localisation=detector.head.localisation,
     )
 
 

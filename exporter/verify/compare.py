@@ -3,8 +3,9 @@
 A detection of the reference (after NMS) is compared with what the candidate says, before its NMS, at the same anchor:
 its box, its score of the reference's class, and its keypoints, mask and angle where there are any. Two boxes whose
 overlap lies on the NMS threshold, or two classes whose scores are equal, may change places by rounding: that is no
-difference of the networks, and does not count here. The same is done the other way round for detections that only the
-candidate has. Of a classifier, the best classes of each image are compared in the same way.
+difference of the networks, and does not count here; nor does it where either of two neighbours in a heatmap may be the
+peak. The same is done the other way round for detections that only the candidate has. Of a classifier, the best classes
+of each image are compared in the same way.
 """
 
 from typing import NamedTuple
@@ -92,10 +93,8 @@ def _collect(expected: Outputs, found: Outputs, manifest: Manifest, limits: tupl
     if layout is None:
         _collect_classes(expected["output0"], found["output0"], shifts)
         return
-    ours, theirs = (
-        predictions_from(outputs, layout, len(manifest.names), manifest.kpt_shape) for outputs in (expected, found)
-    )
     input_hw = manifest.profile.opt_hw
+    ours, theirs = (predictions_from(outputs, layout, manifest, input_hw) for outputs in (expected, found))
     same = _same_detections(ours, theirs, input_hw, *limits)
     shifts.detections += len(same.anchors)
     shifts.above_threshold += int((same.scores > DetectOptions().conf).sum())

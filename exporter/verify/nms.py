@@ -10,6 +10,7 @@ from exporter.verify.compare import Ran, row_ious
 from exporter.verify.options import Tolerance, VerifyOptions
 from exporter.verify.shifts import Comparison, Shifts, comparison_from
 from runtime.decode.predictions import Outputs, predictions_from
+from runtime.decode.select import peaks_only
 from runtime.detections import Detections
 from runtime.letterbox import Letterbox
 from runtime.manifest import Manifest
@@ -120,7 +121,10 @@ def _score_after(outputs: Outputs, manifest: Manifest, candidates: int) -> float
     assert manifest.nms is not None
     layout = TASKS[manifest.task].layout
     assert layout is not None
-    scores = predictions_from(outputs, layout, len(manifest.names), manifest.kpt_shape).scores
+    predictions = predictions_from(outputs, layout, manifest, manifest.profile.opt_hw)
+    scores = predictions.scores
+    if predictions.peaks_of is not None:
+        scores = peaks_only(scores, predictions.peaks_of)
     best: NDArray[np.float32] = scores.max(axis=0)
     if manifest.nms.options.classes is not None:
         best = np.where(np.isin(scores.argmax(axis=0), manifest.nms.options.classes), best, 0)

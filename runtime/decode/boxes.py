@@ -23,7 +23,7 @@ def decode_boxes(
         layout: what the task's outputs hold.
         outputs: by name, without the batch axis.
         frame: where the image lies in the network's input.
-        manifest: the class names, the keypoints' shape, and whether NMS is in the graph.
+        manifest: the class names, the keypoints' shape, how places tell objects, and whether NMS is in the graph.
         options: what to keep.
 
     Raises:
@@ -35,7 +35,7 @@ def decode_boxes(
     if manifest.nms is not None:
         picked = picked_from_graph(outputs, layout, manifest, options)
     else:
-        predictions = predictions_from(outputs, layout, len(manifest.names), manifest.kpt_shape)
+        predictions = predictions_from(outputs, layout, manifest, frame.input_hw)
         picked = picked_from_predictions(predictions, options)
     return _detections(picked, frame, manifest.names, manifest.kpt_shape)
 

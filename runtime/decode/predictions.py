@@ -1,13 +1,14 @@
 """The network's raw outputs, taken apart: every anchor's box, class scores and what the task adds to them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import ArtefactError, ExecutorError
+from runtime.manifest import Manifest
 
 Outputs = Mapping[str, NDArray[np.float32]]  # of one image, by name, without the batch axis
 
@@ -49,10 +50,12 @@ class Predictions:
     Attributes:
         protos: (M, Hp, Wp); None where there are no masks.
         xywh: (4, A), centre and size in pixels of the network's input.
-        scores: (nc, A), 0-1.
+        scores: (nc, A), 0-1; objectness is in them.
         coefficients: (M, A). M is 0 where the task has none; so are the sizes below.
         keypoints: (K*D, A), in pixels of the network's input.
         angles: (1, A), radians.
+        peaks_of: height and width in cells of each level's heatmap, (nc, h, w) of the scores, where only peaks are
+            objects; None where every place may be one.
     """
 
     protos: NDArray[np.float32] | None
@@ -61,22 +64,33 @@ class Predictions:
     coefficients: NDArray[np.float32]
     keypoints: NDArray[np.float32]
     angles: NDArray[np.float32]
+    peaks_of: tuple[tuple[int, int], ...] | None = field(default=None, kw_only=True)
 
 
-def predictions_from(
-    outputs: Outputs, layout: Layout, class_count: int, kpt_shape: tuple[int, int] | None
-) -> Predictions:
+def predictions_from(outputs: Outputs, layout: Layout, manifest: Manifest, input_hw: tuple[int, int]) -> Predictions:
     """Take the outputs of a network without NMS apart.
 
+    Args:
+        outputs: by name, without the batch axis.
+        layout: what the task's outputs hold.
+        manifest: of the network; its localisation decides how scores are to be read.
+        input_hw: height and width of the network's input, in pixels.
+
     Raises:
-        ArtefactError: an output is missing, or the shapes contradict each other, the names or `kpt_shape`.
+        ArtefactError: an output is missing, or the shapes contradict each other or the manifest.
         ExecutorError: an output holds NaN or infinity.
     """
     protos = protos_from(outputs, layout)
-    extras = extras_of(layout, protos, kpt_shape)
+    extras = extras_of(layout, protos, manifest.kpt_shape)
     if layout.separate:
-        return _from_separate(outputs, class_count, extras, protos)
-    return predictions_from_output0(output(outputs, "output0"), class_count, extras, protos)
+        return _from_separate(outputs, len(manifest.names), extras, protos)
+    output0 = output(outputs, "output0")
+    if manifest.localisation == "anchors":
+        return _with_objectness(output0, len(manifest.names), extras, protos)
+    predictions = predictions_from_output0(output0, len(manifest.names), extras, protos)
+    if manifest.localisation == "heatmap":
+        return replace(predictions, peaks_of=_levels_hw(manifest.strides, input_hw, output0.shape[1]))
+    return predictions
 
 
 def predictions_from_output0(
@@ -100,6 +114,29 @@ def predictions_from_output0(
     check_finite(output0)
     borders = np.cumsum([4, class_count, *extras])[:-1]
     return Predictions(protos, *np.split(output0, borders))
+
+
+def _with_objectness(
+    output0: NDArray[np.float32], class_count: int, extras: Extras, protos: NDArray[np.float32] | None
+) -> Predictions:
+    """Take (4 + 1 + nc + extras, A) apart: a score is the product of objectness, the fifth row, and a class's score."""
+    found = predictions_from_output0(output0, class_count + 1, extras, protos)
+    return replace(found, scores=found.scores[1:] * found.scores[:1])
+
+
+def _levels_hw(strides: tuple[int, ...], input_hw: tuple[int, int], cells: int) -> tuple[tuple[int, int], ...]:
+    """Give each level's height and width in cells.
+
+    Raises:
+        ArtefactError: they do not add up to the number of cells there is.
+    """
+    levels = tuple((input_hw[0] // stride, input_hw[1] // stride) for stride in strides)
+    if sum(h * w for h, w in levels) != cells:
+        raise ArtefactError(
+            f"expected {sum(h * w for h, w in levels)} cells at strides {strides} of an input of {input_hw[0]}x"
+            f"{input_hw[1]}, found {cells}; the artefact's manifest does not fit its network"
+        )
+    return levels
 
 
 def extras_of(layout: Layout, protos: NDArray[np.float32] | None, kpt_shape: tuple[int, int] | None) -> Extras:

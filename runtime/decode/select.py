@@ -1,6 +1,8 @@
 """Which of the raw predictions become objects: threshold, labels, the best candidates, NMS."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +46,10 @@ def picked_from_predictions(predictions: Predictions, options: DetectOptions) ->
     Without `multi_label` a box has one label, its best class, and `classes` filters after that choice.
     """
     assert options.keep is None, "resolved by runtime.tasks.resolved_options"
-    anchors, class_ids, scores = _candidates(predictions.scores, options)
+    scores = predictions.scores
+    if predictions.peaks_of is not None:
+        scores = peaks_only(scores, predictions.peaks_of, options.conf)
+    anchors, class_ids, scores = _candidates(scores, options)
     if options.classes is not None:
         wanted = np.isin(class_ids, options.classes)
         anchors, class_ids, scores = anchors[wanted], class_ids[wanted], scores[wanted]
@@ -65,6 +70,38 @@ def picked_from_predictions(predictions: Predictions, options: DetectOptions) ->
         protos=predictions.protos,
         anchors=rows,
     )
+
+
+def peaks_only(
+    scores: NDArray[np.float32], levels_hw: Sequence[tuple[int, int]], least: float = 0.0
+) -> NDArray[np.float32]:
+    """Keep of heatmaps the scores that are the largest of their 3x3 neighbours (CenterNet, arXiv 1904.07850, 4).
+
+    Of equal neighbours all are kept; places outside a level have no score.
+
+    Args:
+        scores: (nc, A), 0 or more: the levels one after the other, each row by row.
+        levels_hw: height and width of each, in cells.
+        least: a score up to this is not looked at.
+
+    Returns:
+        (nc, A), 0 where a score is no peak, or not above `least`.
+    """
+    flat = scores.ravel()
+    at = np.flatnonzero(flat > least)
+    place = at % scores.shape[1]
+    heights, widths = np.array(levels_hw).T
+    starts = np.cumsum(heights * widths) - heights * widths
+    level = np.searchsorted(starts, place, side="right") - 1
+    h, w = heights[level], widths[level]
+    y, x = np.divmod(place - starts[level], w)
+    is_peak = np.ones(len(at), np.bool_)
+    for down, right in product((-1, 0, 1), repeat=2):
+        inside = (y + down >= 0) & (y + down < h) & (x + right >= 0) & (x + right < w)
+        is_peak &= flat[at] >= flat[at + (down * w + right) * inside]  # outside: itself
+    kept = np.zeros_like(flat)
+    kept[at[is_peak]] = flat[at[is_peak]]
+    return kept.reshape(scores.shape)
 
 
 def xyxy_from_xywh(xywh: NDArray[np.float32]) -> NDArray[np.float32]:

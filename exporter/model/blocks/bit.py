@@ -21,7 +21,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["BitConv2d", "BitLinear", "TokenRounding", "bit_form", "plain_form", "round_tokens", "ternary"]
+__all__ = [
+    "BitConv2d",
+    "BitLinear",
+    "TokenRounding",
+    "bit_form",
+    "bit_layers",
+    "plain_form",
+    "round_tokens",
+    "ternary",
+]
 
 _LEVELS = 127  # codes on each side of 0
 _EPS = 1e-5
@@ -137,19 +146,24 @@ def bit_form(module: nn.Module, leave: Collection[nn.Module] = ()) -> nn.Module:
     return module
 
 
-_Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
-def plain_form(layer: _Layer) -> _Layer:
-    """Give a copy of a layer; of a Bit layer a plain one, with the weights s T that it computes with.
+def plain_form(module: _Module) -> _Module:
+    """Give a copy of a module in which Bit layers are plain ones, with the weights s T that they compute with.
 
-    Behind a `TokenRounding` that is what the Bit layer is; alone it leaves activations as they are.
+    Behind a `TokenRounding` such a layer is what the Bit layer is; alone it leaves activations as they are.
     """
-    plain = copy.deepcopy(layer)
-    if isinstance(plain, BitConv2d | BitLinear):
-        plain.weight.data = _rounded_weight(plain.weight)
-        _become(plain, nn.Conv2d if isinstance(plain, BitConv2d) else nn.Linear)
+    plain = copy.deepcopy(module)
+    for layer in bit_layers(plain):
+        layer.weight.data = _rounded_weight(layer.weight)
+        _become(layer, nn.Conv2d if isinstance(layer, BitConv2d) else nn.Linear)
     return plain
+
+
+def bit_layers(module: nn.Module) -> list[BitConv2d | BitLinear]:
+    """List the Bit layers of a module, itself included."""
+    return [layer for layer in module.modules() if isinstance(layer, BitConv2d | BitLinear)]
 
 
 def _become(layer: nn.Module, form: type[nn.Module]) -> None:

@@ -1,5 +1,6 @@
 """What all heads share: named outputs, branches of convolutions, cell centres and the distribution over distances."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -11,7 +12,10 @@ __all__ = [
     "DFL",
     "REG_MAX",
     "Axes",
+    "Channels",
+    "Grid",
     "Head",
+    "PlaceHead",
     "branch",
     "cell_centres",
     "depthwise_branch",
@@ -25,6 +29,8 @@ __all__ = [
 REG_MAX = 16  # bins of the distribution over a box side's distance
 
 Axes = tuple[str | int, ...]  # of an output: the name an axis has in a graph where it is free, or its fixed size
+Channels = tuple[int, ...]  # of the maps a head reads, finest first
+Grid = tuple[Tensor, Tensor]  # the cells' centres (2, A), x then y in cells, and their strides (1, A) in pixels
 
 
 def per_anchor(rows: int) -> Axes:
@@ -43,40 +49,115 @@ class Head(nn.Module):
     Attributes:
         axes: the outputs' names, in order, each with its axes.
         strides: pixels per cell of each map it reads; set where the whole network is known.
+        localisation: how its boxes are told, one of `runtime.manifest.LOCALISATIONS`.
+        iou_loss: the kind of overlap by which its boxes learn where the user names none.
     """
+
+    localisation = "distances"
 
     def __init__(self, axes: Mapping[str, Axes]) -> None:
         super().__init__()
         self.axes = dict(axes)
         self.strides: tuple[int, ...] = ()
+        self.iou_loss = "ciou"
 
     def spread_predictions(self) -> None:
         """Scale the last weights of a head with random ones so that what it predicts varies as a trained one's does."""
         raise NotImplementedError
 
+    def start_scores_at(self, score: float) -> None:
+        """Set the biases so that a new head scores about `score`, 0-1, everywhere; one without background stays."""
 
-def branch(c: int, hidden: int, out: int) -> nn.Sequential:
-    """Give two 3x3 convolutions and a plain 1x1 one with a bias: (B, c, H, W) to logits (B, out, H, W)."""
-    return nn.Sequential(Conv(c, hidden, 3), Conv(hidden, hidden, 3), nn.Conv2d(hidden, out, 1))
+    def check_image_size(self, image_hw: tuple[int, int]) -> None:
+        """Refuse images, height and width in pixels, that the head's own settings do not suit.
+
+        Raises:
+            RecipeError: they do not.
+        """
 
 
-def depthwise_branch(c: int, hidden: int, out: int) -> nn.Sequential:
-    """Give the same with each 3x3 convolution split into a depthwise one and a 1x1 one."""
+class PlaceHead(Head):
+    """A head that predicts boxes, classes and, as an option, one thing more at each place of each map.
+
+    Per level there are a box branch `cv2`, a class branch `cv3` and a third one `cv4`. A cell has `slots` places; the
+    A places run over the levels in order, within a level over the slots, and within a slot row by row.
+
+    Args:
+        axes: the outputs' names, in order, each with its axes.
+        channels: channels of the input maps, finest first.
+        values: what the branches predict for each place: of the box, the classes, and the third one, 0 without it.
+        slots: places a cell has.
+        depthwise: whether the class branch has depthwise convolutions; YOLOv8's has not.
+        kernels: one a level: then all branches have depthwise convolutions, of that size. Empty: 3x3.
+    """
+
+    def __init__(
+        self,
+        axes: Mapping[str, Axes],
+        channels: Channels,
+        values: tuple[int, int, int],
+        *,
+        slots: int = 1,
+        depthwise: bool = True,
+        kernels: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__(axes)
+        box, self.nc, self.extra = values
+        self.slots, self._box_values = slots, box
+        plain = depthwise_branch if kernels else branch
+        classes = depthwise_branch if kernels or depthwise else branch
+        levels = list(zip(channels, kernels or (3,) * len(channels), strict=True))
+        c2 = max(16, channels[0] // 4, 4 * REG_MAX)
+        c3 = max(channels[0], min(self.nc, 100))
+        self.cv2 = nn.ModuleList(plain(c, c2, slots * box, k) for c, k in levels)
+        self.cv3 = nn.ModuleList(classes(c, c3, slots * self.nc, k) for c, k in levels)
+        if self.extra:
+            c4 = max(channels[0] // 4, self.extra)
+            self.cv4 = nn.ModuleList(plain(c, c4, slots * self.extra, k) for c, k in levels)
+
+    def branches(self) -> dict[nn.ModuleList, int]:
+        """Give the branches in the order of their logits, each with what it predicts for each place."""
+        branches = {self.cv2: self._box_values, self.cv3: self.nc}
+        return {**branches, self.cv4: self.extra} if self.extra else branches
+
+    def logits(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Give the branches' logits for maps (B, Ci, Hi, Wi): (B, box, A), (B, nc, A) and what follows them."""
+        branches = self.branches()
+        return level_logits(maps, list(branches), self.slots).split(list(branches.values()), 1)
+
+    def start_scores_at(self, score: float) -> None:
+        """Set the class branches' biases so that they score about `score` everywhere."""
+        for conv in last_convs(self.cv3):
+            assert conv.bias is not None
+            nn.init.constant_(conv.bias, math.log(score / (1 - score)))
+
+
+def branch(c: int, hidden: int, out: int, k: int = 3) -> nn.Sequential:
+    """Give two k x k convolutions and a plain 1x1 one with a bias: (B, c, H, W) to logits (B, out, H, W)."""
+    return nn.Sequential(Conv(c, hidden, k), Conv(hidden, hidden, k), nn.Conv2d(hidden, out, 1))
+
+
+def depthwise_branch(c: int, hidden: int, out: int, k: int = 3) -> nn.Sequential:
+    """Give the same with each k x k convolution split into a depthwise one and a 1x1 one."""
     return nn.Sequential(
-        nn.Sequential(depthwise_conv(c, c, 3), Conv(c, hidden)),
-        nn.Sequential(depthwise_conv(hidden, hidden, 3), Conv(hidden, hidden)),
+        nn.Sequential(depthwise_conv(c, c, k), Conv(c, hidden)),
+        nn.Sequential(depthwise_conv(hidden, hidden, k), Conv(hidden, hidden)),
         nn.Conv2d(hidden, out, 1),
     )
 
 
-def level_logits(maps: Sequence[Tensor], branches: Sequence[Iterable[nn.Module]]) -> Tensor:
+def level_logits(maps: Sequence[Tensor], branches: Sequence[Iterable[nn.Module]], slots: int = 1) -> Tensor:
     """Run branches, one module a level each, and concatenate: maps (B, Ci, Hi, Wi) to (B, sum of outputs, A).
 
-    A runs over the levels in order, each row by row.
+    A runs over the levels in order, within each over `slots`, and within a slot row by row. The channels of a branch
+    run over its outputs, and for each output over the slots: so no value has to be moved.
     """
-    levels = [
-        torch.cat([module(m) for module in modules], 1).flatten(2) for m, *modules in zip(maps, *branches, strict=True)
-    ]
+    levels = []
+    for m, *modules in zip(maps, *branches, strict=True):
+        together = torch.cat([module(m) for module in modules], 1)
+        if slots > 1:
+            together = together.unflatten(1, (-1, slots))  # (B, F*slots, H, W) -> (B, F, slots, H, W)
+        levels.append(together.flatten(2))
     return torch.cat(levels, 2)
 
 
@@ -92,7 +173,7 @@ def rescale(convs: Iterable[nn.Conv2d], gain: float, bias: float) -> None:
         conv.bias = nn.Parameter(torch.full((conv.out_channels,), bias))
 
 
-def cell_centres(maps: Sequence[Tensor], strides: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def cell_centres(maps: Sequence[Tensor], strides: tuple[int, ...]) -> Grid:
     """Give the centre of every cell, (2, A) x then y in cells, and its stride in pixels, (1, A).
 
     A runs over the levels in order, each row by row.

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from exporter.model.blocks.conv import Conv
 from exporter.model.heads.detect import Detect
-from exporter.model.heads.head import per_anchor, prototype_axes
+from exporter.model.heads.head import Channels, per_anchor, prototype_axes
 
 __all__ = ["Proto", "Segment"]
 
@@ -39,12 +39,22 @@ class Segment(Detect):
         channels: channels of the input maps, finest first.
         masks: number of prototypes.
         hidden: channels of the prototypes' convolutions.
-        depthwise: see `Detect`.
+        depthwise: see `PlaceHead`.
+        kernels: the same.
     """
 
-    def __init__(self, nc: int, channels: tuple[int, ...], masks: int, hidden: int, depthwise: bool = True) -> None:
+    def __init__(
+        self,
+        nc: int,
+        channels: Channels,
+        masks: int,
+        hidden: int,
+        depthwise: bool = True,
+        *,
+        kernels: tuple[int, ...] = (),
+    ) -> None:
         axes = {"output0": per_anchor(4 + nc + masks), "protos": prototype_axes(masks)}
-        super().__init__(nc, channels, depthwise, extra=masks, axes=axes)
+        super().__init__(nc, channels, depthwise, extra=masks, axes=axes, kernels=kernels)
         self.proto = Proto(channels[0], hidden, masks)
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Matches", "check_anchors", "match_anchors"]
+__all__ = ["Matches", "match_anchors"]
 
 
 @dataclass(frozen=True)
@@ -70,24 +70,6 @@ def match_anchors(
     column, row = (torch.minimum(cell[:, i].clamp(min=0), hw[:, 1 - i] - 1) for i in (0, 1))
     first = _smallest(torch.stack((image, slot, row, column)), wh.prod(2)[image, thing])
     return Matches(*(index[first] for index in (image, thing, level, anchor, row, column)))
-
-
-def check_anchors(anchors: Tensor, image_hw: tuple[int, int]) -> None:
-    """Check that anchors (L, n, 2), width and height in pixels, are shapes that objects of an image may have.
-
-    Raises:
-        ValueError: a side is not a positive number or longer than the image's; the message names each such anchor.
-    """
-    h, w = image_hw
-    unfit = [
-        f"{anchor} of level {level} ({width:g} x {height:g})"
-        for level, shapes in enumerate(anchors.tolist())
-        for anchor, (width, height) in enumerate(shapes)
-        if not (0 < width <= w and 0 < height <= h)
-    ]
-    if unfit:
-        found = ", ".join(unfit)
-        raise ValueError(f"anchors: expected sides above 0 and up to the image's {w} x {h} pixels, found {found}")
 
 
 def _shape_iou(wh: Tensor, anchors: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import onnx
 from torch import nn
 
 from exporter.errors import CalibrationError, RecipeError
+from exporter.model.blocks.bit import bit_layers
 from exporter.model.blocks.conv import Conv
 from exporter.model.detector import Detector
 from exporter.model.rows import ModelSpec
@@ -109,11 +110,20 @@ def initial_ranges(
     Raises:
         CalibrationError: there are no images, or one cannot be used.
         GraphError: the network cannot be traced.
+        RecipeError: the network has Bit layers.
     """
+    _refuse_bit_layers(detector)
     graph = simplified_graph(detector, input_hw)
     spec, (height, width) = detector.spec, (AxisRange(side, side, side) for side in input_hw)
     profile = InputProfile(AxisRange(1, 1, 1), height, width)
-    manifest = Manifest(spec.task, detector.names, spec.strides, profile, kpt_shape=spec.kpt_shape)
+    manifest = Manifest(
+        spec.task,
+        detector.names,
+        spec.strides,
+        profile,
+        kpt_shape=spec.kpt_shape,
+        localisation=detector.head.localisation,
+    )
     candidates = calibrate(graph, tensors_to_calibrate(graph, options), images, manifest, calibration, progress)
     if len(candidates) == 1:
         return candidates[0]
@@ -141,8 +151,9 @@ def prepare(
     Raises:
         CalibrationError: a tensor has no range.
         GraphError: a convolution that the exporter quantises is not one of the detector's modules.
-        RecipeError: a convolution to keep is not in the graph.
+        RecipeError: a convolution to keep is not in the graph, or the network has Bit layers.
     """
+    _refuse_bit_layers(detector)
     if graph is None:
         side = 4 * max(detector.spec.strides)  # tensors have the same names at every size
         graph = simplified_graph(detector, (side, side))
@@ -153,3 +164,12 @@ def prepare(
     for conv in convs:
         prepared.quantize(conv, learned=options.learn_ranges)
     return prepared.train(detector.training)
+
+
+def _refuse_bit_layers(detector: Detector) -> None:
+    count = len(bit_layers(detector))
+    if count:
+        raise RecipeError(
+            f"--qat: expected a network in full precision, found {count} Bit layers in {detector.spec.name}: they are "
+            "trained for 8 bits already; drop --qat"
+        )

@@ -1,11 +1,13 @@
 """The NMS in a graph is proved against the runtime's own: what is wrong with it is found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from text_models import copy_of
 
 from exporter.errors import VerificationError
-from exporter.graph.nms import predictions_of, with_nms
+from exporter.graph.nms import Places, predictions_of, with_nms
 from exporter.verify.compare import Ran, outputs_of
 from exporter.verify.images import load_images
 from exporter.verify.nms import check_nms, compare_after_nms
@@ -77,6 +79,26 @@ def test_a_wrong_column_is_found(small, images, column, by, what):
     found[1]["detections"][:, column] += by
     with pytest.raises(VerificationError, match=f"differs from y12's in {what} on image 1"):
         check_nms(outputs(small.simplified, images), found, manifest_of(small))
+
+
+def heatmaps_of(stages):
+    """Manifest and places as if the network's scores were heatmaps, of which only peaks count."""
+    return replace(manifest_of(stages), localisation="heatmap"), Places("heatmap", (8, 16, 32))
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, NmsSettings("packed", 20, DetectOptions(conf=0.001, max_det=20))])
+def test_peaks_in_the_graph_are_proved_too(small, images, settings):
+    manifest, places = heatmaps_of(small)
+    manifest = replace(manifest, nms=settings)
+    raw = outputs(small.simplified, images)
+    peaks = with_nms(small.simplified, settings, predictions_of(small.simplified, "detect", 80, 0, places))
+    assert check_nms(raw, outputs(peaks, images), manifest) >= 5
+    with pytest.raises(VerificationError, match="the NMS in the graph differs from y12's"):
+        check_nms(raw, outputs(graph_of(small, settings), images), manifest)  # without the peaks
+    wrong = Places("heatmap", (32, 16, 8))
+    swapped = with_nms(small.simplified, settings, predictions_of(small.simplified, "detect", 80, 0, wrong))
+    with pytest.raises(VerificationError, match="the NMS in the graph differs from y12's"):
+        check_nms(raw, outputs(swapped, images), manifest)
 
 
 def test_an_engine_that_ends_in_nms_is_compared_with_the_model(small, images):

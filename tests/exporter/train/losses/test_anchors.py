@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from exporter.train.losses.anchors import check_anchors, match_anchors
+from exporter.train.losses.anchors import match_anchors
 
 ANCHORS = torch.tensor(
     [
@@ -96,29 +96,3 @@ def test_no_objects(M):
 def test_objects_without_size_get_a_slot():
     boxes = torch.tensor([[[50.0, 60.0, 50.0, 60.0]]])
     assert len(match_anchors(boxes, torch.tensor([[True]]), ANCHORS, STRIDES, MAPS).image) == 1
-
-
-def test_fit_anchors_pass():
-    check_anchors(ANCHORS, (250, 250))
-
-
-@pytest.mark.parametrize(
-    ("anchor", "found"),
-    [
-        ((0.0, 5.0), "1 of level 2 (0 x 5)"),
-        ((5.0, -1.0), "1 of level 2 (5 x -1)"),
-        ((321.0, 5.0), "1 of level 2 (321 x 5)"),
-        ((5.0, 257.0), "1 of level 2 (5 x 257)"),
-        ((float("nan"), 5.0), "1 of level 2 (nan x 5)"),
-        ((5.0, float("inf")), "1 of level 2 (5 x inf)"),
-    ],
-)
-def test_unfit_anchors_are_named(anchor, found):
-    anchors = ANCHORS.clone()
-    anchors[2, 1] = torch.tensor(anchor)
-    with pytest.raises(ValueError, match="expected sides above 0") as error:
-        check_anchors(anchors, (256, 320))
-    assert str(error.value).endswith(f"320 x 256 pixels, found {found}")
-    anchors[0, 0] = -1.0
-    with pytest.raises(ValueError, match=r"found 0 of level 0 \(-1 x -1\), 1 of level 2"):
-        check_anchors(anchors, (256, 320))

@@ -1,0 +1,143 @@
+"""Heads with heatmaps and anchors from a YAML to an artefact the runtime runs, with and without NMS inside."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import yaml
+
+from exporter.errors import RecipeError
+from exporter.pipeline import export
+from exporter.precision.calibrate import CalibrationOptions
+from exporter.precision.qdq import QuantizeOptions
+from exporter.recipe import Int8, Recipe, Shapes
+from exporter.verify.images import photos_dir
+from exporter.verify.options import VerifyOptions
+from runtime import DetectOptions, Runtime
+from runtime.manifest import NmsSettings
+
+SMALL = Shapes(imgsz=((192, 256),))
+FREE = Shapes(imgsz=((160, 192), (192, 256), (256, 320)), batch=(1, 2, 4))
+ONE = VerifyOptions(max_images=1)
+PHOTO = sorted(photos_dir().glob("*.jpg"))[0]
+NMS = DetectOptions(conf=0.05, iou=0.5, max_det=50)
+ANCHORS = [[[10, 13], [16, 30]], [[30, 61], [62, 45]], [[116, 90], [156, 150]]]
+HEADS = {
+    "anchors": ["AnchorDetect", ["nc", ANCHORS]],
+    "hybrid-anchors-seg": ["HybridSegment", ["nc", 8, 32, "anchors", [3, 5, 7], "giou", ANCHORS]],
+    "heatmap": ["HybridDetect", ["nc", "heatmap", [3, 5, 7], "diou"]],
+    "heatmap-seg": ["HybridSegment", ["nc", 8, 32, "heatmap"]],
+    "distances": ["HybridDetect", ["nc", "distances", [3, 5, 7]]],
+}
+LOCALISATION = {"anchors": "anchors", "hybrid-anchors-seg": "anchors", "distances": "distances"}
+
+
+@contextmanager
+def silent(_stage):
+    yield
+
+
+def written(folder, head, **changes):
+    convs = [[-1, 1, "Conv", [c, 3, 2]] for c in (16, 32, 64, 64, 64)]
+    data = {"nc": 80, "scales": {"n": [1.0, 1.0, 64]}, "backbone": convs, "head": [[[2, 3, 4], 1, *HEADS[head]]]}
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(data | changes))
+    return str(path)
+
+
+@pytest.fixture(scope="module", params=HEADS)
+def made(request, tmp_path_factory):
+    """The FP16 graph, and the same with NMS inside."""
+    folder = tmp_path_factory.mktemp(request.param)
+    model = written(folder, request.param)
+    half = export(Recipe(model, scale="n", precision="fp16", shapes=SMALL, verify=ONE, output=folder / "half"), silent)
+    settings = NmsSettings("packed", 300, NMS)
+    recipe = Recipe(
+        model, scale="n", precision="fp16", shapes=SMALL, nms=settings, verify=ONE, output=folder / "inside"
+    )
+    return request.param, half, export(recipe, silent)
+
+
+def test_the_exports_are_proved(made):
+    name, *results = made
+    for result in results:
+        assert result.report.verification.comparisons[0].verdict == "equal within tolerance"
+        assert result.report.verification.comparisons[0].matched >= 20
+        with Runtime(result.artefact) as runtime:
+            assert runtime.manifest.localisation == LOCALISATION.get(name, "heatmap")
+    assert results[-1].report.verification.nms_checked >= 5
+
+
+def test_the_runtime_finds_the_same_with_and_without_nms_in_the_graph(made):
+    name, half, inside = made
+    with Runtime(half.artefact) as outside, Runtime(inside.artefact) as within:
+        expected, found = outside.infer(PHOTO, NMS), within.infer(PHOTO)
+    assert len(expected) >= 5
+    np.testing.assert_array_equal(found.class_id, expected.class_id)
+    np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-6)
+    np.testing.assert_allclose(found.xyxy, expected.xyxy, atol=1e-2)
+    assert (found.masks is None) == (not name.endswith("seg"))
+    if found.masks is not None:
+        assert (found.mask != expected.mask).mean() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["anchors", "heatmap-seg"])
+def test_an_engine_of_free_batch_and_size_with_nms_inside(tmp_path, name, rtx):
+    settings = NmsSettings("split", 300, NMS)
+    recipe = Recipe(
+        written(tmp_path, name),
+        scale="n",
+        format="engine",
+        precision="fp16",
+        shapes=FREE,
+        nms=settings,
+        verify=ONE,
+        output=tmp_path / "made",
+    )
+    result = export(recipe, silent)
+    assert result.report.engine.fp32_convolutions == ()
+    with Runtime(result.artefact.replace(".engine", ".onnx"), imgsz=(160, 320)) as runtime:
+        alone = runtime.infer(PHOTO)
+        together = runtime.infer_batch([PHOTO, np.zeros((50, 70, 3), np.uint8), PHOTO])
+    assert len(alone) >= 5
+    for found in (together[0], together[2]):
+        np.testing.assert_allclose(found.xyxy, alone.xyxy, atol=0.1)
+
+
+@pytest.mark.parametrize(("name", "target"), [("hybrid-anchors-seg", "trt"), ("heatmap", "cpu")])
+def test_int8(tmp_path, name, target):
+    """Its ranges are chosen by the scores, as they are decoded."""
+    calibration = CalibrationOptions(symmetric=target == "trt")
+    recipe = Recipe(
+        written(tmp_path, name),
+        scale="n",
+        precision="int8",
+        int8=Int8(photos_dir(), calibration, QuantizeOptions(target)),
+        shapes=SMALL,
+        nms=NmsSettings("packed", 300, NMS),
+        verify=VerifyOptions(images=photos_dir(), allow_inconclusive=True),
+        output=tmp_path / "made",
+    )
+    result = export(recipe, silent)
+    assert result.report.quantization.quantized >= 10
+    assert result.report.verification.comparisons[0].verdict != "different"
+    with Runtime(result.artefact) as runtime:
+        assert len(runtime.infer(PHOTO)) >= 5
+
+
+def test_the_graph_is_a_starting_point_again(tmp_path):
+    """Its manifest tells how its output is to be read."""
+    first = export(Recipe(written(tmp_path, "anchors"), scale="n", shapes=SMALL, output=tmp_path / "a"), silent)
+    recipe = Recipe(first.artefact, precision="fp16", shapes=SMALL, verify=ONE, output=tmp_path / "b")
+    second = export(recipe, silent)
+    assert second.report.verification.comparisons[0].matched >= 20
+    with Runtime(first.artefact) as ours, Runtime(second.artefact) as theirs:
+        assert theirs.manifest.localisation == "anchors"
+        assert abs(len(ours.infer(PHOTO)) - len(theirs.infer(PHOTO))) <= 2
+
+
+def test_an_image_smaller_than_an_anchor_is_refused(tmp_path):
+    recipe = Recipe(written(tmp_path, "anchors"), scale="n", shapes=Shapes(imgsz=((96, 160),)), output=tmp_path / "a")
+    with pytest.raises(RecipeError, match=r"160 x 96 pixels, found 1 of level 2 \(156 x 150\); take a larger --imgsz"):
+        export(recipe, silent)
+    assert not (tmp_path / "a").exists()

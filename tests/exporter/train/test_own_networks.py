@@ -1,0 +1,111 @@
+"""Networks of y12's own learn eight drawn scenes by heart, and what is exported finds the same in them."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from overfit import SCENES, SIDE, Learned, overfit
+
+from exporter.accuracy.datasets import labelled_dataset
+from exporter.model.spec import spec_from_name
+from exporter.model.writing import write_checkpoint
+from exporter.pipeline import export
+from exporter.recipe import Recipe, Shapes
+from exporter.train.scenes.forms import CLASS_NAMES
+from exporter.train.scenes.write import INSTANCES
+from exporter.train.validate import manifest_of
+from exporter.verify.backends import TorchExecutor
+from exporter.verify.options import VerifyOptions
+from runtime import DetectOptions, Runtime
+from runtime.artefact import Artefact
+
+# Name, attentions.
+NETWORKS = {
+    "yolov12n-lite": 2,
+    "yolov12n-lite-anchors": 2,
+    "bitfalcon-n": 4,
+    "yolov12n-hybrid": 8,
+    "yolov12n-hybrid-heatmap": 8,
+    "yolov12n-hybrid-anchors": 8,
+}
+
+FOUND, SURE = 0.25, 0.3  # scores: rounding may take one over a threshold, not over both
+
+
+@contextmanager
+def silent(_stage):
+    yield
+
+
+def spec_of(name):
+    """The shipped network for the scenes' classes, with anchors so much smaller that the largest fits into a scene."""
+    spec = spec_from_name(name, nc=len(CLASS_NAMES))
+    head = spec.layers[-1]
+    if head.args.get("anchors") is None:
+        return spec
+    factor = SIDE / max(side for level in head.args["anchors"] for shape in level for side in shape)
+    anchors = tuple(tuple((w * factor, h * factor) for w, h in level) for level in head.args["anchors"])
+    return replace(spec, layers=(*spec.layers[:-1], replace(head, args={**head.args, "anchors": anchors})))
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def learned(request, tmp_path_factory):
+    """A network's name, what it learned, the folder with its scenes, and its file."""
+    folder = tmp_path_factory.mktemp(request.param)
+    result = overfit(spec_of(request.param), folder / "scenes")
+    write_checkpoint(folder / "learned.safetensors", result.detector)
+    return request.param, result, folder
+
+
+def test_it_learns(learned):
+    _name, result, _folder = learned
+    assert isinstance(result, Learned)
+    assert result.untouched == []  # every parameter got a gradient
+    assert result.ap50 >= 0.9, f"after {result.steps} steps"
+
+
+@pytest.fixture(scope="module")
+def exported(learned):
+    """The report of an FP16 engine, the scenes, and the graph it was built from."""
+    _name, _result, folder = learned
+    images = tuple(sample.path for sample in labelled_dataset(folder / "scenes" / INSTANCES).samples)
+    recipe = Recipe(
+        str(folder / "learned.safetensors"),
+        format="engine",
+        precision="fp16",
+        shapes=Shapes(imgsz=((SIDE, SIDE),)),
+        verify=VerifyOptions(images=images),
+        output=folder,
+    )
+    return export(recipe, silent).report, images, folder / "learned_fp16.onnx"
+
+
+def test_its_engine_fuses_every_attention(learned, exported):
+    report, _images, _graph = exported
+    name, facts = learned[0], report.engine
+    assert report.model == name
+    assert (facts.attentions_expected, facts.attentions_fused) == (NETWORKS[name], NETWORKS[name])
+    assert facts.fp32_convolutions == ()
+    found = report.verification.comparisons[0]
+    assert found.verdict == "equal within tolerance"
+    assert (found.images, found.lost, found.new) == (SCENES, 0, 0)
+
+
+def test_its_graph_finds_the_same_objects(learned, exported):
+    _report, images, graph = exported
+    detector = learned[1].detector
+    artefact = Artefact(Path("torch"), "onnx", manifest_of(detector, SIDE), "the network itself")
+    options = DetectOptions(conf=FOUND)
+    with Runtime(artefact, TorchExecutor(detector)) as torch_runtime, Runtime(graph) as runtime:
+        count = 0
+        for image in images:
+            both = torch_runtime.infer(image, options), runtime.infer(image, options)
+            for one, other in (both, both[::-1]):
+                sure = one[one.confidence > SURE]
+                for box, label in zip(sure.xyxy, sure.class_id, strict=True):
+                    shifts = np.abs(other.xyxy[other.class_id == label] - box).max(1)
+                    assert shifts.min(initial=np.inf) < 1.0  # pixels
+            count += len(sure)
+    assert count >= 20  # of the 35 objects
