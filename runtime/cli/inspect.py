@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from runtime.manifest import AxisRange
 
 
+_BOXES = {
+    "distances": "",  # the usual way needs no words
+    "heatmap": "at the peaks of a heatmap of centres",
+    "anchors": "from anchors; a score is objectness times class score",
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, give the exit code."""
     parser = argparse.ArgumentParser(
@@ -49,6 +56,7 @@ def facts_from(artefact: "Artefact") -> dict[str, Any]:
         "names": list(manifest.names),
         "strides": list(manifest.strides),
         "kpt_shape": manifest.kpt_shape,
+        "localisation": manifest.localisation,
         "nms": asdict(manifest.nms) if manifest.nms else None,
         "thresholds": asdict(manifest.thresholds) if manifest.thresholds else None,
         "input": f"images ({_axis(profile.batch)}, 3, {_axis(profile.height)}, {_axis(profile.width)})",
@@ -93,6 +101,7 @@ def _text(facts: dict[str, Any]) -> str:
     lines["classes"] = f"{len(names)}: {shown}"
     lines["input"] = facts["input"]
     lines["keypoints"] = "{} points of {} values".format(*facts["kpt_shape"]) if facts["kpt_shape"] else ""
+    lines["boxes"] = _BOXES[facts["localisation"]] if facts["task"] != "classify" else ""
     lines["nms"] = _nms(facts["nms"]) if facts["nms"] else ""
     lines |= _thresholds(facts["thresholds"]) if facts["thresholds"] else {}
     for tensor in facts["graph_outputs"]:

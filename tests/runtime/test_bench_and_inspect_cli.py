@@ -119,6 +119,17 @@ def test_inspect_tells_keypoints_and_nms(make_onnx, make_manifest, capsys):
     assert (facts["kpt_shape"], facts["nms"]["candidates"]) == ([17, 3], 1000)
 
 
+@pytest.mark.parametrize(
+    ("localisation", "words"), [("heatmap", "peaks of a heatmap"), ("anchors", "objectness times"), ("distances", "")]
+)
+def test_inspect_tells_how_boxes_are_found(make_onnx, make_manifest, capsys, localisation, words):
+    path = make_onnx(manifest=make_manifest(localisation=localisation))
+    assert inspect.main([str(path)]) == 0
+    out = capsys.readouterr().out
+    assert ("\nboxes" in out) == bool(words)
+    assert words in out
+
+
 @pytest.mark.parametrize("option", ["--iterations", "--warmup", "--batch"])
 def test_bench_refuses_zero(make_onnx, option):
     with pytest.raises(SystemExit) as caught:
