@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from exporter.errors import ModelSpecError
 from exporter.model.blocks.aggregate import Aggregate
 from exporter.model.blocks.bit import bit_form
 from exporter.model.blocks.conv import Concat, Conv
@@ -45,11 +44,11 @@ MODULES: dict[str, Callable[[tuple[int, ...], LayerSpec], nn.Module]] = {
     "RELAN": lambda c, row: RELAN(c[0], n=row.repeats, **row.args),
     "SepConv7x7": lambda c, row: _chain(SepConv7x7, c[0], row),
     "AreaAttn": lambda c, row: AreaAttn(c[0], n=row.repeats, **row.args),
-    "PatchEmbed": lambda c, row: _once(PatchEmbed(c[0], **row.args), row),
+    "PatchEmbed": lambda c, row: PatchEmbed(c[0], **row.args),
     "TransformerStage": lambda c, row: TransformerStage(c[0], n=row.repeats, **row.args),
     "SpatialAttn": lambda c, row: _chain(SpatialAttn, c[0], row),
     "ChannelAttn": lambda c, row: ChannelAttn(c[0], **row.args),
-    "Aggregate": lambda c, row: _once(Aggregate(c, **row.args), row),
+    "Aggregate": lambda c, row: Aggregate(c, **row.args),
     "Detect": lambda c, row: Detect(row.args["nc"], c, row.args["depthwise"]),
     "BitDetect": lambda c, row: Detect(row.args["nc"], c, row.args["depthwise"]),
     "Segment": lambda c, row: Segment(channels=c, **row.args),
@@ -143,9 +142,3 @@ def _chain(module: Callable[..., nn.Module], c1: int, row: LayerSpec) -> nn.Modu
 
 def _at_stride_1(args: Mapping[str, Any]) -> dict[str, Any]:
     return {**args, "s": 1} if "s" in args else dict(args)
-
-
-def _once(module: nn.Module, row: LayerSpec) -> nn.Module:
-    if row.repeats > 1:
-        raise ModelSpecError(f"row {row.index}: {row.module!r} cannot be repeated: expected 1, found {row.repeats}")
-    return module

@@ -87,3 +87,10 @@ def area_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
     if len(grid) != 2 or not all(type(n) is int and 1 <= n <= MAX_AREA for n in grid):
         return f"'area' must be a number of bands or [rows, columns], each from 1 to {MAX_AREA}, found {shown(area)}"
     return ""
+
+
+def aggregate_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse a single input, and widths that the heads of its attention do not fit."""
+    if len(channels) < 2:
+        return "Aggregate needs two or more rows in 'from', found one"
+    return area_problem(channels, {**args, "area": 1}) if args["method"] == "attention" else ""

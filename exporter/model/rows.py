@@ -125,7 +125,7 @@ class RowReader:
         sources = self._sources(source, signature, module)
         if not is_value(repeats, int) or not 1 <= repeats <= _MAX_REPEATS:
             raise self._error(f"repeats must be a whole number from 1 to {_MAX_REPEATS}, found {shown(repeats)}")
-        if repeats > 1 and not signature.gives_c2:
+        if repeats > 1 and (signature.repeats == "once" or not signature.gives_c2):
             raise self._error(f"'{module}' cannot be repeated: expected 1, found {repeats}")
         scaled = max(round(repeats * self._depth), 1) if repeats > 1 else 1
         bound = self._bound_args(args, signature, module)

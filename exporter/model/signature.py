@@ -32,7 +32,8 @@ class Signature:
 
     Attributes:
         args: the row's arguments, in order.
-        repeats: "chain" puts `repeats` copies one after the other, "inner" hands the number to the module as `n`.
+        repeats: "chain" puts `repeats` copies one after the other, "inner" hands the number to the module as `n`,
+            "once" refuses more than one; so does a module without `c2`.
         many: whether `from` is a list of rows.
         widths: the args that are numbers of channels, scaled by width and max_channels; a module whose output
             channels are one of them, `c2`, can be repeated.
@@ -43,7 +44,7 @@ class Signature:
     """
 
     args: tuple[Arg, ...]
-    repeats: Literal["chain", "inner"] = "chain"
+    repeats: Literal["chain", "inner", "once"] = "chain"
     many: bool = False
     widths: tuple[str, ...] = ("c2",)
     stride: Callable[[Mapping[str, Any]], float] = lambda _args: 1

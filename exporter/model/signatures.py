@@ -3,9 +3,6 @@
 A new module is an entry here and its class in `exporter.model.build.MODULES`; the parser does not change.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from exporter.model import head_problems, problems
 from exporter.model.signature import Arg, Signature
 from runtime.manifest import LOCALISATIONS
@@ -19,14 +16,6 @@ _STEP = Arg("s", int, 1, maximum=2)
 _AREA = Arg("area", (int, list), 1, maximum=problems.MAX_AREA)  # bands, or [rows, columns] of a grid
 _NUM_HEADS = Arg("num_heads", (int, type(None)), None, maximum=512)
 _MLP_RATIO = Arg("mlp_ratio", _NUMBER, 2.0, minimum=0.1, maximum=16)
-
-
-def _aggregate_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
-    if len(channels) < 2:
-        return "Aggregate needs two or more rows in 'from', found one"
-    return problems.area_problem(channels, {**args, "area": 1}) if args["method"] == "attention" else ""
-
-
 _HYBRID = (  # what the rows of hybrid heads end in
     Arg("localisation", str, "distances", choices=LOCALISATIONS),
     Arg("kernels", (list, type(None)), None),
@@ -84,7 +73,9 @@ SIGNATURES: dict[str, Signature] = {
         problem=problems.area_problem,
     ),
     "PatchEmbed": Signature(
-        (_C2, Arg("patch_size", int, 4, choices=(2, 4, 8))), stride=lambda args: int(args["patch_size"])
+        (_C2, Arg("patch_size", int, 4, choices=(2, 4, 8))),
+        repeats="once",
+        stride=lambda args: int(args["patch_size"]),
     ),
     "TransformerStage": Signature(
         (_C2, _NUM_HEADS, _AREA, _MLP_RATIO, _STEP),
@@ -96,8 +87,9 @@ SIGNATURES: dict[str, Signature] = {
     "ChannelAttn": Signature((Arg("ratio", int, 16),), widths=()),
     "Aggregate": Signature(
         (_C2, Arg("method", str, "attention", choices=("attention", "concat", "sum")), _NUM_HEADS),
+        repeats="once",
         many=True,
-        problem=_aggregate_problem,
+        problem=problems.aggregate_problem,
     ),
     "Detect": Signature((_NC, _DEPTHWISE), many=True, widths=(), head="detect"),
     "BitDetect": Signature((_NC, _DEPTHWISE), many=True, widths=(), head="detect", bit=True),

@@ -131,7 +131,7 @@ def test_the_number_of_heads_is_a_value():
         ({"rows": {7: [[-1], 1, "Aggregate", [512]]}}, "row 7: Aggregate needs two or more rows in 'from', found one"),
         ({"rows": {7: [[-1, 2], 1, "Aggregate", [512]]}}, "row 7: its inputs differ in size"),
         ({"rows": {14: [-1, 2, "ChannelAttn", [16]]}}, "row 14: 'ChannelAttn' cannot be repeated"),
-        ({"rows": {0: [-1, 4, "PatchEmbed", [128]]}}, "row 0: 'PatchEmbed' cannot be repeated: expected 1, found 2"),
+        ({"rows": {0: [-1, 4, "PatchEmbed", [128]]}}, "row 0: 'PatchEmbed' cannot be repeated: expected 1, found 4"),
         ({"rows": {7: [[-1, 3], 4, "Aggregate", [512]]}}, "row 7: 'Aggregate' cannot be repeated"),
     ],
 )
