@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 
 from exporter.errors import RecipeError
-from exporter.graph.nms import Predictions, predictions_of, with_nms
+from exporter.graph.nms import Places, Predictions, predictions_of, with_nms
 from exporter.graph.simplify import simplify
 from exporter.image_lists import evenly
 from exporter.output import output_folder
@@ -137,6 +137,8 @@ def _stem(recipe: Recipe, source: Source) -> str:
 
 def _profile(recipe: Recipe, source: Source) -> InputProfile:
     asked, has = recipe.shapes.profile(max(source.strides, default=1), source.task, source.side), source.profile
+    if source.detector is not None:
+        source.detector.head.check_image_size((asked.height.max, asked.width.max))
     if has is None:
         return asked
     for axis in ("batch", "height", "width"):
@@ -157,9 +159,8 @@ def _graph(
     else:
         assert source.detector is not None
         with clock("trace"):
-            graph = onnx_from_deploy(
-                deploy_from_detector(source.detector), TraceOptions(profile, recipe.opset or DEFAULT_OPSET)
-            )
+            deploy = deploy_from_detector(source.detector, tokens=recipe.int8 is None)
+            graph = onnx_from_deploy(deploy, TraceOptions(profile, recipe.opset or DEFAULT_OPSET))
     if recipe.simplify:
         with clock("simplify"):
             graph, report.simplification = simplify(graph, profile)
@@ -217,6 +218,7 @@ def _manifest(recipe: Recipe, source: Source, profile: InputProfile) -> Manifest
         licence=source.licence,
         kpt_shape=source.kpt_shape,
         nms=recipe.nms,
+        localisation=source.localisation,
     )
 
 
@@ -229,7 +231,8 @@ def _predictions(graph: onnx.ModelProto, manifest: Manifest) -> Predictions:
     if manifest.task == "classify":
         raise RecipeError(f"--nms: expected a model that finds boxes, found {manifest.model}, a classifier; drop --nms")
     keypoints = manifest.kpt_shape[0] * manifest.kpt_shape[1] if manifest.kpt_shape else 0
-    return predictions_of(graph, manifest.task, len(manifest.names), keypoints)
+    places = Places(manifest.localisation, manifest.strides)
+    return predictions_of(graph, manifest.task, len(manifest.names), keypoints, places)
 
 
 def _embed(manifest: Manifest, graph: onnx.ModelProto) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from exporter.model.blocks.attention import MapAttention, map_of, tokens_of
+from exporter.model.blocks.bit import BitConv2d, BitLinear, TokenRounding, plain_form
 from exporter.model.blocks.conv import Conv
 from exporter.model.detector import Detector
 
@@ -20,12 +21,17 @@ class DeployAttention(nn.Module):
     one after it; that first kernel also writes v back as a map for `pe`, which a slice of the convolution's output
     would need a kernel of its own for. q and k narrower than v, as in C2PSA, are filled up with zeros to v's width:
     that is what TensorRT fuses, and it leaves q k^T as it is.
+
+    Args:
+        attention: the published form.
+        tokens: of Bit convolutions, keep the rounding of activations in front of q, k and v.
     """
 
-    def __init__(self, attention: MapAttention) -> None:
+    def __init__(self, attention: MapAttention, tokens: bool = True) -> None:
         super().__init__()
         self.num_heads, self.head_dim, self.area = attention.num_heads, attention.head_dim, attention.area
-        self.qkv = _qkv_conv(attention)
+        reads = attention.qkv_weights()[0][0].conv  # all of them read the same tokens
+        self.qkv = _sequence(*_rounding_before(reads, tokens), _qkv_conv(attention))
         self.pe, self.proj = attention.pe, attention.proj
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,36 +75,51 @@ def _bias(conv: nn.Conv2d) -> Tensor:
 def fuse_conv_bn(module: Conv) -> nn.Conv2d:
     """Give one convolution equal to `bn(conv(x))`.
 
-    W' = W g / s and b' = beta - mean g / s, with s = sqrt(var + eps).
+    W' = W g / s and b' = beta - mean g / s, with s = sqrt(var + eps). Of a Bit convolution W is s T, and each output
+    channel of W' has three values: 0, and one number with either sign.
     """
     conv, bn = module.conv, module.bn
     assert bn.running_var is not None  # it tracks statistics
     assert bn.running_mean is not None
     factor = bn.weight / torch.sqrt(bn.running_var + bn.eps)
-    fused = copy.deepcopy(conv)
-    fused.weight.data = conv.weight * factor.view(-1, 1, 1, 1)
+    fused = plain_form(conv)
+    fused.weight.data = fused.weight * factor.view(-1, 1, 1, 1) + 0.0  # not -0, which would be a fourth value
     fused.bias = nn.Parameter(bn.bias - bn.running_mean * factor)
     return fused
 
 
-def deploy_from_detector(detector: Detector) -> Detector:
+def deploy_from_detector(detector: Detector, tokens: bool = True) -> Detector:
     """Give a copy of a detector in the form that is traced; the input is left as it is.
 
     It computes the same to FP32 rounding: attention becomes `DeployAttention`, every Conv one convolution and
-    its activation.
+    its activation. A Bit layer becomes a plain one of ternary weights behind a `TokenRounding`.
+
+    Args:
+        detector: of plain modules and Bit ones.
+        tokens: round activations in front of Bit layers; False leaves it to INT8's own steps.
     """
     deploy = copy.deepcopy(detector).eval().requires_grad_(False)
-    _replace(deploy)
+    _replace(deploy, tokens)
     return deploy
 
 
-def _replace(module: nn.Module) -> None:
+def _replace(module: nn.Module, tokens: bool) -> None:
     for name, child in list(module.named_children()):
         if isinstance(child, MapAttention):
-            child = DeployAttention(child)
+            child = DeployAttention(child, tokens)
             setattr(module, name, child)
         if isinstance(child, Conv):
-            fused: nn.Module = fuse_conv_bn(child)
-            setattr(module, name, fused if isinstance(child.act, nn.Identity) else nn.Sequential(fused, child.act))
+            act = () if isinstance(child.act, nn.Identity) else (child.act,)
+            setattr(module, name, _sequence(*_rounding_before(child.conv, tokens), fuse_conv_bn(child), *act))
+        elif isinstance(child, BitConv2d | BitLinear):
+            setattr(module, name, _sequence(*_rounding_before(child, tokens), plain_form(child)))
         else:
-            _replace(child)
+            _replace(child, tokens)
+
+
+def _rounding_before(layer: nn.Module, tokens: bool) -> tuple[nn.Module, ...]:
+    return (TokenRounding(isinstance(layer, BitLinear)),) if tokens and isinstance(layer, BitConv2d | BitLinear) else ()
+
+
+def _sequence(*modules: nn.Module) -> nn.Module:
+    return nn.Sequential(*modules) if len(modules) > 1 else modules[0]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["TOLERANCES", "Tolerance", "VerifyOptions"]
+__all__ = ["ROUNDED", "TOLERANCES", "Tolerance", "VerifyOptions"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,22 @@ TOLERANCES: Mapping[str, Tolerance] = {
         conf=0.25,
     ),
 }
+
+# Activations of 8 bits inside the network, in FP32 or FP16: what two right implementations round differently are whole
+# steps, whose effect saturates after some layers. Measured on random networks in FP32 as in FP16: 0.6 px at the median,
+# 3.5 px at p95 and 0.27 in the logit, as far as rounding the input moves the model itself. These limits catch what
+# breaks the rounding; without it, the same graph is held to the limits above.
+ROUNDED = Tolerance(
+    {
+        "median box_px": 2.0,
+        "p95 box_px": 8.0,
+        "p95 logit": 1.0,
+        "median keypoint_px": 4.0,
+        "median mask": 0.1,
+        "median angle_deg": 2.0,
+    },
+    max_lost=0.05,
+)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,20 @@
 """Prove that what was exported computes what the model does: run both on real images and compare."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx
 
 from exporter.engine.build import BuiltEngine, gpu_problem
 from exporter.errors import InconclusiveError, VerificationError
+from exporter.graph.token_rounding import token_roundings, without_token_rounding
+from exporter.model.blocks.bit import bit_layers, plain_form
 from exporter.model.detector import Detector
 from exporter.verify.backends import TorchExecutor
 from exporter.verify.compare import Ran, compare, outputs_of
 from exporter.verify.fp32 import check_fp32
 from exporter.verify.images import TestImage, load_images
 from exporter.verify.nms import check_nms, compare_after_nms
-from exporter.verify.options import TOLERANCES, VerifyOptions
+from exporter.verify.options import ROUNDED, TOLERANCES, VerifyOptions
 from exporter.verify.shifts import Comparison
 from runtime.errors import Y12Error
 from runtime.executor import Executor
@@ -71,7 +73,8 @@ def prove(proof: Proof, options: VerifyOptions) -> Verification:
     """Compare the typed graph, and the engine where a GPU is, with the model.
 
     Where NMS is part of the graph, the predictions before it are compared, and then what it leaves of them with what
-    the runtime's own NMS does.
+    the runtime's own NMS does. Where activations are rounded to 8 bits inside the network, all is compared without that
+    rounding first, as exactly as of any network, and then with it, within what a rounding to whole steps leaves.
 
     Raises:
         VerificationError: they differ beyond tolerance.
@@ -80,15 +83,20 @@ def prove(proof: Proof, options: VerifyOptions) -> Verification:
     manifest, proved = proof.manifest, Verification()
     images = load_images(options, manifest.profile.opt_hw, manifest.task)
     batch, precision = manifest.profile.batch.opt, manifest.precision
-    reference = _reference(proof, images)
-    if proof.detector is not None:
-        graph = OrtExecutor(proof.simplified.SerializeToString(), provider="cpu")
-        model = TorchExecutor(proof.detector)
-        proved.unstable_images = check_fp32(model, graph, manifest, images, reference.outputs, options)
+    reference, tolerance = _reference(proof, images), TOLERANCES[precision]
+    plain = _without_rounding(proof)
+    exact = reference if plain is proof else _reference(plain, images)
+    if plain.detector is not None:
+        graph = OrtExecutor(plain.simplified.SerializeToString(), provider="cpu")
+        model = TorchExecutor(plain.detector)
+        proved.unstable_images = check_fp32(model, graph, manifest, images, exact.outputs, options)
+    if plain is not proof and precision != "int8":  # INT8's own steps have taken the place of the rounding
+        proved.comparisons.append(_exactly(plain, exact, images, options))
+        tolerance = ROUNDED
     if proof.trained is not None:
         reference = _ran("the model as trained, with its rounding,", TorchExecutor(proof.trained), images, batch=1)
     typed = _ran(f"{precision.upper()} ONNX", OrtExecutor(proof.typed.SerializeToString(), "cpu"), images, batch)
-    proved.comparisons.append(compare(reference, typed, manifest, TOLERANCES[precision], options))
+    proved.comparisons.append(compare(reference, typed, manifest, tolerance, options))
     if manifest.nms is not None:
         final = _ran("", OrtExecutor(proof.final.SerializeToString(), "cpu"), images, batch)
         proved.nms_checked = check_nms(typed.outputs, final.outputs, manifest)
@@ -96,9 +104,32 @@ def prove(proof: Proof, options: VerifyOptions) -> Verification:
     if engine is not None:
         built = _ran(f"{precision.upper()} engine", engine, images, batch)
         how = compare if manifest.nms is None else compare_after_nms
-        proved.comparisons.append(how(reference, built, manifest, TOLERANCES[precision], options))
+        proved.comparisons.append(how(reference, built, manifest, tolerance, options))
     _judge(proved, options)
     return proved
+
+
+def _without_rounding(proof: Proof) -> Proof:
+    """Give the same without the rounding of activations in front of Bit convolutions, or itself where is none."""
+    graphs = [graph for graph in (proof.original, proof.simplified, proof.typed) if graph is not None]
+    bit = proof.detector is not None and bool(bit_layers(proof.detector))
+    if not bit and not any(map(token_roundings, graphs)):
+        return proof
+    return replace(
+        proof,
+        detector=None if proof.detector is None else plain_form(proof.detector),
+        original=None if proof.original is None else without_token_rounding(proof.original),
+        simplified=without_token_rounding(proof.simplified),
+        typed=without_token_rounding(proof.typed),
+    )
+
+
+def _exactly(plain: Proof, reference: Ran, images: tuple[TestImage, ...], options: VerifyOptions) -> Comparison:
+    """Compare the typed graph with the model, both without the rounding of activations."""
+    manifest, name = plain.manifest, f"{plain.manifest.precision.upper()} ONNX without its rounding of activations"
+    executor = OrtExecutor(plain.typed.SerializeToString(), "cpu")
+    typed = _ran(name, executor, images, manifest.profile.batch.opt)
+    return compare(reference, typed, manifest, TOLERANCES[manifest.precision], options)
 
 
 def _ran(name: str, executor: Executor, images: tuple[TestImage, ...], batch: int) -> Ran:

@@ -23,6 +23,7 @@ MODELS = {
     "yolov12n-obb": (8, {"xywhr"}),
     "yolov12n-multitask": (8, {"masks"}),
     "yolov12n-p6": (12, set()),
+    "yolov12n-hybrid-seg": (8, {"masks"}),
     "yolo11n-pose": (1, {"keypoints"}),
     "yolov8n-seg": (0, {"masks"}),
 }

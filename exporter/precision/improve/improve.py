@@ -114,7 +114,7 @@ class _Result:
         self.convolutions += 1
         corrects = options.correct_bias and bool(layer.bias)
         weight = layer.nearest
-        if options.rounding == "adaptive":
+        if options.rounding == "adaptive" and not _is_ternary(layer.values):
             weight, share = _adapted(layer, moments)
             self.weights[layer.weight] = weight
             self.form_shares.append(share)
@@ -172,6 +172,12 @@ def _adapted(layer: Layer, moments: Moments) -> tuple[QuantizedWeight, float]:
         after += float((forms(steps[g] - wanted, squares) * scales[g] ** 2).sum())
     integers = steps.reshape(nearest.integers.shape)
     return QuantizedWeight(integers, nearest.scales, nearest.axis), after / before if before else 1.0
+
+
+def _is_ternary(values: NDArray[np.float32]) -> bool:
+    """Tell whether each channel of a weight (O, ...) has 0 and one number with either sign; integers can hold these."""
+    sizes = np.abs(values.reshape(len(values), -1))
+    return bool(((sizes == 0) | (sizes == sizes.max(axis=1, keepdims=True))).all())
 
 
 def _share(progress: Progress | None, number: int, portions: int) -> Progress | None:

@@ -1,0 +1,251 @@
+"""Bit convolutions in a graph: exactly ternary weights, activations rounded by ordinary operators, attention fused."""
+
+import contextlib
+import copy
+import io
+import itertools
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from exporter.engine.inspect import facts_of
+from exporter.graph.simplify import relative_difference
+from exporter.graph.token_rounding import token_roundings, without_token_rounding
+from exporter.model.blocks.bit import BitLinear, TokenRounding, bit_form, bit_layers, plain_form, round_tokens, ternary
+from exporter.model.blocks.conv import Conv
+from exporter.model.build import seeded_detector
+from exporter.model.spec import spec_from_name
+from exporter.pipeline import export
+from exporter.precision.cast import cast_to_fp16
+from exporter.precision.improve.improve import improved_from
+from exporter.precision.improve.layers import Layer, Layers, Window
+from exporter.precision.improve.moments import Moments
+from exporter.precision.options import CalibrationOptions, ImproveOptions, QuantizeOptions
+from exporter.precision.quantize_weights import quantize_weight
+from exporter.precision.ranges import Grid
+from exporter.recipe import Int8, Recipe, Shapes
+from exporter.trace.deploy import DeployAttention, deploy_from_detector
+from exporter.verify.images import photos_dir
+from exporter.verify.options import VerifyOptions
+from runtime.ort import OrtExecutor
+
+SIDE = 64
+PLAIN = {"/model.0/model.0.0/Conv", *(f"/model.18/cv{b}.{i}/cv{b}.{i}.2/Conv" for b in (2, 3) for i in range(3))}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """More of them wait for each other on layers as small as these."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def stages(stages_of, make_profile):
+    """bitfalcon-n through the stages of an export."""
+    detector = seeded_detector(spec_from_name("bitfalcon-n"))
+    for branch in detector.head.cv2:
+        branch[1].bn.weight.data[::2] *= -1  # training may turn a scale's sign
+    return stages_of(detector, make_profile(SIDE, SIDE))
+
+
+def convs_of(graph):
+    """Name and weight of every convolution."""
+    weights = {w.name: numpy_helper.to_array(w) for w in graph.graph.initializer}
+    return {node.name: (node, weights[node.input[1]]) for node in graph.graph.node if node.op_type == "Conv"}
+
+
+def is_ternary(weight):
+    """Whether each output channel holds 0 and one number with either sign, equal bit for bit, and no -0."""
+    sizes = np.abs(weight.reshape(len(weight), -1))
+    one_size = (sizes == 0) | (sizes == sizes.max(axis=1, keepdims=True))
+    return bool(one_size.all()) and not np.signbit(weight[weight == 0]).any()
+
+
+def images_of(side, seed=0):
+    return np.random.Generator(np.random.PCG64(seed)).random((1, 3, side, side), dtype=np.float32)
+
+
+@pytest.mark.parametrize("precision", ["simplified", "typed"])
+def test_each_output_channel_has_three_values_bit_for_bit(stages, precision):
+    convs = convs_of(getattr(stages, precision))
+    for name, (_node, weight) in convs.items():
+        assert weight.dtype == (np.float32 if precision == "simplified" else np.float16)
+        assert is_ternary(weight) != (name in PLAIN), name
+    attentions = [name for name in convs if "qkv" in name]
+    assert len(attentions) == 4
+    assert all(len(convs[name][1]) == 3 * convs[name][1].shape[1] for name in attentions)
+    assert len(convs) - len(PLAIN) == len(bit_layers(stages.detector))
+
+
+def test_the_values_are_the_model_s_codes_times_its_scales(stages):
+    weights = {w.name: torch.tensor(numpy_helper.to_array(w)) for w in stages.simplified.graph.initializer}
+    compared = 0
+    for path, module in stages.detector.named_modules():
+        if isinstance(module, Conv) and f"{path}.1.weight" in weights and not path.endswith("qkv"):  # has q's scale too
+            codes, scale = ternary(module.conv.weight)
+            factor = (module.bn.weight / (module.bn.running_var + module.bn.eps).sqrt()).view(-1, 1, 1, 1)
+            torch.testing.assert_close(weights[f"{path}.1.weight"], codes * scale * factor, rtol=1e-6, atol=0)
+            compared += 1
+    assert compared > 50
+
+
+@pytest.mark.parametrize("precision", ["simplified", "typed"])
+def test_bit_convolutions_and_they_alone_read_rounded_tokens(stages, precision):
+    graph = getattr(stages, precision)
+    rounded = token_roundings(graph)
+    read = {name: node.input[0] in rounded for name, (node, _) in convs_of(graph).items()}
+    assert {name for name, is_rounded in read.items() if not is_rounded} == PLAIN
+    assert len(rounded) == sum(node.op_type == "Round" for node in graph.graph.node)
+    readers = [rounded[node.input[0]] for node, _ in convs_of(graph).values() if node.input[0] in rounded]
+    assert len(set(readers)) == len(rounded) < len(readers)  # what two convolutions read is rounded once
+
+
+@torch.no_grad()
+def test_the_deploy_form_is_the_model(stages):
+    """In float64, where no value comes near enough to a border between two steps to be rounded otherwise."""
+    detector = copy.deepcopy(stages.detector).double()
+    deploy = deploy_from_detector(detector)
+    x = torch.from_numpy(images_of(SIDE)).double()
+    expected, found = detector(x)["output0"], deploy(x)["output0"]
+    assert not bit_layers(deploy)
+    assert bit_layers(detector)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_graph_without_rounding_is_the_model_without_it(stages):
+    images = images_of(SIDE)
+    with torch.no_grad():
+        expected = plain_form(stages.detector)(torch.from_numpy(images))["output0"].numpy()
+    graph = without_token_rounding(stages.simplified)
+    onnx.checker.check_model(graph, full_check=True)
+    found = OrtExecutor(graph.SerializeToString(), "cpu").run(images)["output0"]
+    assert relative_difference(expected, found) < 2e-5
+
+
+def test_without_tokens_activations_are_left_alone_and_weights_are_the_same(stages):
+    plain = deploy_from_detector(stages.detector, tokens=False)
+    assert not [m for m in plain.modules() if isinstance(m, TokenRounding)]
+    given = [m.qkv for m in plain.modules() if isinstance(m, DeployAttention)]
+    wanted = [m.qkv[1] for m in deploy_from_detector(stages.detector).modules() if isinstance(m, DeployAttention)]
+    assert len(given) == 4
+    assert all(torch.equal(a.weight, b.weight) for a, b in zip(given, wanted, strict=True))
+    images = torch.from_numpy(images_of(SIDE))
+    with torch.no_grad():
+        expected = plain_form(stages.detector)(images)["output0"]
+        torch.testing.assert_close(plain(images)["output0"], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_linear_layer_s_rows_are_rounded_in_a_graph_too():
+    layers = torch.nn.ModuleList([bit_form(torch.nn.Linear(8, 4))])
+    deploy = deploy_from_detector(layers)[0]
+    assert isinstance(layers[0], BitLinear)
+    x = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(deploy(x), layers[0](x))
+    assert list(token_roundings(graph_of(deploy, x)).values()) == ["x"]
+
+
+def graph_of(module, x):
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (x,), buffer, dynamo=False, input_names=["x"], output_names=["y"], opset_version=20)
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def tokens_of(size, seed):
+    x = size * torch.randn(1, 32, 4, 4, generator=torch.Generator().manual_seed(seed)).clamp(-1, 1)
+    x[:, :, 0, 0] = 0
+    x[:, 3, 1, 1] = -size
+    return x
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-7, 1e-3, 1.0, 6e4])
+def test_onnx_runtime_rounds_as_torch_does_bit_for_bit(size):
+    graph = graph_of(TokenRounding(), tokens_of(1.0, 0)).SerializeToString()
+    for seed in range(3):
+        x = tokens_of(size, seed)
+        (found,) = ort_outputs(graph, x.numpy())
+        assert np.array_equal(found, round_tokens(x, 1).numpy())
+
+
+def ort_outputs(graph, x):
+    import onnxruntime  # noqa: TID251 (a graph that is no network, which the executor would refuse)
+
+    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+
+
+def test_fp16_arithmetic_stays_finite_and_within_a_step():
+    """The cast graph's own operators, each in FP16: ONNX Runtime's CPU kernels would compute them in FP32."""
+    module = torch.nn.Sequential(TokenRounding(), torch.nn.Conv2d(32, 1, 1))
+    torch.nn.init.zeros_(module[1].weight)  # its sum would overflow
+    half, _ = cast_to_fp16(graph_of(module, tokens_of(1.0, 0)))
+    (name,) = token_roundings(half)
+    half.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT16, None))
+    for size, seed in itertools.product([0.0, 1e-7, 1e-5, 1e-3, 1.0, 600.0, 6e4], range(3)):
+        x = tokens_of(size, seed).half().float()
+        found = np.asarray(ReferenceEvaluator(half).run([name], {"x": x.numpy()})[0])
+        assert found.dtype == np.float16
+        step = (x.abs().amax(1, keepdim=True) / 127).clamp(min=2.0**-14).numpy()
+        assert np.isfinite(found).all()
+        assert (np.abs(found - x.numpy()) <= 0.6 * step).all()  # half a step, and FP16's own rounding of it
+
+
+def test_the_engine_fuses_attention_and_rounds_in_one_kernel_each(stages, rtx):
+    built = stages.build()
+    facts, rounded = facts_of(built.layers, stages.typed), token_roundings(stages.typed)
+    assert (facts.attentions_expected, facts.attentions_fused) == (4, 4)
+    assert facts.fp32_convolutions == ()
+    rounding = [layer for layer in built.layers if any(origin.endswith("Round") for origin in layer.origins)]
+    assert len(rounding) == len(rounded)
+    assert all(any(origin.endswith("ReduceMax") for origin in layer.origins) for layer in rounding)
+
+
+def test_int8_codes_are_127_times_minus_one_zero_and_one(stages, tmp_path):
+    int8 = Int8(
+        photos_dir(),
+        CalibrationOptions("max"),
+        QuantizeOptions(),
+        ImproveOptions(rounding="adaptive"),
+        limit=1,
+    )
+    recipe = Recipe(
+        "bitfalcon-n",
+        precision="int8",
+        int8=int8,
+        shapes=Shapes(((SIDE, SIDE),)),
+        verify=VerifyOptions(max_images=1, allow_inconclusive=True),
+        output=tmp_path,
+    )
+    result = export(recipe, lambda _: contextlib.nullcontext())
+    graph = onnx.load(result.artefact)
+    assert token_roundings(graph) == {}
+    integers = {
+        w.name: numpy_helper.to_array(w) for w in graph.graph.initializer if w.data_type == onnx.TensorProto.INT8
+    }
+    found = {name: set(np.unique(codes).tolist()) for name, codes in integers.items() if codes.ndim == 4}
+    plain = [name for name, codes in found.items() if codes != {-127, 0, 127}]
+    assert len(found) - len(plain) == len(bit_layers(stages.detector))
+    assert plain == ["model.0.0.weight_int8"]
+
+
+@pytest.mark.parametrize(("weight", "kept"), [(0.3, True), (0.29, False)])
+def test_adaptive_rounding_leaves_ternary_integers_alone(weight, kept):
+    """Its choice of floor or ceil would make 126 of some of them."""
+    values = np.float32([0.3, -0.3, 0.0, weight]).reshape(1, 4, 1, 1)
+    one, window = np.ones((1, 4)), Window((1, 1), (1, 1), (1, 1), (0, 0), (0, 0))
+    names, grid = ("conv", "x", "w", ""), Grid(1 / 127, 0, -128, 127)
+    layer = Layer(*names, values, np.zeros(1, np.float32), 1, window, grid, quantize_weight(values, 0))
+    moments = Moments(1, one, one, np.ones((1, 4, 4), np.float32), np.ones(1), np.ones(1))
+    options = ImproveOptions(correct_bias=False, rounding="adaptive")
+    improved = improved_from(onnx.ModelProto(), Layers((layer,)), [(layer, moments)], options)
+    assert (improved.weights == {}) == kept
+    assert set(layer.nearest.integers.flat) == ({-127, 0, 127} if kept else {-127, 0, 123, 127})
