@@ -33,13 +33,13 @@ def csp_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
 
 
 def a2c2f_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
-    """Refuse widths that the heads, or the residual, do not fit."""
+    """Refuse widths that the heads, or the residual, do not fit, and areas that are neither bands nor a grid."""
     c1 = channels[0]
     if args["a2"] and args["c2"] % 64:
         return f"A2C2f with attention needs 'c2' to be a multiple of 64 after scaling (heads of 32), found {args['c2']}"
     if args["a2"] and args["residual"] and c1 != args["c2"]:
         return f"A2C2f with a residual needs as many input as output channels, found {c1} and {args['c2']}"
-    return ""
+    return _grid_problem(args["area"])
 
 
 def sppf_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
@@ -83,6 +83,10 @@ def area_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
             f"'num_heads' must cut its {c2} channels into heads of {LEAST_HEAD_DIM} or more, a multiple of 8 (TensorRT "
             f"fuses no others), found {heads}"
         )
+    return _grid_problem(area)
+
+
+def _grid_problem(area: Any) -> str:
     grid = area if isinstance(area, list | tuple) else (area, 1)
     if len(grid) != 2 or not all(type(n) is int and 1 <= n <= MAX_AREA for n in grid):
         return f"'area' must be a number of bands or [rows, columns], each from 1 to {MAX_AREA}, found {shown(area)}"

@@ -45,7 +45,7 @@ SIGNATURES: dict[str, Signature] = {
         (
             _C2,
             Arg("a2", bool, True),
-            Arg("area", int, 1, maximum=64),
+            _AREA,
             Arg("residual", bool, False),
             _MLP_RATIO,
             Arg("layout", str, "turbo", choices=("turbo", "v1")),

@@ -15,7 +15,7 @@ __all__ = ["RELAN", "A2C2f", "ABlock", "AreaAttn", "Layout"]
 
 Layout = Literal["turbo", "v1"]
 
-ATTENTION: dict[Layout, Callable[[int, int], MapAttention]] = {
+ATTENTION: dict[Layout, Callable[[int, Area], MapAttention]] = {
     "turbo": TurboAreaAttention,
     "v1": V1AreaAttention,
 }
@@ -44,7 +44,7 @@ class A2C2f(nn.Module):
         c2: output channels.
         n: stages; each is two ABlocks where `a2` is set, else a C3k of two bottlenecks.
         a2: whether the stages are attention.
-        area: bands of the attention.
+        area: bands of the attention, or the rows and columns of a grid.
         residual: with `a2`, return `x + gamma * out` with a learned gamma (c2).
         mlp_ratio: hidden channels of the ABlocks' MLP as a multiple of theirs.
         layout: which of the two published weight layouts the attention has.
@@ -56,7 +56,7 @@ class A2C2f(nn.Module):
         c2: int,
         n: int = 1,
         a2: bool = True,
-        area: int = 1,
+        area: Area = 1,
         residual: bool = False,
         mlp_ratio: float = 2.0,
         layout: Layout = "turbo",

@@ -176,6 +176,8 @@ REFUSED = {  # case: (what is changed, what the message must hold)
     "grid": ({"row3": [-1, 1, "AreaAttn", [64, [3, 1]]]}, "'area' must divide the 4x4 cells that its map has in the"),
     "grid, columns": ({"row3": [-1, 1, "AreaAttn", [64, [1, 8]]]}, "smallest input, found (1, 8)"),
     "bands of a layer": ({"row3": [-1, 1, "AreaAttn", [64, 5]]}, "must divide the 4x4 cells"),
+    "grid of an R-ELAN": ({"row3": [-1, 1, "A2C2f", [64, True, [4, 3]]]}, "'area' must divide the 4x4 cells"),
+    "grid of one": ({"row3": [-1, 1, "A2C2f", [64, True, [4]]]}, "'area' must be a number of bands or [rows, columns]"),
     "grid of three": ({"row3": [-1, 1, "AreaAttn", [64, [1, 2, 2]]]}, "[rows, columns], each from 1 to 64"),
     "grid of zero": ({"row3": [-1, 1, "AreaAttn", [64, [0, 2]]]}, "found (0, 2)"),
     "grid of bools": ({"row3": [-1, 1, "AreaAttn", [64, [True, 2]]]}, "found (True, 2)"),
