@@ -73,17 +73,26 @@ def keypoint_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str
 
 
 def area_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
-    """Refuse heads that TensorRT does not fuse, and areas that are neither bands nor a grid."""
-    c2, heads, area = args["c2"], args["num_heads"], args["area"]
+    """Refuse attention that TensorRT does not fuse, and areas that are neither bands nor a grid."""
+    c2, area = args["c2"], args["area"]
+    problem = _heads_problem(c2, args["num_heads"]) or _grid_problem(area)
+    if not problem and (args["num_heads"] or c2 // AREA_HEAD_DIM) == 1 and area in (1, (1, 1)):
+        return (
+            f"expected two heads or two areas or more (TensorRT fuses no others), found one of each for {c2} channels"
+        )
+    return problem
+
+
+def _heads_problem(c2: int, heads: int | None) -> str:
     if heads is None and c2 % AREA_HEAD_DIM:
         return f"'c2' must be a multiple of {AREA_HEAD_DIM} after scaling where 'num_heads' is null, found {c2}"
     dim, rest = divmod(c2, heads or c2 // AREA_HEAD_DIM)
-    if rest or dim < LEAST_HEAD_DIM or dim % 8:
+    if rest or dim < LEAST_HEAD_DIM:
         return (
-            f"'num_heads' must cut its {c2} channels into heads of {LEAST_HEAD_DIM} or more, a multiple of 8 (TensorRT "
-            f"fuses no others), found {heads}"
+            f"'num_heads' must cut its {c2} channels into heads of {LEAST_HEAD_DIM} or more (TensorRT fuses no smaller "
+            f"ones), found {heads}"
         )
-    return _grid_problem(area)
+    return ""
 
 
 def _grid_problem(area: Any) -> str:
@@ -97,4 +106,4 @@ def aggregate_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str
     """Refuse a single input, and widths that the heads of its attention do not fit."""
     if len(channels) < 2:
         return "Aggregate needs two or more rows in 'from', found one"
-    return area_problem(channels, {**args, "area": 1}) if args["method"] == "attention" else ""
+    return _heads_problem(args["c2"], args["num_heads"]) if args["method"] == "attention" else ""

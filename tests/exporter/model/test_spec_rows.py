@@ -185,13 +185,14 @@ REFUSED = {  # case: (what is changed, what the message must hold)
     "grid nested deep": ({"row3": [-1, 1, "AreaAttn", [64, DEEP]]}, "'area' must be a number of bands or"),
     "grid holds itself": ({"row3": [-1, 1, "AreaAttn", [64, LOOP]]}, "'area' must be a number of bands or"),
     "laughs as a grid": ({"row3": [-1, 1, "AreaAttn", [64, LAUGHS]]}, "'area' must be a number of bands or"),
-    "heads too narrow": ({"row3": [-1, 1, "AreaAttn", [64, 1, 8]]}, "64 channels into heads of 16 or more, a multiple"),
-    "heads uneven": ({"row3": [-1, 1, "AreaAttn", [64, 1, 3]]}, "fuses no others), found 3"),
-    "heads of 20": ({"row3": [-1, 1, "AreaAttn", [40, 1, 2]]}, "a multiple of 8"),
+    "heads too narrow": ({"row3": [-1, 1, "AreaAttn", [64, 1, 8]]}, "its 64 channels into heads of 16 or more"),
+    "heads uneven": ({"row3": [-1, 1, "AreaAttn", [64, 1, 3]]}, "fuses no smaller ones), found 3"),
     "heads by default": (
         {"row3": [-1, 1, "AreaAttn", [40]]},
         "a multiple of 32 after scaling where 'num_heads' is null",
     ),
+    "one head of all": ({"row3": [-1, 1, "AreaAttn", [64, 1, 1]]}, "found one of each for 64 channels"),
+    "one head of all in a grid": ({"row3": [-1, 1, "AreaAttn", [32, [1, 1]]]}, "found one of each for 32 channels"),
     "stride of a stage": ({"row1": [-1, 1, "RELAN", [16, 4]]}, "RELAN 's' must be from 1 to 2, found 4"),
     "by_scale sets nc": ({"by_scale": {"nc": {"n": 5}}}, "by_scale cannot set 'nc'"),
     # what a pickled YAML can hold, and a text cannot
