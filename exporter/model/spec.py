@@ -54,7 +54,8 @@ def spec_from_name(name: str, *, nc: int | None = None, scale: str | None = None
         raise ModelSpecError(f"'{name}' names the scale '{named_scale}', --scale says '{scale}': drop one of them")
     scale = scale or named_scale
     file, task = _file_at(path, family, variant) if is_path else _shipped_file(name, family, variant)
-    full_name = _full_name(family, scale, variant) if scale else stem
+    own_name = is_path and not family[-1:].isdigit()  # a file of the user's, named as they like
+    full_name = _full_name(family, scale, variant) if scale and not own_name else stem
     return spec_from_yaml(_read_yaml(file), str(file.name), full_name, scale=scale, nc=nc, task=task)
 
 

@@ -9,7 +9,7 @@ import yaml
 from tiny_networks import rows
 
 from exporter.errors import ModelSpecError
-from exporter.model.spec import models_dir, spec_from_name
+from exporter.model.spec import models_dir, spec_from_name, specs_at_scale
 
 FIVE = {letter: [1.0, 1.0, 64] for letter in "nsmlx"}
 
@@ -194,3 +194,36 @@ def test_tasks_that_are_not_there(name, reason):
     with pytest.raises(ModelSpecError) as caught:
         spec_from_name(name)
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "full"),
+    [
+        ("bitfalcon-n", None, "bitfalcon-n"),
+        ("bitfalcon", "l", "bitfalcon-l"),
+        ("yolov12n-lite", None, "yolov12n-lite"),
+        ("yolov12-lite-anchors", "s", "yolov12s-lite-anchors"),
+        ("yolov12m-hybrid-seg", None, "yolov12m-hybrid-seg"),
+        ("yolov12n-hybrid-heatmap", None, "yolov12n-hybrid-heatmap"),
+    ],
+)
+def test_names_of_our_own_networks(name, scale, full):
+    assert spec_from_name(name, scale=scale).name == full
+
+
+def test_a_file_of_the_users_keeps_its_name(tmp_path):
+    path = tmp_path / "part-bit.yaml"
+    path.write_bytes((models_dir() / "bitfalcon.yaml").read_bytes())
+    assert spec_from_name(str(path), scale="n").name == "part-bit"
+
+
+def test_networks_are_known_again_by_the_names_that_files_carry():
+    names = {spec.name for spec in specs_at_scale("s", None)}
+    assert {
+        "bitfalcon-s",
+        "yolov12s-lite",
+        "yolov12s-lite-anchors",
+        "yolov12s-hybrid-heatmap",
+        "yolov12s-pose",
+    } <= names
+    assert all(spec_from_name(name).name == name for name in names)
