@@ -183,8 +183,8 @@ def _spec_by_shapes(checkpoint: Checkpoint) -> ModelSpec:
     nc = _class_count(checkpoint)
     for spec in (spec for scale in "nsmlx" for spec in specs_at_scale(scale, nc)):
         last = f"model.{spec.layers[-1].index}."
-        width = (spec.layers[0].channels,)
-        if shapes.get("model.0.conv.weight", width)[:1] != width or not any(key.startswith(last) for key in shapes):
+        width = (spec.layers[0].channels,) if spec.layers[0].module == "Conv" else ()  # of the stem; others have none
+        if shapes.get("model.0.conv.weight", ())[:1] != width or not any(key.startswith(last) for key in shapes):
             continue  # building each network to compare takes a while
         with torch.device("meta"):
             expected = detector_from_spec(spec).state_dict()
