@@ -1,12 +1,13 @@
-"""CUDA through cuda-core: the current GPU with one stream, and buffers with a device side and a host side.
+"""CUDA through cuda-core: the current GPU with one stream, buffers with a device side and a host side, kernels.
 
-The only file that meets cuda-core. Each failure of the driver leaves here as one ExecutorError.
+The only file that meets cuda-core. Each failure of the driver or the compiler leaves here as one ExecutorError.
 """
 
 import contextlib
 import ctypes
 import importlib
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from runtime.errors import ExecutorError, MissingPackageError
+from runtime.kernels.cache import cache_dir, cached
 
 DRIVER = "libcuda.so.1"
 
@@ -68,6 +70,17 @@ class Gpu:
         """Make an array that lives on the device and on the host."""
         return StagedArray(self, shape, dtype)
 
+    def load_kernel(self, cubin: bytes, name: str) -> "GpuKernel":
+        """Load a kernel of a cubin that `compile_cubin` made for this GPU's `sm`."""
+        return GpuKernel(self, cubin, name)
+
+    @property
+    def sm(self) -> int:
+        """The compute capability, tens and ones, such as 89."""
+        with _translated("read the compute capability"):
+            major, minor = self.device.compute_capability
+            return 10 * int(major) + int(minor)
+
     def close(self) -> None:
         """Free the stream."""
         with _translated("close the stream"):
@@ -120,6 +133,68 @@ class StagedArray:
             self._pinned.close()
 
 
+class GpuKernel:
+    """A kernel on a GPU.
+
+    Attributes:
+        name: its entry point's.
+    """
+
+    def __init__(self, gpu: Gpu, cubin: bytes, name: str) -> None:
+        self.name, self._core, self._stream = name, gpu.core, gpu.stream
+        with _translated(f"load the kernel {name}"):
+            self._kernel: Any = gpu.core.ObjectCode.from_cubin(cubin).get_kernel(name)
+
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *arguments: "int | np.generic[Any]") -> None:
+        """Launch in stream order; an int is a device address, a numpy scalar a value of its own size."""
+        with _translated(f"launch the kernel {self.name}"):
+            config = self._core.LaunchConfig(grid=grid, block=block)
+            self._core.launch(self._stream, config, self._kernel, *arguments)
+
+
+def compile_cubin(source: str, sm: int, folder: Path | None = None) -> bytes:
+    """Compile CUDA C++ for one GPU generation with NVRTC, which needs no GPU; kept on disk and compiled once.
+
+    Products and sums are not contracted (fma), so that FP32 results equal those of the kernels' numpy twins.
+
+    Args:
+        source: without includes.
+        sm: compute capability, tens and ones, such as 89.
+        folder: to keep the code in; None takes `runtime.kernels.cache.cache_dir()`.
+
+    Raises:
+        ExecutorError: NVRTC refused the source, or does not know the GPU generation.
+        MissingPackageError: cuda-core or NVRTC is not installed.
+    """
+    core = _import_core("kernels on the GPU")
+    options = {"arch": f"sm_{sm}", "std": "c++17", "fma": False}
+
+    def build() -> bytes:
+        try:
+            program = core.Program(source, "c++", core.ProgramOptions(**options))
+            try:
+                return bytes(program.compile("cubin").code)
+            finally:
+                del program  # held by a traceback, it would be freed by the collector of cycles, where cuda-core fails
+        except Exception as error:  # cuda-core has no public parent class for its errors
+            raise ExecutorError(
+                f"NVRTC could not compile a kernel for SM {sm} ({one_line(str(error).replace(chr(0), ''))}): "
+                "expected a GPU generation that the installed nvidia-cuda-nvrtc knows; update it"
+            ) from error
+
+    return cached((source, repr(sorted(options.items())), _nvrtc_version()), build, folder or cache_dir())
+
+
+def _nvrtc_version() -> str:
+    try:
+        result, major, minor = importlib.import_module("cuda.bindings.nvrtc").nvrtcVersion()
+    except Exception as error:  # cuda-bindings or the library it opens is missing; each has an error of its own
+        raise MissingPackageError("nvidia-cuda-nvrtc", "gpu", "compiling kernels for the GPU") from error
+    if int(result):
+        raise ExecutorError(f"expected NVRTC to tell its version, found {result}: install nvidia-cuda-nvrtc again")
+    return f"{major}.{minor}"
+
+
 def _load_core() -> ModuleType:
     try:
         ctypes.CDLL(DRIVER)
@@ -128,10 +203,14 @@ def _load_core() -> ModuleType:
             f"expected an NVIDIA driver ({DRIVER}), found none: run the engine on a machine with an NVIDIA "
             "GPU and its driver, or run the .onnx, which needs neither"
         ) from error
+    return _import_core("an engine on the GPU")
+
+
+def _import_core(needed_for: str) -> ModuleType:
     try:
         return importlib.import_module("cuda.core")
     except ImportError as error:
-        raise MissingPackageError("cuda-core", "gpu", "an engine on the GPU") from error
+        raise MissingPackageError("cuda-core", "gpu", needed_for) from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,15 @@
+// What all kernels share. `runtime.kernels.sources.kernel_source` puts this text in place of the include, so that one
+// text is compiled: by NVRTC, or as host C++ behind tests/runtime/kernels/shim.h.
+//
+// Kernels are compiled without contraction (a * b + c is rounded twice), so that they equal their numpy twins.
+
+#ifdef Y12_SHIM
+__device__ __forceinline__ unsigned short half_bits(float value) { return shim_half_bits(value); }
+#else
+// The bits of the IEEE half nearest to `value`; spares the compiler cuda_fp16.h, and an install its package.
+__device__ __forceinline__ unsigned short half_bits(float value) {
+    unsigned short bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+#endif
