@@ -1,11 +1,10 @@
 """`Runtime`: an artefact, opened once, that turns images into Detections."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,30 +14,19 @@ from runtime.detections import Detections
 from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
 from runtime.executor import Executor
 from runtime.images import image_from
-from runtime.letterbox import blob_from
 from runtime.manifest import AxisRange, Manifest
 from runtime.options import DetectOptions
+from runtime.stream import AHEAD, Outcome, Steps, Streams, Timings, found_at_once, outcomes_streamed
 from runtime.tasks import default_options, resolved_options, task_for
 
 if TYPE_CHECKING:
     from runtime.images import ImageSource
 
+__all__ = ["MAX_CHUNK", "Runtime", "Timings"]
+
+Item = TypeVar("Item")
+
 MAX_CHUNK = 32  # images per run where the network sets no limit: bounds the memory that one call takes
-
-
-@dataclass(frozen=True)
-class Timings:
-    """What the last call spent per stage, in milliseconds of `time.perf_counter`, over all of its images."""
-
-    decode_ms: float = 0.0
-    preprocess_ms: float = 0.0
-    execute_ms: float = 0.0
-    postprocess_ms: float = 0.0
-
-    @property
-    def total_ms(self) -> float:
-        """The sum of the stages."""
-        return self.decode_ms + self.preprocess_ms + self.execute_ms + self.postprocess_ms
 
 
 class Runtime:
@@ -80,6 +68,7 @@ class Runtime:
         self._task = task_for(self.manifest)
         self.input_hw = _input_hw(self.manifest, imgsz)
         self.timings = Timings()
+        self._streams = Streams()
         self._executor = executor if executor is not None else _EXECUTORS[self.artefact.kind](self.artefact, provider)
 
     @property
@@ -138,43 +127,108 @@ class Runtime:
             InputError: an image or an option cannot be used.
             ExecutorError: the network failed, or gave NaN or infinity.
         """
-        options = self.resolved_options(options or self.options)
-        clock = _Clock()
+        steps = self._steps(image_from, options)
         found: list[Detections] = []
+        timings = Timings()
         for chunk in _chunks(images, self.manifest.profile.batch):
-            found += self._infer_chunk(chunk, options, clock)
-        self.timings = Timings(*clock.stages_ms)
+            chunk_found, chunk_timings = found_at_once(chunk, steps)
+            found += chunk_found
+            timings += chunk_timings
+        self.timings = timings
         return found
 
-    def _infer_chunk(
-        self, images: "Sequence[ImageSource]", options: DetectOptions, clock: "_Clock"
-    ) -> list[Detections]:
-        arrays = [image_from(image) for image in images]
-        clock.stage(0)
-        padded, frames = zip(*(self._task.fit(array, self.input_hw) for array in arrays), strict=True)
-        blob = _filled(blob_from(padded), self.manifest.profile.batch.min)
-        clock.stage(1)
-        outputs = self._executor.run(blob)
-        clock.stage(2)
-        found = [self._decoded(outputs, i, frame, options, len(blob)) for i, frame in enumerate(frames)]
-        clock.stage(3)
-        return found
-
-    def _decoded(
+    def stream(
         self,
-        outputs: dict[str, NDArray[np.float32]],
-        i: int,
-        frame: Any,
-        options: DetectOptions,
-        batch: int,
-    ) -> Detections:
+        images: "Iterable[ImageSource]",
+        options: DetectOptions | None = None,
+        *,
+        batch: int | None = None,
+        ahead: int = AHEAD,
+    ) -> Generator[Detections, None, None]:
+        """Find the objects in each image of any iterable, endless ones too; equal to `infer` image by image.
+
+        While the network runs, other threads read the next images, and the caller's decodes the former results
+        and does the reader's work on them. The threads end with the stream: at its end, at an error, when it is
+        closed or let go of. Several streams may be read at a time, each in a thread of its own.
+
+        Args:
+            images: as `infer` takes them; taken in the caller's thread, at most (`ahead` + 1) x `batch` before the
+                first of them is given back. An array must not be written to before its result has come.
+            options: None takes the artefact's own, `Runtime.options`.
+            batch: images per run of the network; None takes the fewest that it takes. More may be faster on a GPU.
+            ahead: runs that are prepared beyond the one whose results are given; 0 for a live source, whose
+                results would otherwise come `ahead` x `batch` images late.
+
+        Raises:
+            InputError: an option, `batch` or `ahead` cannot be used; or, in its place, an image. What comes after
+                it is not given: `outcomes` goes on.
+            ExecutorError: the network failed, gave NaN or infinity, or the runtime was closed meanwhile.
+        """
+        return self._detections(self.outcomes(images, image_from, options, batch=batch, ahead=ahead))
+
+    def outcomes(
+        self,
+        items: Iterable[Item],
+        load: Callable[[Item], NDArray[np.uint8]],
+        options: DetectOptions | None = None,
+        *,
+        batch: int | None = None,
+        ahead: int = AHEAD,
+    ) -> Generator[Outcome[Item], None, None]:
+        """Do as `stream` for items of any kind, go on after an item that cannot be read, and tell which is which.
+
+        Args:
+            items: what `load` takes.
+            load: gives an item's image, (h, w, 3) uint8 BGR; called in threads, of several items at a time. What
+                it raises is the item's outcome.
+            options: as for `stream`.
+            batch: as for `stream`.
+            ahead: as for `stream`.
+
+        Raises:
+            InputError: an option, `batch` or `ahead` cannot be used.
+            ExecutorError: the network failed, gave NaN or infinity, or the runtime was closed meanwhile.
+        """
+        self._streams.check_open()
+        limits = self.manifest.profile.batch
+        size = limits.min if batch is None else batch
+        if not 1 <= size <= limits.max:
+            raise InputError(
+                f"batch: expected 1 to {limits.max} images, as the artefact was exported for, found {size}"
+            )
+        if ahead < 0:
+            raise InputError(f"ahead: expected 0 or more batches, found {ahead}")
+        return outcomes_streamed(items, self._steps(load, options), self._streams, size, ahead)
+
+    def _detections(self, outcomes: Generator[Outcome[Any], None, None]) -> Generator[Detections, None, None]:
+        with closing(outcomes):  # an error's traceback would keep it open
+            for outcome in outcomes:
+                self.timings = outcome.timings
+                if isinstance(outcome.result, Exception):
+                    raise outcome.result
+                yield outcome.result
+
+    def _steps(self, load: Callable[[Item], NDArray[np.uint8]], options: DetectOptions | None) -> Steps:
+        """Give what is done with each batch; the options are resolved once."""
+        resolved = self.resolved_options(options or self.options)
+        return Steps(
+            load=load,
+            fit=lambda image: self._task.fit(image, self.input_hw),
+            run=self._run,
+            decode=lambda outputs, frame: self._task.decode(outputs, frame, self.manifest, resolved),
+        )
+
+    def _run(self, blob: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        filled = _filled(blob, self.manifest.profile.batch.min)
+        outputs = self._executor.run(filled)
         for name, array in outputs.items():
-            if len(array) != batch:
-                raise ExecutorError(f"expected {batch} results in the output {name}, found shape {array.shape}")
-        return self._task.decode({name: array[i] for name, array in outputs.items()}, frame, self.manifest, options)
+            if len(array) != len(filled):
+                raise ExecutorError(f"expected {len(filled)} results in the output {name}, found shape {array.shape}")
+        return outputs
 
     def close(self) -> None:
-        """Free what the network holds; a second call does nothing."""
+        """End the streams that are still open, and free what the network holds; a second call does nothing."""
+        self._streams.close()
         self._executor.close()
 
     def __enter__(self) -> Self:
@@ -184,19 +238,6 @@ class Runtime:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-class _Clock:
-    """Add up the time since the last call, by stage."""
-
-    def __init__(self) -> None:
-        self.stages_ms = [0.0, 0.0, 0.0, 0.0]
-        self._last = perf_counter()
-
-    def stage(self, index: int) -> None:
-        now = perf_counter()
-        self.stages_ms[index] += (now - self._last) * 1e3
-        self._last = now
 
 
 def _chunks(images: "Sequence[ImageSource]", batch: AxisRange) -> "Iterator[Sequence[ImageSource]]":

@@ -4,6 +4,7 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from runtime.cli.sources import Frame
     from runtime.detections import Detections
     from runtime.options import DetectOptions
-    from runtime.session import Runtime
+    from runtime.session import Runtime, Timings
 
 JSON_HELP = (
     "print JSON Lines: one object per image or video frame with source, frame, height, width, detections "
     "(box_xyxy in pixels of the image, confidence, class_id, class_name; of a pose model keypoints as x, y, "
     "visibility; of oriented boxes xywhr and corners; with --masks segmentation), truncated and ms per stage; "
-    "for a file that cannot be read, source and error"
+    "for a file that cannot be read, source and error. Stages of several images overlap"
 )
 MASK_TASKS = ("segment", "multitask")
 
@@ -100,19 +101,13 @@ def _infer(arguments: argparse.Namespace) -> int:
     saver = Saver(arguments.save, paths) if arguments.save else None
     output = Output(saver, arguments.json, arguments.masks)
     chosen = {"imgsz": arguments.imgsz, "provider": arguments.provider, "task": arguments.task}
-    failed = 0
     with Runtime(arguments.artefact, **chosen) as runtime:
         asked = replace(options_from(arguments, runtime.options), keep=arguments.keep)
         options = runtime.resolved_options(asked)  # once, not once a file
         _check_masks(arguments, runtime.manifest.task)
         say(f"{arguments.artefact} on {runtime.description}")
         _tell_kept(runtime, asked, options)
-        for path in paths:
-            try:
-                _infer_file(runtime, path, options, output)
-            except InputError as error:
-                failed += 1
-                _report_failure(path, one_line(error), arguments.json)
+        failed = infer_files(runtime, paths, options, output)
     if failed:
         say(f"error: {failed} of {len(paths)} files could not be used")
     return EXIT_FAILED if failed else 0
@@ -133,25 +128,42 @@ def _check_masks(arguments: argparse.Namespace, task: str) -> None:
         raise InputError(f"--masks: expected a segmentation model, found one for the task {task!r}")
 
 
-def _infer_file(runtime: "Runtime", path: Path, options: "DetectOptions", output: Output) -> None:
-    from runtime.cli.sources import frames_from
-    from runtime.draw import annotated
+def infer_files(runtime: "Runtime", paths: list[Path], options: "DetectOptions", output: Output) -> int:
+    """Tell what is found in each file, and give how many could not be used; of a video, the rest is then left."""
+    from runtime.cli.sources import Frame, frames_from
 
-    for frame in frames_from(path):
-        found = runtime.infer(frame.image_bgr, options)
-        if output.masks and found.masks is None:
-            raise ArtefactError(
-                f"{runtime.artefact.path}: expected masks from the model, found none: leave out --masks"
-            )
-        timings = replace(runtime.timings, decode_ms=frame.decode_ms)  # the runtime got an array: it decoded nothing
-        ms = {name.removesuffix("_ms"): value for name, value in asdict(timings).items()}
-        if found.masks is not None:
-            ms["masks"] = _masks_ms(found) if output.masks or output.saver else 0.0
-        if found.truncated:
-            say(f"{frame.path}: more candidates than the NMS in the graph sees; some objects may be missing")
-        put(_json_line(frame, found, ms, output.masks) if output.as_json else _text_line(frame, found, ms))
-        if output.saver:
-            output.saver.save(frame.path, frame.number, annotated(frame.image_bgr, found))
+    failed: set[Path] = set()
+    load = Frame.load_and_keep if output.saver else Frame.load
+    with closing(runtime.outcomes(frames_from(paths, failed), load, options)) as outcomes:
+        for outcome in outcomes:
+            path = outcome.item.path
+            if path in failed:  # a frame that was read ahead
+                continue
+            try:
+                if isinstance(outcome.result, Exception):
+                    raise outcome.result
+                _tell_found(runtime, outcome.item, outcome.result, outcome.timings, output)
+            except InputError as error:
+                failed.add(path)
+                _report_failure(path, one_line(error), output.as_json)
+    return len(failed)
+
+
+def _tell_found(runtime: "Runtime", frame: "Frame", found: "Detections", timings: "Timings", output: Output) -> None:
+    """Print and save what was found in one picture."""
+    if output.masks and found.masks is None:
+        raise ArtefactError(f"{runtime.artefact.path}: expected masks from the model, found none: leave out --masks")
+    timings = replace(timings, decode_ms=timings.decode_ms + frame.decode_ms)
+    ms = {name.removesuffix("_ms"): value for name, value in asdict(timings).items()}
+    if found.masks is not None:
+        ms["masks"] = _masks_ms(found) if output.masks or output.saver else 0.0
+    if found.truncated:
+        say(f"{frame.path}: more candidates than the NMS in the graph sees; some objects may be missing")
+    put(_json_line(frame, found, ms, output.masks) if output.as_json else _text_line(frame, found, ms))
+    if output.saver:
+        from runtime.draw import annotated
+
+        output.saver.save(frame.path, frame.number, annotated(frame.load(), found))
 
 
 def _masks_ms(found: "Detections") -> float:

@@ -1,7 +1,7 @@
-"""What to look at: images and videos from paths, folders and patterns, one after the other."""
+"""What to look at: images and videos from paths, folders and patterns, each read when its turn comes."""
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -20,14 +20,36 @@ if TYPE_CHECKING:
 VIDEO_SUFFIXES = frozenset([".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts"])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Frame:
-    """One picture: of an image file, or of a video, where `number` counts from 0; and how long its decoding took."""
+    """One picture: of an image file, or of a video.
+
+    Attributes:
+        path: the file.
+        number: counts a video's frames from 0; None for an image file.
+        source: the decoded frame, (H, W, 3) BGR; an image file's path; or why a video cannot be read on.
+        decode_ms: how long decoding took so far.
+    """
 
     path: Path
     number: int | None
-    image_bgr: NDArray[np.uint8]
-    decode_ms: float
+    source: NDArray[np.uint8] | Path | InputError
+    decode_ms: float = 0.0
+
+    def load(self) -> NDArray[np.uint8]:
+        """Give the picture as (H, W, 3) BGR, decoded now where it was not yet.
+
+        Raises:
+            InputError: the file cannot be decoded, or a video ends before its first frame.
+        """
+        if isinstance(self.source, InputError):
+            raise self.source
+        return image_from(self.source)
+
+    def load_and_keep(self) -> NDArray[np.uint8]:
+        """Do as `load`, and hold the picture, so that it is not decoded again."""
+        self.source = image_bgr = self.load()
+        return image_bgr
 
 
 def paths_from(arguments: list[str]) -> list[Path]:
@@ -53,17 +75,23 @@ def paths_from(arguments: list[str]) -> list[Path]:
     return list(found)
 
 
-def frames_from(path: Path) -> Iterator[Frame]:
-    """Give the picture of an image file, or those of a video one by one; only one is in memory.
+def frames_from(paths: Sequence[Path], given_up: Collection[Path] = ()) -> Iterator[Frame]:
+    """Give each image file, and each video frame by frame; what cannot be read tells so in its place.
 
-    Raises:
-        InputError: the file cannot be decoded, or a video ends before its first frame.
+    Image files are not opened here, and only one frame of a video is in memory. Videos in `given_up`, which may grow
+    meanwhile, are left at the next frame.
     """
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        return _frames_from_video(path)
-    started = perf_counter()
-    image_bgr = image_from(path)
-    return iter([Frame(path, None, image_bgr, _ms_since(started))])
+    for path in paths:
+        if path.suffix.lower() not in VIDEO_SUFFIXES:
+            yield Frame(path, None, path)
+            continue
+        try:
+            for frame in _frames_from_video(path):
+                yield frame
+                if path in given_up:
+                    break
+        except InputError as error:
+            yield Frame(path, None, error)
 
 
 def _ms_since(started: float) -> float:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -11,12 +12,13 @@ import pytest
 from PIL import Image
 
 from runtime.cli.common import run_command
-from runtime.cli.infer import main
+from runtime.cli.infer import Output, infer_files, main
 from runtime.cli.saving import Saver
-from runtime.cli.sources import paths_from
+from runtime.cli.sources import frames_from, paths_from
 from runtime.errors import InputError
 from runtime.manifest import NmsSettings
 from runtime.options import DetectOptions
+from runtime.session import Runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 RED = np.full((48, 64, 3), (0, 0, 255), np.uint8)
@@ -261,17 +263,95 @@ def test_save_where_nothing_can_be_written(make_onnx, images, tmp_path, capsys):
     assert any("cannot be written" in line for line in err)
 
 
-def test_video_frame_by_frame(make_onnx, tmp_path, capsys):
-    path = tmp_path / "clip.avi"
+def write_video(path, frames=3):
+    """Write red, blue, green, red …"""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for colour in ((0, 0, 255), (255, 0, 0), (0, 255, 0)):
-        writer.write(np.full((48, 64, 3), colour, np.uint8))
+    for number in range(frames):
+        writer.write(np.full((48, 64, 3), ((0, 0, 255), (255, 0, 0), (0, 255, 0))[number % 3], np.uint8))
     writer.release()
+    return path
+
+
+def test_video_frame_by_frame(make_onnx, tmp_path, capsys):
+    path = write_video(tmp_path / "clip.avi")
     assert main([str(make_onnx()), str(path), "--json", "--save", str(tmp_path / "out")]) == 0
     records = [json.loads(line) for line in lines(capsys)[0]]
     assert [r["frame"] for r in records] == [0, 1, 2]
     assert [r["detections"][0]["class_name"] for r in records] == ["red", "blue", "green"]
     assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_images_and_videos_come_in_the_order_given(make_onnx, images, capsys):
+    clip = write_video(images / "clip.avi")
+    (images / "bad.avi").write_bytes(b"no video")
+    sources = [images / "b.png", clip, images / "bad.avi", images / "missing.jpg", images / "a.jpg"]
+    assert main([str(make_onnx()), *map(str, sources), "--json"]) == 1
+    records = [json.loads(line) for line in lines(capsys)[0]]
+    assert [r["source"] for r in records] == [str(path) for path in (sources[0], clip, clip, clip, *sources[2:])]
+    names = [r["detections"][0]["class_name"] if "detections" in r else "error" for r in records]
+    assert names == ["blue", "red", "blue", "green", "error", "error", "red"]
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("y12-stream")]
+
+
+def test_a_video_whose_pictures_cannot_be_saved_is_left_and_the_others_are_done(make_onnx, images, tmp_path, capsys):
+    """Frames that were read ahead are dropped without a word: one file, one error."""
+    clip = write_video(images / "clip.avi", frames=40)
+    out = tmp_path / "out"
+    (out / "clip_annotated_000001.jpg").mkdir(parents=True)
+    arguments = [str(make_onnx()), str(images / "a.jpg"), str(clip), str(images / "b.png"), "--json"]
+    assert main([*arguments, "--save", str(out)]) == 1
+    records = [json.loads(line) for line in lines(capsys)[0]]
+    assert [(Path(r["source"]).name, r.get("frame"), "error" in r) for r in records] == [
+        ("a.jpg", None, False),
+        ("clip.avi", 0, False),
+        ("clip.avi", 1, False),
+        ("clip.avi", None, True),
+        ("b.png", None, False),
+    ]
+    assert {p.name for p in out.iterdir() if p.is_file()} == {
+        "a_annotated.jpg",
+        "b_annotated.jpg",
+        "clip_annotated_000000.jpg",
+    }
+
+
+def test_the_network_runs_no_further_on_a_video_whose_pictures_cannot_be_saved(make_onnx, fake_executor, tmp_path):
+    clip = write_video(tmp_path / "clip.avi", frames=40)
+    (tmp_path / "out" / "clip_annotated_000001.jpg").mkdir(parents=True)
+    output = Output(Saver(tmp_path / "out", [clip]), as_json=True, masks=None)
+    fake = fake_executor(lambda blob: {"output0": np.zeros((1, 7, 1), np.float32)})
+    with Runtime(make_onnx(), fake) as runtime:
+        assert infer_files(runtime, [clip], runtime.options, output) == 1
+    assert 2 <= len(fake.blobs) < 10
+
+
+def test_a_video_that_is_given_up_is_read_no_further(tmp_path):
+    clip, image = write_video(tmp_path / "clip.avi", frames=9), tmp_path / "a.jpg"
+    given_up = set()
+    frames = frames_from([clip, image], given_up)
+    assert [next(frames).number for _ in range(3)] == [0, 1, 2]
+    given_up.add(clip)
+    assert [(frame.path, frame.number) for frame in frames] == [(image, None)]
+
+
+def test_an_image_is_decoded_when_it_is_loaded_and_kept_where_asked(images):
+    (frame,) = frames_from([images / "a.jpg"])
+    assert isinstance(frame.source, Path)
+    picture = frame.load()
+    assert picture.shape == (48, 64, 3)
+    assert isinstance(frame.source, Path)
+    kept = frame.load_and_keep()
+    assert frame.load() is kept
+    np.testing.assert_array_equal(kept, picture)
+
+
+def test_the_results_are_those_of_infer(make_onnx, images, capsys):
+    path = make_onnx()
+    assert main([str(path), *[str(images / name) for name in ("a.jpg", "b.png")], "--json"]) == 0
+    records = [json.loads(line) for line in lines(capsys)[0]]
+    with Runtime(path) as runtime:
+        expected = [runtime.infer(Path(r["source"])).as_records() for r in records]
+    assert [r["detections"] for r in records] == json.loads(json.dumps(expected))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no video"])

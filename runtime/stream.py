@@ -1,0 +1,297 @@
+"""One batch from images to Detections, at once or as a stream whose stages overlap.
+
+A stream's batches pass three places, each in the order of the images:
+
+    reading threads    an image is decoded and made to fit, a batch becomes the network's input
+    running thread     the network, one batch at a time
+    the caller's       takes images from the iterable; turns the network's outputs into Detections
+
+OpenCV, Pillow, numpy's loops, ONNX Runtime and TensorRT let other Python threads run meanwhile. The iterable is
+read in the caller's thread on purpose: one that blocks (a camera) or that must stay in its thread can then neither
+keep a stream from closing nor be read after it is closed.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from time import perf_counter
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.detections import Detections
+from runtime.errors import ExecutorError
+from runtime.letterbox import blob_from
+
+__all__ = ["AHEAD", "Outcome", "Steps", "Streams", "Timings", "found_at_once", "outcomes_streamed"]
+
+AHEAD = 2  # batches: one in the network, one ready for it
+READERS = max(1, min(4, (os.cpu_count() or 1) // 2))  # more only matter where the network is faster than the decoding
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
+Outputs = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What was spent per stage, in milliseconds of `time.perf_counter`: of the last call, over all of its images.
+
+    Of a stream: on the last image; of what its batch spent as a whole, its share.
+    """
+
+    decode_ms: float = 0.0
+    preprocess_ms: float = 0.0
+    execute_ms: float = 0.0
+    postprocess_ms: float = 0.0
+
+    @property
+    def total_ms(self) -> float:
+        """The sum of the stages; those of a stream overlap with other images' stages."""
+        return self.decode_ms + self.preprocess_ms + self.execute_ms + self.postprocess_ms
+
+    def __add__(self, other: "Timings") -> "Timings":
+        return Timings(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Item]):
+    """What became of one item, and what it took: Detections, or the error that kept it from being read."""
+
+    item: Item
+    result: Detections | Exception
+    timings: Timings
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is done with one batch; each step may run in a thread of its own.
+
+    Attributes:
+        load: an item to (h, w, 3) uint8 BGR.
+        fit: that to the network's (H, W, 3), and where the one lies in the other.
+        run: the network, (B, 3, H, W) to its outputs by name, each with B or more rows.
+        decode: one image's outputs, without the batch axis, and what `fit` said, to Detections.
+    """
+
+    load: Callable[[Any], NDArray[np.uint8]]
+    fit: Callable[[NDArray[np.uint8]], tuple[NDArray[np.uint8], Any]]
+    run: Callable[[NDArray[np.float32]], Outputs]
+    decode: Callable[[Outputs, Any], Detections]
+
+
+@dataclass(frozen=True)
+class _Read(Generic[Item]):
+    """One item made to fit: its row of the blob and where the image lies in it; or the error that prevented that."""
+
+    item: Item
+    row: int
+    frame: Any
+    error: Exception | None
+    timings: Timings
+
+
+_Prepared = tuple[list[_Read[Item]], NDArray[np.float32], float]  # a batch's items, the blob and its milliseconds
+_Executed = tuple[Outputs, float]  # what the network gave for a blob, and its milliseconds
+_Started = tuple[Future[_Prepared[Item]], Future[_Executed]]  # a batch on its way through the threads
+
+
+def found_at_once(images: Sequence[Any], steps: Steps) -> tuple[list[Detections], Timings]:
+    """Take one batch through all steps in the calling thread; give its Detections and what they took together.
+
+    Raises:
+        Exception: what an item, the network or its outputs raise; an item's before the network runs.
+    """
+    batch = _prepared(images, steps)
+    for read in batch[0]:
+        if read.error is not None:
+            raise read.error
+    executed = _executed(batch, steps)
+    done = [_decoded(read, batch, executed, steps) for read in batch[0]]
+    return [found for found, _ in done], sum((timings for _, timings in done), Timings())
+
+
+def outcomes_streamed(
+    items: Iterable[Item], steps: Steps, streams: "Streams", batch: int, ahead: int
+) -> Generator[Outcome[Item], None, None]:
+    """Take `items` through all steps, at most `ahead` batches of `batch` beyond the one whose outcomes are given.
+
+    An item that cannot be read gives its error in its place, and the others follow. An exception of the iterable
+    or of the network is raised after the outcomes of what came before it.
+
+    Raises:
+        ExecutorError: the runtime that `streams` belongs to was closed meanwhile; or what `steps.run` raises.
+    """
+    source = _Source(items, batch)
+    started: deque[_Started[Item]] = deque()
+    with streams.threads() as threads:
+        while True:
+            while len(started) <= ahead and (chunk := source.next_batch()):
+                started.append(threads.start(chunk, steps))
+            if not started:
+                break
+            for outcome in _outcomes(started.popleft(), steps):
+                yield outcome
+                streams.check_open()
+    if source.error is not None:
+        raise source.error
+
+
+def _outcomes(started: _Started[Item], steps: Steps) -> Iterator[Outcome[Item]]:
+    """Wait for a batch and give its outcomes one by one; the network's error comes where its first result would."""
+    batch = _result(started[0])
+    for read in batch[0]:
+        if read.error is not None:
+            yield Outcome(read.item, read.error, read.timings)
+        else:
+            yield Outcome(read.item, *_decoded(read, batch, _result(started[1]), steps))
+
+
+def _prepared(items: Sequence[Item], steps: Steps) -> _Prepared[Item]:
+    """Read a batch's items and put their images together; what an item raises is kept with it."""
+    reads: list[_Read[Item]] = []
+    padded: list[NDArray[np.uint8]] = []
+    for item in items:
+        began = perf_counter()
+        try:
+            array = steps.load(item)
+            decode_ms = _ms_since(began)
+            fitted, frame = steps.fit(array)
+        except Exception as error:  # whatever it is, it belongs to this item: it is raised where its result would be
+            reads.append(_Read(item, -1, None, error, Timings(_ms_since(began))))
+        else:
+            reads.append(_Read(item, len(padded), frame, None, Timings(decode_ms, _ms_since(began) - decode_ms)))
+            padded.append(fitted)
+    began = perf_counter()
+    blob = blob_from(padded) if padded else np.empty((0, 3, 0, 0), np.float32)
+    return reads, blob, _ms_since(began)
+
+
+def _executed(batch: _Prepared[Any], steps: Steps) -> _Executed:
+    """Run the network on what could be read of a batch."""
+    _, blob, _ = batch
+    began = perf_counter()
+    outputs = steps.run(blob) if len(blob) else {}
+    return outputs, _ms_since(began)
+
+
+def _decoded(read: _Read[Any], batch: _Prepared[Any], executed: _Executed, steps: Steps) -> tuple[Detections, Timings]:
+    """Decode the outputs of one image; of what its batch took as a whole, its share is added."""
+    (_, blob, blob_ms), (outputs, execute_ms) = batch, executed
+    began = perf_counter()
+    found = steps.decode({name: array[read.row] for name, array in outputs.items()}, read.frame)
+    share = Timings(0.0, blob_ms / len(blob), execute_ms / len(blob), _ms_since(began))
+    return found, read.timings + share
+
+
+def _ms_since(began: float) -> float:
+    return (perf_counter() - began) * 1e3
+
+
+class _Source(Generic[Item]):
+    """Batches of an iterable; its exception is kept until what came before it is done."""
+
+    def __init__(self, items: Iterable[Item], size: int) -> None:
+        self._iterator = iter(items)
+        self._size = size
+        self._ended = False
+        self.error: Exception | None = None
+
+    def next_batch(self) -> list[Item]:
+        """Take the next items; fewer at the end, and then none."""
+        taken: list[Item] = []
+        while not self._ended and len(taken) < self._size:
+            try:
+                taken.append(next(self._iterator))
+            except StopIteration:
+                self._ended = True
+            except Exception as error:
+                self._ended, self.error = True, error
+        return taken
+
+
+class _Threads:
+    """The threads of one stream; they start with its first batches, and wait without turning."""
+
+    def __init__(self) -> None:
+        self._readers = ThreadPoolExecutor(READERS, "y12-stream-read")
+        self._runner = ThreadPoolExecutor(1, "y12-stream-run")
+        self._stopped = False
+
+    def start(self, items: Sequence[Item], steps: Steps) -> _Started[Item]:
+        """Send a batch on its way."""
+        try:
+            prepared = self._readers.submit(_prepared, items, steps)
+            return prepared, self._runner.submit(lambda: _executed(prepared.result(), steps))
+        except RuntimeError as error:
+            if self._stopped:  # by Runtime.close in another thread
+                raise _closed() from error
+            raise
+
+    def stop(self) -> None:
+        """Drop what has not begun, wait for what has, and end the threads."""
+        self._stopped = True
+        for pool in (self._runner, self._readers):
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._runner, self._readers):
+            pool.shutdown()
+
+
+class Streams:
+    """The open streams of one runtime, so that closing it stops them all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: set[_Threads] = set()
+        self._closed = False
+
+    @contextmanager
+    def threads(self) -> Iterator[_Threads]:
+        """Give a stream its threads, and end them with the block, however it is left."""
+        threads = _Threads()
+        with self._lock:
+            self.check_open()
+            self._open.add(threads)
+        try:
+            yield threads
+        finally:
+            with self._lock:
+                self._open.discard(threads)
+            threads.stop()
+
+    def check_open(self) -> None:
+        """Refuse to go on after `close`.
+
+        Raises:
+            ExecutorError: the runtime is closed.
+        """
+        if self._closed:
+            raise _closed()
+
+    def close(self) -> None:
+        """Stop all streams; whoever reads one further meets an ExecutorError."""
+        with self._lock:
+            self._closed = True
+            threads = list(self._open)
+        for each in threads:
+            each.stop()
+
+
+def _result(future: "Future[Done]") -> Done:
+    """Wait for what a thread does."""
+    try:
+        return future.result()
+    except CancelledError as error:  # by Runtime.close: a stream that closes itself waits for nothing any more
+        raise _closed() from error
+
+
+def _closed() -> ExecutorError:
+    return ExecutorError(
+        "expected an open runtime, found one that was closed before its stream was read to the end: read, or close, "
+        "the stream first"
+    )
