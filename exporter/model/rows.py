@@ -166,9 +166,19 @@ class RowReader:
                 f"{self._origin}: row {head.index}: the head must read maps from fine to coarse, "
                 f"found strides {strides}"
             )
+        self._check_coarsest(max(strides))
         self._check_areas(max(strides))
         whole_strides = tuple(int(s) for s in strides)
         return ModelSpec(name, task, nc, tuple(self._layers), whole_strides, head.args.get("kpt_shape"), names)
+
+    def _check_coarsest(self, max_stride: float) -> None:
+        """Refuse maps coarser than the head's: inputs are multiples of its largest stride, which they need not fit."""
+        for layer in self._layers[:-1]:
+            if max_stride % layer.stride:
+                raise ModelSpecError(
+                    f"{self._origin}: row {layer.index}: {layer.module} makes a map of stride {layer.stride:g}, "
+                    f"expected one that divides the head's largest, {max_stride:g}: inputs are multiples of that"
+                )
 
     def _check_areas(self, max_stride: float) -> None:
         """Refuse areas that cannot be cut at every input size, a multiple of `max_stride` pixels a side."""

@@ -172,6 +172,14 @@ REFUSED = {  # case: (what is changed, what the message must hold)
     "option unknown": ({"row0": [-1, 1, "Conv", [8], {"bits": True}]}, "found {'bits': True}"),
     "options no mapping": ({"row0": [-1, 1, "Conv", [8], True]}, "row 0: expected the row's options as {bit: true}"),
     "row too long": ({"row0": [-1, 1, "Conv", [8], {}, {}]}, "row 0: expected [from, repeats, module, args]"),
+    "map coarser than the head's": (
+        {
+            "row5": [-1, 1, "Conv", [16, 3, 4]],
+            "row6": [-1, 1, "nn.Upsample", [None, 4, "nearest"]],
+            "row8": [[3, 7], 1, "Detect", ["nc"]],
+        },
+        "row 5: Conv makes a map of stride 64, expected one that divides the head's largest, 16",
+    ),
     # areas of attention
     "grid": ({"row3": [-1, 1, "AreaAttn", [64, [3, 1]]]}, "'area' must divide the 4x4 cells that its map has in the"),
     "grid, columns": ({"row3": [-1, 1, "AreaAttn", [64, [1, 8]]]}, "smallest input, found (1, 8)"),
