@@ -287,15 +287,21 @@ def test_ctrl_c_while_the_network_runs_ends_the_threads(open_fake):
 
     def press():
         assert inside.wait(PATIENCE_S)
+        go_on.wait(0.1)  # the caller waits for the network: an interrupt while a thread starts would leave that one
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         go_on.wait(0.2)  # the network is still at work when the interrupt arrives
         go_on.set()
 
     finger = threading.Thread(target=press)
-    finger.start()
-    with pytest.raises(KeyboardInterrupt):
-        list(open_fake(run).stream(itertools.repeat(RED)))
-    finger.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest's parallel workers ignore it
+    try:
+        finger.start()
+        with pytest.raises(KeyboardInterrupt):
+            for _ in open_fake(run).stream(itertools.repeat(RED, 1000), ahead=0):
+                pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+        finger.join()
     assert threads() == []
 
 
