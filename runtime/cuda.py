@@ -1,32 +1,34 @@
-"""CUDA through cuda-core: the current GPU with one stream, buffers with a device side and a host side, kernels.
+"""CUDA through cuda-core: a GPU with one stream, memory on both sides, kernels, captured graphs.
 
-The only file that meets cuda-core. Each failure of the driver or the compiler leaves here as one ExecutorError.
+The only file that meets the driver. Each of its failures leaves here as one ExecutorError.
 """
 
 import contextlib
 import ctypes
+import functools
 import importlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from runtime.errors import ExecutorError, MissingPackageError
-from runtime.kernels.cache import cache_dir, cached
+from runtime.errors import ExecutorError, InputError
+from runtime.gpu.device import ArrayView, StagedArray
+from runtime.kernels.sources import kernel_source
+from runtime.nvrtc import compile_cubin, cuda_core, one_line
 
 DRIVER = "libcuda.so.1"
 
 
-def one_line(text: str, limit: int = 300) -> str:
-    """Give `text` on one line of at most `limit` characters."""
-    return " ".join(text.split())[:limit]
-
-
 class Gpu:
-    """The current GPU, with a stream of its own.
+    """One GPU with a stream of its own; a `runtime.gpu.device.Device`.
+
+    Several may be open, also of one GPU: each thread that works at the same time needs its own.
+
+    Args:
+        device_id: which GPU, as CUDA counts those that CUDA_VISIBLE_DEVICES leaves.
 
     Attributes:
         core: the module `cuda.core`.
@@ -34,14 +36,18 @@ class Gpu:
         stream: its `Stream`.
 
     Raises:
-        ExecutorError: there is no driver or no GPU, or the driver failed.
+        ExecutorError: there is no driver or no such GPU, or the driver failed.
         MissingPackageError: cuda-core is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device_id: int = 0) -> None:
         self.core = _load_core()
+        with _translated("count the GPUs"):
+            count = len(self.core.Device.get_all_devices())
+        if not 0 <= device_id < count:
+            raise ExecutorError(f"GPU: expected a number from 0 to {count - 1}, as nvidia-smi lists, found {device_id}")
         with _translated("open the GPU"):
-            self.device: Any = self.core.Device()
+            self.device: Any = self.core.Device(device_id)
             self.device.set_current()
             self.stream: Any = self.device.create_stream()
 
@@ -49,7 +55,19 @@ class Gpu:
     def description(self) -> str:
         """The GPU's name and compute capability, such as "NVIDIA L4, SM 89"."""
         with _translated("name the GPU"):
-            return f"{self.device.name}, SM {self.device.arch}"
+            return f"{self.device.name}, SM {self.sm}"
+
+    @property
+    def device_id(self) -> int:
+        """Which GPU, as CUDA counts."""
+        return int(self.device.device_id)
+
+    @property
+    def sm(self) -> int:
+        """The compute capability, tens and ones, such as 89."""
+        with _translated("read the compute capability"):
+            major, minor = self.device.compute_capability
+            return 10 * int(major) + int(minor)
 
     @property
     def stream_handle(self) -> int:
@@ -59,27 +77,71 @@ class Gpu:
     def make_current(self) -> None:
         """Let the calling thread work on this GPU."""
         with _translated("make the GPU current"):
-            self.core.Device(self.device.device_id).set_current()  # cuda-core has one Device object a thread
+            self.core.Device(self.device_id).set_current()  # cuda-core has one Device object a thread
 
     def synchronize(self) -> None:
         """Wait until everything on the stream is done."""
         with _translated("finish the work on the stream"):
             self.stream.sync()
 
-    def allocate(self, shape: tuple[int, ...], dtype: DTypeLike) -> "StagedArray":
+    def memory(self, size_bytes: int) -> "GpuMemory":
+        """Take memory on the GPU, 256-byte aligned and not initialised."""
+        return GpuMemory(self, size_bytes)
+
+    def pinned(self, size_bytes: int) -> "GpuPinned":
+        """Take page-locked memory on the host."""
+        return GpuPinned(self, size_bytes)
+
+    def staged(self, shape: tuple[int, ...], dtype: DTypeLike) -> StagedArray:
         """Make an array that lives on the device and on the host."""
         return StagedArray(self, shape, dtype)
 
-    def load_kernel(self, cubin: bytes, name: str) -> "GpuKernel":
-        """Load a kernel of a cubin that `compile_cubin` made for this GPU's `sm`."""
-        return GpuKernel(self, cubin, name)
+    def upload(self, target: int, source: NDArray[Any]) -> None:
+        """Copy a contiguous array in page-locked memory to the address `target`, in stream order."""
+        with _translated("copy to the GPU"):
+            self._buffer(target, source).copy_from(self._buffer(source.ctypes.data, source), stream=self.stream)
 
-    @property
-    def sm(self) -> int:
-        """The compute capability, tens and ones, such as 89."""
-        with _translated("read the compute capability"):
-            major, minor = self.device.compute_capability
-            return 10 * int(major) + int(minor)
+    def download(self, target: NDArray[Any], source: int) -> None:
+        """Copy from the address `source` to a contiguous array in page-locked memory, in stream order."""
+        with _translated("copy from the GPU"):
+            self._buffer(source, target).copy_to(self._buffer(target.ctypes.data, target), stream=self.stream)
+
+    def _buffer(self, address: int, like: NDArray[Any]) -> Any:
+        """Name memory that somebody else keeps, as large as `like`."""
+        return self.core.Buffer.from_handle(address, like.nbytes)
+
+    def kernel(self, source: str, entry: str) -> "GpuKernel":
+        """Give the kernel `entry` of runtime/kernels/`source`.cu; compiled and loaded once a process."""
+        return GpuKernel(self, source, entry)
+
+    def capture(self, enqueue: Callable[[], None]) -> "GpuGraph":
+        """Record what `enqueue` puts on the stream, without running it."""
+        return GpuGraph(self, enqueue)
+
+    def view(self, array: object, *, ordered: bool = True) -> ArrayView:
+        """Look at an array that another library has on this GPU, by DLPack or `__cuda_array_interface__`.
+
+        Args:
+            array: it must live as long as the view is used.
+            ordered: let the stream wait for the work that makes the array.
+
+        Raises:
+            InputError: it is not an array on this GPU, or cannot be looked at (one that needs a gradient).
+        """
+        utils = importlib.import_module("cuda.core.utils")
+        found = f"{type(array).__module__}.{type(array).__qualname__}"
+        try:
+            view = utils.StridedMemoryView.from_any_interface(array, stream_ptr=self.stream_handle if ordered else -1)
+        except Exception as error:  # cuda-core passes on what the other library raises
+            raise InputError(f"expected an array on the GPU, found {found}: {one_line(str(error))}") from error
+        if not view.is_device_accessible or view.device_id != self.device_id:
+            raise InputError(
+                f"expected an array on GPU {self.device_id}, which runs the engine, found {found} on "
+                f"{'the host' if not view.is_device_accessible else f'GPU {view.device_id}'}: copy it there"
+            )
+        dtype, shape = np.dtype(view.dtype), tuple(map(int, view.shape))
+        strides = None if view.strides is None else tuple(int(n) * dtype.itemsize for n in view.strides)
+        return ArrayView(int(view.ptr), shape, strides, dtype, view)
 
     def close(self) -> None:
         """Free the stream."""
@@ -87,63 +149,55 @@ class Gpu:
             self.stream.close()
 
 
-class StagedArray:
-    """An array in device memory with a page-locked twin on the host, which makes copies asynchronous.
+class GpuMemory:
+    """Memory on a GPU, at `address` until `close`, which waits for the work of its stream that is under way."""
 
-    Attributes:
-        shape: its shape.
-        dtype: its type.
-        host: the twin, to be written before `upload` or read after `download` and `Gpu.synchronize`.
-    """
-
-    def __init__(self, gpu: Gpu, shape: tuple[int, ...], dtype: DTypeLike) -> None:
-        self.shape, self.dtype, self._stream = shape, np.dtype(dtype), gpu.stream
-        size_bytes = int(np.prod(shape)) * self.dtype.itemsize
-        with (
-            contextlib.ExitStack() as undo,
-            _translated(f"allocate {size_bytes} bytes on the GPU and on the host"),
-        ):
-            self._pinned: Any = gpu.core.LegacyPinnedMemoryResource().allocate(size_bytes)
-            undo.callback(self._pinned.close)
-            self._memory: Any = gpu.device.allocate(size_bytes, stream=gpu.stream)
-            undo.pop_all()
-        view = memoryview((ctypes.c_uint8 * size_bytes).from_address(int(self._pinned.handle)))
-        self.host: NDArray[Any] = np.frombuffer(view, self.dtype).reshape(shape)
+    def __init__(self, gpu: Gpu, size_bytes: int) -> None:
+        self._stream = gpu.stream
+        with _translated(f"allocate {size_bytes} bytes on the GPU"):
+            self._buffer: Any = gpu.device.allocate(max(1, size_bytes), stream=gpu.stream)
 
     @property
     def address(self) -> int:
         """The device address."""
-        return int(self._memory.handle)
-
-    def upload(self) -> None:
-        """Copy host to device, in stream order."""
-        with _translated("copy to the GPU"):
-            self._memory.copy_from(self._pinned, stream=self._stream)
-
-    def download(self) -> None:
-        """Copy device to host, in stream order."""
-        with _translated("copy from the GPU"):
-            self._memory.copy_to(self._pinned, stream=self._stream)
+        return int(self._buffer.handle)
 
     def close(self) -> None:
-        """Free both sides; `host` must not be used any more."""
+        """Free the memory, in stream order."""
         with _translated("free memory"):
-            self._stream.sync()
-            self._memory.close(self._stream)
-            self._pinned.close()
+            self._buffer.close(self._stream)
+
+
+class GpuPinned:
+    """Page-locked memory on the host.
+
+    Attributes:
+        host: (n,) uint8; must not be used after `close`.
+    """
+
+    def __init__(self, gpu: Gpu, size_bytes: int) -> None:
+        with _translated(f"lock {size_bytes} bytes of the host's memory"):
+            self._buffer: Any = gpu.core.LegacyPinnedMemoryResource().allocate(max(1, size_bytes))
+        pointer = (ctypes.c_uint8 * size_bytes).from_address(int(self._buffer.handle))
+        self.host: NDArray[np.uint8] = np.frombuffer(memoryview(pointer), np.uint8)
+
+    def close(self) -> None:
+        """Free the memory; nothing on a stream may use it any more."""
+        with _translated("free page-locked memory"):
+            self._buffer.close()
 
 
 class GpuKernel:
-    """A kernel on a GPU.
+    """A kernel on a GPU, launched in stream order.
 
     Attributes:
         name: its entry point's.
     """
 
-    def __init__(self, gpu: Gpu, cubin: bytes, name: str) -> None:
-        self.name, self._core, self._stream = name, gpu.core, gpu.stream
-        with _translated(f"load the kernel {name}"):
-            self._kernel: Any = gpu.core.ObjectCode.from_cubin(cubin).get_kernel(name)
+    def __init__(self, gpu: Gpu, source: str, entry: str) -> None:
+        self.name, self._core, self._stream = entry, gpu.core, gpu.stream
+        with _translated(f"load the kernel {entry}"):
+            self._kernel: Any = _loaded_code(source, gpu.sm).get_kernel(entry)
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *arguments: "int | np.generic[Any]") -> None:
         """Launch in stream order; an int is a device address, a numpy scalar a value of its own size."""
@@ -152,47 +206,41 @@ class GpuKernel:
             self._core.launch(self._stream, config, self._kernel, *arguments)
 
 
-def compile_cubin(source: str, sm: int, folder: Path | None = None) -> bytes:
-    """Compile CUDA C++ for one GPU generation with NVRTC, which needs no GPU; kept on disk and compiled once.
+class GpuGraph:
+    """What was put on a GPU's stream by a function, as a CUDA graph: one launch replays it."""
 
-    Products and sums are not contracted (fma), so that FP32 results equal those of the kernels' numpy twins.
-
-    Args:
-        source: without includes.
-        sm: compute capability, tens and ones, such as 89.
-        folder: to keep the code in; None takes `runtime.kernels.cache.cache_dir()`.
-
-    Raises:
-        ExecutorError: NVRTC refused the source, or does not know the GPU generation.
-        MissingPackageError: cuda-core or NVRTC is not installed.
-    """
-    core = _import_core("kernels on the GPU")
-    options = {"arch": f"sm_{sm}", "std": "c++17", "fma": False}
-
-    def build() -> bytes:
+    def __init__(self, gpu: Gpu, enqueue: Callable[[], None]) -> None:
+        self._stream = gpu.stream
+        with _translated("begin to capture a graph"):
+            builder: Any = self._stream.create_graph_builder()
+            builder.begin_building(mode="relaxed")  # TensorRT may allocate while it enqueues
         try:
-            program = core.Program(source, "c++", core.ProgramOptions(**options))
-            try:
-                return bytes(program.compile("cubin").code)
-            finally:
-                del program  # held by a traceback, it would be freed by the collector of cycles, where cuda-core fails
-        except Exception as error:  # cuda-core has no public parent class for its errors
-            raise ExecutorError(
-                f"NVRTC could not compile a kernel for SM {sm} ({one_line(str(error).replace(chr(0), ''))}): "
-                "expected a GPU generation that the installed nvidia-cuda-nvrtc knows; update it"
-            ) from error
+            enqueue()
+        except BaseException:
+            with contextlib.suppress(Exception):  # the stream must not stay in capture; why it failed is told already
+                builder.end_building()
+                builder.close()
+            raise
+        with _translated("capture a graph"):
+            self._graph: Any = builder.end_building().complete()
+            builder.close()
 
-    return cached((source, repr(sorted(options.items())), _nvrtc_version()), build, folder or cache_dir())
+    def launch(self) -> None:
+        """Replay, in stream order."""
+        with _translated("replay a graph"):
+            self._graph.launch(self._stream)
+
+    def close(self) -> None:
+        """Free the graph, after the work that is under way."""
+        with _translated("free a graph"):
+            self._stream.sync()
+            self._graph.close()
 
 
-def _nvrtc_version() -> str:
-    try:
-        result, major, minor = importlib.import_module("cuda.bindings.nvrtc").nvrtcVersion()
-    except Exception as error:  # cuda-bindings or the library it opens is missing; each has an error of its own
-        raise MissingPackageError("nvidia-cuda-nvrtc", "gpu", "compiling kernels for the GPU") from error
-    if int(result):
-        raise ExecutorError(f"expected NVRTC to tell its version, found {result}: install nvidia-cuda-nvrtc again")
-    return f"{major}.{minor}"
+@functools.cache
+def _loaded_code(source: str, sm: int) -> Any:
+    """Load a kernel source's code; CUDA loads it into each GPU's context when it is first launched there."""
+    return cuda_core("kernels on the GPU").ObjectCode.from_cubin(compile_cubin(kernel_source(source), sm))
 
 
 def _load_core() -> ModuleType:
@@ -203,14 +251,7 @@ def _load_core() -> ModuleType:
             f"expected an NVIDIA driver ({DRIVER}), found none: run the engine on a machine with an NVIDIA "
             "GPU and its driver, or run the .onnx, which needs neither"
         ) from error
-    return _import_core("an engine on the GPU")
-
-
-def _import_core(needed_for: str) -> ModuleType:
-    try:
-        return importlib.import_module("cuda.core")
-    except ImportError as error:
-        raise MissingPackageError("cuda-core", "gpu", needed_for) from error
+    return cuda_core("an engine on the GPU")
 
 
 @contextlib.contextmanager

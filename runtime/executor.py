@@ -1,11 +1,12 @@
 """The seam between the runtime and whatever executes the network."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Run one network: a batch of images in, its named outputs out.
 

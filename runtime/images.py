@@ -52,6 +52,11 @@ def image_from(source: "ImageSource") -> NDArray[np.uint8]:
     if pillow is not None and isinstance(source, pillow.Image):
         with _translated("the PIL image"):
             return _from_pil(source)
+    if hasattr(source, "__cuda_array_interface__"):
+        raise InputError(
+            "expected an image in the host's memory, found an array on a GPU, which only an engine takes: copy it to "
+            "the host"
+        )
     raise InputError(
         "expected an image as a path, a PIL image or a uint8 BGR array (H, W, 3), "
         f"found {type(source).__module__}.{type(source).__qualname__}"

@@ -6,6 +6,7 @@ factor, half-pixel convention, clamped at the edge); a pixel belongs to the obje
 is sigmoid > 0.5, and where its centre lies in the object's box.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, Self
@@ -80,7 +81,29 @@ class Masks:
         """
         if bitmaps.ndim != 3 or bitmaps.dtype != np.bool_:
             raise InputError(f"masks: expected a bool array (N, H, W), found {bitmaps.dtype} {bitmaps.shape}")
-        return cls(_Bitmaps(bitmaps))
+        count, height, width = bitmaps.shape
+        return cls(_Made(np.arange(count), (height, width), lambda i: Crop(0, 0, np.ascontiguousarray(bitmaps[i]))))
+
+    @classmethod
+    def from_packed(cls, places: NDArray[np.void], words: NDArray[np.uint32], image_hw: tuple[int, int]) -> Self:
+        """Take what masks.cu draws of one image: (N,) of `MASK_PLACE`, (W,) words, neither of which may change.
+
+        Raises:
+            InputError: a mask lies outside the image or the words.
+        """
+        numbers = [places[name].astype(np.int64) for name in ("left", "top", "width", "height", "offset")]
+        left, top, width, height, offset = numbers
+        across = -(-width // 32)  # words of a row
+        fits = (left + width <= image_hw[1]) & (top + height <= image_hw[0]) & (np.min(numbers, axis=0) >= 0)
+        if not (fits & (offset + height * across <= len(words))).all():
+            raise InputError(f"masks: expected masks within {image_hw} pixels and {len(words)} words, found {places}")
+
+        def unpacked(i: int) -> Crop:
+            rows = words[offset[i] :][: height[i] * across[i]].reshape(height[i], across[i])
+            bits = np.unpackbits(rows.view(np.uint8), axis=1, count=int(width[i]), bitorder="little")
+            return Crop(int(left[i]), int(top[i]), bits.view(np.bool_))
+
+        return cls(_Made(np.arange(len(places)), image_hw, unpacked))
 
     def __len__(self) -> int:
         return self._count
@@ -183,24 +206,22 @@ class _Source(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class _Bitmaps:
-    """Masks that are there: (N, H, W)."""
+class _Made:
+    """Masks that `make` gives by number; `picked` (N,) of them."""
 
-    bitmaps: NDArray[np.bool_]
+    picked: NDArray[np.intp]
+    image_hw: tuple[int, int]
+    make: Callable[[int], Crop]
 
     @property
     def count(self) -> int:
-        return len(self.bitmaps)
+        return len(self.picked)
 
-    @property
-    def image_hw(self) -> tuple[int, int]:
-        return self.bitmaps.shape[1], self.bitmaps.shape[2]
-
-    def rows(self, picked: NDArray[np.intp]) -> "_Bitmaps":
-        return _Bitmaps(self.bitmaps[picked])
+    def rows(self, picked: NDArray[np.intp]) -> "_Made":
+        return _Made(self.picked[picked], self.image_hw, self.make)
 
     def crop(self, i: int) -> Crop:
-        return Crop(0, 0, np.ascontiguousarray(self.bitmaps[i]))
+        return self.make(int(self.picked[i]))
 
 
 @dataclass(frozen=True, eq=False)

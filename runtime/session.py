@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.artefact import Artefact, onnx_beside, open_artefact
+from runtime.artefact import Artefact, open_artefact
+from runtime.backends import backend_for, pipeline_for
 from runtime.detections import Detections
-from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
+from runtime.errors import InputError
 from runtime.executor import Executor
-from runtime.images import image_from
+from runtime.gpu.device import DeviceNetwork
+from runtime.gpu.pipeline import GpuOptions
 from runtime.manifest import AxisRange, Manifest
 from runtime.options import DetectOptions
 from runtime.stream import AHEAD, Outcome, Steps, Streams, Timings, found_at_once, outcomes_streamed
-from runtime.tasks import default_options, resolved_options, task_for
+from runtime.tasks import default_options, resolved_options
 
 if TYPE_CHECKING:
     from runtime.images import ImageSource
 
-__all__ = ["MAX_CHUNK", "Runtime", "Timings"]
+__all__ = ["MAX_CHUNK", "GpuOptions", "Runtime", "Timings"]
 
 Item = TypeVar("Item")
 
@@ -35,10 +37,12 @@ class Runtime:
     Args:
         path: an .onnx or .engine that carries its manifest; or an `Artefact`, which need not be a file where an
             executor is given.
-        executor: what runs the network; None chooses by the artefact: ONNX Runtime or TensorRT.
+        executor: what runs the network; None chooses by the artefact: ONNX Runtime or TensorRT. Of a
+            `DeviceNetwork`, everything else is done on its GPU too, as of an engine.
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
         provider: for an .onnx: "auto", "cpu" or "cuda"; an engine runs on the GPU only.
         task: the task that the artefact must have, such as "segment"; None takes any.
+        gpu: on a GPU: which one, and with how many workers; None takes the defaults.
 
     Raises:
         ArtefactError: the file is damaged or foreign, or contradicts itself.
@@ -55,21 +59,23 @@ class Runtime:
     def __init__(
         self,
         path: str | Path | Artefact,
-        executor: Executor | None = None,
+        executor: Executor | DeviceNetwork | None = None,
         *,
         imgsz: int | tuple[int, int] | None = None,
         provider: str = "auto",
         task: str | None = None,
+        gpu: GpuOptions | None = None,
     ) -> None:
         self.artefact = path if isinstance(path, Artefact) else open_artefact(path)
         if task is not None and task != self.manifest.task:
             found = self.manifest.task
             raise InputError(f"{self.artefact.path}: expected a model for the task {task!r}, found one for {found!r}")
-        self._task = task_for(self.manifest)
         self.input_hw = _input_hw(self.manifest, imgsz)
         self.timings = Timings()
         self._streams = Streams()
-        self._executor = executor if executor is not None else _EXECUTORS[self.artefact.kind](self.artefact, provider)
+        gpu = gpu or GpuOptions()
+        backend = executor if executor is not None else backend_for(self.artefact, provider, gpu)
+        self._pipeline = pipeline_for(backend, self.manifest, self.input_hw, gpu)
 
     @property
     def manifest(self) -> Manifest:
@@ -79,7 +85,7 @@ class Runtime:
     @property
     def description(self) -> str:
         """Name what really runs the network, such as "ONNX Runtime 1.31.1 (CPU)"."""
-        return self._executor.description
+        return self._pipeline.description
 
     @property
     def options(self) -> DetectOptions:
@@ -103,10 +109,15 @@ class Runtime:
         Raises:
             InputError: the artefact cannot follow one of them.
         """
+        self._pipeline.check(options)
         return resolved_options(options, self.manifest)
 
     def infer(self, image: "ImageSource", options: DetectOptions | None = None) -> Detections:
         """Find the objects in one image: a path, a PIL image or a uint8 BGR array (H, W, 3).
+
+        Where the network is an engine, the array may also be on its GPU: anything that has DLPack or
+        `__cuda_array_interface__`, such as a torch tensor, a cupy array or pycuda's GPUArray. It is not copied, and
+        the work that makes it is waited for. Several threads may call at a time.
 
         `options` None takes the artefact's own, `Runtime.options`. A classifier gives its best five classes, best
         first, whatever their probability; with options, those above `conf` (0 keeps all), at most five.
@@ -127,7 +138,7 @@ class Runtime:
             InputError: an image or an option cannot be used.
             ExecutorError: the network failed, or gave NaN or infinity.
         """
-        steps = self._steps(image_from, options)
+        steps = self._steps(self._pipeline.load, options)
         found: list[Detections] = []
         timings = Timings()
         for chunk in _chunks(images, self.manifest.profile.batch):
@@ -164,7 +175,7 @@ class Runtime:
                 it is not given: `outcomes` goes on.
             ExecutorError: the network failed, gave NaN or infinity, or the runtime was closed meanwhile.
         """
-        return self._detections(self.outcomes(images, image_from, options, batch=batch, ahead=ahead))
+        return self._detections(self.outcomes(images, self._pipeline.load, options, batch=batch, ahead=ahead))
 
     def outcomes(
         self,
@@ -198,7 +209,8 @@ class Runtime:
             )
         if ahead < 0:
             raise InputError(f"ahead: expected 0 or more batches, found {ahead}")
-        return outcomes_streamed(items, self._steps(load, options), self._streams, size, ahead)
+        steps = self._steps(load, options)
+        return outcomes_streamed(items, steps, self._streams, size, ahead, self._pipeline.workers)
 
     def _detections(self, outcomes: Generator[Outcome[Any], None, None]) -> Generator[Detections, None, None]:
         with closing(outcomes):  # an error's traceback would keep it open
@@ -208,28 +220,26 @@ class Runtime:
                     raise outcome.result
                 yield outcome.result
 
-    def _steps(self, load: Callable[[Item], NDArray[np.uint8]], options: DetectOptions | None) -> Steps:
+    def _steps(self, load: Callable[[Item], Any], options: DetectOptions | None) -> Steps:
         """Give what is done with each batch; the options are resolved once."""
-        resolved = self.resolved_options(options or self.options)
-        return Steps(
-            load=load,
-            fit=lambda image: self._task.fit(image, self.input_hw),
-            run=self._run,
-            decode=lambda outputs, frame: self._task.decode(outputs, frame, self.manifest, resolved),
-        )
+        return self._pipeline.steps(load, self.resolved_options(options or self.options))
 
-    def _run(self, blob: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        filled = _filled(blob, self.manifest.profile.batch.min)
-        outputs = self._executor.run(filled)
-        for name, array in outputs.items():
-            if len(array) != len(filled):
-                raise ExecutorError(f"expected {len(filled)} results in the output {name}, found shape {array.shape}")
-        return outputs
+    def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
+        """Give an (h, w, 3) array for images to be written into, again and again; not initialised.
+
+        On a GPU it lies in page-locked memory: its images, or whole rows of them, are uploaded without the copy that
+        other arrays need.
+
+        Raises:
+            InputError: it would have no pixels, or too many.
+            ExecutorError: the machine does not give the memory.
+        """
+        return self._pipeline.image_buffer(height, width)
 
     def close(self) -> None:
         """End the streams that are still open, and free what the network holds; a second call does nothing."""
         self._streams.close()
-        self._executor.close()
+        self._pipeline.close()
 
     def __enter__(self) -> Self:
         return self
@@ -243,12 +253,6 @@ class Runtime:
 def _chunks(images: "Sequence[ImageSource]", batch: AxisRange) -> "Iterator[Sequence[ImageSource]]":
     size = max(batch.min, min(batch.max, MAX_CHUNK))
     return (images[start : start + size] for start in range(0, len(images), size))
-
-
-def _filled(blob: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
-    """Fill a (b, 3, H, W) blob up to `batch` images."""
-    missing = batch - len(blob)
-    return blob if missing <= 0 else np.concatenate([blob, np.full((missing, *blob.shape[1:]), 0.5, np.float32)])
 
 
 def _input_hw(manifest: Manifest, imgsz: int | tuple[int, int] | None) -> tuple[int, int]:
@@ -265,33 +269,3 @@ def _input_hw(manifest: Manifest, imgsz: int | tuple[int, int] | None) -> tuple[
             wanted = str(axis.min) if axis.is_fixed else f"a multiple of {stride} from {axis.min} to {axis.max}"
             raise InputError(f"imgsz: expected a {name} of {wanted}, as the artefact was exported for, found {size}")
     return height, width
-
-
-def _ort_executor(artefact: Artefact, provider: str) -> Executor:
-    from runtime.ort import OrtExecutor
-
-    return OrtExecutor(artefact.path, provider)
-
-
-def _trt_executor(artefact: Artefact, provider: str) -> Executor:
-    if provider not in ("auto", "cuda"):
-        raise InputError(
-            f"{artefact.path}: an engine runs on an NVIDIA GPU only, found provider {provider!r}{_other_way(artefact)}"
-        )
-    from runtime.trt import TrtExecutor
-
-    try:
-        return TrtExecutor(artefact.read_model(), "auto")
-    except (ExecutorError, MissingPackageError) as error:
-        raise ExecutorError(f"{artefact.path}: {error}{_other_way(artefact)}") from error
-    except ArtefactError as error:
-        raise ArtefactError(f"{artefact.path}: {error}") from error
-
-
-def _other_way(artefact: Artefact) -> str:
-    """Name the .onnx beside an engine, where there is one."""
-    onnx = onnx_beside(artefact.path)
-    return f"; {onnx} runs without a GPU" if onnx.is_file() else ""
-
-
-_EXECUTORS: dict[str, Callable[[Artefact, str], Executor]] = {"onnx": _ort_executor, "engine": _trt_executor}

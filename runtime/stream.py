@@ -3,7 +3,7 @@
 A stream's batches pass three places, each in the order of the images:
 
     reading threads    an image is decoded and made to fit, a batch becomes the network's input
-    running thread     the network, one batch at a time
+    running threads    the network: one batch at a time, or on a GPU as many as it has workers
     the caller's       takes images from the iterable; turns the network's outputs into Detections
 
 OpenCV, Pillow, numpy's loops, ONNX Runtime and TensorRT let other Python threads run meanwhile. The iterable is
@@ -21,12 +21,8 @@ from dataclasses import astuple, dataclass
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from runtime.detections import Detections
 from runtime.errors import ExecutorError
-from runtime.letterbox import blob_from
 
 __all__ = ["AHEAD", "Outcome", "Steps", "Streams", "Timings", "found_at_once", "outcomes_streamed"]
 
@@ -35,7 +31,6 @@ READERS = max(1, min(4, (os.cpu_count() or 1) // 2))  # more only matter where t
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
-Outputs = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -73,21 +68,23 @@ class Steps:
     """What is done with one batch; each step may run in a thread of its own.
 
     Attributes:
-        load: an item to (h, w, 3) uint8 BGR.
-        fit: that to the network's (H, W, 3), and where the one lies in the other.
-        run: the network, (B, 3, H, W) to its outputs by name, each with B or more rows.
-        decode: one image's outputs, without the batch axis, and what `fit` said, to Detections.
+        load: an item to an image.
+        fit: that to what the network takes, and where the one lies in the other.
+        join: one or more of these to the network's input.
+        run: the network; gives what it found in each image, for `decode`.
+        decode: that of one image, and what `fit` said, to Detections.
     """
 
-    load: Callable[[Any], NDArray[np.uint8]]
-    fit: Callable[[NDArray[np.uint8]], tuple[NDArray[np.uint8], Any]]
-    run: Callable[[NDArray[np.float32]], Outputs]
-    decode: Callable[[Outputs, Any], Detections]
+    load: Callable[[Any], Any]
+    fit: Callable[[Any], tuple[Any, Any]]
+    join: Callable[[list[Any]], Any]
+    run: Callable[[Any], Sequence[Any]]
+    decode: Callable[[Any, Any], Detections]
 
 
 @dataclass(frozen=True)
 class _Read(Generic[Item]):
-    """One item made to fit: its row of the blob and where the image lies in it; or the error that prevented that."""
+    """One item made to fit: its place in the batch and where the image lies in it; or the error that prevented that."""
 
     item: Item
     row: int
@@ -96,8 +93,19 @@ class _Read(Generic[Item]):
     timings: Timings
 
 
-_Prepared = tuple[list[_Read[Item]], NDArray[np.float32], float]  # a batch's items, the blob and its milliseconds
-_Executed = tuple[Outputs, float]  # what the network gave for a blob, and its milliseconds
+_Executed = tuple[Sequence[Any], float]  # what the network gave for each image, and its milliseconds
+
+
+@dataclass(frozen=True)
+class _Prepared(Generic[Item]):
+    """A batch: its items, how many of them could be read, the network's input, and the milliseconds it took to join."""
+
+    reads: list[_Read[Item]]
+    count: int
+    joined: Any
+    join_ms: float
+
+
 _Started = tuple[Future[_Prepared[Item]], Future[_Executed]]  # a batch on its way through the threads
 
 
@@ -108,18 +116,20 @@ def found_at_once(images: Sequence[Any], steps: Steps) -> tuple[list[Detections]
         Exception: what an item, the network or its outputs raise; an item's before the network runs.
     """
     batch = _prepared(images, steps)
-    for read in batch[0]:
+    for read in batch.reads:
         if read.error is not None:
             raise read.error
     executed = _executed(batch, steps)
-    done = [_decoded(read, batch, executed, steps) for read in batch[0]]
+    done = [_decoded(read, batch, executed, steps) for read in batch.reads]
     return [found for found, _ in done], sum((timings for _, timings in done), Timings())
 
 
 def outcomes_streamed(
-    items: Iterable[Item], steps: Steps, streams: "Streams", batch: int, ahead: int
+    items: Iterable[Item], steps: Steps, streams: "Streams", batch: int, ahead: int, runners: int = 1
 ) -> Generator[Outcome[Item], None, None]:
     """Take `items` through all steps, at most `ahead` batches of `batch` beyond the one whose outcomes are given.
+
+    The network runs up to `runners` batches at a time.
 
     An item that cannot be read gives its error in its place, and the others follow. An exception of the iterable
     or of the network is raised after the outcomes of what came before it.
@@ -129,7 +139,7 @@ def outcomes_streamed(
     """
     source = _Source(items, batch)
     started: deque[_Started[Item]] = deque()
-    with streams.threads() as threads:
+    with streams.threads(runners) as threads:
         while True:
             while len(started) <= ahead and (chunk := source.next_batch()):
                 started.append(threads.start(chunk, steps))
@@ -145,7 +155,7 @@ def outcomes_streamed(
 def _outcomes(started: _Started[Item], steps: Steps) -> Iterator[Outcome[Item]]:
     """Wait for a batch and give its outcomes one by one; the network's error comes where its first result would."""
     batch = _result(started[0])
-    for read in batch[0]:
+    for read in batch.reads:
         if read.error is not None:
             yield Outcome(read.item, read.error, read.timings)
         else:
@@ -155,37 +165,36 @@ def _outcomes(started: _Started[Item], steps: Steps) -> Iterator[Outcome[Item]]:
 def _prepared(items: Sequence[Item], steps: Steps) -> _Prepared[Item]:
     """Read a batch's items and put their images together; what an item raises is kept with it."""
     reads: list[_Read[Item]] = []
-    padded: list[NDArray[np.uint8]] = []
+    fitted: list[Any] = []
     for item in items:
         began = perf_counter()
         try:
-            array = steps.load(item)
+            image = steps.load(item)
             decode_ms = _ms_since(began)
-            fitted, frame = steps.fit(array)
+            image, frame = steps.fit(image)
         except Exception as error:  # whatever it is, it belongs to this item: it is raised where its result would be
             reads.append(_Read(item, -1, None, error, Timings(_ms_since(began))))
         else:
-            reads.append(_Read(item, len(padded), frame, None, Timings(decode_ms, _ms_since(began) - decode_ms)))
-            padded.append(fitted)
+            reads.append(_Read(item, len(fitted), frame, None, Timings(decode_ms, _ms_since(began) - decode_ms)))
+            fitted.append(image)
     began = perf_counter()
-    blob = blob_from(padded) if padded else np.empty((0, 3, 0, 0), np.float32)
-    return reads, blob, _ms_since(began)
+    joined = steps.join(fitted) if fitted else None
+    return _Prepared(reads, len(fitted), joined, _ms_since(began))
 
 
 def _executed(batch: _Prepared[Any], steps: Steps) -> _Executed:
     """Run the network on what could be read of a batch."""
-    _, blob, _ = batch
     began = perf_counter()
-    outputs = steps.run(blob) if len(blob) else {}
-    return outputs, _ms_since(began)
+    found = steps.run(batch.joined) if batch.count else ()
+    return found, _ms_since(began)
 
 
 def _decoded(read: _Read[Any], batch: _Prepared[Any], executed: _Executed, steps: Steps) -> tuple[Detections, Timings]:
     """Decode the outputs of one image; of what its batch took as a whole, its share is added."""
-    (_, blob, blob_ms), (outputs, execute_ms) = batch, executed
+    results, execute_ms = executed
     began = perf_counter()
-    found = steps.decode({name: array[read.row] for name, array in outputs.items()}, read.frame)
-    share = Timings(0.0, blob_ms / len(blob), execute_ms / len(blob), _ms_since(began))
+    found = steps.decode(results[read.row], read.frame)
+    share = Timings(0.0, batch.join_ms / batch.count, execute_ms / batch.count, _ms_since(began))
     return found, read.timings + share
 
 
@@ -218,16 +227,16 @@ class _Source(Generic[Item]):
 class _Threads:
     """The threads of one stream; they start with its first batches, and wait without turning."""
 
-    def __init__(self) -> None:
+    def __init__(self, runners: int) -> None:
         self._readers = ThreadPoolExecutor(READERS, "y12-stream-read")
-        self._runner = ThreadPoolExecutor(1, "y12-stream-run")
+        self._runners = ThreadPoolExecutor(runners, "y12-stream-run")
         self._stopped = False
 
     def start(self, items: Sequence[Item], steps: Steps) -> _Started[Item]:
         """Send a batch on its way."""
         try:
             prepared = self._readers.submit(_prepared, items, steps)
-            return prepared, self._runner.submit(lambda: _executed(prepared.result(), steps))
+            return prepared, self._runners.submit(lambda: _executed(prepared.result(), steps))
         except RuntimeError as error:
             if self._stopped:  # by Runtime.close in another thread
                 raise _closed() from error
@@ -236,9 +245,9 @@ class _Threads:
     def stop(self) -> None:
         """Drop what has not begun, wait for what has, and end the threads."""
         self._stopped = True
-        for pool in (self._runner, self._readers):
+        for pool in (self._runners, self._readers):
             pool.shutdown(wait=False, cancel_futures=True)
-        for pool in (self._runner, self._readers):
+        for pool in (self._runners, self._readers):
             pool.shutdown()
 
 
@@ -251,9 +260,9 @@ class Streams:
         self._closed = False
 
     @contextmanager
-    def threads(self) -> Iterator[_Threads]:
+    def threads(self, runners: int) -> Iterator[_Threads]:
         """Give a stream its threads, and end them with the block, however it is left."""
-        threads = _Threads()
+        threads = _Threads(runners)
         with self._lock:
             self.check_open()
             self._open.add(threads)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from exporter.engine.layers import Layer, layers_from_inspector, layers_from_log
 from exporter.errors import EngineBuildError
-from runtime.cuda import Gpu, one_line
+from runtime.cuda import Gpu
+from runtime.nvrtc import one_line
 from runtime.errors import ExecutorError, MissingPackageError
 from runtime.manifest import InputProfile
 from runtime.trt import Bindings, capture, load_bindings, process_logger

@@ -37,7 +37,7 @@ def decode_boxes(
     else:
         predictions = predictions_from(outputs, layout, manifest, frame.input_hw)
         picked = picked_from_predictions(predictions, options)
-    return _detections(picked, frame, manifest.names, manifest.kpt_shape)
+    return detections_from_picked(picked, frame, manifest.names, manifest.kpt_shape)
 
 
 def detections_from_output(
@@ -59,13 +59,25 @@ def detections_from_output(
     """
     predictions = predictions_from_output0(output0, len(names))
     options.check_classes(len(names))
-    return _detections(picked_from_predictions(predictions, options), frame, names, None)
+    return detections_from_picked(picked_from_predictions(predictions, options), frame, names, None)
 
 
-def _detections(
-    picked: Picked, frame: Letterbox, names: tuple[str, ...], kpt_shape: tuple[int, int] | None
+def detections_from_picked(
+    picked: Picked,
+    frame: Letterbox,
+    names: tuple[str, ...],
+    kpt_shape: tuple[int, int] | None,
+    masks: Masks | None = None,
 ) -> Detections:
-    """Take what was picked back to the original image."""
+    """Take what was picked back to the original image.
+
+    Args:
+        picked: in pixels of the network's input.
+        frame: where the image lies in it.
+        names: the classes' names.
+        kpt_shape: K keypoints of D values each; None where there are none.
+        masks: where they are drawn already; else they are made of what was picked, when asked for.
+    """
     xywhr = None
     if picked.boxes.shape[1] == 5:
         xywhr = rotated_to_original(picked.boxes, frame)
@@ -74,7 +86,6 @@ def _detections(
         xyxy = np.clip(upright_from_corners(corners_from_xywhr(xywhr)), np.float32(0), limit)
     else:
         xyxy = boxes_to_original(picked.boxes, frame)
-    masks = None
     if picked.protos is not None:
         masks = Masks.from_prototypes(picked.coefficients, picked.protos, xyxy, frame)
     return Detections(

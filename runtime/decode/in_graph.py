@@ -47,7 +47,7 @@ def picked_from_graph(outputs: Outputs, layout: Layout, manifest: Manifest, opti
     assert manifest.nms is not None
     assert options.keep is None, "resolved by runtime.tasks.resolved_options"
     protos = protos_from(outputs, layout)
-    extras = extras_of(layout, protos, manifest.kpt_shape)
+    extras = extras_of(layout, None if protos is None else len(protos), manifest.kpt_shape)
     rows, truncated = _FORMS[manifest.nms.form](outputs, extras, manifest.nms.options.max_det)
     check_finite(rows)
     labels = rows[:, 5]

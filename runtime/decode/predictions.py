@@ -81,7 +81,7 @@ def predictions_from(outputs: Outputs, layout: Layout, manifest: Manifest, input
         ExecutorError: an output holds NaN or infinity.
     """
     protos = protos_from(outputs, layout)
-    extras = extras_of(layout, protos, manifest.kpt_shape)
+    extras = extras_of(layout, None if protos is None else len(protos), manifest.kpt_shape)
     if layout.separate:
         return _from_separate(outputs, len(manifest.names), extras, protos)
     output0 = output(outputs, "output0")
@@ -89,7 +89,7 @@ def predictions_from(outputs: Outputs, layout: Layout, manifest: Manifest, input
         return _with_objectness(output0, len(manifest.names), extras, protos)
     predictions = predictions_from_output0(output0, len(manifest.names), extras, protos)
     if manifest.localisation == "heatmap":
-        return replace(predictions, peaks_of=_levels_hw(manifest.strides, input_hw, output0.shape[1]))
+        return replace(predictions, peaks_of=levels_hw(manifest.strides, input_hw, output0.shape[1]))
     return predictions
 
 
@@ -124,7 +124,7 @@ def _with_objectness(
     return replace(found, scores=found.scores[1:] * found.scores[:1])
 
 
-def _levels_hw(strides: tuple[int, ...], input_hw: tuple[int, int], cells: int) -> tuple[tuple[int, int], ...]:
+def levels_hw(strides: tuple[int, ...], input_hw: tuple[int, int], cells: int) -> tuple[tuple[int, int], ...]:
     """Give each level's height and width in cells.
 
     Raises:
@@ -139,10 +139,10 @@ def _levels_hw(strides: tuple[int, ...], input_hw: tuple[int, int], cells: int) 
     return levels
 
 
-def extras_of(layout: Layout, protos: NDArray[np.float32] | None, kpt_shape: tuple[int, int] | None) -> Extras:
+def extras_of(layout: Layout, prototypes: int | None, kpt_shape: tuple[int, int] | None) -> Extras:
     """Give the number of values that masks, keypoints and angle add to a box."""
     keypoints = kpt_shape[0] * kpt_shape[1] if layout.keypoints and kpt_shape is not None else 0
-    return Extras(0 if protos is None else len(protos), keypoints, int(layout.angle))
+    return Extras(prototypes or 0, keypoints, int(layout.angle))
 
 
 def protos_from(outputs: Outputs, layout: Layout) -> NDArray[np.float32] | None:
@@ -188,10 +188,15 @@ def check_finite(array: NDArray[np.float32]) -> None:
         ExecutorError: there is one.
     """
     if not np.isfinite(array).all():
-        raise ExecutorError(
-            "expected finite numbers from the network, found NaN or infinity: an FP16 or INT8 artefact may "
-            "have overflowed; export in FP32 and compare"
-        )
+        raise nonfinite_error()
+
+
+def nonfinite_error() -> ExecutorError:
+    """Give the refusal of outputs that hold NaN or infinity."""
+    return ExecutorError(
+        "expected finite numbers from the network, found NaN or infinity: an FP16 or INT8 artefact may "
+        "have overflowed; export in FP32 and compare"
+    )
 
 
 def _from_separate(

@@ -3,6 +3,10 @@
 A file is the SHA-256 of the code, then the code; one that does not agree with itself is compiled again. The folder is
 `y12/kernels` in $XDG_CACHE_HOME or in ~/.cache (XDG Base Directory Specification 0.8), for its owner only, as what
 lies there is run.
+
+A second folder, read first and never written to, is the one that $Y12_KERNELS names: a container's, filled by
+`runtime.prebuild`. Its files are of the same form, named without the compiler's version, as where they are
+read there need be no compiler. A damaged one is refused.
 """
 
 import contextlib
@@ -13,8 +17,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["cache_dir", "cached"]
+from runtime.errors import ExecutorError
 
+__all__ = ["PREBUILT_VARIABLE", "cache_dir", "cached", "keep_prebuilt", "prebuilt", "prebuilt_dir"]
+
+PREBUILT_VARIABLE = "Y12_KERNELS"
 LOG = logging.getLogger("y12.kernels")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -37,8 +44,7 @@ def cached(parts: tuple[str, ...], build: Callable[[], bytes], folder: Path) -> 
         build: makes the code; what it raises is passed on, and nothing is kept.
         folder: to keep it in; made if need be.
     """
-    key = hashlib.sha256(repr(parts).encode()).hexdigest()
-    path = folder / f"{key}.cubin"
+    path = _place(parts, folder)
     code = _read(path)
     if code is None:
         code = build()
@@ -47,6 +53,65 @@ def cached(parts: tuple[str, ...], build: Callable[[], bytes], folder: Path) -> 
         except OSError as error:
             LOG.warning("cannot keep compiled kernels in %s (%s): they are compiled at each start", folder, error)
     return code
+
+
+def prebuilt_dir() -> Path | None:
+    """Give the folder of kernels that were compiled beforehand, or None where $Y12_KERNELS is not set.
+
+    Raises:
+        ExecutorError: it names no folder.
+    """
+    named = os.environ.get(PREBUILT_VARIABLE, "")
+    if not named:
+        return None
+    folder = Path(named)
+    if not folder.is_dir():
+        raise ExecutorError(
+            f"{PREBUILT_VARIABLE}: expected a folder of compiled kernels, found none at {folder}: fill it with "
+            f"python -m runtime.prebuild --output {folder}, or unset the variable"
+        )
+    return folder
+
+
+def prebuilt(parts: tuple[str, ...]) -> bytes | None:
+    """Give the code that was compiled from `parts` beforehand, or None where there is none, which is warned of.
+
+    Args:
+        parts: everything the code depends on but the compiler's version.
+
+    Raises:
+        ExecutorError: the file is damaged, or $Y12_KERNELS names no folder.
+    """
+    folder = prebuilt_dir()
+    if folder is None:
+        return None
+    path = _place(parts, folder)
+    code = _read(path)
+    if code is None and path.exists():
+        raise ExecutorError(
+            f"{path}: expected a compiled kernel, found a damaged file: fill the folder again with "
+            f"python -m runtime.prebuild --output {folder}"
+        )
+    if code is None:
+        LOG.warning("%s has no code of a kernel for this GPU and version of y12: it is compiled here", folder)
+    return code
+
+
+def keep_prebuilt(parts: tuple[str, ...], code: bytes, folder: Path) -> Path:
+    """Write code to where `prebuilt` finds it, readable by all, and give the file.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)  # `_write` would make it for its owner only
+    path = _place(parts, folder)
+    _write(path, code)
+    path.chmod(0o644)  # filled by the image's builder, read by the user it runs as
+    return path
+
+
+def _place(parts: tuple[str, ...], folder: Path) -> Path:
+    return folder / f"{hashlib.sha256(repr(parts).encode()).hexdigest()}.cubin"
 
 
 def _read(path: Path) -> bytes | None:

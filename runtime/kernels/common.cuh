@@ -5,11 +5,17 @@
 
 #ifdef Y12_SHIM
 __device__ __forceinline__ unsigned short half_bits(float value) { return shim_half_bits(value); }
+__device__ __forceinline__ float from_half(unsigned short bits) { return shim_from_half(bits); }
 #else
 // The bits of the IEEE half nearest to `value`; spares the compiler cuda_fp16.h, and an install its package.
 __device__ __forceinline__ unsigned short half_bits(float value) {
     unsigned short bits;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
     return bits;
+}
+__device__ __forceinline__ float from_half(unsigned short bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
 }
 #endif

@@ -11,28 +11,37 @@ from runtime.letterbox import Letterbox
 from runtime.options import DetectOptions
 
 __all__ = [
+    "GATHER_BLOCK",
     "LETTERBOX_BLOCK",
     "LETTERBOX_IMAGE",
     "MAX_CANDIDATES",
+    "MAX_LEVELS",
     "SELECT_BEST_BLOCK",
     "SELECT_COUNTERS",
     "SELECT_HEADER",
     "SELECT_PLAN",
     "SELECT_SCAN_BLOCK",
+    "WIDEN_BLOCK",
     "SelectShape",
+    "gather_grid",
     "letterbox_grid",
     "letterbox_images",
     "select_plan",
     "select_scan_grid",
     "wanted_classes",
+    "widen_grid",
 ]
 
 MAX_SIDE_PX = 32_767  # letterbox.cu computes with 2 * side * side in 32 bits
 MAX_CANDIDATES = 4096  # that select.cu sorts: 32 KiB of keys in shared memory
+MAX_LEVELS = 8  # of heatmaps, in a plan of select.cu
 
 LETTERBOX_BLOCK = (32, 8)
 SELECT_SCAN_BLOCK = (32, 8)
 SELECT_BEST_BLOCK = (1024,)  # its grid is (B,)
+GATHER_BLOCK = (256,)
+WIDEN_BLOCK = (256,)
+MAX_WIDEN_BLOCKS = 2048  # enough to fill any GPU
 
 LETTERBOX_IMAGE = np.dtype(
     [
@@ -41,50 +50,67 @@ LETTERBOX_IMAGE = np.dtype(
         ("unused", np.int32),
     ]
 )
-_PLAN_SIZES = ("anchors", "classes", "rows", "objectness", "angle_row", "limit", "capacity")
-SELECT_PLAN = np.dtype([("conf", np.float32), ("multi_label", np.int32), *[(name, np.int32) for name in _PLAN_SIZES]])
+_PLAN_SIZES = ("anchors", "classes", "box_stride", "score_stride", "limit", "capacity", "levels")
+SELECT_PLAN = np.dtype(
+    [
+        ("conf", np.float32),
+        ("multi_label", np.int32),
+        *[(name, np.int32) for name in _PLAN_SIZES],
+        *[(name, np.int32, MAX_LEVELS) for name in ("heights", "widths", "starts")],
+    ]
+)
 SELECT_COUNTERS = np.dtype([("found", np.uint32), ("nonfinite", np.uint32)])
 SELECT_HEADER = np.dtype([(name, np.int32) for name in ("count", "found", "truncated", "nonfinite")])
 
 
 @dataclass(frozen=True)
 class SelectShape:
-    """How an output (rows, A) is laid out: x, y, w, h, objectness if any, class scores, other rows.
+    """How boxes (4, A) and scores (nc, A) of a batch lie in memory: in rows of one output, or in outputs of their own.
 
     Attributes:
         anchors: A.
         classes: nc.
-        rows: all of them.
-        objectness: the fifth row multiplies all scores.
-        angle_row: the row of angles in radians, of oriented boxes; else None.
+        box_stride: floats from the boxes of an image to those of the next; objectness and angles go with them.
+        score_stride: the same, of scores.
+        oriented: there are angles.
+        levels_hw: height and width in cells of each level's heatmap, in which only peaks are scores; else None.
 
     Raises:
-        InputError: the rows do not suffice, or A * nc does not fit into a key's 32 bits.
+        InputError: images overlap, A * nc or a stride does not fit into 32 bits, or the levels are not the anchors.
     """
 
     anchors: int
     classes: int
-    rows: int
-    objectness: bool = False
-    angle_row: int | None = None
+    box_stride: int
+    score_stride: int
+    oriented: bool = False
+    levels_hw: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
-        needed = 4 + self.objectness + self.classes
-        if min(self.anchors, self.classes) < 1 or self.rows < needed:
-            raise InputError(f"expected an anchor, a class and {needed} rows or more, found {self}")
-        if self.angle_row is not None and not needed <= self.angle_row < self.rows:
-            raise InputError(f"angle_row: expected a row from {needed} to {self.rows - 1}, found {self.angle_row}")
-        if self.anchors * self.classes >= 2**31:
-            raise InputError(f"expected fewer than 2^31 scores, found {self.anchors * self.classes}")
+        if min(self.anchors, self.classes) < 1:
+            raise InputError(f"expected an anchor and a class or more, found {self}")
+        needed = ("box_stride", 4 * self.anchors), ("score_stride", self.classes * self.anchors)
+        for name, least in needed:
+            if not least <= getattr(self, name) < 2**31:
+                raise InputError(f"{name}: expected {least} floats or more, below 2^31, found {getattr(self, name)}")
+        if self.levels_hw is not None:
+            _check_levels(self.levels_hw, self.anchors)
 
     @property
     def box_size(self) -> int:
         """Numbers of a box: 4 corners; or 5, centre, size and angle."""
-        return 4 if self.angle_row is None else 5
+        return 5 if self.oriented else 4
 
     def capacity(self, multi_label: bool) -> int:
         """Give the most candidates an image can have."""
         return self.anchors * self.classes if multi_label else self.anchors
+
+
+def _check_levels(levels_hw: tuple[tuple[int, int], ...], anchors: int) -> None:
+    if not 1 <= len(levels_hw) <= MAX_LEVELS or min(min(hw) for hw in levels_hw) < 1:
+        raise InputError(f"levels_hw: expected 1 to {MAX_LEVELS} levels of a cell or more, found {levels_hw}")
+    if sum(h * w for h, w in levels_hw) != anchors:
+        raise InputError(f"levels_hw: expected {anchors} cells, one for each anchor, found {levels_hw}")
 
 
 def letterbox_images(addresses: Sequence[int], pitches: Sequence[int], frames: Sequence[Letterbox]) -> NDArray[np.void]:
@@ -119,7 +145,7 @@ def letterbox_grid(input_hw: tuple[int, int], batch: int) -> tuple[int, int, int
 
 
 def select_scan_grid(anchors: int, batch: int) -> tuple[int, int]:
-    """Give the blocks that look at (B, rows, A)."""
+    """Give the blocks that look at the scores, (B, nc, A)."""
     return -(-anchors // SELECT_SCAN_BLOCK[0]), batch
 
 
@@ -127,7 +153,7 @@ def select_plan(shape: SelectShape, options: DetectOptions, limit: int, capacity
     """Write the plan of select.cu, (1,) of SELECT_PLAN.
 
     Args:
-        shape: of the output.
+        shape: of what the network gives.
         options: `conf` and `multi_label` are taken.
         limit: the most candidates an image gives.
         capacity: places an image has in the keys.
@@ -140,9 +166,21 @@ def select_plan(shape: SelectShape, options: DetectOptions, limit: int, capacity
     needed = shape.capacity(options.multi_label)
     if capacity < needed:
         raise InputError(f"capacity: expected {needed} places for keys or more, found {capacity}")
-    angle_row = -1 if shape.angle_row is None else shape.angle_row
-    sizes = (shape.anchors, shape.classes, shape.rows, int(shape.objectness), angle_row, limit, capacity)
-    return np.array([(options.conf, int(options.multi_label), *sizes)], SELECT_PLAN)
+    plan = np.zeros(1, SELECT_PLAN)
+    plan["conf"], plan["multi_label"], plan["limit"], plan["capacity"] = (
+        options.conf,
+        options.multi_label,
+        limit,
+        capacity,
+    )
+    for name in ("anchors", "classes", "box_stride", "score_stride"):
+        plan[name] = getattr(shape, name)
+    if shape.levels_hw is not None:
+        levels, (heights, widths) = len(shape.levels_hw), np.array(shape.levels_hw, np.int32).T
+        plan["levels"] = levels
+        plan["heights"][0, :levels], plan["widths"][0, :levels] = heights, widths
+        plan["starts"][0, :levels] = np.cumsum(heights * widths) - heights * widths
+    return plan
 
 
 def wanted_classes(options: DetectOptions, class_count: int) -> NDArray[np.uint32]:
@@ -153,3 +191,13 @@ def wanted_classes(options: DetectOptions, class_count: int) -> NDArray[np.uint3
         options.check_classes(class_count)
         bits[list(options.classes)] = True
     return np.packbits(bits, bitorder="little").view("<u4").astype(np.uint32)
+
+
+def gather_grid(values: int, room: int, batch: int) -> tuple[int, int]:
+    """Give the blocks of `gather`, which writes (B, room, values)."""
+    return max(1, -(-values * room // GATHER_BLOCK[0])), batch
+
+
+def widen_grid(count: int) -> tuple[int]:
+    """Give the blocks of `widen` for `count` values: a thread has 8, and more from so many blocks on."""
+    return (min(max(1, -(-count // (8 * WIDEN_BLOCK[0]))), MAX_WIDEN_BLOCKS),)

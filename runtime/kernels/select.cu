@@ -7,16 +7,23 @@
 //
 // A number that is not finite is no score, and a box with one is no box: neither becomes a candidate, and the image's
 // `nonfinite` says that there was one.
+//
+// Boxes, scores, objectness and angles have a pointer each, to the rows of the first image: they may be rows of one
+// output or outputs of their own. `objectness` and `angles` are null where there are none.
 #include "common.cuh"
+
+constexpr int MOST_LEVELS = 8;
 
 struct SelectPlan {  // in device memory, so that a captured graph obeys a change: runtime.kernels.layouts.SELECT_PLAN
     float conf;      // candidates score more
     int multi_label; // 1: each class of an anchor may be a candidate; 0: its best class only, the first of equals
-    int anchors, classes, rows;  // of the output, (B, rows, anchors): 4 box rows, objectness if any, classes, others
-    int objectness;  // 1: the fifth row multiplies all scores
-    int angle_row;   // the row of angles, of oriented boxes; -1: none
-    int limit;       // places an image has in the results, 1 to 4096
-    int capacity;    // places an image has in `keys`: anchors, or anchors * classes if multi_label
+    int anchors, classes;
+    int box_stride;   // floats from the boxes of an image to those of the next; objectness and angles go with them
+    int score_stride; // the same, of scores
+    int limit;        // places an image has in the results, 1 to 4096
+    int capacity;     // places an image has in `keys`: anchors, or anchors * classes if multi_label
+    int levels;       // of heatmaps, in which only peaks are scores; 0: every score is one
+    int heights[MOST_LEVELS], widths[MOST_LEVELS], starts[MOST_LEVELS];  // in cells; `starts`: a level's first anchor
 };
 
 struct SelectCounters {  // zero before the first launch; select_best leaves them zero
@@ -36,12 +43,43 @@ const int LIMIT = 4096;      // 32 KiB of keys in shared memory
 
 __device__ __forceinline__ bool is_finite(float x) { return fabsf(x) <= 3.402823466e38f; }  // false for NaN
 
-__device__ __forceinline__ bool box_is_finite(const float *output, int anchor, const SelectPlan &plan) {
-    const long long size = plan.anchors;
+// `boxes` and `angles` are those of an image; the latter may be null.
+__device__ __forceinline__ bool box_is_finite(const float *boxes, const float *angles, int anchor, int anchors) {
+    const long long size = anchors;
     bool finite = true;
-    for (int row = 0; row < 4; ++row) finite &= is_finite(output[row * size + anchor]);
-    if (plan.angle_row >= 0) finite &= is_finite(output[plan.angle_row * size + anchor]);
+    for (int row = 0; row < 4; ++row) finite &= is_finite(boxes[row * size + anchor]);
+    if (angles) finite &= is_finite(angles[anchor]);
     return finite;
+}
+
+struct Cell {  // where an anchor lies in the map of its level
+    int x, y, width, height;
+};
+
+// `plan` by pointer: a copy of its arrays, indexed by a variable, would lie in local memory.
+__device__ __forceinline__ Cell cell_of(int anchor, const SelectPlan *plan) {
+    int level = 0;
+    while (level + 1 < plan->levels && anchor >= plan->starts[level + 1]) ++level;
+    const int place = anchor - plan->starts[level], width = plan->widths[level];
+    return {place % width, place / width, width, plan->heights[level]};
+}
+
+// Whether no neighbour in the 3x3 cells round it has a larger score (CenterNet, arXiv 1904.07850, 4). `at` points to
+// the anchor's value of the class, `objectness_at` to its objectness or nowhere. Not inlined: few scores come here, and
+// the loop over all of them would hold twice the registers.
+__device__ __noinline__ bool is_peak(const float *at, const float *objectness_at, int anchor, float score,
+                                     const SelectPlan *plan) {
+    const Cell cell = cell_of(anchor, plan);
+    for (int down = -1; down <= 1; ++down) {
+        for (int right = -1; right <= 1; ++right) {
+            const int x = cell.x + right, y = cell.y + down;
+            if (x < 0 || x >= cell.width || y < 0 || y >= cell.height) continue;
+            const int there = down * cell.width + right;
+            const float neighbour = at[there] * (objectness_at ? objectness_at[there] : 1.0f);
+            if (is_finite(neighbour) && neighbour > score) return false;
+        }
+    }
+    return true;
 }
 
 __device__ __forceinline__ bool is_wanted(const unsigned *wanted, int class_id) {
@@ -65,29 +103,37 @@ __device__ __forceinline__ void append(bool is_candidate, float score, int ancho
 
 // The block is (32, GROUPS): a warp reads 128 bytes in a row of one class; its 32 anchors' other classes lie with the
 // other warps. Grid (anchors / 32 rounded up, B). Reads every score once, 4 * classes * anchors bytes an image, and a
-// box for each candidate; writes 8 bytes for each.
-extern "C" __global__ void __launch_bounds__(256)
-    select_scan(const float *outputs, const SelectPlan *the_plan, const unsigned *wanted, Key *all_keys,
-                SelectCounters *all_counters) {
+// box for each candidate, of heatmaps the 8 neighbours of each score above `conf`; writes 8 bytes for each candidate.
+// The bound keeps the call of is_peak from taking registers that the other loop does not need.
+extern "C" __global__ void __launch_bounds__(256, 5)
+    select_scan(const float *all_boxes, const float *all_scores, const float *all_objectness, const float *all_angles,
+                const SelectPlan *the_plan, const unsigned *wanted, Key *all_keys, SelectCounters *all_counters) {
     __shared__ float best_scores[GROUPS][32];
     __shared__ int best_classes[GROUPS][32];
     const SelectPlan plan = *the_plan;
     const int lane = threadIdx.x, group = threadIdx.y;
     const int anchor = blockIdx.x * 32 + lane;
     const bool inside = anchor < plan.anchors;
-    const float *output = outputs + static_cast<long long>(blockIdx.y) * plan.rows * plan.anchors;
-    const float *scores = output + static_cast<long long>(4 + plan.objectness) * plan.anchors + anchor;
-    Key *keys = all_keys + static_cast<long long>(blockIdx.y) * plan.capacity;
-    SelectCounters *counters = all_counters + blockIdx.y;
-    const float objectness = plan.objectness && inside ? output[4LL * plan.anchors + anchor] : 1.0f;
+    const long long image = blockIdx.y, to_boxes = image * plan.box_stride;
+    const float *boxes = all_boxes + to_boxes;
+    const float *angles = all_angles ? all_angles + to_boxes : nullptr;
+    const float *objectness_at = all_objectness ? all_objectness + to_boxes + anchor : nullptr;
+    const float *scores = all_scores + image * plan.score_stride + anchor;
+    Key *keys = all_keys + image * plan.capacity;
+    SelectCounters *counters = all_counters + image;
+    const float objectness = objectness_at && inside ? *objectness_at : 1.0f;
 
     bool nonfinite = false;
     if (plan.multi_label) {
         for (int class_id = group; class_id < plan.classes; class_id += GROUPS) {
-            const float score = inside ? scores[static_cast<long long>(class_id) * plan.anchors] * objectness : 0.0f;
+            const float *at = scores + static_cast<long long>(class_id) * plan.anchors;
+            const float score = inside ? *at * objectness : 0.0f;
             nonfinite |= !is_finite(score);
             bool is_candidate = is_finite(score) && score > plan.conf && is_wanted(wanted, class_id);
-            if (is_candidate && !box_is_finite(output, anchor, plan)) is_candidate = false, nonfinite = true;
+            if (is_candidate && plan.levels) is_candidate = is_peak(at, objectness_at, anchor, score, the_plan);
+            if (is_candidate && !box_is_finite(boxes, angles, anchor, plan.anchors)) {
+                is_candidate = false, nonfinite = true;
+            }
             append(is_candidate, score, anchor, class_id, plan, keys, counters);
         }
     } else {
@@ -95,9 +141,12 @@ extern "C" __global__ void __launch_bounds__(256)
         int best_class = 0;
 #pragma unroll 4
         for (int class_id = group; class_id < plan.classes; class_id += GROUPS) {
-            const float score = inside ? scores[static_cast<long long>(class_id) * plan.anchors] * objectness : 0.0f;
+            const float *at = scores + static_cast<long long>(class_id) * plan.anchors;
+            const float score = inside ? *at * objectness : 0.0f;
             nonfinite |= !is_finite(score);
-            if (is_finite(score) && score > best) best = score, best_class = class_id;
+            bool is_better = is_finite(score) && score > best;
+            if (is_better && plan.levels && score > plan.conf) is_better = is_peak(at, objectness_at, anchor, score, the_plan);
+            if (is_better) best = score, best_class = class_id;
         }
         best_scores[group][lane] = best;
         best_classes[group][lane] = best_class;
@@ -109,7 +158,9 @@ extern "C" __global__ void __launch_bounds__(256)
                 if (score > best || (score == best && class_id < best_class)) best = score, best_class = class_id;
             }
             bool is_candidate = inside && best > plan.conf && is_wanted(wanted, best_class);
-            if (is_candidate && !box_is_finite(output, anchor, plan)) is_candidate = false, nonfinite = true;
+            if (is_candidate && !box_is_finite(boxes, angles, anchor, plan.anchors)) {
+                is_candidate = false, nonfinite = true;
+            }
             append(is_candidate, best, anchor, best_class, plan, keys, counters);
         }
     }
@@ -172,8 +223,9 @@ __device__ void sort_falling(Key *keys, int size) {
 // One block an image: its best candidates in falling order. Results beyond `count` are left as they are.
 // boxes (B, limit, 4) x1 y1 x2 y2; or, with angles, (B, limit, 5) centre, w, h, angle; the others (B, limit).
 extern "C" __global__ void __launch_bounds__(1024)
-    select_best(const float *outputs, const SelectPlan *the_plan, const Key *all_keys, SelectCounters *all_counters,
-                float *boxes, float *scores, int *class_ids, int *anchors, SelectHeader *headers) {
+    select_best(const float *all_boxes, const float *all_angles, const SelectPlan *the_plan, const Key *all_keys,
+                SelectCounters *all_counters, float *boxes, float *scores, int *class_ids, int *anchors,
+                SelectHeader *headers) {
     __shared__ Key best[LIMIT];
     __shared__ unsigned bins[256];
     __shared__ Key prefix;
@@ -200,19 +252,20 @@ extern "C" __global__ void __launch_bounds__(1024)
     }
     sort_falling(best, size);
 
-    const float *output = outputs + static_cast<long long>(blockIdx.x) * plan.rows * plan.anchors;
+    const long long to_boxes = static_cast<long long>(blockIdx.x) * plan.box_stride;
+    const float *given = all_boxes + to_boxes;
     const long long row = plan.anchors, first = static_cast<long long>(blockIdx.x) * limit;
     for (int i = threadIdx.x; i < count; i += blockDim.x) {
         const unsigned index = ~static_cast<unsigned>(best[i]);
         const int anchor = static_cast<int>(min(index / plan.classes, static_cast<unsigned>(plan.anchors - 1)));
-        const float x = output[anchor], y = output[row + anchor];
-        const float w = output[2 * row + anchor], h = output[3 * row + anchor];
-        if (plan.angle_row < 0) {
+        const float x = given[anchor], y = given[row + anchor];
+        const float w = given[2 * row + anchor], h = given[3 * row + anchor];
+        if (!all_angles) {
             float *box = boxes + (first + i) * 4;
             box[0] = x - w * 0.5f, box[1] = y - h * 0.5f, box[2] = x + w * 0.5f, box[3] = y + h * 0.5f;
         } else {
             float *box = boxes + (first + i) * 5;
-            box[0] = x, box[1] = y, box[2] = w, box[3] = h, box[4] = output[plan.angle_row * row + anchor];
+            box[0] = x, box[1] = y, box[2] = w, box[3] = h, box[4] = all_angles[to_boxes + anchor];
         }
         scores[first + i] = __uint_as_float(static_cast<unsigned>(best[i] >> 32));
         class_ids[first + i] = static_cast<int>(index % plan.classes);

@@ -8,6 +8,7 @@ import pytest
 
 from runtime.errors import InputError
 from runtime.images import image_from
+from runtime.kernels.masks_layout import MASK_PLACE
 from runtime.letterbox import Letterbox, letterbox
 from runtime.masks import Masks
 
@@ -253,3 +254,77 @@ def test_a_disc_lands_where_it_is_in_the_photograph(shared):
     away = radius - np.hypot(xs - centre[0], ys - centre[1])
     wrong = masks.bitmaps[0] != (away > 0)
     assert np.abs(away[wrong]).max(initial=0) < 0.1  # a linear distance is interpolated nearly exactly
+
+
+def packed(masks):
+    """Pack crops as masks.cu does: each row begins a word of 32 bits."""
+    places, words, offset = [], [np.empty(0, np.uint32)], 0
+    for left, top, bitmap in masks.crops:
+        height, width = bitmap.shape
+        bits = np.zeros((height, -(-width // 32) * 32), bool)
+        bits[:, :width] = bitmap
+        bits[:, width:] = True  # what lies beyond a row's end is nobody's
+        words.append(np.packbits(bits, bitorder="little").view("<u4"))
+        places.append((left, top, width, height, offset, 0, 0))
+        offset += len(words[-1])
+    return np.array(places, MASK_PLACE), np.concatenate(words)
+
+
+def test_packed_masks(some):
+    places, words = packed(some())
+    masks = Masks.from_packed(places, words, (30, 40))
+    assert np.array_equal(masks.bitmaps, some().bitmaps)
+    assert masks.bitmaps.dtype == np.bool_
+    assert masks.coco_rle() == some().coco_rle()
+    for crop, expected in zip(masks.crops, some().crops, strict=True):
+        assert (crop.left, crop.top, crop.bitmap.tolist()) == (expected.left, expected.top, expected.bitmap.tolist())
+
+
+@pytest.mark.parametrize("drawn_before", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "expected"), [(slice(1, 3), [1, 2]), ([2, 0], [2, 0]), (np.array([False, True, False]), [1]), ([-1], [2])]
+)
+def test_packed_masks_are_sliced(some, drawn_before, rows, expected):
+    masks = Masks.from_packed(*packed(some()), (30, 40))
+    if drawn_before:
+        assert len(masks.crops) == 3
+    assert np.array_equal(masks[rows].bitmaps, some().bitmaps[expected])
+    assert np.array_equal(masks[rows][::-1].bitmaps, some().bitmaps[expected][::-1])
+
+
+@pytest.mark.parametrize("width", [1, 31, 32, 33, 64, 65])
+def test_packed_rows_begin_a_word(rng, width):
+    bitmaps = rng.random((4, 3, width)) < 0.5
+    masks = Masks.from_packed(*packed(Masks.from_bitmaps(bitmaps)), (3, width))
+    assert np.array_equal(masks.bitmaps, bitmaps)
+
+
+def test_packed_masks_of_nothing():
+    none = Masks.from_packed(np.zeros(0, MASK_PLACE), np.empty(0, np.uint32), (30, 40))
+    assert (len(none), none.bitmaps.shape, none.crops) == (0, (0, 30, 40), [])
+    places = np.array([(40, 30, 0, 0, 5, 0, 0), (3, 4, 0, 9, 5, 0, 0), (3, 4, 9, 0, 5, 0, 0)], MASK_PLACE)
+    empty = Masks.from_packed(places, np.empty(5, np.uint32), (30, 40))
+    assert empty.areas.tolist() == [0, 0, 0]
+    assert [crop.bitmap.shape for crop in empty.crops] == [(0, 0), (9, 0), (0, 9)]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        (-1, 0, 4, 4, 0),
+        (0, -1, 4, 4, 0),
+        (37, 0, 4, 4, 0),
+        (0, 27, 4, 4, 0),
+        (0, 0, -4, 4, 0),
+        (0, 0, 4, -4, 0),
+        (0, 0, 4, 4, -1),
+        (0, 0, 4, 4, 7),
+        (0, 0, 33, 4, 3),
+        (0, 0, 4, 4, 2**62),
+    ],
+)
+def test_packed_masks_that_lie_elsewhere_are_refused(place):
+    places = np.array([(0, 0, 4, 4, 0, 0, 0), (*place, 0, 0)], MASK_PLACE)
+    with pytest.raises(InputError, match=r"masks: expected masks within \(30, 40\) pixels and 10 words"):
+        Masks.from_packed(places, np.zeros(10, np.uint32), (30, 40))
+    Masks.from_packed(places[:1], np.zeros(10, np.uint32), (30, 40))

@@ -1,161 +1,281 @@
-"""A GPU that is not there: `cuda.core` and `tensorrt` in host memory, as far as y12 uses them.
+"""A GPU that is not there: `runtime.gpu.device.Device` and `tensorrt` in host memory, as far as y12 uses them.
 
-Work on the stream waits until `Stream.sync`, so that a test fails where a result is read too early. The
-engine has one input `images` and gives twice its value as `output0` (float32) and its first number as `count`
-(int32).
+Work on the stream waits until `synchronize`, so that a test fails where a result is read too early; every address is
+held against the memory that is live when the work is done. The engine has one input `images` and gives twice its value
+as `output0`, its first number as `count` (int32) and, if asked for, as many rows of that number as `boxes`.
 """
 
 import ctypes
 import importlib.machinery
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 
-SMALLEST, LARGEST = (1, 3, 8, 8), (2, 3, 16, 16)
+from runtime.errors import ExecutorError
+
+SMALLEST, BEST, LARGEST = (1, 3, 8, 8), (1, 3, 16, 16), (2, 3, 16, 16)
 PLAN = struct.pack("<4sIQQ4B", b"ftrt", 0, 2, 64, 10, 16, 1, 11).ljust(64, b"\0")
 
 
-class Stream:
-    handle = 7
+class Memory:
+    """Bytes on the host or on the device."""
 
-    def __init__(self) -> None:
+    live: ClassVar[set["Memory"]] = set()
+
+    def __init__(self, device: "Device", size: int) -> None:
+        self.device, self.size = device, size
+        self.host = np.full(max(1, size), 0xEE, np.uint8)
+        self.address = self.host.ctypes.data
+        self.live.add(self)
+
+    def close(self) -> None:
+        self.live.remove(self)
+        self.device.check("free memory")
+
+
+def view(address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """The array at an address, which must lie in live memory."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    owner = [memory for memory in Memory.live if memory.address <= address < memory.address + max(1, memory.size)]
+    assert owner, "an address that nobody keeps"
+    assert address + size <= owner[0].address + owner[0].size, "beyond the memory that was taken"
+    return np.frombuffer((ctypes.c_uint8 * size).from_address(address), dtype).reshape(shape)
+
+
+class Device:
+    """One stream. `broken`: a lost device, on which everything fails."""
+
+    description, device_id, stream_handle, sm = "Fake GPU, SM 89", 0, 7, 89
+    opened: ClassVar[list["Device"]] = []
+    memory_left: ClassVar[int] = 1 << 30
+    broken: ClassVar[bool] = False
+
+    def __init__(self, device_id: int = 0) -> None:
         self.waiting: list[Callable[[], object]] = []
         self.closed = False
+        self.opened.append(self)
 
-    def sync(self) -> None:
+    def check(self, doing: str) -> None:
+        if Device.broken:
+            raise ExecutorError(f"CUDA could not {doing} (CUDA_ERROR_ILLEGAL_ADDRESS)")
+
+    def make_current(self) -> None:
+        self.check("make the GPU current")
+
+    def memory(self, size: int) -> Memory:
+        self.check("allocate")
+        if size > Device.memory_left:
+            raise ExecutorError(f"CUDA could not allocate {size} bytes on the GPU (CUDA_ERROR_OUT_OF_MEMORY)")
+        return Memory(self, size)
+
+    pinned = memory
+
+    def upload(self, target: int, source: np.ndarray) -> None:
+        view(source.ctypes.data, (source.nbytes,), np.uint8)
+        self.waiting.append(lambda: ctypes.memmove(target, source.ctypes.data, source.nbytes))
+
+    def download(self, target: np.ndarray, source: int) -> None:
+        view(source, (target.nbytes,), np.uint8)
+        self.waiting.append(lambda: ctypes.memmove(target.ctypes.data, source, target.nbytes))
+
+    def synchronize(self) -> None:
         assert not self.closed
+        self.check("finish the work on the stream")
         while self.waiting:
             self.waiting.pop(0)()
 
     def close(self) -> None:
         self.closed = True
+        self.check("close the stream")
 
 
-class Buffer:
-    live: ClassVar[set["Buffer"]] = set()
+@dataclass
+class Behaviour:
+    """What the fakes do. What is in `refuses` answers False or None after logging an error."""
 
-    def __init__(self, size: int) -> None:
-        self.memory = (ctypes.c_uint8 * size)()
-        self.handle = ctypes.addressof(self.memory)
-        self.live.add(self)
-
-    def copy_from(self, source: "Buffer", *, stream: Stream) -> None:
-        assert len(source.memory) == len(self.memory)
-        stream.waiting.append(lambda: ctypes.memmove(self.handle, source.handle, len(self.memory)))
-
-    def copy_to(self, target: "Buffer", *, stream: Stream) -> None:
-        target.copy_from(self, stream=stream)
-
-    def close(self, stream: Stream | None = None) -> None:
-        self.live.remove(self)
-
-
-class Device:
-    name, arch, device_id = "Fake GPU", "89", 0
-    stream: ClassVar[Stream]
-    memory_left: ClassVar[int] = 1 << 30
-
-    def __init__(self, device_id: int | None = None) -> None: ...
-
-    def set_current(self) -> None: ...
-
-    def create_stream(self) -> Stream:
-        Device.stream = Stream()
-        return Device.stream
-
-    def allocate(self, size: int, *, stream: Stream) -> Buffer:
-        if size > Device.memory_left:
-            raise RuntimeError("CUDA_ERROR_OUT_OF_MEMORY")
-        return Buffer(size)
-
-
-def cuda_core() -> ModuleType:
-    module: Any = ModuleType("cuda.core")
-    module.Device = Device
-    module.LegacyPinnedMemoryResource = lambda: SimpleNamespace(allocate=Buffer)
-    return module  # type: ignore[no-any-return]
-
-
-class Context:
-    def __init__(self, engine: "Engine") -> None:
-        self.engine = engine
-        self.shape: tuple[int, ...] = ()
-        self.addresses: dict[str, int] = {}
-
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        assert name == "images"
-        self.shape = shape
-        return self.engine.does("set_input_shape")
-
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return (1,) if name == "count" else self.shape
-
-    def set_tensor_address(self, name: str, memory: int) -> bool:
-        self.addresses[name] = memory
-        return self.engine.does("set_tensor_address")
-
-    def execute_async_v3(self, stream_handle: int) -> bool:
-        assert stream_handle == Stream.handle
-        Device.stream.waiting.append(self.compute)
-        return self.engine.does("execute_async_v3")
-
-    def compute(self) -> None:
-        numbers = int(np.prod(self.shape))
-        images = np.ctypeslib.as_array((ctypes.c_float * numbers).from_address(self.addresses["images"]))
-        np.ctypeslib.as_array((ctypes.c_float * numbers).from_address(self.addresses["output0"]))[:] = images * 2
-        ctypes.c_int32.from_address(self.addresses["count"]).value = int(images[0])
-
-
-class Engine:
-    """An engine; what is in `refuses` answers False or None after logging an error."""
-
-    name, num_io_tensors = "y12:QUJD", 3
-
-    def __init__(self, logger: Any, refuses: set[str]) -> None:
-        self.logger, self.refuses = logger, refuses
+    refuses: set[str] = field(default_factory=set)
+    profiles: list[tuple[tuple[int, ...], ...]] = field(default_factory=lambda: [(SMALLEST, BEST, LARGEST)])
+    input_dtype: Any = np.float32
+    boxes: bool = False
+    layout: str = "LINEAR"
+    cache: bytes | None = None  # what the runtime cache holds; None as in full TensorRT, which has none
+    accepts_cache: bool = True
+    logger: Any = None
 
     def does(self, what: str) -> bool:
         if what in self.refuses:
-            text = f"{what} is\nrefused"
-            self.logger.log(SimpleNamespace(name="ERROR"), text)
+            self.logger.log(SimpleNamespace(name="ERROR"), f"{what} is\nrefused")
         return what not in self.refuses
 
+
+class Context:
+    """Asserts the order of calls that TensorRT asks for."""
+
+    def __init__(self, does: Behaviour) -> None:
+        self.behaviour, self.does = does, does.does
+        self.shape: tuple[int, ...] = ()
+        self.addresses: dict[str, int] = {}
+        self.allocators: dict[str, Any] = {}
+        self.scratch = (0, -1)
+        self.active_optimization_profile = 0
+        self.switching: list[int] = []
+
+    def set_optimization_profile_async(self, index: int, stream_handle: int) -> bool:
+        self.switching.append(index)
+        Device.opened[-1].waiting.append(self.switching.clear)
+        self.active_optimization_profile = index
+        return self.does("set_optimization_profile_async")
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        assert name == "images"
+        assert not self.switching, "the profile's switch was not waited for"
+        smallest, _, largest = self.behaviour.profiles[self.active_optimization_profile]
+        assert all(low <= n <= high for low, n, high in zip(smallest, shape, largest, strict=True))
+        self.shape, self.scratch = shape, (0, -1)
+        return self.does("set_input_shape")
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return {"count": (1,), "boxes": (-1, 2)}.get(name, self.shape)
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self.addresses[name] = memory
+        return self.does("set_tensor_address")
+
+    def set_output_allocator(self, name: str, allocator: Any) -> bool:
+        self.allocators[name] = allocator
+        return self.does("set_output_allocator")
+
+    def update_device_memory_size_for_shapes(self) -> int:
+        return int(np.prod(self.shape))
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        self.scratch = (memory, size)
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        assert self.scratch[1] == np.prod(self.shape), "no memory for this shape"
+        if not self.does("execute_async_v3"):
+            return False
+        device = Device.opened[-1]
+        device.check("run")
+        rows = int(view(self.addresses["images"], self.shape, self.behaviour.input_dtype).flat[0])
+        if self.behaviour.boxes:  # TensorRT waits for the size in the middle of its work
+            device.synchronize()
+            rows = int(view(self.addresses["images"], self.shape, self.behaviour.input_dtype).flat[0])
+            address = self.allocators["boxes"].reallocate_output_async("boxes", 0, rows * 8, 256, stream_handle)
+            if not address:
+                return False
+            self.addresses["boxes"] = address
+            self.allocators["boxes"].notify_shape("boxes", (rows, 2))
+        device.waiting.append(lambda: self.compute(rows))
+        return True
+
+    def compute(self, rows: int) -> None:
+        view(self.scratch[0], (self.scratch[1],), np.uint8)[:] = 1
+        images = view(self.addresses["images"], self.shape, self.behaviour.input_dtype)
+        view(self.addresses["output0"], self.shape, np.float32)[:] = images * 2
+        view(self.addresses["count"], (1,), np.int32)[0] = int(images.flat[0])
+        if self.behaviour.boxes:
+            view(self.addresses["boxes"], (rows, 2), np.float32)[:] = rows
+
+
+class Cache:
+    """TensorRT-RTX's runtime cache."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.loaded: bytes | None = None
+
+    def deserialize(self, blob: bytes) -> bool:
+        self.loaded = blob
+        return self.behaviour.accepts_cache
+
+    def serialize(self) -> bytes:
+        assert self.behaviour.cache is not None
+        if "serialize" in self.behaviour.refuses:
+            raise RuntimeError("no cache")
+        return self.behaviour.cache
+
+
+class Config:
+    """A runtime configuration; only with a cache in TensorRT-RTX."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.strategy, self.cache = "STATIC", None
+        if behaviour.cache is not None:
+            self.create_runtime_cache = lambda: Cache(behaviour)
+            self.set_runtime_cache = self._set_cache
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
+
+    def _set_cache(self, cache: Cache) -> bool:
+        self.cache = cache
+        return True
+
+
+class Engine:
+    name = "y12:QUJD"
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.names = ["images", "output0", "count", *(["boxes"] if behaviour.boxes else [])]
+        self.num_io_tensors = len(self.names)
+        self.num_optimization_profiles = len(behaviour.profiles)
+
     def get_tensor_name(self, index: int) -> str:
-        return ("images", "output0", "count")[index]
+        return self.names[index]
 
     def get_tensor_mode(self, name: str) -> str:
         return "INPUT" if name == "images" else "OUTPUT"
 
-    def get_tensor_dtype(self, name: str) -> type:
-        if "float16" in self.refuses:
-            return np.float16
-        return np.int32 if name == "count" else np.float32
+    def get_tensor_dtype(self, name: str) -> Any:
+        return {"images": self.behaviour.input_dtype, "count": np.int32}.get(name, np.float32)
+
+    def get_tensor_location(self, name: str) -> str:
+        return "DEVICE"
+
+    def get_tensor_format(self, name: str) -> str:
+        return self.behaviour.layout if name == "images" else "LINEAR"
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return (-1, 3, -1, -1)
 
-    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
-        return [SMALLEST, SMALLEST, LARGEST]
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> tuple[tuple[int, ...], ...]:
+        return self.behaviour.profiles[profile_index]
 
-    def create_execution_context(self) -> Context | None:
-        return Context(self) if self.does("create_execution_context") else None
+    def create_runtime_config(self) -> Config:
+        return Config(self.behaviour)
+
+    def create_execution_context(self, how: "str | Config") -> Context | None:
+        assert (how.strategy if isinstance(how, Config) else how) == "USER_MANAGED"
+        assert not isinstance(how, Config) or how.cache is not None
+        return Context(self.behaviour) if self.behaviour.does("create_execution_context") else None
 
 
-def tensorrt(refuses: set[str]) -> ModuleType:
+class OutputAllocator:
+    """What an allocator is derived from; it must be initialised by name."""
+
+
+def tensorrt(behaviour: Behaviour) -> ModuleType:
     class Runtime:
         def __init__(self, logger: Any) -> None:
-            self.engine = Engine(logger, refuses)
+            behaviour.logger = logger
 
         def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
-            return self.engine if self.engine.does("deserialize_cuda_engine") else None
+            return Engine(behaviour) if behaviour.does("deserialize_cuda_engine") else None
 
     module: Any = ModuleType("tensorrt")
     module.__spec__ = importlib.machinery.ModuleSpec("tensorrt", None)
     module.__version__ = "10.16.1.11"
     module.ILogger, module.Runtime = type("ILogger", (), {}), Runtime
+    module.IOutputAllocator = OutputAllocator
     module.TensorIOMode = SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT")
+    module.TensorLocation = SimpleNamespace(DEVICE="DEVICE", HOST="HOST")
+    module.TensorFormat = SimpleNamespace(LINEAR="LINEAR")
+    module.ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="USER_MANAGED")
     module.nptype = lambda dtype: dtype
     return module  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import pytest
-from vendor_api import Api, recorded_apis
+from vendor_api import RUNTIME_RECORDS, Api, recorded_apis, runtime_classes
 from vendor_calls import Checker
 from vendor_source import mentions_vendor, vendor_returns
 
@@ -39,14 +39,18 @@ def test_every_use_of_tensorrt_is_in_the_records(name: str) -> None:
 
 def test_the_executor_is_among_the_files_and_its_calls_are_seen() -> None:
     assert "runtime/trt.py" in VENDOR_FILES
-    seen = check(TREES["runtime/trt.py"]).seen
+    seen = set.union(*(check(TREES[name]).seen for name in VENDOR_FILES if name.startswith("runtime/")))
     assert {"Runtime.__init__()", "Runtime.deserialize_cuda_engine()"} <= seen
     assert {"IExecutionContext.set_input_shape()", "IExecutionContext.execute_async_v3()"} <= seen
+    assert {"IExecutionContext.set_device_memory()", "IExecutionContext.is_stream_capturable()"} <= seen
+    assert {"IRuntimeCache.deserialize()", "IRuntimeCache.serialize()", "IOutputAllocator"} <= seen
 
 
 def test_the_records_are_of_the_releases_they_are_named_after() -> None:
     versions = {api.name: api.record["version"] for api in APIS}
     assert sorted(versions) == ["10.16", "11.4", "rtx-1.7"]
+    more = json.loads(RUNTIME_RECORDS.read_text())
+    assert {name: record["version"] for name, record in more.items()} == versions
     assert all(version.startswith(name.removeprefix("rtx-")) for name, version in versions.items())
 
 
@@ -57,7 +61,9 @@ def test_the_installed_rtx_bindings_offer_what_was_recorded() -> None:
     assert spec.loader is not None
     recorder = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(recorder)
-    installed = Api("installed", json.loads(json.dumps(recorder.record(tensorrt_rtx))))
+    record, more = recorder.record(tensorrt_rtx), runtime_classes(tensorrt_rtx, recorder)
+    both = {**record, "classes": {**record["classes"], **more["classes"]}}
+    installed = Api("installed", json.loads(json.dumps(both)))
     for name in VENDOR_FILES:
         assert check(TREES[name], [*APIS, installed]).problems == [], name
     recorded = next(api for api in APIS if api.name == "rtx-1.7")

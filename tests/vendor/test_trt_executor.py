@@ -5,14 +5,14 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import fake_gpu
 import numpy as np
 import pytest
+from fake_gpu import Behaviour
 
-import runtime.cuda
 from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
 from runtime.trt import TrtExecutor, capture, load_bindings, process_logger, read_engine_name
 
@@ -20,17 +20,9 @@ HAS_DRIVER = ctypes.util.find_library("cuda") is not None
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
-    """Put the fakes where the vendor's modules would be; gives the set of calls that are to be refused."""
-    refuses: set[str] = set()
-    monkeypatch.setitem(sys.modules, "tensorrt", fake_gpu.tensorrt(refuses))
-    monkeypatch.setitem(sys.modules, "cuda.core", fake_gpu.cuda_core())
-    monkeypatch.setattr(runtime.cuda, "DRIVER", "libc.so.6")
-    fake_gpu.Buffer.live.clear()
-    yield refuses
-    assert fake_gpu.Buffer.live == set()
-    assert fake_gpu.Device.stream.closed
+def executor_of(behaviour: Behaviour) -> TrtExecutor:
+    """The fake's; `behaviour` is what the fixture gave, so that no test forgets it."""
+    return TrtExecutor(fake_gpu.PLAN, open_device=fake_gpu.Device)
 
 
 def images(batch: int, side: int, value: float) -> np.ndarray:
@@ -124,7 +116,7 @@ def test_missing_bindings_are_told_with_the_pip_line(
 
 
 def test_a_full_tensorrt_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = fake_gpu.tensorrt(set())
+    old = fake_gpu.tensorrt(Behaviour())
     monkeypatch.setattr(old, "__version__", "10.11.0.33")
     monkeypatch.setitem(sys.modules, "tensorrt", old)
     with pytest.raises(ExecutorError, match=r"expected TensorRT 10\.12 or later, found 10\.11\.0\.33"):
@@ -134,8 +126,8 @@ def test_a_full_tensorrt_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPa
 # on the fake
 
 
-def test_it_runs_batches_of_every_shape_of_the_profile(fake: set[str]) -> None:
-    executor = TrtExecutor(fake_gpu.PLAN)
+def test_it_runs_batches_of_every_shape_of_the_profile(fake: Behaviour) -> None:
+    executor = executor_of(fake)
     assert executor.description == "TensorRT 10.16.1.11 (Fake GPU, SM 89)"
     kept = executor.run(images(1, 8, 3))
     for batch, side, value in ((2, 16, 5), (2, 16, 6), (1, 8, 7)):
@@ -144,72 +136,137 @@ def test_it_runs_batches_of_every_shape_of_the_profile(fake: set[str]) -> None:
         assert found["count"].tolist() == [value]
         assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
     np.testing.assert_array_equal(kept["output0"], images(1, 8, 6))  # no later run writes into it
-    assert len(fake_gpu.Buffer.live) == 6  # a host and a device side for each of three tensors
+    assert len(fake_gpu.Memory.live) == 7  # a host and a device side for each of three tensors, and scratch
     executor.close()
     executor.close()
     with pytest.raises(ExecutorError, match="found a closed one"):
         executor.run(images(1, 8, 1))
 
 
-def test_images_that_are_not_in_memory_order_are_taken(fake: set[str]) -> None:
-    executor = TrtExecutor(fake_gpu.PLAN)
+def test_images_that_are_not_in_memory_order_are_taken(fake: Behaviour) -> None:
+    executor = executor_of(fake)
     batch = np.arange(8 * 8 * 3, dtype=np.float32).reshape(1, 8, 8, 3).transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(executor.run(batch)["output0"], batch * 2)
     executor.close()
 
 
+def test_an_engine_whose_input_is_float16_is_fed_with_that(fake: Behaviour) -> None:
+    fake.input_dtype = np.float16
+    executor = executor_of(fake)
+    value = np.float32(0.3)
+    np.testing.assert_array_equal(executor.run(images(1, 8, value))["output0"], images(1, 8, np.float16(value)) * 2)
+    executor.close()
+
+
+def test_outputs_of_a_size_known_only_in_the_run(fake: Behaviour) -> None:
+    fake.boxes = True
+    executor = executor_of(fake)
+    for rows in (3, 0, 1, 9000, 2):  # 9000 rows of 8 bytes do not fit the first memory
+        boxes = executor.run(images(1, 8, rows))["boxes"]
+        assert boxes.shape == (rows, 2)
+        assert (boxes == rows).all()
+    executor.close()
+
+
+def test_no_memory_for_such_an_output_is_told_and_the_next_run_works(
+    fake: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.boxes = True
+    executor = executor_of(fake)
+    executor.run(images(1, 8, 1))
+    monkeypatch.setattr(fake_gpu.Device, "memory_left", 1 << 16)
+    with pytest.raises(ExecutorError, match=r"could not allocate 131072 bytes"):
+        executor.run(images(1, 8, 9000))
+    assert executor.run(images(1, 8, 5))["boxes"].shape == (5, 2)
+    executor.close()
+
+
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "message"),
     [
-        images(3, 8, 1),
-        images(1, 17, 1),
-        images(1, 8, 1)[0],
-        images(1, 8, 1)[:, :1],
-        images(1, 8, 1).astype(np.uint8),
+        (images(3, 8, 1), r"between \(1, 3, 8, 8\) and \(2, 3, 16, 16\), found \(3, 3, 8, 8\)"),
+        (images(1, 17, 1), "between"),
+        (images(1, 8, 1)[0], "between"),
+        (images(1, 8, 1)[:, :1], "between"),
+        (images(1, 8, 1).astype(np.uint8), "expected float32 images, found uint8"),
     ],
 )
-def test_images_outside_the_profile_are_refused(fake: set[str], wrong: np.ndarray) -> None:
-    executor = TrtExecutor(fake_gpu.PLAN)
-    with pytest.raises(InputError, match=r"between \(1, 3, 8, 8\) and \(2, 3, 16, 16\)"):
+def test_images_outside_the_profile_are_refused(fake: Behaviour, wrong: np.ndarray, message: str) -> None:
+    executor = executor_of(fake)
+    with pytest.raises(InputError, match=message):
         executor.run(wrong)
     executor.close()
 
 
 @pytest.mark.parametrize("refused", ["deserialize_cuda_engine", "create_execution_context"])
-def test_an_engine_that_is_refused_leaves_nothing_behind(fake: set[str], refused: str) -> None:
-    fake.add(refused)
+def test_an_engine_that_is_refused_leaves_nothing_behind(fake: Behaviour, refused: str) -> None:
+    fake.refuses.add(refused)
     with pytest.raises(ExecutorError, match=f"{refused} is refused"):
-        TrtExecutor(fake_gpu.PLAN)
+        executor_of(fake)
 
 
-def test_an_engine_whose_input_is_not_float32_is_refused(fake: set[str]) -> None:
-    fake.add("float16")
-    with pytest.raises(ArtefactError, match="expected an engine with one float32 input, found images float16"):
-        TrtExecutor(fake_gpu.PLAN)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input_dtype": np.int8}, "one input, float32 or float16, found images int8"),
+        ({"layout": "CHW16"}, "expected the tensor 'images' as a dense array .* found the format CHW16"),
+    ],
+)
+def test_an_engine_that_does_not_take_dense_images_is_refused(
+    fake: Behaviour, change: dict[str, object], message: str
+) -> None:
+    vars(fake).update(change)
+    with pytest.raises(ArtefactError, match=message):
+        executor_of(fake)
 
 
-@pytest.mark.parametrize("refused", ["set_input_shape", "set_tensor_address", "execute_async_v3"])
-def test_a_run_that_fails_quotes_the_log_and_the_next_one_works(fake: set[str], refused: str) -> None:
-    executor = TrtExecutor(fake_gpu.PLAN)
-    fake.add(refused)
-    with pytest.raises(ExecutorError, match=f"could not run the engine: {refused} is refused"):
+RUN_CALLS = {
+    "set_input_shape": "prepare the engine for images of shape",
+    "set_tensor_address": "bind the engine's tensors",
+    "execute_async_v3": "run the engine",
+}
+
+
+@pytest.mark.parametrize("refused", RUN_CALLS)
+def test_a_run_that_fails_quotes_the_log_and_the_next_one_works(fake: Behaviour, refused: str) -> None:
+    executor = executor_of(fake)
+    fake.refuses.add(refused)
+    with pytest.raises(ExecutorError, match=f"could not {RUN_CALLS[refused]}.*: {refused} is refused"):
         executor.run(images(1, 8, 1))
-    fake.clear()
+    fake.refuses.clear()
     assert executor.run(images(1, 8, 2))["count"].tolist() == [2]
     executor.close()
 
 
-def test_memory_that_runs_out_is_told_and_freed(fake: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    executor = TrtExecutor(fake_gpu.PLAN)
+def test_memory_that_runs_out_is_told_and_freed(fake: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = executor_of(fake)
     monkeypatch.setattr(fake_gpu.Device, "memory_left", 2000)
     with pytest.raises(ExecutorError, match=r"could not allocate 6144 bytes .*CUDA_ERROR_OUT_OF_MEMORY"):
         executor.run(images(2, 16, 1))
+    assert fake_gpu.Memory.live == set()
     assert executor.run(images(1, 8, 4))["count"].tolist() == [4]
     executor.close()
 
 
-def test_threads_take_turns(fake: set[str]) -> None:
-    executor = TrtExecutor(fake_gpu.PLAN)
+def test_a_lost_gpu_is_told_once_and_everything_is_let_go_of(
+    fake: Behaviour, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = executor_of(fake)
+    executor.run(images(1, 8, 1))
+    monkeypatch.setattr(fake_gpu.Device, "broken", True)
+    with pytest.raises(ExecutorError, match="ILLEGAL_ADDRESS") as caught:
+        executor.run(images(1, 8, 1))
+    assert "\n" not in str(caught.value)
+    with caplog.at_level(logging.WARNING):
+        executor.close()
+    assert "while freeing what an engine held: CUDA could not" in caplog.text
+    executor.close()
+    assert fake_gpu.Device.opened[-1].closed
+    fake_gpu.Memory.live.clear()  # StagedArray leaves its memory to Python's collector where waiting fails
+
+
+def test_threads_take_turns(fake: Behaviour) -> None:
+    executor = executor_of(fake)
     wrong: list[float] = []
 
     def work(value: int) -> None:
@@ -226,24 +283,8 @@ def test_threads_take_turns(fake: set[str]) -> None:
     assert wrong == []
 
 
-def test_the_name_comes_from_the_engine(fake: set[str]) -> None:
-    assert read_engine_name(fake_gpu.PLAN) == "y12:QUJD"
-
-
-def test_what_nobody_captures_goes_to_the_log(fake: set[str], caplog: pytest.LogCaptureFixture) -> None:
-    fake.add("deserialize_cuda_engine")
+def test_what_nobody_captures_goes_to_the_log(fake: Behaviour, caplog: pytest.LogCaptureFixture) -> None:
+    fake.refuses.add("deserialize_cuda_engine")
     bindings = load_bindings("full")
     bindings.trt.Runtime(process_logger(bindings)).deserialize_cuda_engine(b"")
     assert ("y12.tensorrt", logging.ERROR) in [(record.name, record.levelno) for record in caplog.records]
-    runtime.cuda.Gpu().close()  # the fixture looks for a closed stream
-
-
-def test_the_names_used_of_cuda_core_exist() -> None:
-    core = pytest.importorskip("cuda.core", exc_type=ImportError)
-    used = {
-        core.Device: ("set_current", "create_stream", "allocate", "name", "arch", "device_id"),
-        core.Stream: ("handle", "sync", "close"),
-        core.Buffer: ("handle", "copy_from", "copy_to", "close"),
-        core.LegacyPinnedMemoryResource: ("allocate",),
-    }
-    assert [name for owner, names in used.items() for name in names if not hasattr(owner, name)] == []

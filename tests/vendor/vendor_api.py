@@ -2,11 +2,17 @@
 
 import ast
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 RECORDS = Path(__file__).parent / "tensorrt_api"
+# Classes that only the executor uses, beside the records; of classes to derive from, the bindings tell the methods to
+# override in the docstring alone.
+RUNTIME_CLASSES = ("IOutputAllocator", "IRuntimeCache", "DynamicShapesKernelSpecializationStrategy")
+RUNTIME_RECORDS = Path(__file__).parent / "tensorrt_runtime_api.json"
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,24 @@ class Api:
 
 def recorded_apis() -> list[Api]:
     """Every record that lies beside the tests, by file name."""
-    return [Api(path.stem, json.loads(path.read_text())) for path in sorted(RECORDS.glob("*.json"))]
+    more = json.loads(RUNTIME_RECORDS.read_text())
+    records = {path.stem: json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))}
+    return [
+        Api(name, {**record, "classes": {**record["classes"], **more[name]["classes"]}})
+        for name, record in records.items()
+    ]
+
+
+def runtime_classes(module: ModuleType, recorder: ModuleType) -> dict[str, Any]:
+    """Describe `RUNTIME_CLASSES` of the bindings, as scripts/record_tensorrt_api.py describes the others."""
+    classes = {}
+    for owner in (getattr(module, name) for name in RUNTIME_CLASSES if hasattr(module, name)):
+        entry = recorder._record_class(owner)
+        for method, arguments in re.findall(r"def (\w+)\(self, ([^)]*)\):", owner.__doc__ or ""):
+            names = arguments.split(", ")
+            entry["methods"].setdefault(method, [{"arguments": names, "required": len(names), "returns": ""}])
+        classes[owner.__name__] = entry
+    return {"version": module.__version__, "classes": classes}
 
 
 def call_fits(call: ast.Call, overloads: list[dict[str, Any]]) -> bool:

@@ -4,7 +4,8 @@
     kernels["letterbox_f32"](grid, block, images, np.int32(4), out, order=1)
 
 An array goes by pointer and is written in place; a scalar or a structured `np.void` goes by value and must have the
-size the kernel wants. Each array lies between guard bytes, which must be as they were when the kernel is done.
+size the kernel wants. Each array lies between guard bytes, which must be as they were when the kernel is done. An int
+is an address in this process, of memory that has no guards; 0 is the null pointer.
 """
 
 import ctypes
@@ -57,7 +58,7 @@ class Kernel:
         geometry = (ctypes.c_uint * 6)(*_three(grid), *_three(block))
         guarded = [_guarded(value) if isinstance(value, np.ndarray) else None for value in arguments]
         values = [
-            np.asarray(value) if buffer is None else np.array(buffer.ctypes.data + GUARD, np.uint64)
+            _by_value(value) if buffer is None else np.array(buffer.ctypes.data + GUARD, np.uint64)
             for value, buffer in zip(arguments, guarded, strict=True)
         ]
         pointers = (ctypes.c_void_p * len(values))(*[value.ctypes.data for value in values])
@@ -125,6 +126,10 @@ extern "C" const char *shim_{name}(const unsigned *geometry, unsigned order, voi
 
 def _three(sizes: tuple[int, ...]) -> tuple[int, ...]:
     return (*sizes, 1, 1)[:3]
+
+
+def _by_value(value: "int | np.generic") -> np.ndarray:
+    return np.array(value, np.uint64) if isinstance(value, int) else np.asarray(value)
 
 
 def _guarded(array: np.ndarray) -> np.ndarray:

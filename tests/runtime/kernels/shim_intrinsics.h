@@ -96,3 +96,13 @@ inline unsigned short shim_half_bits(float value) {
     const unsigned rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
     return (unsigned short)(sign | ((rounded >> 13) - (112u << 10)));
 }
+
+// The value of an IEEE half.
+inline float shim_from_half(unsigned short bits) {
+    const unsigned sign = unsigned(bits & 0x8000) << 16, magnitude = bits & 0x7fff;
+    if (magnitude > 0x7c00) return __uint_as_float(0x7fffffff);  // NaN, as cvt.f32.f16 gives it
+    if (magnitude == 0x7c00) return __uint_as_float(sign | 0x7f800000);
+    if (magnitude >= 0x400) return __uint_as_float(sign | ((magnitude << 13) + (112u << 23)));
+    const float small = float(magnitude) * 0x1p-24f;  // exact
+    return sign ? -small : small;
+}

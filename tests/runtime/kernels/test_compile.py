@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from runtime.cuda import compile_cubin
+from runtime.nvrtc import compile_cubin
 from runtime.errors import ExecutorError, InputError
 from runtime.kernels.cache import cache_dir, cached
 from runtime.kernels.sources import SMS, kernel_names, kernel_source

@@ -6,17 +6,13 @@ import numpy as np
 import pytest
 
 from runtime.decode.predictions import Extras, Predictions, predictions_from_output0
-from runtime.decode.select import picked_from_predictions
+from runtime.decode.select import peaks_only, picked_from_predictions
 from runtime.errors import InputError
-from runtime.kernels.layouts import SelectShape, select_plan, wanted_classes
-from runtime.kernels.select_twin import selected
+from runtime.kernels.layouts import SELECT_PLAN, SelectShape, select_plan, wanted_classes
+from runtime.kernels.select_twin import Given, Selected, selected
 from runtime.options import DetectOptions
 from tests.runtime.kernels.select_cases import CASES, SelectCase, SelectRun
 from tests.runtime.kernels.shim import ORDERS, compiled
-
-
-def expected_of(case: SelectCase):
-    return [selected(output, case.shape, case.options, case.limit) for output in case.outputs()]
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -24,40 +20,54 @@ def expected_of(case: SelectCase):
 def test_kernels_equal_twin(case, order):
     run = SelectRun(case)
     run.launch(compiled("select"), order=order)
-    run.check(expected_of(case))
+    run.check(case.expected())
 
 
-def predictions_of(output: np.ndarray, shape: SelectShape) -> Predictions:
-    first = 4 + shape.objectness
-    scores = output[first : first + shape.classes] * (output[4] if shape.objectness else 1)
-    angles = np.empty((0, shape.anchors)) if shape.angle_row is None else output[[shape.angle_row]]
-    rows = np.concatenate([output[:4], scores, angles]).astype(np.float32)
-    return predictions_from_output0(rows, shape.classes, Extras(angle=len(angles)))
+SHAPE = SelectShape(10, 3, 70, 70)
+
+
+def predictions_of(given: Given) -> Predictions:
+    scores = given.scores * (np.float32(1) if given.objectness is None else given.objectness)
+    angles = np.empty((0, scores.shape[1])) if given.angles is None else given.angles[None]
+    rows = np.concatenate([given.boxes, scores, angles]).astype(np.float32)
+    predictions = predictions_from_output0(rows, len(scores), Extras(angle=len(angles)))
+    return replace(predictions, peaks_of=given.levels_hw)
+
+
+def assert_is_what_the_decoder_picks(found: Selected, given: Given, case: SelectCase) -> None:
+    options = replace(case.options, iou=1.0, max_det=30_000)  # no overlap is above 1
+    picked = picked_from_predictions(predictions_of(given), options)
+    assert found.found == len(picked.scores)
+    assert len(found.scores) == min(case.limit, found.found)
+    for name in ("boxes", "scores", "class_ids", "anchors"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(picked, name)[: case.limit])
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.broken], ids=str)
 def test_twin_picks_what_the_decoder_picks(case):
-    options = replace(case.options, iou=1.0, max_det=30_000)  # no overlap is above 1
-    for output, found in zip(case.outputs(), expected_of(case), strict=True):
-        picked = picked_from_predictions(predictions_of(output, case.shape), options)
-        assert found.found == len(picked.scores)
-        assert len(found.scores) == min(case.limit, found.found)
-        for name in ("boxes", "scores", "class_ids", "anchors"):
-            np.testing.assert_array_equal(getattr(found, name), getattr(picked, name)[: case.limit])
+    for output, separate, found in zip(*case.outputs(), case.expected(), strict=True):
+        assert_is_what_the_decoder_picks(found, case.given(output, separate), case)
+
+
+def repaired(given: Given, conf: float) -> Given:
+    """Without numbers that are not finite: those are no scores, and what has one in its box has no score."""
+    with np.errstate(all="ignore"):
+        scores = given.scores * (np.float32(1) if given.objectness is None else given.objectness)
+    scores = np.where(np.isfinite(scores), scores, np.float32(0))
+    if given.levels_hw is not None:  # a score whose box is broken still beats its neighbours
+        scores = peaks_only(scores, given.levels_hw, conf)
+    boxes = given.boxes if given.angles is None else np.concatenate([given.boxes, given.angles[None]])
+    broken = ~np.isfinite(boxes).all(axis=0)
+    scores[:, broken] = 0
+    angles = None if given.angles is None else np.where(broken, 0, given.angles)
+    return Given(np.where(broken, 0, given.boxes), scores, angles=angles)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.broken], ids=str)
 def test_twin_takes_what_is_not_finite_for_nothing(case):
-    shape = case.shape
-    options = replace(case.options, iou=1.0, max_det=30_000)
-    for output, found in zip(case.outputs(), expected_of(case), strict=True):
-        rows = [0, 1, 2, 3] if shape.angle_row is None else [0, 1, 2, 3, shape.angle_row]
-        repaired = np.where(np.isfinite(output), output, 0)
-        repaired[4 : 4 + shape.objectness + shape.classes, ~np.isfinite(output[rows]).all(axis=0)] = 0
-        picked = picked_from_predictions(predictions_of(repaired, shape), options)
-        assert 0 < len(found.scores) == min(case.limit, len(picked.scores)) or case.options.conf == 1
-        for name in ("boxes", "scores", "class_ids", "anchors"):
-            np.testing.assert_array_equal(getattr(found, name), getattr(picked, name)[: case.limit])
+    for output, separate, found in zip(*case.outputs(), case.expected(), strict=True):
+        assert_is_what_the_decoder_picks(found, repaired(case.given(output, separate), case.options.conf), case)
+        assert (found.nonfinite and len(found.scores) > 0) or case.options.conf == 1
 
 
 @pytest.mark.parametrize(
@@ -76,11 +86,11 @@ def test_twin_takes_what_is_not_finite_for_nothing(case):
     ],
 )
 def test_one_anchor_that_is_not_finite(column, class_ids, nonfinite):
-    case = SelectCase("one anchor", SelectShape(1, 2, 6), batch=1)
+    case = SelectCase("one anchor", 1, 2, batch=1)
     run = SelectRun(case)
     run.outputs = np.array(column, np.float32).reshape(1, 6, 1)
     run.launch(compiled("select"))
-    run.check([selected(run.outputs[0], case.shape, case.options, case.limit)])
+    run.check([selected(case.given(run.outputs[0], run.separate[0]), case.options, case.limit)])
     assert run.class_ids[0, : len(class_ids)].tolist() == class_ids
     assert run.headers["count"].tolist() == [len(class_ids)]
     assert run.headers["nonfinite"].tolist() == [nonfinite]
@@ -90,16 +100,16 @@ def test_a_change_of_plan_needs_no_other_launch():
     case = next(case for case in CASES if str(case) == "some classes of every")
     run = SelectRun(case)
     run.launch(compiled("select"))
-    run.check(expected_of(case))
+    run.check(case.expected())
     options = DetectOptions(conf=0.6, classes=(1, 2, 3))
-    changed = SelectCase("changed", case.shape, options, case.limit)
+    changed = replace(case, options=options)
     again = SelectRun(changed)
     run.plan[["conf", "multi_label"]] = again.plan[["conf", "multi_label"]]
     run.wanted[:] = again.wanted
     run.boxes[:], run.scores[:], run.class_ids[:], run.anchors[:] = np.nan, np.nan, -1, -1
     run.launch(compiled("select"))
     run.case = changed
-    run.check(expected_of(changed))
+    run.check(changed.expected())
 
 
 @pytest.mark.parametrize("capacity", [0, 1, 50])
@@ -115,12 +125,12 @@ def test_too_few_places_for_keys_are_told_and_not_exceeded(capacity):
 
 @pytest.mark.parametrize("classes", [1, 3])
 def test_keys_that_are_garbage_stay_in_bounds(rng, classes):
-    case = SelectCase("garbage", SelectShape(40, classes, 4 + classes), batch=1, limit=32)
+    case = SelectCase("garbage", 40, classes, batch=1, limit=32)
     run = SelectRun(case)
     run.keys[:] = rng.integers(0, 2**64, run.keys.shape, np.uint64)
     run.counters["found"] = 1_000_000
     results = (run.boxes, run.scores, run.class_ids, run.anchors, run.headers)
-    compiled("select")["select_best"]((1,), (1024,), run.outputs, run.plan, run.keys, run.counters, *results)
+    compiled("select")["select_best"]((1,), (1024,), run.outputs, 0, run.plan, run.keys, run.counters, *results)
     assert run.headers["count"].tolist() == [32]
     assert ((run.anchors >= 0) & (run.anchors < 40)).all()
     assert ((run.class_ids >= 0) & (run.class_ids < classes)).all()
@@ -129,16 +139,19 @@ def test_keys_that_are_garbage_stay_in_bounds(rng, classes):
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: SelectShape(0, 1, 5), "expected an anchor"),
-        (lambda: SelectShape(10, 3, 6), "7 rows or more"),
-        (lambda: SelectShape(10, 3, 7, objectness=True), "8 rows or more"),
-        (lambda: SelectShape(10, 3, 7, angle_row=7), "angle_row"),
-        (lambda: SelectShape(10, 3, 8, angle_row=6), "expected a row from 7 to 7"),
-        (lambda: SelectShape(2**20, 2**11, 4000), "fewer than 2"),
-        (lambda: select_plan(SelectShape(10, 3, 7), DetectOptions(), 4097, 10), "expected 1 to 4096"),
-        (lambda: select_plan(SelectShape(10, 3, 7), DetectOptions(), 0, 10), "expected 1 to 4096"),
-        (lambda: select_plan(SelectShape(10, 3, 7), DetectOptions(), 9, 9), "expected 10 places"),
-        (lambda: select_plan(SelectShape(10, 3, 7), DetectOptions(multi_label=True), 9, 29), "expected 30 places"),
+        (lambda: SelectShape(0, 1, 5, 5), "expected an anchor"),
+        (lambda: SelectShape(10, 3, 39, 70), "box_stride: expected 40 floats or more, below 2.31, found 39"),
+        (lambda: SelectShape(10, 3, 40, 29), "score_stride: expected 30 floats or more, below 2.31, found 29"),
+        (lambda: SelectShape(10, 3, 2**31, 70), "box_stride: expected 40 .* found 2147483648"),
+        (lambda: SelectShape(2**20, 2**11, 2**30, 2**31), "score_stride: expected 2147483648"),
+        (lambda: SelectShape(10, 3, 70, 70, levels_hw=((3, 3), (1, 2))), "levels_hw: expected 10 cells"),
+        (lambda: SelectShape(10, 3, 70, 70, levels_hw=((2, 5), (0, 9))), "1 to 8 levels of a cell or more"),
+        (lambda: SelectShape(9, 3, 70, 70, levels_hw=((1, 1),) * 9), "1 to 8 levels of a cell or more"),
+        (lambda: SelectShape(9, 3, 70, 70, levels_hw=()), "1 to 8 levels of a cell or more"),
+        (lambda: select_plan(SHAPE, DetectOptions(), 4097, 10), "expected 1 to 4096"),
+        (lambda: select_plan(SHAPE, DetectOptions(), 0, 10), "expected 1 to 4096"),
+        (lambda: select_plan(SHAPE, DetectOptions(), 9, 9), "expected 10 places"),
+        (lambda: select_plan(SHAPE, DetectOptions(multi_label=True), 9, 29), "expected 30 places"),
         (lambda: wanted_classes(DetectOptions(classes=(3,)), 3), "expected ids of 0 to 2"),
     ],
 )
@@ -153,3 +166,29 @@ def test_what_the_kernels_cannot_take_is_refused(make, complaint):
 )
 def test_wanted_classes_are_bits(classes, count, words):
     assert wanted_classes(DetectOptions(classes=classes), count).tolist() == words
+
+
+def test_a_plan_is_what_the_source_reads():
+    assert SELECT_PLAN.itemsize == 9 * 4 + 3 * 8 * 4
+    shape = SelectShape(11, 3, 70, 80, levels_hw=((2, 4), (3, 1)))
+    (plan,) = select_plan(shape, DetectOptions(conf=0.5), 20, 11)
+    assert plan.tolist()[:9] == (0.5, 0, 11, 3, 70, 80, 20, 11, 2)
+    assert [plan[name].tolist()[:3] for name in ("heights", "widths", "starts")] == [[2, 3, 0], [4, 1, 0], [0, 8, 0]]
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ([[1, 2, 1], [0, 0, 0], [3, 0, 3]], [1, 6, 8]),
+        ([[2, 2, 0], [0, 0, 0], [0, 0, 1]], [0, 1, 8]),
+        ([[5, 5, 5], [5, 5, 5], [5, 5, 5]], list(range(9))),
+        ([[1, 0, 0], [0, 2, 0], [0, 0, 3]], [8]),
+        ([[np.nan, 1, 0], [0, 0, np.inf], [0, 0, 4]], [1, 8]),  # what is no number beats nobody
+    ],
+)
+def test_peaks_by_hand(scores, kept):
+    case = SelectCase("3x3", 9, 1, DetectOptions(conf=0.05), batch=1, levels_hw=((3, 3),))
+    run = SelectRun(case)
+    run.outputs = np.concatenate([np.full((4, 9), 9), np.reshape(scores, (1, 9)) / 10]).astype(np.float32)[None]
+    run.launch(compiled("select"))
+    assert sorted(run.anchors[0, : run.headers["count"][0]].tolist()) == kept

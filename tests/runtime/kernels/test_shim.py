@@ -116,6 +116,15 @@ def test_a_write_to_a_read_only_array_is_an_error(toy):
         toy["writes_beyond"]((1,), (1,), array, np.int32(3))
 
 
+def test_an_int_is_an_address(toy):
+    given, out = np.arange(300, dtype=np.int32), np.full(301, -1, np.int32)
+    toy["reversed_blocks"]((3,), (128,), given[20:].ctypes.data, out[1:].ctypes.data, np.int32(280))
+    expected = np.r_[given[20:], np.zeros(104, np.int32)].reshape(3, 128)[:, ::-1].ravel()[:280]
+    assert np.array_equal(out, np.r_[-1, expected, np.full(20, -1)])
+    with pytest.raises(RuntimeError, match="touched memory that is not there"):
+        toy["writes_beyond"]((1,), (1,), 0, np.int32(0))
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [((np.zeros(1, np.int32), np.int64(0)), "argument 1 has 8 bytes"), ((np.zeros(1, np.int32),), "number of arg")],

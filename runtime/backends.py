@@ -1,0 +1,77 @@
+"""What runs an artefact's network, and what is put around it."""
+
+from collections.abc import Callable
+
+from runtime.artefact import Artefact, onnx_beside
+from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
+from runtime.executor import Executor
+from runtime.gpu.device import DeviceNetwork
+from runtime.gpu.pipeline import GpuOptions, GpuPipeline
+from runtime.manifest import Manifest
+from runtime.pipeline import HostPipeline, Pipeline
+from runtime.tasks import task_for
+
+__all__ = ["backend_for", "pipeline_for"]
+
+
+def backend_for(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor | DeviceNetwork:
+    """Open what runs an artefact: ONNX Runtime or TensorRT.
+
+    Args:
+        artefact: what is to be run.
+        provider: for an .onnx: "auto", "cpu" or "cuda"; an engine runs on the GPU only.
+        gpu: for an engine, which GPU.
+
+    Raises:
+        ArtefactError: the file is damaged.
+        ExecutorError: it cannot be run on this machine.
+        InputError: `provider` is unknown, or not one of an engine's.
+    """
+    return _BACKENDS[artefact.kind](artefact, provider, gpu)
+
+
+def pipeline_for(
+    backend: Executor | DeviceNetwork, manifest: Manifest, input_hw: tuple[int, int], gpu: GpuOptions
+) -> Pipeline:
+    """Put what belongs before and after the network around it, where the network's tensors are.
+
+    Raises:
+        ExecutorError: the GPU gives no stream or no memory.
+    """
+    if isinstance(backend, Executor):
+        return HostPipeline(backend, manifest, task_for(manifest), input_hw)
+    return GpuPipeline(backend, manifest, input_hw, gpu)
+
+
+def _onnx_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor:
+    from runtime.ort import OrtExecutor
+
+    return OrtExecutor(artefact.path, provider)
+
+
+def _engine_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor | DeviceNetwork:
+    if provider not in ("auto", "cuda"):
+        raise InputError(
+            f"{artefact.path}: an engine runs on an NVIDIA GPU only, found provider {provider!r}{_other_way(artefact)}"
+        )
+    from runtime.trt import TrtExecutor, TrtNetwork
+
+    on_host = task_for(artefact.manifest).layout is None  # a classifier: a crop before it, five numbers after it
+    try:
+        return (TrtExecutor if on_host else TrtNetwork)(artefact.read_model(), "auto", gpu.device)
+    except (ExecutorError, MissingPackageError) as error:
+        raise ExecutorError(f"{artefact.path}: {error}{_other_way(artefact)}") from error
+    except ArtefactError as error:
+        raise ArtefactError(f"{artefact.path}: {error}") from error
+
+
+def _other_way(artefact: Artefact) -> str:
+    """Name the .onnx beside an engine, where there is one."""
+    onnx = onnx_beside(artefact.path)
+    return f"; {onnx} runs without a GPU" if onnx.is_file() else ""
+
+
+_BACKENDS: dict[str, Callable[[Artefact, str, GpuOptions], Executor | DeviceNetwork]] = {
+    "onnx": _onnx_backend,
+    "engine": _engine_backend,
+}

@@ -1,0 +1,165 @@
+"""What some tasks have beside boxes, by kernels: keypoints and masks of the objects that NMS has kept."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import ExecutorError
+from runtime.gpu.block import Block, Part
+from runtime.gpu.device import Device, DeviceTensor, StagedArray
+from runtime.gpu.raw import Rows
+from runtime.kernels import layouts, masks_layout
+from runtime.letterbox import Letterbox
+from runtime.masks import Masks
+
+__all__ = ["ARENA_WORDS", "ArenaTooSmallError", "Keypoints", "MaskBits", "arena_for"]
+
+ARENA_WORDS = 1 << 18  # of an image's masks at first: 8 million pixels in all
+MAX_ARENA_WORDS = 1 << 27  # 512 MiB an image
+
+
+class ArenaTooSmallError(Exception):
+    """The masks of an image need more room; the frames are to be run again with it.
+
+    Attributes:
+        words: 32-bit words that an image needs.
+    """
+
+    def __init__(self, words: int) -> None:
+        super().__init__(f"{words} words")
+        self.words = words
+
+
+def arena_for(words: int) -> int:
+    """Give the room to take for masks of so many 32-bit words an image: a quarter more.
+
+    Raises:
+        ExecutorError: that is more than is given.
+    """
+    if words > MAX_ARENA_WORDS:
+        raise ExecutorError(
+            f"masks: expected at most {MAX_ARENA_WORDS >> 18} MiB for an image, found {words >> 18} MiB: ask for fewer "
+            "objects (max_det) or a higher conf"
+        )
+    return min(words + words // 4, MAX_ARENA_WORDS)
+
+
+class Keypoints:
+    """Gathers the keypoints of the objects.
+
+    Args:
+        device: whose stream the kernel runs on.
+        rows: where the network's keypoints are.
+        anchors: A of the network.
+        batch: images.
+        room: the most objects of an image.
+        box_values: numbers of a box.
+
+    Attributes:
+        results: what it adds to the block that is downloaded.
+    """
+
+    def __init__(self, device: Device, rows: Rows, anchors: int, batch: int, room: int, box_values: int) -> None:
+        self._kernel = device.kernel("keypoints", "gather")
+        self._rows, self._anchors, self._batch, self._room, self._box_values = rows, anchors, batch, room, box_values
+        self.results: dict[str, Part] = {"keypoints": ((batch, room, rows.count), np.float32)}
+
+    def enqueue(self, results: Block) -> None:
+        """Put the kernel on the stream, after NMS."""
+        self._kernel(
+            layouts.gather_grid(self._rows.count, self._room, self._batch),
+            layouts.GATHER_BLOCK,
+            self._rows.address,
+            results.address("results"),
+            results.address("keypoints"),
+            np.int32(self._anchors),
+            np.int64(self._rows.image_stride),
+            np.int32(self._rows.count),
+            np.int32(self._box_values),
+            np.int32(self._room),
+        )
+
+
+class MaskBits:
+    """Draws the masks of the objects over the original images, a bit a pixel.
+
+    Args:
+        device: whose stream the kernels run on.
+        coefficients: where the network's mask coefficients are.
+        protos: (B, M, Hp, Wp), its prototypes.
+        anchors: A of the network.
+        input_hw: height and width of its input in pixels.
+        room: the most objects of an image.
+        arena_words: 32-bit words for the masks of an image.
+
+    Attributes:
+        params: what `write` fills in the block of parameters.
+        results: what it adds to the block that is downloaded.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        coefficients: Rows,
+        protos: DeviceTensor,
+        *,
+        anchors: int,
+        input_hw: tuple[int, int],
+        room: int,
+        arena_words: int,
+    ) -> None:
+        self._device, self._coefficients, self._protos = device, coefficients, protos
+        self._place, self._draw = (device.kernel("masks", entry) for entry in ("mask_place", "mask_draw"))
+        batch, *protos_mhw = protos.shape
+        shape = masks_layout.MaskShape(
+            anchors=anchors,
+            coefficient_stride=coefficients.image_stride,
+            protos_mhw=(protos_mhw[0], protos_mhw[1], protos_mhw[2]),
+            input_hw=input_hw,
+            room=room,
+        )
+        self._plan, self._batch, self._arena_words = masks_layout.mask_plan(shape, arena_words), batch, arena_words
+        self.params: dict[str, Part] = {"masks": ((1,), masks_layout.MASK_PLAN)}
+        self.results: dict[str, Part] = {
+            "places": ((batch, room), masks_layout.MASK_PLACE),
+            "mask_headers": ((batch,), masks_layout.MASK_HEADER),
+        }
+        self._arena = StagedArray(device, (batch, arena_words), np.uint32)
+        self.close = self._arena.close
+
+    def write(self, params: Block) -> None:
+        """Write what the kernels read, to be uploaded."""
+        params.host("masks")[:] = self._plan
+
+    def enqueue(self, params: Block, results: Block) -> None:
+        """Put the kernels on the stream, after NMS."""
+        images, found, plan = params.address("images"), results.address("results"), params.address("masks")
+        places, headers = results.address("places"), results.address("mask_headers")
+        self._place((self._batch,), masks_layout.PLACE_BLOCK, images, found, plan, places, headers)
+        inputs = (self._coefficients.address, self._protos.address)
+        grid = masks_layout.mask_draw_grid(self._batch)
+        self._draw(grid, masks_layout.DRAW_BLOCK, images, found, *inputs, plan, places, headers, self._arena.address)
+
+    def read(self, results: Block, counts: Sequence[int], frames: Sequence[Letterbox]) -> list[Masks]:
+        """Fetch the bits of what was downloaded, as many as there are, and give each image's masks.
+
+        Raises:
+            ArenaTooSmallError: they did not fit.
+        """
+        words = results.host("mask_headers")["words"][: len(counts)]
+        if int(words.max(initial=0)) > self._arena_words:
+            raise ArenaTooSmallError(int(words.max()))
+        for image, size in enumerate(words):
+            if size:
+                source = self._arena.address + image * self._arena_words * self._arena.host.itemsize
+                self._device.download(self._arena.host[image, :size], source)
+        self._device.synchronize()
+        places = results.host("places")
+        return [
+            Masks.from_packed(places[image, :count].copy(), self._bits(image, int(words[image])), frame.image_hw)
+            for image, (count, frame) in enumerate(zip(counts, frames, strict=True))
+        ]
+
+    def _bits(self, image: int, size: int) -> NDArray[np.uint32]:
+        return np.asarray(self._arena.host[image, :size].copy(), np.uint32)

@@ -1,0 +1,67 @@
+"""The network's outputs as they are, fetched to be decoded on the host: of a network that ends in NMS."""
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.detections import Detections
+from runtime.gpu.block import Block, Part
+from runtime.gpu.device import Device, DeviceTensor
+from runtime.letterbox import Letterbox
+from runtime.manifest import Manifest
+from runtime.options import DetectOptions
+from runtime.tasks import Decode
+
+__all__ = ["Fetcher"]
+
+
+class Fetcher:
+    """Downloads the outputs of one batch.
+
+    Args:
+        device: whose stream they are made on.
+        outputs: by name, (B, ...).
+        manifest: of the network.
+        decode: the task's.
+
+    Attributes:
+        params: nothing.
+    """
+
+    def __init__(self, device: Device, outputs: Mapping[str, DeviceTensor], manifest: Manifest, decode: Decode) -> None:
+        self._device, self._outputs, self._manifest, self._decode = device, outputs, manifest, decode
+        self.params: dict[str, Part] = {}
+        self._copies: dict[str, NDArray[Any]] = {}
+        with contextlib.ExitStack() as undo:
+            for name, tensor in outputs.items():
+                size_bytes = math.prod(tensor.shape) * tensor.dtype.itemsize
+                memory = device.pinned(size_bytes)
+                undo.callback(memory.close)
+                self._copies[name] = memory.host[:size_bytes].view(tensor.dtype).reshape(tensor.shape)
+            self._resources = undo.pop_all()
+
+    def write(self, params: Block, options: DetectOptions) -> None:
+        """Do nothing: the thresholds are used on the host."""
+
+    def enqueue(self, params: Block) -> None:
+        """Put the downloads on the stream."""
+        for name, tensor in self._outputs.items():
+            self._device.download(self._copies[name], tensor.address)
+
+    def read(self, frames: Sequence[Letterbox], options: DetectOptions) -> list[Callable[[], Detections]]:
+        """Copy what was downloaded; give for each image what decodes it."""
+        found: list[Callable[[], Detections]] = []
+        for image, frame in enumerate(frames):
+            outputs = {name: copy[image].astype(np.float32) for name, copy in self._copies.items()}
+            found.append(partial(self._decode, outputs, frame, self._manifest, options))
+        return found
+
+    def close(self) -> None:
+        """Free the memory once the stream is done."""
+        self._device.synchronize()
+        self._resources.close()

@@ -1,0 +1,247 @@
+"""One worker of the pipeline: a stream with its memory, and for each batch a network context and a captured graph.
+
+A batch's way: the images go up as they come; then, in one graph,
+
+    the block of parameters up  ->  letterbox  ->  the network  ->  candidates, NMS, ...  ->  the results down
+
+The first run of a batch is not from a graph: TensorRT finishes its own preparations in it.
+"""
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from runtime.decode.predictions import Layout
+from runtime.detections import Detections
+from runtime.errors import ArtefactError, ExecutorError, InputError
+from runtime.gpu.block import Block, Part, Scratch
+from runtime.gpu.device import Device, DeviceContext, DeviceNetwork, DeviceTensor, Graph
+from runtime.gpu.extras import ArenaTooSmallError, arena_for
+from runtime.gpu.fetcher import Fetcher
+from runtime.gpu.frames import Frames, PinnedImages
+from runtime.gpu.picker import Limits, Picker
+from runtime.gpu.raw import raw_outputs
+from runtime.kernels import layouts
+from runtime.letterbox import Letterbox
+from runtime.manifest import Manifest
+from runtime.options import DetectOptions
+from runtime.tasks import Decode
+
+__all__ = ["Lane", "Settings"]
+
+MAX_GRAPHS = 4  # batches that a lane is ready for at a time; each has a network context of its own
+
+Found = Callable[[], Detections]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all lanes of a pipeline have in common.
+
+    Attributes:
+        manifest: of the network.
+        layout: what its outputs hold.
+        decode: decodes them on the host, where the network ends in NMS.
+        input_hw: height and width of its input in pixels.
+        cuda_graph: replay a captured graph; False launches each kernel by itself.
+        pinned: images that users wrote into page-locked memory.
+    """
+
+    manifest: Manifest
+    layout: Layout
+    decode: Decode
+    input_hw: tuple[int, int]
+    cuda_graph: bool
+    pinned: PinnedImages
+
+
+class Lane:
+    """A worker, for one thread at a time.
+
+    Raises:
+        ExecutorError: the device gives no stream or no memory.
+    """
+
+    def __init__(self, network: DeviceNetwork, settings: Settings) -> None:
+        self._network, self._settings = network, settings
+        self._limits = Limits()
+        self._replays: OrderedDict[int, _Replay] = OrderedDict()
+        self.device = network.device()
+        self._frames = Frames(self.device, settings.pinned)
+
+    def run(self, images: Sequence[Any], wanted: int, options: DetectOptions) -> list[Found]:
+        """Find the objects of a batch.
+
+        Args:
+            images: B of them, as `Frames.put` takes them.
+            wanted: of how many, from the first, results are wanted.
+            options: what to keep.
+
+        Returns:
+            For each image wanted, what makes its Detections, in any thread.
+
+        Raises:
+            InputError: an image is not where it was any more.
+            ExecutorError: the device or the network failed, or gave NaN or infinity. The lane must then be closed.
+        """
+        self.device.make_current()
+        self._limits = self._limits.grown_for(options)
+        try:
+            placed = self._frames.put(images)
+        except InputError:
+            self.device.synchronize()  # of copies under way: the next ones are made from the same memory
+            raise
+        while True:
+            try:
+                return self._replay(len(images)).run(*placed, wanted, options)
+            except ArenaTooSmallError as error:
+                self._limits = replace(self._limits, arena_words=arena_for(error.words))
+
+    def _replay(self, batch: int) -> "_Replay":
+        """Give what runs a batch, within the limits there are now; the one not used for longest is let go."""
+        found = self._replays.pop(batch, None)
+        if found is not None and found.limits != self._limits:
+            found.close()
+            found = None
+        while found is None and len(self._replays) >= MAX_GRAPHS:
+            self._replays.popitem(last=False)[1].close()
+        found = found or _Replay(self._network, self.device, self._settings, batch, self._limits)
+        self._replays[batch] = found
+        return found
+
+    def close(self) -> None:
+        """Free everything, whatever state the device is in; the first failure is raised when all has been tried."""
+        with contextlib.ExitStack() as closing:
+            closing.callback(self.device.close)
+            closing.callback(self._frames.close)
+            while self._replays:
+                closing.callback(self._replays.popitem()[1].close)
+            self.device.make_current()
+
+
+class _Tail(Protocol):
+    """What follows the network: `Picker` or `Fetcher`."""
+
+    params: dict[str, Part]
+
+    def write(self, params: Block, options: DetectOptions) -> None: ...
+
+    def enqueue(self, params: Block) -> None: ...
+
+    def read(self, frames: Sequence[Letterbox], options: DetectOptions) -> list[Found]: ...
+
+    def close(self) -> None: ...
+
+
+class _Replay:
+    """Runs batches of one size."""
+
+    def __init__(self, network: DeviceNetwork, device: Device, settings: Settings, batch: int, limits: Limits) -> None:
+        self.limits = limits
+        self._device, self._settings, self._batch = device, settings, batch
+        self._graph: Graph | None = None
+        with contextlib.ExitStack() as undo:
+            self._context = network.context(device, (batch, 3, *settings.input_hw))
+            undo.callback(self._context.close)
+            _check_batch(self._context.outputs, batch)
+            half = self._context.images.dtype == np.float16
+            self._letterbox = device.kernel("letterbox", "letterbox_f16" if half else "letterbox_f32")
+            self._tail, self._widen = self._tail_of(self._context, undo)
+            self._params = Block(device, {"images": ((batch,), layouts.LETTERBOX_IMAGE), **self._tail.params})
+            undo.callback(self._params.close)
+            self._resources = undo.pop_all()
+
+    def _tail_of(self, context: DeviceContext, undo: contextlib.ExitStack) -> tuple[_Tail, Callable[[], None]]:
+        """Give what follows the network, and what must come before it."""
+        settings = self._settings
+        manifest = settings.manifest
+        tail: _Tail
+        if manifest.nms is not None:
+            tail, widen = Fetcher(self._device, context.outputs, manifest, settings.decode), _nothing
+        else:
+            outputs, widen = _as_float32(self._device, context.outputs, undo)
+            raw = raw_outputs(outputs, settings.layout, manifest, settings.input_hw)
+            tail = Picker(self._device, raw, manifest, self._batch, settings.input_hw, self.limits)
+        undo.callback(tail.close)
+        return tail, widen
+
+    def run(
+        self,
+        addresses: Sequence[int],
+        pitches: Sequence[int],
+        sizes_hw: Sequence[tuple[int, int]],
+        wanted: int,
+        options: DetectOptions,
+    ) -> list[Found]:
+        """Run the images that are at `addresses`."""
+        frames = [Letterbox.fit(size_hw, self._settings.input_hw) for size_hw in sizes_hw]
+        self._params.host("images")[:] = layouts.letterbox_images(addresses, pitches, frames)
+        self._tail.write(self._params, options)
+        if self._graph is not None:
+            self._graph.launch()
+        else:
+            self._enqueue()
+        self._device.synchronize()
+        found = self._tail.read(frames[:wanted], options)
+        if self._graph is None and self._settings.cuda_graph and self._context.can_be_captured:
+            self._graph = self._device.capture(self._enqueue)
+            self._resources.callback(self._graph.close)
+        return found
+
+    def _enqueue(self) -> None:
+        height, width = self._settings.input_hw
+        self._params.upload()
+        self._letterbox(
+            layouts.letterbox_grid((height, width), self._batch),
+            layouts.LETTERBOX_BLOCK,
+            self._params.address("images"),
+            self._context.images.address,
+            np.int32(height),
+            np.int32(width),
+        )
+        self._context.enqueue()
+        self._widen()
+        self._tail.enqueue(self._params)
+
+    def close(self) -> None:
+        """Free everything once the stream is done."""
+        self._resources.close()
+
+
+def _as_float32(
+    device: Device, outputs: Mapping[str, DeviceTensor], undo: contextlib.ExitStack
+) -> tuple[dict[str, DeviceTensor], Callable[[], None]]:
+    """Give float32 tensors in place of the float16 ones, and what fills them."""
+    halves = {name: tensor for name, tensor in outputs.items() if tensor.dtype == np.float16}
+    foreign = {name: tensor.dtype for name, tensor in outputs.items() if tensor.dtype not in (np.float16, np.float32)}
+    if foreign:
+        found = ", ".join(f"{name} {dtype}" for name, dtype in foreign.items())
+        raise ArtefactError(f"expected float32 or float16 outputs from the network, found {found}: export with y12")
+    if not halves:
+        return dict(outputs), _nothing
+    scratch = Scratch(device, {name: (tensor.shape, np.float32) for name, tensor in halves.items()})
+    undo.callback(scratch.close)
+    floats = {name: DeviceTensor(scratch.address(name), t.shape, np.dtype(np.float32)) for name, t in halves.items()}
+    kernel = device.kernel("widen", "widen")
+
+    def widen() -> None:
+        for name, tensor in halves.items():
+            count = int(np.prod(tensor.shape))
+            grid = layouts.widen_grid(count)
+            kernel(grid, layouts.WIDEN_BLOCK, tensor.address, floats[name].address, np.int64(count))
+
+    return {**outputs, **floats}, widen
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _check_batch(outputs: Mapping[str, DeviceTensor], batch: int) -> None:
+    for name, tensor in outputs.items():
+        if not tensor.shape or tensor.shape[0] != batch:
+            raise ExecutorError(f"expected {batch} results in the output {name}, found shape {tensor.shape}")

@@ -1,0 +1,197 @@
+"""All workers of one network on a GPU: each call takes a free one, or waits for one."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import ExecutorError, InputError
+from runtime.gpu.device import DeviceNetwork
+from runtime.gpu.frames import PinnedImages, checked_view, is_on_device
+from runtime.gpu.lane import Found, Lane, Settings
+from runtime.images import image_from
+from runtime.kernels.layouts import MAX_CANDIDATES
+from runtime.manifest import Manifest
+from runtime.options import DetectOptions
+from runtime.stream import Steps
+from runtime.tasks import task_for
+
+__all__ = ["GpuOptions", "GpuPipeline"]
+
+MAX_CONTEXTS = 64
+
+
+@dataclass(frozen=True)
+class GpuOptions:
+    """Where and how an engine runs.
+
+    Attributes:
+        device: which GPU, as CUDA counts those that CUDA_VISIBLE_DEVICES leaves.
+        contexts: workers, each with a stream, memory and network contexts of its own: as many threads can infer at
+            the same time. With two, the copies of one batch overlap with the network's work on another.
+        cuda_graph: replay captured graphs; False launches each kernel by itself, for profilers and for engines that
+            cannot be captured.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    device: int = 0
+    contexts: int = 2
+    cuda_graph: bool = True
+
+    def __post_init__(self) -> None:
+        if self.device < 0:
+            raise InputError(f"device: expected 0 or more, found {self.device}")
+        if not 1 <= self.contexts <= MAX_CONTEXTS:
+            raise InputError(f"contexts: expected 1 to {MAX_CONTEXTS}, found {self.contexts}")
+
+
+class GpuPipeline:
+    """Letterbox, network, NMS and what the task adds, on a GPU.
+
+    Args:
+        network: what runs in the middle; closed with the pipeline.
+        manifest: of the network.
+        input_hw: height and width of its input in pixels.
+        options: how many workers, and whether graphs are captured; which GPU is the network's matter.
+
+    Raises:
+        ExecutorError: the device gives no stream or no memory.
+    """
+
+    def __init__(
+        self, network: DeviceNetwork, manifest: Manifest, input_hw: tuple[int, int], options: GpuOptions
+    ) -> None:
+        task = task_for(manifest)
+        assert task.layout is not None, "a classifier has another pipeline"
+        self.workers = options.contexts
+        self._network, self._batch = network, manifest.profile.batch
+        self._changed = threading.Condition()
+        self._idle: list[Lane] = []
+        self._lanes = 0  # idle or at work
+        self._closed = False
+        with contextlib.ExitStack() as undo:
+            undo.callback(network.close)
+            self._device = network.device()  # for what belongs to no lane
+            undo.callback(self._device.close)
+            self._view_lock = threading.Lock()
+            self._pinned = PinnedImages(self._device)
+            self._settings = Settings(manifest, task.layout, task.decode, input_hw, options.cuda_graph, self._pinned)
+            self._idle.append(Lane(network, self._settings))
+            self._lanes = 1
+            self._resources = undo.pop_all()
+
+    @property
+    def description(self) -> str:
+        """What runs the network."""
+        return self._network.description
+
+    def check(self, options: DetectOptions) -> None:
+        """Refuse options that the kernels cannot follow.
+
+        Raises:
+            InputError: there is one.
+        """
+        if options.max_det > MAX_CANDIDATES:
+            raise InputError(f"max_det: expected 1 to {MAX_CANDIDATES} on a GPU, found {options.max_det}")
+
+    def load(self, source: Any) -> Any:
+        """Give an image as the kernels take it; one that is on the GPU stays there.
+
+        Raises:
+            InputError: it cannot be used.
+        """
+        if not is_on_device(source):
+            return image_from(source)
+        with self._view_lock:
+            self._device.make_current()
+            checked_view(self._device.view(source, ordered=False))
+        return source
+
+    def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
+        """Give an (h, w, 3) array in page-locked memory, not initialised."""
+        return self._pinned.make(height, width)
+
+    def steps(self, load: Callable[[Any], Any], options: DetectOptions) -> Steps:
+        """Give what is done with a batch; all but the reading is the lane's."""
+        return Steps(
+            load=load,
+            fit=lambda image: (image, None),
+            join=list,
+            run=lambda images: self.run(images, options),
+            decode=lambda found, _: found(),
+        )
+
+    def run(self, images: Sequence[Any], options: DetectOptions) -> list[Found]:
+        """Find the objects in each of 1 to `profile.batch.max` images; filled up to a batch that there is a graph for.
+
+        Raises:
+            InputError: an image is not where it was any more.
+            ExecutorError: the device or the network failed or gave NaN or infinity, or the pipeline is closed.
+        """
+        batch = _padded(len(images), self._batch.min, self._batch.max)
+        filled = [*images, *[images[-1]] * (batch - len(images))]
+        with self._lane() as lane:
+            return lane.run(filled, len(images), options)
+
+    def close(self) -> None:
+        """Wait for the lanes that are at work, then free everything; a second call does nothing."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: len(self._idle) == self._lanes)
+            lanes, self._idle, self._lanes = self._idle, [], 0
+        with contextlib.ExitStack() as closing:
+            closing.push(self._resources.pop_all())
+            for lane in lanes:
+                closing.callback(lane.close)
+
+    @contextlib.contextmanager
+    def _lane(self) -> Iterator[Lane]:
+        """Lend a lane. One that has failed is let go of: the next call gets a new one."""
+        lane = self._taken()
+        try:
+            yield lane
+        except InputError:
+            self._give_back(lane)
+            raise
+        except BaseException:
+            with contextlib.suppress(ExecutorError):  # what went wrong first is what counts
+                lane.close()
+            self._give_back(None)
+            raise
+        else:
+            self._give_back(lane)
+
+    def _taken(self) -> Lane:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._idle or self._lanes < self.workers)
+            if self._closed:
+                raise ExecutorError("expected an open runtime, found a closed one: make a new Runtime")
+            if self._idle:
+                return self._idle.pop()
+            self._lanes += 1
+        try:
+            return Lane(self._network, self._settings)
+        except BaseException:
+            self._give_back(None)
+            raise
+
+    def _give_back(self, lane: Lane | None) -> None:
+        """Put a lane back, or count one less."""
+        with self._changed:
+            if lane is None:
+                self._lanes -= 1
+            else:
+                self._idle.append(lane)
+            self._changed.notify_all()
+
+
+def _padded(count: int, least: int, most: int) -> int:
+    """Give the batch for `count` images: a power of two, so that few graphs do for all, within what there is."""
+    return max(least, min(1 << (count - 1).bit_length(), most))

@@ -1,0 +1,120 @@
+"""What a Runtime does with images, wherever the network runs; and how it is done on the host."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import ExecutorError, InputError
+from runtime.executor import Executor
+from runtime.images import MAX_PIXELS, image_from
+from runtime.letterbox import blob_from
+from runtime.manifest import Manifest
+from runtime.options import DetectOptions
+from runtime.stream import Steps
+from runtime.tasks import Task
+
+__all__ = ["HostPipeline", "Pipeline"]
+
+
+class Pipeline(Protocol):
+    """From images to Detections.
+
+    Attributes:
+        workers: batches that can be run at the same time.
+    """
+
+    workers: int
+
+    @property
+    def description(self) -> str:
+        """Name what really runs the network."""
+
+    def check(self, options: DetectOptions) -> None:
+        """Refuse options that cannot be followed.
+
+        Raises:
+            InputError: there is one.
+        """
+
+    def load(self, source: Any) -> Any:
+        """Give an image as `steps` take it.
+
+        Raises:
+            InputError: it cannot be used.
+        """
+
+    def steps(self, load: Callable[[Any], Any], options: DetectOptions) -> Steps:
+        """Give what is done with each batch of what `load` loads."""
+
+    def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
+        """Give an (h, w, 3) array to write images into, not initialised.
+
+        Raises:
+            InputError: it would have no pixels, or too many.
+        """
+
+    def close(self) -> None:
+        """Free everything; a second call does nothing."""
+
+
+class HostPipeline:
+    """Letterbox, decoding and NMS in numpy and OpenCV; only the network may run elsewhere.
+
+    Args:
+        executor: what runs it; closed with the pipeline.
+        manifest: of the network.
+        task: its task.
+        input_hw: height and width of its input in pixels.
+    """
+
+    workers = 1
+
+    def __init__(self, executor: Executor, manifest: Manifest, task: Task, input_hw: tuple[int, int]) -> None:
+        self._executor, self._manifest, self._task, self._input_hw = executor, manifest, task, input_hw
+        self.load: Callable[[Any], NDArray[np.uint8]] = image_from
+        self.close = executor.close
+
+    @property
+    def description(self) -> str:
+        """What runs the network."""
+        return self._executor.description
+
+    def check(self, options: DetectOptions) -> None:
+        """Refuse nothing."""
+
+    def steps(self, load: Callable[[Any], Any], options: DetectOptions) -> Steps:
+        """Give what is done with each batch of what `load` loads: (h, w, 3) uint8 BGR."""
+        return Steps(
+            load=load,
+            fit=lambda image: self._task.fit(image, self._input_hw),
+            join=blob_from,
+            run=self._run,
+            decode=lambda outputs, frame: self._task.decode(outputs, frame, self._manifest, options),
+        )
+
+    def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
+        """Give an (h, w, 3) array.
+
+        Raises:
+            InputError: it would have no pixels, or too many.
+        """
+        if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
+            raise InputError(f"expected an image of 1 to {MAX_PIXELS} pixels, found {width}x{height}")
+        return np.empty((height, width, 3), np.uint8)
+
+    def _run(self, blob: NDArray[np.float32]) -> list[dict[str, NDArray[np.float32]]]:
+        """Give each image's outputs by name, without the batch axis."""
+        filled = _filled(blob, self._manifest.profile.batch.min)
+        outputs = self._executor.run(filled)
+        for name, array in outputs.items():
+            if len(array) != len(filled):
+                raise ExecutorError(f"expected {len(filled)} results in the output {name}, found shape {array.shape}")
+        return [{name: array[row] for name, array in outputs.items()} for row in range(len(blob))]
+
+
+def _filled(blob: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
+    """Fill a (b, 3, H, W) blob up to `batch` images."""
+    missing = batch - len(blob)
+    return blob if missing <= 0 else np.concatenate([blob, np.full((missing, *blob.shape[1:]), 0.5, np.float32)])

@@ -1,0 +1,116 @@
+"""Compile every kernel beforehand, so that where it runs NVRTC need not be: a container, or a machine without it.
+
+    python -m runtime.prebuild --sm 75,86,89 --output /opt/y12/kernels
+    Y12_KERNELS=/opt/y12/kernels y12-infer model.engine images
+
+The folder holds the code of this version's kernels only: fill it again after an update of y12. It needs no GPU.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.cli.common import put, run_command
+from runtime.errors import ExecutorError, InputError
+from runtime.kernels.cache import keep_prebuilt
+from runtime.kernels.sources import SMS, kernel_names, kernel_source
+from runtime.nvrtc import cubin_parts, nvrtc_cubin, nvrtc_version
+
+__all__ = ["Built", "entry_points", "main", "prebuild"]
+
+OLDEST_SM = 75  # CUDA 13 compiles for Turing and later
+NEWEST_SM = 999
+_ENTRY = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\s*\(')
+
+
+@dataclass(frozen=True)
+class Built:
+    """One source that was compiled.
+
+    Attributes:
+        name: the source's, such as "letterbox".
+        sm: the compute capability it is for, tens and ones.
+        path: the file.
+    """
+
+    name: str
+    sm: int
+    path: Path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, compile, give the exit code."""
+    arguments = _parser().parse_args(argv)
+    return run_command(lambda: _prebuild(arguments.sm, arguments.output))
+
+
+def prebuild(sms: Sequence[int], folder: Path) -> Iterator[Built]:
+    """Compile every kernel for each compute capability (tens and ones) into `folder`, and tell each when it is there.
+
+    Raises:
+        ExecutorError: NVRTC refused a kernel, or does not know a compute capability.
+        InputError: the folder cannot be written to.
+        MissingPackageError: cuda-core or NVRTC is not installed.
+    """
+    for name in kernel_names():
+        source = kernel_source(name)
+        for sm in sms:
+            code = nvrtc_cubin(source, sm)
+            missing = [entry for entry in entry_points(source) if entry.encode() not in code]
+            if missing:
+                raise ExecutorError(f"{name}.cu for SM {sm}: expected {missing[0]} in the compiled code, found none")
+            try:
+                path = keep_prebuilt(cubin_parts(source, sm), code, folder)
+            except OSError as error:
+                raise InputError(f"{folder}: expected a folder to write to, found {error.strerror or error}") from error
+            yield Built(name, sm, path)
+
+
+def entry_points(source: str) -> tuple[str, ...]:
+    """Give the names of the kernels that can be launched from a source, in its order."""
+    return tuple(_ENTRY.findall(source))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime.prebuild",
+        description="Compile every kernel for some GPU generations into a folder that $Y12_KERNELS names later.",
+    )
+    parser.add_argument(
+        "--sm",
+        type=compute_capabilities,
+        default=SMS,
+        metavar="SM,SM",
+        help=f"compute capabilities, such as 89 for 8.9 (default: {','.join(map(str, SMS))})",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to; made if need be")
+    return parser
+
+
+def compute_capabilities(text: str) -> tuple[int, ...]:
+    """Read --sm: "75,89", each once, in rising order."""
+    try:
+        found = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        found = []
+    if not found or found[0] < OLDEST_SM or found[-1] > NEWEST_SM:
+        raise argparse.ArgumentTypeError(f"expected compute capabilities such as 75,89 (8.9), found {text!r}")
+    return tuple(found)
+
+
+def _prebuild(sms: Sequence[int], folder: Path) -> int:
+    compiler = f"NVRTC {nvrtc_version()}"  # first: where it is missing, this says so
+    total = 0
+    for built in prebuild(sms, folder):
+        size = built.path.stat().st_size
+        total += size
+        put(f"{built.name} sm_{built.sm} {size} bytes {built.path.name}")
+    put(f"{len(kernel_names()) * len(sms)} files, {total} bytes by {compiler} in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Runtimes on the host's stand-in for a GPU."""
+
+import pytest
+
+from runtime.session import Runtime
+from tests.runtime.gpu.cases import artefact_of
+from tests.runtime.gpu.host_device import HostNetwork, World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def open_runtime(tmp_path, world):
+    """Runtimes whose network is a function; closed, and the device left clean, at the end."""
+    opened = []
+
+    def make(manifest, answer, *, gpu=None, **network):
+        stand_in = HostNetwork(answer, world, **network)
+        opened.append((Runtime(artefact_of(manifest, tmp_path), stand_in, gpu=gpu), stand_in))
+        return opened[-1][0]
+
+    yield make
+    for runtime, network in opened:
+        runtime.close()
+        runtime.close()
+        assert network.closed == 1
+    world.check_clean()

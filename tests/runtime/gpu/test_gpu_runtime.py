@@ -1,0 +1,177 @@
+"""The GPU pipeline end to end on the host, its kernels behind the shim: it finds what the CPU's path finds."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from runtime.errors import ArtefactError, ExecutorError, InputError
+from runtime.gpu import lane
+from runtime.gpu.picker import Limits
+from runtime.manifest import NmsSettings
+from runtime.options import DetectOptions
+from tests.runtime.gpu.cases import (
+    ANCHORS,
+    FORMS,
+    NAMES,
+    answer_of,
+    check_equal,
+    expected_of,
+    images_of,
+    manifest_of,
+)
+
+SIZES = [(64, 96), (50, 200), (333, 111), (1, 1)]
+SOME = DetectOptions(conf=0.1, iou=0.5)
+CHOICES = (SOME, replace(SOME, multi_label=True), replace(SOME, classes=(1, 3), agnostic=True, max_det=3))
+
+
+@pytest.mark.parametrize(("task", "localisation"), FORMS)
+def test_every_task_finds_what_the_cpu_finds(open_runtime, rng, task, localisation):
+    manifest = manifest_of(task, localisation=localisation)
+    answer = answer_of(manifest)
+    runtime = open_runtime(manifest, answer)
+    images = images_of(rng, SIZES)
+    for options in CHOICES:
+        expected = expected_of(manifest, answer, images, options)
+        assert sum(map(len, expected)) > 4
+        check_equal(runtime.infer_batch(images, options), expected)
+
+
+def test_the_network_s_halves_are_read_and_written(open_runtime, rng):
+    manifest = manifest_of("segment")
+    answer = answer_of(manifest)
+
+    def in_halves(images):
+        return {name: array.astype(np.float16) for name, array in answer(images).items()}
+
+    def widened(images):
+        return {name: array.astype(np.float32) for name, array in in_halves(images).items()}
+
+    runtime = open_runtime(manifest, in_halves, half=True)
+    images = images_of(rng, SIZES[:2])
+    for _ in range(2):  # launched, then replayed
+        check_equal(runtime.infer_batch(images, SOME), expected_of(manifest, widened, images, SOME, half=True))
+
+
+def test_nms_in_the_graph_is_fetched(open_runtime, rng):
+    baked = DetectOptions(conf=0.1, iou=0.5, max_det=7)
+    manifest = manifest_of(nms=NmsSettings("packed", 100, baked))
+    rows = np.concatenate([rng.uniform(0, 64, (7, 4)), rng.random((7, 1)), rng.integers(0, 5, (7, 1))], 1)
+
+    def answer(images):
+        count = len(images)
+        found = np.repeat(rows[None].astype(np.float32), count, 0)
+        found[..., 4] = np.sort(found[..., 4] * images.mean(axis=(1, 2, 3))[:, None], axis=1)[:, ::-1]
+        num = np.full((count, 1), 5, np.int32)
+        return {"detections": found, "num": num, "truncated": np.ones((count, 1), np.int32)}
+
+    runtime = open_runtime(manifest, answer, captures=False)
+    images = images_of(rng, SIZES)
+    for options in (baked, replace(baked, conf=0.2, max_det=2)):
+        found = runtime.infer_batch(images, options)
+        check_equal(found, expected_of(manifest, answer, images, options))
+        assert all(one.truncated for one in found)
+
+
+def test_more_candidates_than_the_kernels_take_are_told(open_runtime, rng, monkeypatch):
+    monkeypatch.setattr("runtime.gpu.picker.MAX_CANDIDATES", 64)
+    manifest = manifest_of()
+    answer = answer_of(manifest)
+    runtime = open_runtime(manifest, answer)
+    images = images_of(rng, SIZES[:1])
+    few = DetectOptions(conf=0.0, iou=1.0)
+    (found,) = runtime.infer_batch(images, few)
+    (expected,) = expected_of(manifest, answer, images, few)
+    assert (len(found), len(expected), found.truncated) == (64, ANCHORS, True)
+    np.testing.assert_array_equal(found.confidence, expected.confidence[:64])
+    assert not runtime.infer_batch(images, replace(few, conf=0.9))[0].truncated
+
+
+@pytest.mark.parametrize("max_det", [1, 300, 301, 4096])
+def test_as_many_objects_as_asked_for(open_runtime, rng, max_det):
+    manifest = manifest_of(strides=(2,), **{"names": NAMES})
+    answer = answer_of(manifest, anchors=1536)
+    runtime = open_runtime(manifest, answer)
+    images = images_of(rng, SIZES[:1])
+    options = DetectOptions(conf=0.0, iou=1.0, max_det=max_det)
+    found = runtime.infer_batch(images, options)
+    assert len(found[0]) == min(max_det, 1536)
+    check_equal(found, expected_of(manifest, answer, images, options))
+
+
+def test_more_than_the_kernels_can_give_is_refused(open_runtime):
+    runtime = open_runtime(manifest_of(), answer_of(manifest_of()))
+    with pytest.raises(InputError, match="max_det: expected 1 to 4096 on a GPU, found 4097"):
+        runtime.check_options(DetectOptions(max_det=4097))
+
+
+@pytest.mark.parametrize("words", [1, 40, 40_000])
+def test_masks_that_do_not_fit_are_drawn_again(open_runtime, world, rng, monkeypatch, words):
+    monkeypatch.setattr(lane, "Limits", lambda: Limits(arena_words=words))
+    manifest = manifest_of("segment")
+    answer = answer_of(manifest)
+    runtime = open_runtime(manifest, answer)
+    images = images_of(rng, [(100, 150), (64, 96)])
+    for _ in range(3):
+        check_equal(runtime.infer_batch(images, SOME), expected_of(manifest, answer, images, SOME))
+    assert (world.captures, world.launches) == (1, 2)
+
+
+def test_masks_beyond_all_memory_are_refused(open_runtime, rng, monkeypatch):
+    monkeypatch.setattr("runtime.gpu.extras.MAX_ARENA_WORDS", 100)
+    monkeypatch.setattr(lane, "Limits", lambda: Limits(arena_words=10))
+    manifest = manifest_of("segment")
+    runtime = open_runtime(manifest, answer_of(manifest))
+    with pytest.raises(ExecutorError, match=r"masks: expected at most .* ask for fewer objects"):
+        runtime.infer(images_of(rng, [(400, 600)])[0], SOME)
+
+
+def with_output(change):
+    answer = answer_of(manifest_of())
+    return lambda images: change(answer(images)["output0"])
+
+
+def broken(output0, value):
+    """One score of the last image, in its last anchor."""
+    output0[-1, 4, -1] = value
+    return {"output0": output0}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_are_refused_and_the_runtime_goes_on(open_runtime, rng, value):
+    manifest = manifest_of()
+    good = answer_of(manifest)
+    values = [value]
+    runtime = open_runtime(manifest, with_output(lambda output0: broken(output0, *values)))
+    images = images_of(rng, SIZES[:2])
+    for _ in range(2):
+        with pytest.raises(ExecutorError, match="NaN or infinity"):
+            runtime.infer_batch(images, SOME)
+    values[0] = 0.5
+    expected = expected_of(manifest, lambda images: broken(good(images)["output0"], 0.5), images, SOME)
+    check_equal(runtime.infer_batch(images, SOME), expected)
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "error", "message"),
+    [
+        (
+            "detect",
+            lambda o: {"output0": o[:, :-1]},
+            ArtefactError,
+            r"expected an output \(9, A\) for 5 classes, found",
+        ),
+        ("detect", lambda o: {"other": o}, ArtefactError, "a network output named output0, found other"),
+        ("detect", lambda o: {"output0": o[0]}, ExecutorError, "expected 1 results in the output output0"),
+        ("detect", lambda o: {"output0": o.astype(np.float64)}, ArtefactError, "float32 or float16 outputs .* float64"),
+        ("segment", lambda o: {"output0": o}, ArtefactError, "a network output protos"),
+        ("multitask", lambda o: {"boxes": o[:, :4], "scores": o[:, 4:6]}, ArtefactError, r"scores \(5, 126\), found"),
+        ("multitask", lambda o: {"boxes": o[:, :4], "scores": o[:, 4:]}, ArtefactError, "output named keypoints"),
+    ],
+)
+def test_outputs_that_make_no_sense_are_refused(open_runtime, rng, task, answer, error, message):
+    runtime = open_runtime(manifest_of(task), with_output(answer))
+    with pytest.raises(error, match=message):
+        runtime.infer(images_of(rng, SIZES[:1])[0])

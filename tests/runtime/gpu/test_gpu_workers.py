@@ -1,0 +1,213 @@
+"""Graphs, workers, streams and failures of the GPU pipeline, on the host's stand-in for a GPU."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import numpy as np
+import pytest
+
+from runtime.errors import ExecutorError, InputError
+from runtime.gpu.lane import MAX_GRAPHS
+from runtime.gpu.pipeline import GpuOptions, GpuPipeline
+from runtime.options import DetectOptions
+from tests.runtime.gpu.cases import answer_of, check_equal, expected_of, images_of, manifest_of
+from tests.runtime.gpu.host_device import HostNetwork
+
+SOME = DetectOptions(conf=0.1, iou=0.5)
+CHANGES = [SOME, DetectOptions(conf=0.5), DetectOptions(iou=0.9, classes=(2,)), DetectOptions(max_det=2, agnostic=True)]
+MANIFEST = manifest_of()
+ANSWER = answer_of(MANIFEST)
+
+
+def test_one_launch_a_frame_whatever_the_thresholds_and_sizes(open_runtime, world, rng):
+    runtime = open_runtime(MANIFEST, ANSWER)
+    images = images_of(rng, [(64, 96), (300, 500), (20, 7), (64, 64)])
+    for options in CHANGES:
+        for image in images:
+            check_equal([runtime.infer(image, options)], expected_of(MANIFEST, ANSWER, [image], options))
+    assert (world.captures, world.launches) == (1, len(CHANGES) * len(images) - 1)
+
+
+def test_graphs_can_be_left_out(open_runtime, world, rng):
+    runtime = open_runtime(MANIFEST, ANSWER, gpu=GpuOptions(cuda_graph=False))
+    images = images_of(rng, [(64, 96)])
+    for _ in range(3):
+        check_equal(runtime.infer_batch(images, SOME), expected_of(MANIFEST, ANSWER, images, SOME))
+    assert (world.captures, world.launches) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "count", "batches"),
+    [
+        ((1, 1, 4), 1, [1]),
+        ((1, 1, 4), 3, [4]),
+        ((1, 1, 4), 6, [4, 2]),
+        ((1, 2, 6), 5, [6]),
+        ((2, 2, 2), 3, [2, 2]),
+        ((3, 3, 3), 1, [3]),
+        ((1, 1, 1), 3, [1, 1, 1]),
+    ],
+)
+def test_batches_are_split_and_filled(open_runtime, rng, limits, count, batches):
+    manifest = manifest_of(batch=limits)
+    seen = []
+
+    def answer(images):
+        if images.any():  # zeros: the stand-in asks for the shapes
+            seen.append(len(images))
+        return ANSWER(images)
+
+    runtime = open_runtime(manifest, answer)
+    images = images_of(rng, [(64, 96 + i) for i in range(count)])
+    check_equal(runtime.infer_batch(images, SOME), expected_of(MANIFEST, ANSWER, images, SOME))
+    assert seen == batches
+
+
+def test_the_graphs_that_are_kept_are_few(tmp_path, open_runtime, world, rng):
+    manifest = manifest_of(batch=(1, 1, 32))
+    runtime = open_runtime(manifest, ANSWER)
+    images = images_of(rng, [(8, 8)] * 32)
+    for size in (1, 2, 4, 8, 16, 1, 32, 16):
+        runtime.infer_batch(images[:size], SOME)
+        assert runtime._pipeline._network.contexts <= MAX_GRAPHS
+    assert world.captures == 7  # 1 was let go of when 16 came, 16 was still there at the end
+
+
+def test_memory_does_not_grow(open_runtime, world, rng):
+    manifest = manifest_of("segment")
+    answer = answer_of(manifest)
+    runtime = open_runtime(manifest, answer, gpu=GpuOptions(contexts=1))
+    images = images_of(rng, [(90, 70), (64, 96), (33, 99)])
+    memory = []
+    for i in range(30):
+        options = DetectOptions(conf=0.05 + 0.02 * (i % 7), max_det=1 + i % 50, multi_label=i > 2)
+        runtime.infer_batch(images[: 1 + i % 3], options)
+        memory.append(sum(piece.size_bytes for piece in world.living.values()))
+    assert len(set(memory[10:])) == 1
+
+
+@pytest.mark.parametrize("contexts", [1, 3])
+def test_threads_share_the_workers(open_runtime, world, rng, contexts):
+    runtime = open_runtime(MANIFEST, ANSWER, gpu=GpuOptions(contexts=contexts))
+    images = images_of(rng, [(40 + i, 60) for i in range(8)])
+    expected = expected_of(MANIFEST, ANSWER, images, SOME)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(3):
+            check_equal(list(pool.map(lambda image: runtime.infer(image, SOME), images)), expected)
+    assert world.opened <= contexts + 1  # and one that belongs to no worker
+
+
+@pytest.mark.parametrize(("batch", "ahead"), [(1, 2), (2, 1), (3, 0)])
+def test_a_stream_gives_what_infer_gives(open_runtime, rng, batch, ahead):
+    runtime = open_runtime(MANIFEST, ANSWER)
+    images = images_of(rng, [(40 + i, 60 + 3 * i) for i in range(7)])
+    found = list(runtime.stream(iter(images), SOME, batch=batch, ahead=ahead))
+    check_equal(found, [runtime.infer(image, SOME) for image in images])
+
+
+def test_a_stream_runs_as_many_batches_as_there_are_workers(open_runtime, world, rng):
+    together = threading.Barrier(3, timeout=20)
+
+    def answer(images):
+        if images.any():
+            together.wait()  # broken, unless three are here at a time
+        return ANSWER(images)
+
+    runtime = open_runtime(MANIFEST, answer, gpu=GpuOptions(contexts=3))
+    images = images_of(rng, [(40, 60)] * 3)
+    assert len(list(runtime.stream(images, SOME, ahead=3))) == 3
+    assert world.most_at_once == 3
+
+
+def test_a_closed_runtime_is_refused(open_runtime, rng):
+    runtime = open_runtime(MANIFEST, ANSWER)
+    runtime.close()
+    with pytest.raises(ExecutorError, match="expected an open runtime, found a closed one"):
+        runtime.infer(images_of(rng, [(8, 8)])[0])
+
+
+def test_closing_waits_for_the_work_under_way(open_runtime, world, rng):
+    entered, go_on = threading.Event(), threading.Event()
+
+    def answer(images):
+        if images.any():
+            entered.set()
+            assert go_on.wait(20)
+        return ANSWER(images)
+
+    runtime = open_runtime(MANIFEST, answer)
+    image = images_of(rng, [(64, 96)])[0]
+    with ThreadPoolExecutor(2) as pool:
+        working = pool.submit(runtime.infer, image, SOME)
+        assert entered.wait(20)
+        closing = pool.submit(runtime.close)
+        assert not closing.done()
+        go_on.set()
+        check_equal([working.result(20)], expected_of(MANIFEST, ANSWER, [image], SOME))
+        closing.result(20)
+
+
+FAILURES = ["allocate", "prepare the engine", "run the engine", "launch the kernel", "capture", "open the GPU"]
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_whatever_fails_the_runtime_goes_on_and_nothing_leaks(open_runtime, world, rng, task, kind):
+    """The first operation of a kind fails, then the second …, until a call needs no more of them."""
+    manifest = manifest_of(task)
+    answer = answer_of(manifest)
+    images = images_of(rng, [(64, 96), (50, 60)])
+    expected = expected_of(manifest, answer, images, SOME)
+    runtime = open_runtime(manifest, answer)
+    runtime.infer(images[0], SOME)  # a graph of one image is there
+    failures = 0
+    for succeed in count():
+        living = len(world.living)
+        world.fail_only, world.fail_after = kind, succeed
+        failure = None
+        try:
+            found = runtime.infer_batch(images, SOME)
+        except ExecutorError as error:
+            failure = error
+        world.fail_after = None
+        if failure is None:
+            check_equal(found, expected)
+            break
+        assert kind in str(failure)
+        assert len(world.living) <= living
+        failures += 1
+    assert failures >= 1 - (kind == "open the GPU")
+    check_equal(runtime.infer_batch(images, SOME), expected)
+
+
+def test_a_runtime_that_cannot_begin_frees_everything(tmp_path, world, open_runtime):
+    for succeed in range(2):
+        world.fail_only, world.fail_after = "open the GPU", succeed
+        network = HostNetwork(ANSWER, world)
+        with pytest.raises(ExecutorError, match="could not open the GPU"):
+            GpuPipeline(network, MANIFEST, (64, 96), GpuOptions())
+        assert network.closed == 1
+        world.check_clean()
+    world.fail_after = None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"contexts": 0}, "contexts: expected 1 to 64, found 0"),
+        ({"device": -1}, "device: expected 0 or more, found -1"),
+    ],
+)
+def test_gpu_options_are_checked(values, message):
+    with pytest.raises(InputError, match=message):
+        GpuOptions(**values)
+
+
+def test_options_that_cannot_be_followed_touch_no_worker(open_runtime, world, rng):
+    runtime = open_runtime(MANIFEST, ANSWER)
+    with pytest.raises(InputError, match="classes: expected ids of 0 to 4, found 9"):
+        runtime.infer(images_of(rng, [(8, 8)])[0], DetectOptions(classes=(9,)))
+    with pytest.raises(InputError, match="uint8"):
+        runtime.infer(np.zeros((8, 8, 3), np.float32))
+    assert (world.kernels_run, world.opened) == (0, 2)
