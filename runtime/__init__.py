@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runtime.detections import Detections
     from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, Y12Error
+    from runtime.gpu.pipeline import GpuOptions
     from runtime.options import DetectOptions
     from runtime.session import Runtime
 
@@ -16,6 +17,7 @@ __all__ = [
     "DetectOptions",
     "Detections",
     "ExecutorError",
+    "GpuOptions",
     "InputError",
     "MissingPackageError",
     "Runtime",
@@ -23,7 +25,12 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # a type checker takes the imports above, and so still finds a name that does not exist
-    _MODULES = {"Detections": "detections", "DetectOptions": "options", "Runtime": "session"}  # the others are errors
+    _MODULES = {  # the others are errors
+        "Detections": "detections",
+        "DetectOptions": "options",
+        "GpuOptions": "gpu.pipeline",
+        "Runtime": "session",
+    }
 
     def __getattr__(name: str) -> object:
         if name not in __all__:

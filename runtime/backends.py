@@ -46,7 +46,7 @@ def pipeline_for(
 def _onnx_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor:
     from runtime.ort import OrtExecutor
 
-    return OrtExecutor(artefact.path, provider)
+    return OrtExecutor(artefact.path, provider, device=gpu.device)
 
 
 def _engine_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor | DeviceNetwork:

@@ -51,7 +51,7 @@ class Detections:
         xywhr: (N, 5) float32, oriented boxes: centre, w, h in pixels of the original image, and the angle of w in
             radians, y downwards. `xyxy` are then the upright boxes round them, clipped to the image.
         tracker_id: (N,) integers; y12 leaves it empty for a tracker to fill.
-        truncated: the NMS in the graph saw only the best of the candidates: objects may be missing.
+        truncated: NMS in the graph, or on a GPU, saw only the best of the candidates: objects may be missing.
         whole_image: the rows are classes of the image as a whole, for a classifier; `xyxy` is what it looked at.
 
     Raises:

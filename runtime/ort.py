@@ -25,6 +25,7 @@ class OrtExecutor:
         model: the file, or its bytes (which cannot have weights in a second file).
         provider: "cpu"; "cuda"; or "auto", which is CUDA where this ONNX Runtime was built with it, else the CPU.
         threads: how many threads one operator may use; 0 leaves it to ONNX Runtime.
+        device: which GPU, on CUDA.
 
     Raises:
         ArtefactError: the model is damaged, or takes something else than one batch of images.
@@ -33,7 +34,7 @@ class OrtExecutor:
         MissingPackageError: ONNX Runtime is not installed.
     """
 
-    def __init__(self, model: str | Path | bytes, provider: str = "auto", threads: int = 0) -> None:
+    def __init__(self, model: str | Path | bytes, provider: str = "auto", threads: int = 0, device: int = 0) -> None:
         if provider not in PROVIDERS:
             raise InputError(f"provider: expected one of {', '.join(PROVIDERS)}, found {provider!r}")
         if threads < 0:
@@ -41,7 +42,7 @@ class OrtExecutor:
         self._name = "the ONNX model" if isinstance(model, bytes) else str(model)
         ort = _onnxruntime()
         source = model if isinstance(model, bytes) else str(model)
-        self._session: Any = _session(ort, source, self._name, provider, threads)
+        self._session: Any = _session(ort, source, self._name, provider, threads, device)
         self._input_name, self._input_type, self._input_shape = self._described_input()
         place = "CUDA" if self._session.get_providers()[0] == _CUDA else "CPU"
         self._description = f"ONNX Runtime {ort.__version__} ({place})"
@@ -99,13 +100,13 @@ def _onnxruntime() -> ModuleType:
     return module
 
 
-def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, threads: int) -> Any:
+def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, threads: int, device: int) -> Any:
     """Create the session on CUDA where it was asked for or this ONNX Runtime has it, else on the CPU.
 
     Whoever installed the build with CUDA wants it: where it does not load, that is said, not papered over.
     """
     if provider != "cpu" and _CUDA in ort.get_available_providers():
-        return _cuda_session(ort, source, name, threads)
+        return _cuda_session(ort, source, name, threads, device)
     if provider == "cuda":
         raise ExecutorError(
             f"{name}: CUDA was asked for, but this ONNX Runtime {ort.__version__} was built without {_CUDA}: "
@@ -115,14 +116,15 @@ def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, thr
         return ort.InferenceSession(source, _options(ort, threads), providers=[_CPU], enable_fallback=0)
 
 
-def _cuda_session(ort: ModuleType, source: str | bytes, name: str, threads: int) -> Any:
+def _cuda_session(ort: ModuleType, source: str | bytes, name: str, threads: int, device: int) -> Any:
     ort.set_default_logger_severity(_ONLY_FATAL)  # a missing driver is reported here, in one line
     advice = "install an NVIDIA driver with CUDA and cuDNN, or choose the provider cpu"
     with contextlib.redirect_stdout(io.StringIO()):  # preload_dlls prints each library it does not find
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
         try:
-            session = ort.InferenceSession(source, _options(ort, threads), providers=[_CUDA, _CPU], enable_fallback=0)
+            providers = [(_CUDA, {"device_id": str(device)}), _CPU]
+            session = ort.InferenceSession(source, _options(ort, threads), providers=providers, enable_fallback=0)
         except Exception as error:
             raise ExecutorError(
                 f"{name}: ONNX Runtime could not start on CUDA ({_one_line(error)}): {advice}"

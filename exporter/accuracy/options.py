@@ -22,6 +22,7 @@ class ValOptions:
         images: where a COCO JSON's file names start; None looks beside the JSON.
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
         provider: for an .onnx: "auto", "cpu" or "cuda".
+        device: which GPU, as CUDA counts.
 
     The thresholds may be None: 0.001, 0.7, 300 and True, or those of the NMS in an artefact's graph.
 
@@ -37,6 +38,7 @@ class ValOptions:
     images: Path | None = None
     imgsz: int | tuple[int, int] | None = None
     provider: str = "auto"
+    device: int = 0
 
     def __post_init__(self) -> None:
         if self.split is not None and self.split not in SPLITS:

@@ -20,7 +20,7 @@ from exporter.accuracy.results_json import read_results, result_kinds
 from exporter.errors import DatasetError
 from runtime.manifest import Manifest
 from runtime.options import DetectOptions
-from runtime.session import Runtime
+from runtime.session import GpuOptions, Runtime
 
 if TYPE_CHECKING:
     from runtime.executor import Executor
@@ -57,7 +57,8 @@ def validate(
         DatasetError: the labels are wrong, or do not fit the model.
         Y12Error: the artefact or an image cannot be used, or pycocotools is not installed.
     """
-    with Runtime(artefact, executor, imgsz=options.imgsz, provider=options.provider) as runtime:
+    gpu = GpuOptions(device=options.device)
+    with Runtime(artefact, executor, imgsz=options.imgsz, provider=options.provider, gpu=gpu) as runtime:
         if runtime.manifest.task == "classify":
             return _classified(runtime, data, options, progress)
         return _detected(runtime, data, options, progress)

@@ -74,6 +74,7 @@ def options_from_arguments(arguments: argparse.Namespace) -> "ValOptions":
         images=arguments.images,
         imgsz=arguments.imgsz,
         provider=arguments.provider,
+        device=arguments.device,
     )
 
 
@@ -86,7 +87,7 @@ def _validated(arguments: argparse.Namespace, options: "ValOptions") -> "Validat
     if artefact.suffix.lower() != ".json":
         with _progress() as progress:
             return validate(artefact, arguments.data, options, progress=progress)
-    if options != ValOptions(provider=options.provider):
+    if options != ValOptions(provider=options.provider, device=options.device):
         raise DatasetError(f"{artefact}: results were made before: thresholds, sizes and images cannot be chosen now")
     return validate_results(artefact, arguments.data)
 

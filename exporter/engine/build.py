@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from exporter.engine.layers import Layer, layers_from_inspector, layers_from_log
 from exporter.errors import EngineBuildError
 from runtime.cuda import Gpu
-from runtime.nvrtc import one_line
 from runtime.errors import ExecutorError, MissingPackageError
 from runtime.manifest import InputProfile
+from runtime.nvrtc import one_line
 from runtime.trt import Bindings, capture, load_bindings, process_logger
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from runtime.cli.common import add_runtime_arguments, positive, put, run_command, say
+from runtime.cli.common import add_runtime_arguments, open_runtime, positive, put, run_command, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,10 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from runtime.session import Runtime
-
-    chosen = {"imgsz": arguments.imgsz, "provider": arguments.provider, "task": arguments.task}
-    with Runtime(arguments.artefact, **chosen) as runtime:
+    with open_runtime(arguments) as runtime:
         say(f"{arguments.artefact} on {runtime.description}")
         images = [arguments.image or _made_up_image()] * arguments.batch
         report = measure(runtime, images, arguments.iterations, arguments.warmup)

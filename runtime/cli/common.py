@@ -16,6 +16,7 @@ from runtime.manifest import TASKS
 
 if TYPE_CHECKING:
     from runtime.options import DetectOptions
+    from runtime.session import Runtime
 
 EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 130, 141
 
@@ -88,7 +89,23 @@ def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="where an .onnx runs; an engine always runs on the GPU (default: %(default)s)",
     )
+    parser.add_argument(
+        "--device", type=int, default=0, metavar="N", help="which GPU, as CUDA counts them (default: %(default)s)"
+    )
     parser.add_argument("--task", choices=TASKS, help="refuse an artefact for another task; default: take any")
+
+
+def open_runtime(arguments: argparse.Namespace) -> "Runtime":
+    """Open the artefact as `add_runtime_arguments` says.
+
+    Raises:
+        Y12Error: whatever `Runtime` refuses.
+    """
+    from runtime.session import GpuOptions, Runtime
+
+    gpu = GpuOptions(device=arguments.device)
+    chosen = {"imgsz": arguments.imgsz, "provider": arguments.provider, "task": arguments.task}
+    return Runtime(arguments.artefact, gpu=gpu, **chosen)
 
 
 def add_threshold_arguments(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:

@@ -15,6 +15,7 @@ from runtime.cli.common import (
     add_runtime_arguments,
     add_threshold_arguments,
     one_line,
+    open_runtime,
     options_from,
     put,
     run_command,
@@ -95,13 +96,11 @@ def _infer(arguments: argparse.Namespace) -> int:
     """Go through all sources; one that fails is reported, the others are done, and the exit code tells."""
     from runtime.cli.saving import Saver
     from runtime.cli.sources import paths_from
-    from runtime.session import Runtime
 
     paths = paths_from(arguments.sources)
     saver = Saver(arguments.save, paths) if arguments.save else None
     output = Output(saver, arguments.json, arguments.masks)
-    chosen = {"imgsz": arguments.imgsz, "provider": arguments.provider, "task": arguments.task}
-    with Runtime(arguments.artefact, **chosen) as runtime:
+    with open_runtime(arguments) as runtime:
         asked = replace(options_from(arguments, runtime.options), keep=arguments.keep)
         options = runtime.resolved_options(asked)  # once, not once a file
         _check_masks(arguments, runtime.manifest.task)

@@ -92,14 +92,14 @@ class Lane:
         self._limits = self._limits.grown_for(options)
         try:
             placed = self._frames.put(images)
+            while True:
+                try:
+                    return self._replay(len(images)).run(*placed, wanted, options)
+                except ArenaTooSmallError as error:
+                    self._limits = replace(self._limits, arena_words=arena_for(error.words))
         except InputError:
             self.device.synchronize()  # of copies under way: the next ones are made from the same memory
             raise
-        while True:
-            try:
-                return self._replay(len(images)).run(*placed, wanted, options)
-            except ArenaTooSmallError as error:
-                self._limits = replace(self._limits, arena_words=arena_for(error.words))
 
     def _replay(self, batch: int) -> "_Replay":
         """Give what runs a batch, within the limits there are now; the one not used for longest is let go."""

@@ -14,7 +14,7 @@ from runtime.gpu.device import DeviceNetwork
 from runtime.gpu.frames import PinnedImages, checked_view, is_on_device
 from runtime.gpu.lane import Found, Lane, Settings
 from runtime.images import image_from
-from runtime.kernels.layouts import MAX_CANDIDATES
+from runtime.kernels.layouts import MAX_CANDIDATES, MAX_SIDE_PX
 from runtime.manifest import Manifest
 from runtime.options import DetectOptions
 from runtime.stream import Steps
@@ -106,12 +106,7 @@ class GpuPipeline:
         Raises:
             InputError: it cannot be used.
         """
-        if not is_on_device(source):
-            return image_from(source)
-        with self._view_lock:
-            self._device.make_current()
-            checked_view(self._device.view(source, ordered=False))
-        return source
+        return source if is_on_device(source) else image_from(source)
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
         """Give an (h, w, 3) array in page-locked memory, not initialised."""
@@ -121,11 +116,26 @@ class GpuPipeline:
         """Give what is done with a batch; all but the reading is the lane's."""
         return Steps(
             load=load,
-            fit=lambda image: (image, None),
+            fit=lambda image: (self._checked(image), None),
             join=list,
             run=lambda images: self.run(images, options),
             decode=lambda found, _: found(),
         )
+
+    def _checked(self, image: Any) -> Any:
+        """Refuse an image that the kernels cannot take, before it can spoil a batch."""
+        if isinstance(image, np.ndarray):
+            size_hw = image.shape[:2]
+        else:
+            with self._view_lock:
+                self._device.make_current()
+                size_hw, _ = checked_view(self._device.view(image, ordered=False))
+        if max(size_hw) > MAX_SIDE_PX:
+            raise InputError(
+                f"expected an image of {MAX_SIDE_PX} pixels a side or less on a GPU, found {size_hw[1]}x{size_hw[0]}: "
+                "make it smaller"
+            )
+        return image
 
     def run(self, images: Sequence[Any], options: DetectOptions) -> list[Found]:
         """Find the objects in each of 1 to `profile.batch.max` images; filled up to a batch that there is a graph for.

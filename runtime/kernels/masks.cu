@@ -198,7 +198,8 @@ __device__ __forceinline__ float interpolated(const Protos &protos, const Patch 
 }
 
 // The mask that a tile belongs to: the last whose first tile is not behind it. Every thread takes part; counting needs
-// one load a thread, a search by halving would wait for nine in a row.
+// one load a thread, a search by halving would wait for nine in a row. As all threads meet here, none still draws the
+// tile before when the taps and logits in shared memory are replaced.
 __device__ __forceinline__ int mask_of(int tile, const MaskPlace *places, int count) {
     int row = -1;
     for (int first = 0; first < count; first += DRAW_THREADS) {
@@ -268,7 +269,6 @@ extern "C" __global__ void __launch_bounds__(DRAW_THREADS)
             const long long at = static_cast<long long>(first_y + r) * words_in_row + first_x / 32 + lane;
             if (lane < words_here) arena[place.offset + at] = own;
         }
-        __syncthreads();  // before the next tile's taps and logits
     }
     if (nonfinite) atomicOr(&result[3], 1u);
 }

@@ -145,7 +145,8 @@ extern "C" __global__ void __launch_bounds__(256, 5)
             const float score = inside ? *at * objectness : 0.0f;
             nonfinite |= !is_finite(score);
             bool is_better = is_finite(score) && score > best;
-            if (is_better && plan.levels && score > plan.conf) is_better = is_peak(at, objectness_at, anchor, score, the_plan);
+            if (is_better && plan.levels && score > plan.conf)
+                is_better = is_peak(at, objectness_at, anchor, score, the_plan);
             if (is_better) best = score, best_class = class_id;
         }
         best_scores[group][lane] = best;

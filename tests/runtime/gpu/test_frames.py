@@ -98,6 +98,17 @@ def test_a_stream_of_images_on_the_device(open_runtime, world, rng):
         image.close()
 
 
+def test_a_side_that_is_too_long_is_its_own_error_in_a_stream(open_runtime, world, rng):
+    runtime = open_runtime(MANIFEST, ANSWER)
+    images = [*images_of(rng, [(60, 80)]), np.zeros((1, 32_768, 3), np.uint8), *images_of(rng, [(60, 80)])]
+    outcomes = runtime.outcomes(images, lambda image: image, SOME, batch=3)
+    results = [outcome.result for outcome in outcomes]
+    assert "32767 pixels a side or less on a GPU, found 32768x1" in str(results[1])
+    assert len(results[0]) > 0
+    assert len(results[2]) > 0
+    assert len(runtime.infer(np.zeros((1, 32_767, 3), np.uint8), SOME)) >= 0
+
+
 def test_an_array_that_is_no_image_is_its_own_error_in_a_stream(open_runtime, world, rng):
     runtime = open_runtime(MANIFEST, ANSWER)
     (image,) = images_of(rng, [(60, 80)])

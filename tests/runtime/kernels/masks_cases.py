@@ -19,7 +19,7 @@ from runtime.kernels.masks_twin import Drawn, drawn, placed
 from runtime.kernels.nms_layout import result_dtype
 from runtime.letterbox import Letterbox, scale_xy
 
-__all__ = ["CASES", "LARGE", "MaskCase", "MaskRun"]
+__all__ = ["BORDER", "CASES", "LARGE", "MaskCase", "MaskRun"]
 
 ROWS_BEFORE = 6  # of the output, before the coefficients
 ROWS_AFTER = 1
@@ -37,6 +37,7 @@ class MaskCase:
     protos_mhw: tuple[int, int, int] = (4, 16, 16)
     room: int = 10
     anchors: int = 40
+    few_values: bool = False  # of prototypes: logits are 0 but for rounding at many pixels
 
     def __str__(self) -> str:
         return self.name
@@ -65,6 +66,8 @@ class MaskRun:
         rows = ROWS_BEFORE + count + ROWS_AFTER
         self.outputs = rng.normal(size=(batch, rows, case.anchors)).astype(np.float32)
         self.protos = rng.normal(size=(batch, count, height, width)).astype(np.float32)
+        if case.few_values:
+            self.protos = (rng.integers(-3, 4, self.protos.shape) * 0.1).astype(np.float32)
         self.result = np.zeros(batch, result_dtype(case.room, 4))
         self.result["rows"]["anchor"] = rng.integers(0, case.anchors, (batch, case.room))
         self.result["rows"]["box"] = [0, 0, *case.input_hw[::-1]]  # beyond the count: as large as can be
@@ -187,6 +190,8 @@ CASES = (
         room=28,
     ),
 )
+
+BORDER = _case("few values", (128, 128), (100, 64), protos_mhw=(1, 32, 32), few_values=True)
 
 LARGE = MaskCase(
     "large",

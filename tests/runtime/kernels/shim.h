@@ -4,7 +4,7 @@
 // needs no lock. `order` says in which order fibres and blocks run: 0 first to last, 1 last to first, others shuffled.
 // A result that depends on it is a race. Between blocks shared memory is filled with 0xA5, as its content is undefined
 // on a GPU. A barrier that part of a block never reaches is an error, not a hang; so is a touch of memory that is not
-// mapped.
+// mapped, or of a value at an address that is no multiple of its alignment.
 //
 // Not modelled: memory that is written without a barrier and read by another thread at the same time, and speed.
 #pragma once
@@ -239,22 +239,22 @@ static const char *run_blocks(const unsigned *geometry, unsigned order) {
 
 // A thread that touches memory that is not mapped ends the launch, not the process.
 static const char *run_grid(const unsigned *geometry, unsigned order) {
-    static struct sigaction before[2];
+    static struct sigaction before[3];
+    static const int signals[3] = {SIGSEGV, SIGBUS, SIGILL};  // the last: what -fsanitize=alignment does
     struct sigaction caught = {};
-    caught.sa_handler = [](int) { siglongjmp(crash, 1); };
-    sigaction(SIGSEGV, &caught, &before[0]);
-    sigaction(SIGBUS, &caught, &before[1]);
+    caught.sa_handler = [](int signal) { siglongjmp(crash, signal); };
+    for (int i = 0; i < 3; ++i) sigaction(signals[i], &caught, &before[i]);
     const char *result = nullptr;
-    if (sigsetjmp(crash, 1) == 0) {
+    const int signal = sigsetjmp(crash, 1);
+    if (signal == 0) {
         result = run_blocks(geometry, order);
     } else {
         for (Fibre &fibre : fibres) fibre.started = false;
-        snprintf(fault, sizeof fault, "thread %u of block (%u, %u, %u) touched memory that is not there", current,
-                 blockIdx.x, blockIdx.y, blockIdx.z);
+        snprintf(fault, sizeof fault, "thread %u of block (%u, %u, %u) touched memory that is not %s", current,
+                 blockIdx.x, blockIdx.y, blockIdx.z, signal == SIGILL ? "aligned" : "there");
         result = fault;
     }
-    sigaction(SIGSEGV, &before[0], nullptr);
-    sigaction(SIGBUS, &before[1], nullptr);
+    for (int i = 0; i < 3; ++i) sigaction(signals[i], &before[i], nullptr);
     return result;
 }
 

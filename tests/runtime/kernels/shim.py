@@ -31,6 +31,8 @@ FLAGS = (
     "-shared",
     "-fPIC",
     "-ffp-contract=off",
+    "-fsanitize=alignment",
+    "-fsanitize-undefined-trap-on-error",  # a vector that is not aligned is an error on a GPU, not on x86
     "-Wall",
     "-Wno-unknown-pragmas",
     "-Wno-unused-but-set-variable",
@@ -58,7 +60,7 @@ class Kernel:
         geometry = (ctypes.c_uint * 6)(*_three(grid), *_three(block))
         guarded = [_guarded(value) if isinstance(value, np.ndarray) else None for value in arguments]
         values = [
-            _by_value(value) if buffer is None else np.array(buffer.ctypes.data + GUARD, np.uint64)
+            np.asarray(value) if buffer is None else np.array(buffer.ctypes.data + GUARD, np.uint64)
             for value, buffer in zip(arguments, guarded, strict=True)
         ]
         pointers = (ctypes.c_void_p * len(values))(*[value.ctypes.data for value in values])
@@ -126,10 +128,6 @@ extern "C" const char *shim_{name}(const unsigned *geometry, unsigned order, voi
 
 def _three(sizes: tuple[int, ...]) -> tuple[int, ...]:
     return (*sizes, 1, 1)[:3]
-
-
-def _by_value(value: "int | np.generic") -> np.ndarray:
-    return np.array(value, np.uint64) if isinstance(value, int) else np.asarray(value)
 
 
 def _guarded(array: np.ndarray) -> np.ndarray:

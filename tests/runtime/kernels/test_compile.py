@@ -4,10 +4,10 @@ import importlib.util
 
 import pytest
 
-from runtime.nvrtc import compile_cubin
 from runtime.errors import ExecutorError, InputError
 from runtime.kernels.cache import cache_dir, cached
 from runtime.kernels.sources import SMS, kernel_names, kernel_source
+from runtime.nvrtc import compile_cubin
 from tests.runtime.kernels.shim import entry_points
 
 needs_nvrtc = pytest.mark.skipif(

@@ -53,6 +53,9 @@ extern "C" __global__ void warps(int *sums, unsigned *ballots, int *votes, float
 extern "C" __global__ void tickets(unsigned *counter, unsigned *mine) {
     mine[blockIdx.x * blockDim.x + threadIdx.x] = atomicAdd(counter, 1u);
 }
+extern "C" __global__ void four_at_once(const float4 *in, float *out) {
+    *reinterpret_cast<float4 *>(out) = make_float4(in->w, in->z, in->y, in->x);
+}
 extern "C" __global__ void halves(const float *in, unsigned short *out, int count) {
     for (int i = threadIdx.x; i < count; i += blockDim.x) out[i] = shim_half_bits(in[i]);
 }
@@ -114,6 +117,17 @@ def test_a_write_to_a_read_only_array_is_an_error(toy):
     array.flags.writeable = False
     with pytest.raises(RuntimeError, match="argument 0 is read-only"):
         toy["writes_beyond"]((1,), (1,), array, np.int32(3))
+
+
+@pytest.mark.parametrize(("skip_in", "skip_out"), [(1, 0), (0, 2), (3, 3)])
+def test_a_vector_that_is_not_aligned_is_an_error(toy, skip_in, skip_out):
+    given, out = np.arange(64, dtype=np.float32), np.zeros(64, np.float32)
+    first = -given.ctypes.data // 4 % 4, -out.ctypes.data // 4 % 4  # aligned
+    addresses = [array[n:].ctypes.data for array, n in zip((given, out), first, strict=True)]
+    with pytest.raises(RuntimeError, match=r"thread 0 of block \(0, 0, 0\) touched memory that is not aligned"):
+        toy["four_at_once"]((1,), (1,), addresses[0] + 4 * skip_in, addresses[1] + 4 * skip_out)
+    toy["four_at_once"]((1,), (1,), *addresses)
+    assert out[first[1] :][:4].tolist() == given[first[0] :][:4].tolist()[::-1]
 
 
 def test_an_int_is_an_address(toy):
