@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from runtime.cuda import Gpu, GpuKernel, StagedArray, compile_cubin
+from runtime.cuda import Gpu, GpuKernel
+from runtime.gpu.device import StagedArray
 from runtime.kernels.letterbox_twin import letterboxed
-from runtime.kernels.select_twin import selected
 from runtime.kernels.sources import kernel_names, kernel_source
 from runtime.letterbox import Letterbox
-from tests.runtime.kernels import letterbox_cases, nms_cases, select_cases
+from tests.runtime.kernels import gather_cases, letterbox_cases, masks_cases, nms_cases, select_cases
 from tests.runtime.kernels.letterbox_cases import run_letterbox
+from tests.runtime.kernels.masks_cases import MaskRun
 from tests.runtime.kernels.select_cases import SelectRun
 from tests.runtime.kernels.shim import entry_points
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.gpu
 
 
 class OnGpu:
-    """A kernel called as the shim's is: with numpy arrays, written in place."""
+    """A kernel called as the shim's is: with numpy arrays, written in place; an int is a device address."""
 
     def __init__(self, device: Gpu, kernel: GpuKernel) -> None:
         self._device, self._kernel = device, kernel
@@ -37,7 +38,7 @@ class OnGpu:
             copy.close()
 
     def _staged(self, array: np.ndarray) -> StagedArray:
-        copy = self._device.allocate(array.shape, array.dtype)
+        copy = self._device.staged(array.shape, array.dtype)
         copy.host[...] = array
         copy.upload()
         return copy
@@ -53,9 +54,7 @@ def device(gpu):
 @pytest.fixture(scope="module")
 def kernels(device):
     def load(name: str) -> dict[str, OnGpu]:
-        source = kernel_source(name)
-        cubin = compile_cubin(source, device.sm)
-        return {entry: OnGpu(device, device.load_kernel(cubin, entry)) for entry in entry_points(source)}
+        return {entry: OnGpu(device, device.kernel(name, entry)) for entry in entry_points(kernel_source(name))}
 
     return {name: load(name) for name in kernel_names()}
 
@@ -68,7 +67,7 @@ def test_letterbox(device, kernels, case, dtype):
 
     def put(image: np.ndarray) -> int:
         rows = np.lib.stride_tricks.as_strided(image, (image.shape[0], image.strides[0]), (image.strides[0], 1))
-        copy = device.allocate(rows.shape, np.uint8)
+        copy = device.staged(rows.shape, np.uint8)
         copy.host[...] = rows
         copy.upload()
         copies.append(copy)
@@ -83,20 +82,28 @@ def test_letterbox(device, kernels, case, dtype):
 
 @pytest.mark.parametrize("case", select_cases.CASES, ids=str)
 def test_select(kernels, case):
-    expected = [selected(output, case.shape, case.options, case.limit) for output in case.outputs()]
+    expected = case.expected()
     for _ in range(5):  # atomics run in another order each time
         run = SelectRun(case)
         run.launch(kernels["select"])
         run.check(expected)
 
 
-def test_select_at_the_size_of_a_real_network(kernels):
-    shape = select_cases.SelectShape(8400, 80, 84)
-    for options in (select_cases.DetectOptions(conf=0.98), select_cases.DetectOptions(conf=0.1, multi_label=True)):
-        case = select_cases.SelectCase("yolo", shape, options, limit=4096, batch=3, levels=1000)
-        run = SelectRun(case)
-        run.launch(kernels["select"])
-        run.check([selected(output, shape, options, case.limit) for output in case.outputs()])
+LEVELS = ((80, 80), (40, 40), (20, 20))
+
+
+@pytest.mark.parametrize("levels_hw", [None, LEVELS], ids=["all", "peaks"])
+@pytest.mark.parametrize(
+    "options",
+    [select_cases.DetectOptions(conf=0.98), select_cases.DetectOptions(conf=0.1, multi_label=True)],
+    ids=["best class", "every class"],
+)
+def test_select_at_the_size_of_a_real_network(kernels, options, levels_hw):
+    sizes = {"limit": 4096, "batch": 3, "levels": 1000, "levels_hw": levels_hw}
+    case = select_cases.SelectCase("yolo", 8400, 80, options, **sizes)
+    run = SelectRun(case)
+    run.launch(kernels["select"])
+    run.check(case.expected())
 
 
 NMS_CASES = [*nms_cases.SMALL, *nms_cases.ORIENTED, *nms_cases.HUGE, *nms_cases.ORIENTED_HUGE]
@@ -106,3 +113,44 @@ NMS_CASES = [*nms_cases.SMALL, *nms_cases.ORIENTED, *nms_cases.HUGE, *nms_cases.
 def test_nms(kernels, case):
     result = nms_cases.check_kernels(kernels["nms"], [case])
     assert result["rows"]["anchor"][0, : result["header"]["count"][0]].tolist() == case.expected
+
+
+@pytest.mark.parametrize("case", gather_cases.GATHER_CASES, ids=str)
+def test_gather(kernels, case):
+    case.check(kernels["keypoints"])
+
+
+def test_gather_at_the_size_of_a_real_network(kernels):
+    sizes = {"values": 51, "room": 300, "before": 5, "anchors": 8400}
+    gather_cases.GatherCase("pose", (300, 17, 0, 299), **sizes).check(kernels["keypoints"])
+
+
+@pytest.mark.parametrize("blocks", [None, 3])
+@pytest.mark.parametrize("repeats", [1, 50])
+def test_widen(kernels, blocks, repeats):
+    values = np.tile(gather_cases.halves(), repeats)
+    gather_cases.check_widen(kernels["widen"], values[: len(values) - 3], blocks)
+
+
+@pytest.mark.parametrize("case", [*masks_cases.CASES, masks_cases.BORDER, masks_cases.LARGE], ids=str)
+def test_masks(kernels, case):
+    run = MaskRun(case)
+    run.launch(kernels["masks"])
+    run.check()
+
+
+def test_masks_at_the_size_of_a_real_network(kernels):
+    boxes = tuple((x, y, x + 200.5, y + 150.2) for x in range(0, 1200, 60) for y in range(0, 700, 50))
+    sizes = {"input_hw": (640, 640), "protos_mhw": (32, 160, 160), "room": 300, "anchors": 8400}
+    run = MaskRun(masks_cases.MaskCase("seg", ((720, 1280), (1080, 1920)), (boxes, boxes[:7]), **sizes))
+    run.launch(kernels["masks"])
+    run.check()
+
+
+@pytest.mark.parametrize("less", [1, 100])
+def test_masks_that_do_not_fit(kernels, less):
+    case = masks_cases.CASES[0]
+    run = MaskRun(case, MaskRun(case).arena_words - less)
+    run.launch(kernels["masks"])
+    run.check()
+    assert run.headers["overflow"].tolist() == [1]
