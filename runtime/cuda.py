@@ -217,9 +217,8 @@ class GpuGraph:
         try:
             enqueue()
         except BaseException:
-            with contextlib.suppress(Exception):  # the stream must not stay in capture; why it failed is told already
-                builder.end_building()
-                builder.close()
+            with contextlib.suppress(Exception):  # why it failed is told already
+                builder.close()  # which ends the capture
             raise
         with _translated("capture a graph"):
             self._graph: Any = builder.end_building().complete()

@@ -73,16 +73,15 @@ class Lane:
         self.device = network.device()
         self._frames = Frames(self.device, settings.pinned)
 
-    def run(self, images: Sequence[Any], wanted: int, options: DetectOptions) -> list[Found]:
+    def run(self, images: Sequence[Any], options: DetectOptions) -> list[Found]:
         """Find the objects of a batch.
 
         Args:
             images: B of them, as `Frames.put` takes them.
-            wanted: of how many, from the first, results are wanted.
             options: what to keep.
 
         Returns:
-            For each image wanted, what makes its Detections, in any thread.
+            For each image, what makes its Detections, in any thread.
 
         Raises:
             InputError: an image is not where it was any more.
@@ -94,7 +93,7 @@ class Lane:
             placed = self._frames.put(images)
             while True:
                 try:
-                    return self._replay(len(images)).run(*placed, wanted, options)
+                    return self._replay(len(images)).run(*placed, options)
                 except ArenaTooSmallError as error:
                     self._limits = replace(self._limits, arena_words=arena_for(error.words))
         except InputError:
@@ -174,7 +173,6 @@ class _Replay:
         addresses: Sequence[int],
         pitches: Sequence[int],
         sizes_hw: Sequence[tuple[int, int]],
-        wanted: int,
         options: DetectOptions,
     ) -> list[Found]:
         """Run the images that are at `addresses`."""
@@ -186,7 +184,7 @@ class _Replay:
         else:
             self._enqueue()
         self._device.synchronize()
-        found = self._tail.read(frames[:wanted], options)
+        found = self._tail.read(frames, options)
         if self._graph is None and self._settings.cuda_graph and self._context.can_be_captured:
             self._graph = self._device.capture(self._enqueue)
             self._resources.callback(self._graph.close)

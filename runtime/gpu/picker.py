@@ -132,7 +132,7 @@ class Picker:
         """Copy what was downloaded; give for each image what makes its Detections.
 
         Args:
-            frames: where the images lie in the network's input; fewer than the batch, if its last are fillers.
+            frames: where the images lie in the network's input.
             options: those of `write`, which the kernels have obeyed.
 
         Raises:

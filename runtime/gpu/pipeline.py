@@ -147,7 +147,7 @@ class GpuPipeline:
         batch = _padded(len(images), self._batch.min, self._batch.max)
         filled = [*images, *[images[-1]] * (batch - len(images))]
         with self._lane() as lane:
-            return lane.run(filled, len(images), options)
+            return lane.run(filled, options)[: len(images)]
 
     def close(self) -> None:
         """Wait for the lanes that are at work, then free everything; a second call does nothing."""

@@ -105,6 +105,10 @@ class HostDevice:
     def stream_handle(self) -> int:
         return id(self)
 
+    @property
+    def is_idle(self) -> bool:
+        return not self._queue
+
     def make_current(self) -> None:
         self._thread = threading.get_ident()
 

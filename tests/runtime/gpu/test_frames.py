@@ -160,3 +160,19 @@ def test_an_array_on_a_gpu_needs_an_engine(make_onnx, rng):
     foreign = type("Foreign", (), {"__cuda_array_interface__": {}})()
     with Runtime(make_onnx()) as runtime, pytest.raises(InputError, match=r"on a GPU.*engine"):
         runtime.infer(foreign)
+
+
+def test_nothing_is_under_way_when_an_image_has_gone(open_runtime, world, rng):
+    """Else a copy could still read what the caller frees once the call has failed."""
+    runtime = open_runtime(MANIFEST, ANSWER, gpu=GpuOptions(contexts=1))
+    image, other = images_of(rng, [(60, 80), (40, 90)])
+    foreign = OnDevice(world, other)
+    sound = foreign.__cuda_array_interface__
+    looks = iter([sound, sound, {**sound, "shape": (40, 90, 4)}])  # what it is, whether it fits, where it is
+    vanishing = type("Vanishing", (), {"__cuda_array_interface__": property(lambda self: next(looks))})()
+    with pytest.raises(InputError, match="contiguous copy"):
+        runtime.infer_batch([image, vanishing], SOME)
+    (lane,) = runtime._pipeline._idle
+    assert lane.device.is_idle
+    check_equal([runtime.infer(image, SOME)], expected_of(MANIFEST, ANSWER, [image], SOME))
+    foreign.close()
