@@ -22,7 +22,7 @@ demo: .venv/installed  ## export the demo model to an FP16 engine, verify it, ru
 # Two workers of one thread each: torch's threads spin at their barriers, and two processes with two threads on two
 # cores take many times as long as either alone.
 test: .venv/installed  ## the whole test suite; tests that need a GPU or ../shared say that they skip
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-gpu: .venv/installed  ## the tests that need an NVIDIA GPU; one that skips is a failure
 	Y12_REQUIRE_GPU=1 $(BIN)/python -m pytest -q -m gpu
