@@ -61,8 +61,7 @@ def check_kernels(device: "Device") -> int:
         ExecutorError: one cannot be loaded.
         MissingPackageError: one has to be compiled, and NVRTC is not installed.
     """
-    from runtime.kernels.sources import kernel_names, kernel_source
-    from runtime.prebuild import entry_points
+    from runtime.kernels.sources import entry_points, kernel_names, kernel_source
 
     entries = [(name, entry) for name in kernel_names() for entry in entry_points(kernel_source(name))]
     for name, entry in entries:

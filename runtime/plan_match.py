@@ -12,7 +12,7 @@ from runtime.errors import ArtefactError, ExecutorError
 from runtime.manifest import Manifest
 from runtime.plan import PRODUCTS, PlanHeader, network_name_in_plan, plan_problem, read_plan_header
 
-__all__ = ["Place", "checked_header", "check_target", "check_version", "load_advice", "targets_in_plan"]
+__all__ = ["Place", "check_target", "check_version", "checked_header", "load_advice", "targets_in_plan"]
 
 REBUILD_FULL = "export again on this GPU with y12-export --format engine --tensorrt full"
 # What TensorRT-RTX says of a plan that it refuses (EngineInvalidityDiagnostics), and what to do about it.

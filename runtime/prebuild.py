@@ -7,7 +7,6 @@ The folder holds the code of this version's kernels only: fill it again after an
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from pathlib import Path
 from runtime.cli.common import put, run_command
 from runtime.errors import ExecutorError, InputError
 from runtime.kernels.cache import keep_prebuilt
-from runtime.kernels.sources import SMS, kernel_names, kernel_source
+from runtime.kernels.sources import SMS, entry_points, kernel_names, kernel_source
 from runtime.nvrtc import cubin_parts, nvrtc_cubin, nvrtc_version
 
-__all__ = ["Built", "entry_points", "main", "prebuild"]
+__all__ = ["Built", "main", "prebuild"]
 
 OLDEST_SM = 75  # CUDA 13 compiles for Turing and later
 NEWEST_SM = 999
-_ENTRY = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\s*\(')
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,6 @@ def prebuild(sms: Sequence[int], folder: Path) -> Iterator[Built]:
             except OSError as error:
                 raise InputError(f"{folder}: expected a folder to write to, found {error.strerror or error}") from error
             yield Built(name, sm, path)
-
-
-def entry_points(source: str) -> tuple[str, ...]:
-    """Give the names of the kernels that can be launched from a source, in its order."""
-    return tuple(_ENTRY.findall(source))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,13 +1,15 @@
 """The kernels' sources, and the GPU generations they are compiled for."""
 
 import functools
+import re
 from pathlib import Path
 
 from runtime.errors import InputError
 
-__all__ = ["SMS", "kernel_names", "kernel_source"]
+__all__ = ["SMS", "entry_points", "kernel_names", "kernel_source"]
 
 SMS = (75, 80, 86, 89, 90, 100, 120)  # compute capabilities, tens and ones: Turing to Blackwell
+_ENTRY = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\s*\(')
 _HEADER = '#include "common.cuh"\n'
 
 
@@ -29,3 +31,8 @@ def kernel_source(name: str) -> str:
     source = (folder / f"{name}.cu").read_text()
     assert source.count(_HEADER) == 1, f"{name}.cu includes common.cuh once"
     return source.replace(_HEADER, (folder / "common.cuh").read_text())
+
+
+def entry_points(source: str) -> tuple[str, ...]:
+    """Give the names of the kernels that can be launched from a source, in its order."""
+    return tuple(_ENTRY.findall(source))

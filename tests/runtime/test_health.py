@@ -9,8 +9,7 @@ import pytest
 
 from runtime.errors import ArtefactError, ExecutorError
 from runtime.health import ENGINE_VARIABLE, check_artefact, check_kernels, main
-from runtime.kernels.sources import kernel_names, kernel_source
-from runtime.prebuild import entry_points
+from runtime.kernels.sources import entry_points, kernel_names, kernel_source
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_DRIVER = "import ctypes; ctypes.CDLL = lambda *a, **k: (_ for _ in ()).throw(OSError('no such file')); "

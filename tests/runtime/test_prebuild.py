@@ -9,10 +9,9 @@ import pytest
 
 from runtime.errors import ExecutorError
 from runtime.kernels.cache import PREBUILT_VARIABLE
-from runtime.kernels.sources import SMS, kernel_names, kernel_source
+from runtime.kernels.sources import SMS, kernel_names
 from runtime.nvrtc import nvrtc_version
-from runtime.prebuild import compute_capabilities, entry_points, main, prebuild
-from tests.runtime.kernels import shim
+from runtime.prebuild import compute_capabilities, main, prebuild
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_nvrtc = pytest.mark.skipif(
@@ -122,13 +121,6 @@ def test_compute_capabilities_are_refused(text, capsys):
 
 def test_the_default_is_every_generation():
     assert SMS == (75, 80, 86, 89, 90, 100, 120)
-
-
-@pytest.mark.parametrize("name", kernel_names())
-def test_entry_points_are_those_the_tests_run(name):
-    source = kernel_source(name)
-    assert list(entry_points(source)) == list(shim.entry_points(source))
-    assert entry_points(source)
 
 
 def test_a_kernel_that_is_not_in_the_code_is_refused(tmp_path, monkeypatch):

@@ -250,12 +250,19 @@ INTERRUPTS = [
 ]
 
 
+def _heed_interrupts():
+    """What a shell starts in the background ignores Ctrl-C, and so do its children, unless they are told."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("stage", "number"), INTERRUPTS)
 def test_an_interrupted_export_leaves_nothing(tmp_path, stage, number):
     output = tmp_path / "out"
     # Not the demo model at its small size: its stages are over before the signal comes.
     command = [*COMMAND, "yolov12n", "--format", "engine", "--half", "--output", str(output), "--imgsz", "640"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment())
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment(), preexec_fn=_heed_interrupts
+    )
     try:
         for line in process.stderr:
             if line == f"{stage} …\n":

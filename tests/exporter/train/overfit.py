@@ -25,7 +25,7 @@ from exporter.train.validate import Validation
 SCENES, SIDE, SEED = 8, 128, 5
 SMALLEST = 16  # pixels of an object: two smaller ones may fall into one cell of the finest map
 DRAWN = 80  # scenes, of which the first ones without smaller objects are taken
-LEAST, LOOKS = 100, 50  # steps before the first measurement, and between two
+LEAST, LOOKS = 50, 25  # steps before the first measurement, and between two
 
 
 @dataclass

@@ -9,6 +9,7 @@ import pytest
 from runtime.errors import ArtefactError, ExecutorError, InputError
 from runtime.gpu import lane
 from runtime.gpu.picker import Limits
+from runtime.gpu.pipeline import GpuOptions
 from runtime.manifest import NmsSettings
 from runtime.options import DetectOptions
 from tests.runtime.gpu.cases import (
@@ -55,9 +56,11 @@ def test_the_network_s_halves_are_read_and_written(open_runtime, rng):
         check_equal(runtime.infer_batch(images, SOME), expected_of(manifest, widened, images, SOME, half=True))
 
 
-def test_nms_in_the_graph_is_fetched(open_runtime, rng):
-    baked = DetectOptions(conf=0.1, iou=0.5, max_det=7)
-    manifest = manifest_of(nms=NmsSettings("packed", 100, baked))
+BAKED = DetectOptions(conf=0.05, iou=0.5, max_det=7)
+
+
+def nms_in_graph(rng):
+    """The manifest and the answer of a network that ends in NMS."""
     rows = np.concatenate([rng.uniform(0, 64, (7, 4)), rng.random((7, 1)), rng.integers(0, 5, (7, 1))], 1)
 
     def answer(images):
@@ -67,12 +70,33 @@ def test_nms_in_the_graph_is_fetched(open_runtime, rng):
         num = np.full((count, 1), 5, np.int32)
         return {"detections": found, "num": num, "truncated": np.ones((count, 1), np.int32)}
 
+    return manifest_of(nms=NmsSettings("packed", 100, BAKED)), answer
+
+
+def test_nms_in_the_graph_is_fetched(open_runtime, rng):
+    manifest, answer = nms_in_graph(rng)
     runtime = open_runtime(manifest, answer, captures=False)
     images = images_of(rng, SIZES)
-    for options in (baked, replace(baked, conf=0.2, max_det=2)):
+    for options in (BAKED, replace(BAKED, conf=0.2, max_det=2)):
         found = runtime.infer_batch(images, options)
         check_equal(found, expected_of(manifest, answer, images, options))
         assert all(one.truncated for one in found)
+
+
+@pytest.mark.parametrize("task", ["segment", "pose", "nms in the graph"])
+def test_results_do_not_depend_on_later_calls(open_runtime, rng, task):
+    """In a stream, a batch's Detections are made while its lane is at work on another batch."""
+    if task == "nms in the graph":
+        manifest, answer = nms_in_graph(rng)
+    else:
+        manifest = manifest_of(task)
+        answer = answer_of(manifest)
+    options = BAKED if manifest.nms else SOME
+    runtime = open_runtime(manifest, answer, gpu=GpuOptions(contexts=1))
+    images = images_of(rng, SIZES[:3])
+    started = [runtime._pipeline.run([image], options) for image in images]
+    found = [detections() for (detections,) in started]
+    check_equal(found, expected_of(manifest, answer, images, options))
 
 
 def test_more_candidates_than_the_kernels_take_are_told(open_runtime, rng, monkeypatch):

@@ -10,7 +10,6 @@ is an address in this process, of memory that has no guards; 0 is the null point
 
 import ctypes
 import functools
-import re
 import shutil
 import subprocess
 import tempfile
@@ -20,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.kernels.sources import kernel_source
+from runtime.kernels.sources import entry_points, kernel_source
 
-__all__ = ["ORDERS", "Kernel", "compiled", "compiled_source", "entry_points"]
+__all__ = ["ORDERS", "Kernel", "compiled", "compiled_source"]
 
 ORDERS = (0, 1, 7)  # of threads and blocks: first to last, last to first, shuffled
 FLAGS = (
@@ -40,7 +39,6 @@ FLAGS = (
 )
 GUARD = 256  # bytes on either side of an array
 POISON = 0xFF  # read as a float, NaN; as an integer, -1
-_ENTRY = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\s*\(')
 
 
 class Kernel:
@@ -110,11 +108,6 @@ def compiled_source(source: str) -> Mapping[str, Kernel]:
     finally:
         shutil.rmtree(folder)
     return {name: Kernel(library, name) for name in names}
-
-
-def entry_points(source: str) -> list[str]:
-    """Give the names of the kernels a source defines."""
-    return _ENTRY.findall(source)
 
 
 def _entry_point(name: str) -> str:

@@ -6,9 +6,8 @@ import pytest
 
 from runtime.errors import ExecutorError, InputError
 from runtime.kernels.cache import cache_dir, cached
-from runtime.kernels.sources import SMS, kernel_names, kernel_source
+from runtime.kernels.sources import SMS, entry_points, kernel_names, kernel_source
 from runtime.nvrtc import compile_cubin
-from tests.runtime.kernels.shim import entry_points
 
 needs_nvrtc = pytest.mark.skipif(
     importlib.util.find_spec("cuda") is None, reason="cuda-core and NVRTC are not installed: pip install 'y12[gpu]'"

@@ -1,0 +1,68 @@
+# The image that serves engines: TensorRT-RTX or TensorRT, cuda-core, pycuda, compiled kernels. No torch, no compiler.
+#
+#   docker build -f docker/runtime.Dockerfile -t y12-runtime .
+#   docker run --rm --gpus all -v "$PWD:/data:ro" y12-runtime y12-infer model.engine image.jpg
+#
+# Every step is a script in docker/scripts, which runs without Docker too.
+
+FROM nvidia/cuda:13.0.1-devel-ubuntu24.04 AS pycuda
+COPY docker/scripts/install_system.sh /y12/docker/scripts/
+RUN /y12/docker/scripts/install_system.sh build
+COPY constraints.txt /y12/
+COPY docker/constraints.txt /y12/docker/
+COPY docker/scripts/build_pycuda.sh /y12/docker/scripts/
+RUN WHEELS=/wheels /y12/docker/scripts/build_pycuda.sh
+
+FROM nvidia/cuda:13.0.1-base-ubuntu24.04 AS packages
+COPY docker/scripts/install_system.sh /y12/docker/scripts/
+RUN /y12/docker/scripts/install_system.sh build
+COPY constraints.txt pyproject.toml /y12/
+COPY docker/constraints.txt /y12/docker/
+COPY docker/scripts/install_packages.sh docker/scripts/requirements.py /y12/docker/scripts/
+COPY --from=pycuda /wheels /wheels
+# rtx for TensorRT-RTX, tensorrt for TensorRT, or both with a comma
+ARG Y12_TENSORRT=rtx
+RUN VENV=/opt/y12/venv Y12_EXTRAS="gpu,pycuda,${Y12_TENSORRT}" Y12_WITHOUT=nvidia-cuda-nvrtc WHEELS=/wheels \
+    /y12/docker/scripts/install_packages.sh
+
+FROM packages AS y12
+COPY README.md LICENSE /y12/
+COPY configs /y12/configs
+COPY exporter /y12/exporter
+COPY runtime /y12/runtime
+COPY docker/scripts/install_y12.sh /y12/docker/scripts/
+RUN VENV=/opt/y12/venv KEEP_PIP=0 /y12/docker/scripts/install_y12.sh
+
+# NVRTC is needed here and not where the kernels run.
+FROM packages AS kernels
+RUN VENV=/build/venv Y12_EXTRAS=gpu /y12/docker/scripts/install_packages.sh
+COPY README.md LICENSE /y12/
+COPY configs /y12/configs
+COPY exporter /y12/exporter
+COPY runtime /y12/runtime
+COPY docker/scripts/install_y12.sh docker/scripts/build_kernels.sh /y12/docker/scripts/
+# compute capabilities, such as 75,89; empty for all that y12 names
+ARG Y12_SMS=""
+RUN VENV=/build/venv /y12/docker/scripts/install_y12.sh \
+ && VENV=/build/venv Y12_SMS="${Y12_SMS}" Y12_KERNELS=/opt/y12/kernels /y12/docker/scripts/build_kernels.sh
+
+FROM nvidia/cuda:13.0.1-base-ubuntu24.04 AS runtime
+COPY docker/scripts/install_system.sh /tmp/
+RUN /tmp/install_system.sh run && rm /tmp/install_system.sh \
+ && useradd --create-home --uid 10001 --user-group y12 \
+ && install --directory --owner=y12 --group=y12 --mode=0700 /cache
+COPY --from=y12 /opt/y12/venv /opt/y12/venv
+COPY --from=kernels /opt/y12/kernels /opt/y12/kernels
+COPY docker/scripts/check_runtime.sh /opt/y12/
+ENV PATH=/opt/y12/venv/bin:$PATH \
+    VENV=/opt/y12/venv \
+    Y12_KERNELS=/opt/y12/kernels \
+    XDG_CACHE_HOME=/cache \
+    PYTHONSAFEPATH=1 \
+    PYTHONUNBUFFERED=1
+USER 10001:10001
+WORKDIR /data
+RUN /opt/y12/check_runtime.sh
+# Loads $Y12_ENGINE too, where it is set: seconds of work, and GPU memory for one more engine while it lasts.
+HEALTHCHECK --interval=2m --timeout=60s --start-period=60s --retries=2 CMD ["python", "-m", "runtime.health"]
+CMD ["y12-infer", "--help"]

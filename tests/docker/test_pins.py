@@ -1,0 +1,97 @@
+"""Every package of the images has one version, in one of two files."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.docker.dockerfiles import DOCKER, DOCKERFILES, ROOT, commands, stages
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HELPER = DOCKER / "scripts" / "requirements.py"
+
+
+def pins(path):
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines)
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+COMMON, IMAGES = pins(ROOT / "constraints.txt"), pins(DOCKER / "constraints.txt")
+
+
+def test_no_package_has_two_pins():
+    assert set(COMMON) & set(IMAGES) == set()
+
+
+def asked(*arguments):
+    return subprocess.run([sys.executable, str(HELPER), *arguments], capture_output=True, text=True, check=False)
+
+
+def images():
+    defaults = {"Y12_TENSORRT": "rtx,tensorrt", "Y12_EXTRAS": "export,val,gpu"}
+    for path in DOCKERFILES:
+        for stage in stages(path):
+            for variables, words in commands(stage):
+                if words[0].endswith("install_packages.sh"):
+                    extras = re.sub(r"\$\{(\w+)\}", lambda match: defaults[match[1]], variables["Y12_EXTRAS"])
+                    yield pytest.param(extras, variables.get("Y12_WITHOUT", ""), id=f"{path.stem}-{stage.name}")
+
+
+@pytest.mark.parametrize(("extras", "without"), list(images()))
+def test_everything_an_image_installs_is_pinned_within_what_y12_accepts(extras, without):
+    done = asked(extras, without)
+    assert done.returncode == 0, done.stderr
+    wanted = [Requirement(line) for line in done.stdout.splitlines()]
+    assert {"numpy", "pillow", "opencv-python-headless"} < {requirement.name for requirement in wanted}
+    for requirement in wanted:
+        name = canonicalize_name(requirement.name)
+        assert requirement.specifier.contains((COMMON | IMAGES)[name]), name
+    assert without not in {requirement.name for requirement in wanted}
+
+
+def test_what_builds_y12_is_pinned():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    assert set(build) <= set(IMAGES)
+
+
+def test_the_flavours_of_tensorrt_are_all_pinned_alike():
+    assert len({version for name, version in IMAGES.items() if name.startswith("tensorrt")}) == 1
+    assert len({version for name, version in COMMON.items() if name.startswith("tensorrt")}) == 1
+
+
+def test_the_headers_are_of_the_version_that_builds_engines():
+    (stage,) = stages(DOCKER / "cpp.Dockerfile")
+    assert stage.all("ARG") == [f"TENSORRT_VERSION={IMAGES['tensorrt']}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), PROJECT["dependencies"]),
+        (("",), PROJECT["dependencies"]),
+        (("pycuda",), [*PROJECT["dependencies"], "pycuda"]),
+        (("gpu", "nvidia-cuda-nvrtc,numpy"), ["pillow>=10.3", "opencv-python-headless>=4.9", "cuda-core>=0.5"]),
+    ],
+)
+def test_requirements_are_those_of_pyproject(arguments, expected):
+    lines = asked(*arguments).stdout.splitlines()
+    assert lines[: len(expected)] == expected
+    assert len(lines) == len(set(lines))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("gpu,rxt",), "Y12_EXTRAS: expected some of ort, .*, found 'rxt'"),
+        (("gpu", "nvrtc"), "Y12_WITHOUT: expected some of numpy, .*, found 'nvrtc'"),
+    ],
+)
+def test_what_is_not_there_is_refused(arguments, complaint):
+    done = asked(*arguments)
+    assert done.returncode == 1
+    assert re.fullmatch(complaint + "\n", done.stderr)

@@ -1,0 +1,108 @@
+"""The steps of the images, as scripts: linted, documented, and run where they can be."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docker.dockerfiles import DOCKER, SCRIPTS
+
+FOREIGN = {"PATH", "HOME", "PIP_CONSTRAINT", "DEBIAN_FRONTEND"}
+
+
+def run(name, *arguments, prefix=(), **variables):
+    command = [*prefix, "bash", str(DOCKER / "scripts" / name), *arguments]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("Y12_")}
+    return subprocess.run(command, env=environment | variables, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
+def test_shellcheck_finds_nothing(path):
+    shellcheck = shutil.which("shellcheck", path=str(Path(sys.executable).parent)) or shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("shellcheck is not installed: pip install 'y12[dev]'")
+    done = subprocess.run(
+        [shellcheck, "--enable=all", "--exclude=SC2250,SC2312", str(path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
+def test_scripts_stop_at_an_error_and_say_what_they_take(path):
+    text = path.read_text()
+    assert text.startswith("#!/usr/bin/env bash\n# ")
+    assert "\nset -euo pipefail\n" in text
+    assert os.access(path, os.X_OK)
+    taken = set(re.findall(r"\$\{([A-Z][A-Z0-9_]*):?-", text))
+    assert taken == set(re.findall(r"^#   ([A-Z][A-Z0-9_]*)  ", text, re.MULTILINE))
+    assert set(re.findall(r"\$\{?([A-Z][A-Z0-9_]*)(?![A-Za-z0-9_])", text)) <= taken | FOREIGN
+
+
+@pytest.mark.parametrize("arguments", [(), ("deploy",)])
+def test_an_unknown_kind_of_image_is_refused(arguments):
+    done = run("install_system.sh", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("install_system.sh: expected run or build, found '")
+
+
+@pytest.mark.parametrize("version", ["", "11", "11.4", "latest", "11.4.0.106*", "11.4.0 x"])
+def test_a_version_of_tensorrt_that_says_too_little_is_refused(version):
+    done = run("install_tensorrt_dev.sh", TENSORRT_VERSION=version)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"install_tensorrt_dev.sh: expected TENSORRT_VERSION such as 11.4.0.106, found '{version}'\n"
+    )
+
+
+def test_pycuda_without_cuda_is_refused(tmp_path):
+    done = run("build_pycuda.sh", CUDA_ROOT=str(tmp_path), WHEELS=str(tmp_path / "wheels"))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"build_pycuda.sh: expected the CUDA toolkit in CUDA_ROOT, found no {tmp_path}/include/cuda.h\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_kernels_are_built(tmp_path):
+    pytest.importorskip("cuda.core", reason="cuda-core and NVRTC are not installed: pip install 'y12[gpu]'")
+    environment = Path(sys.executable).parents[1]
+    done = run("build_kernels.sh", VENV=str(environment), Y12_SMS="120", Y12_KERNELS=str(tmp_path / "kernels"))
+    assert done.returncode == 0, done.stderr
+    assert all(" sm_120 " in line for line in done.stdout.splitlines()[:-1])
+    assert len(list((tmp_path / "kernels").iterdir())) == len(done.stdout.splitlines()) - 1 >= 3
+
+
+# A Python whose environments have a pip that only tells what it was asked for, and with which pins.
+FAKE_PYTHON = """#!/usr/bin/env bash
+mkdir -p "$3/bin"
+ln -sf {python} "$3/bin/python"
+cat >"$3/bin/pip" <<'PIP'
+#!/usr/bin/env bash
+echo "$*" >>{log}
+cp "$PIP_CONSTRAINT" {log}.pins
+PIP
+chmod +x "$3/bin/pip"
+"""
+
+
+@pytest.mark.parametrize("index", ["", "https://example.org/whl/cpu", "https://example.org/whl/cu130"])
+def test_torch_comes_alone_and_first_from_the_index_that_is_named(tmp_path, index):
+    log, python = tmp_path / "log", tmp_path / "python"
+    python.write_text(FAKE_PYTHON.format(python=sys.executable, log=log))
+    python.chmod(0o755)
+    variables = {"VENV": str(tmp_path / "venv"), "PYTHON": str(python), "TORCH_INDEX": index, "WHEELS": "/wheels"}
+    done = run("install_packages.sh", Y12_EXTRAS="export", **variables)
+    assert done.returncode == 0, done.stderr
+    *first, last = log.read_text().splitlines()
+    common = "install --quiet --disable-pip-version-check "
+    assert first == ([f"{common}--no-deps --index-url {index} torch"] if index else [])
+    assert "--find-links /wheels" in last
+    assert "torch>=2.6" in last.split()
+    pins = (tmp_path / "log.pins").read_text()
+    assert "\ntorch==" in pins
+    assert "\npycuda==" in pins
+    assert ("\nnvidia-cuda-nvrtc==" in pins) == ("/cu" not in index)
