@@ -12,7 +12,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["DiskCache"]
+__all__ = ["DiskCache", "read_sound", "write_whole"]
 
 LOG = logging.getLogger("y12.cache")
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -35,18 +35,15 @@ class DiskCache:
         path = self._place(key)
         try:
             self._check_folder()
-            with path.open("rb") as file:
-                data = file.read(self._limit_bytes + _DIGEST_BYTES + 1)
+            content = read_sound(path, self._limit_bytes)
             os.utime(path)  # the oldest are removed first
         except FileNotFoundError:
             return None
         except OSError as error:
             LOG.warning("cannot read %s (%s): it is made again", path, error)
             return None
-        digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-        if len(content) > self._limit_bytes or hashlib.sha256(content).digest() != digest:
+        if content is None:
             LOG.warning("%s is damaged or too large: it is made again", path)
-            return None
         return content
 
     def put(self, key: str, content: bytes) -> None:
@@ -57,7 +54,7 @@ class DiskCache:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_folder()
-            self._write(self._place(key), content)
+            write_whole(self._place(key), content)
             self._remove_oldest()
         except OSError as error:
             LOG.warning("cannot keep files in %s (%s): they are made at each start", self._folder, error)
@@ -70,17 +67,6 @@ class DiskCache:
         if found.st_uid != os.getuid() or found.st_mode & _OTHERS_WRITE:
             raise PermissionError(f"others can write to it; chmod 700 {self._folder} as its owner")
 
-    def _write(self, path: Path, content: bytes) -> None:
-        handle, temporary = tempfile.mkstemp(dir=self._folder, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
-            os.replace(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-
     def _remove_oldest(self) -> None:
         found = [(path, path.stat()) for path in self._folder.glob("*.bin")]
         total_bytes = sum(status.st_size - _DIGEST_BYTES for _, status in found)
@@ -89,3 +75,32 @@ class DiskCache:
                 return
             path.unlink(missing_ok=True)
             total_bytes -= status.st_size - _DIGEST_BYTES
+
+
+def read_sound(path: Path, limit_bytes: int) -> bytes | None:
+    """Give what `write_whole` wrote; None where the file does not agree with itself, or is larger than the limit.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(limit_bytes + _DIGEST_BYTES + 1)
+    digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+    return content if len(content) <= limit_bytes and hashlib.sha256(content).digest() == digest else None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write the content behind its SHA-256, beside the place, and move it there; only its owner can read it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(content).digest() + content)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

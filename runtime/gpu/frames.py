@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import ExecutorError, InputError
 from runtime.gpu.block import aligned
-from runtime.gpu.device import ArrayView, Device, PinnedMemory
+from runtime.gpu.device import ArrayView, Device, PinnedMemory, StagedArray
 from runtime.images import MAX_PIXELS
 
 __all__ = ["Frames", "PinnedImages", "checked_view", "is_on_device"]
@@ -65,8 +65,7 @@ class Frames:
 
     def __init__(self, device: Device, pinned: "PinnedImages") -> None:
         self._device, self._pinned = device, pinned
-        self._room = 0
-        self._resources = contextlib.ExitStack()
+        self._staged: StagedArray | None = None
 
     def put(self, images: Sequence[Any]) -> tuple[list[int], list[int], list[tuple[int, int]]]:
         """Bring images to the device, in stream order, as they come; those that are there stay where they are.
@@ -83,14 +82,14 @@ class Frames:
             ExecutorError: the device's memory does not suffice.
         """
         on_host = [image for image in images if isinstance(image, np.ndarray)]
-        self._make_room(sum(aligned(image.nbytes) for image in on_host))
+        staged = self._room_for(sum(aligned(image.nbytes) for image in on_host))
         addresses, pitches, sizes_hw = [], [], []
         begin = 0
         for image in images:
             if isinstance(image, np.ndarray):
                 height, width = image.shape[:2]
-                address, pitch, size_hw = self._address + begin, 3 * width, (height, width)
-                self._device.upload(address, self._locked(image, begin))
+                address, pitch, size_hw = staged.address + begin, 3 * width, (height, width)
+                self._device.upload(address, self._locked(image, staged.host[begin : begin + image.nbytes]))
                 begin += aligned(image.nbytes)
             else:
                 view = self._device.view(image)
@@ -101,34 +100,28 @@ class Frames:
             sizes_hw.append(size_hw)
         return addresses, pitches, sizes_hw
 
-    def _locked(self, image: NDArray[np.uint8], begin: int) -> NDArray[np.uint8]:
-        """Give an image in page-locked memory: itself, if it is there, or a copy."""
+    def _locked(self, image: NDArray[np.uint8], room: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Give an image in page-locked memory: itself, if it is there, or a copy in `room`."""
         if self._pinned.holds(image):
             return image
-        copy = self._host[begin : begin + image.nbytes].reshape(image.shape)
-        np.copyto(copy, image)
-        return copy
+        np.copyto(room.reshape(image.shape), image)
+        return room
 
     def close(self) -> None:
         """Free the memory once the stream is done."""
-        self._room = 0
-        self._resources.close()
+        staged, self._staged = self._staged, None
+        if staged is not None:
+            staged.close()
 
-    def _make_room(self, size_bytes: int) -> None:
-        if size_bytes <= self._room:
-            return
-        size_bytes = max(size_bytes, self._room * 3 // 2)  # a slowly growing size must not allocate each time
-        self._device.synchronize()
-        self.close()
-        with contextlib.ExitStack() as undo:
-            memory = self._device.memory(size_bytes)
-            undo.callback(memory.close)
-            pinned = self._device.pinned(size_bytes)
-            undo.callback(pinned.close)
-            self._address: int = memory.address
-            self._host: NDArray[np.uint8] = pinned.host
-            self._resources = undo.pop_all()
-        self._room = size_bytes
+    def _room_for(self, size_bytes: int) -> StagedArray:
+        """Give memory of at least so many bytes."""
+        staged = self._staged
+        if staged is None or staged.host.nbytes < size_bytes:
+            # a slowly growing size must not allocate each time
+            size_bytes = max(size_bytes, staged.host.nbytes * 3 // 2 if staged else 0)
+            self.close()
+            self._staged = staged = StagedArray(self._device, (size_bytes,), np.uint8)
+        return staged
 
 
 class PinnedImages:

@@ -9,21 +9,20 @@ A second folder, read first and never written to, is the one that $Y12_KERNELS n
 read there need be no compiler. A damaged one is refused.
 """
 
-import contextlib
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from runtime.disk_cache import read_sound, write_whole
 from runtime.errors import ExecutorError
 
 __all__ = ["PREBUILT_VARIABLE", "cache_dir", "cached", "keep_prebuilt", "prebuilt", "prebuilt_dir"]
 
 PREBUILT_VARIABLE = "Y12_KERNELS"
 LOG = logging.getLogger("y12.kernels")
-_DIGEST_BYTES = hashlib.sha256().digest_size
+MAX_CODE_BYTES = 1 << 26
 
 
 def cache_dir() -> Path:
@@ -49,7 +48,8 @@ def cached(parts: tuple[str, ...], build: Callable[[], bytes], folder: Path) -> 
     if code is None:
         code = build()
         try:
-            _write(path, code)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(path, code)
         except OSError as error:
             LOG.warning("cannot keep compiled kernels in %s (%s): they are compiled at each start", folder, error)
     return code
@@ -103,9 +103,9 @@ def keep_prebuilt(parts: tuple[str, ...], code: bytes, folder: Path) -> Path:
     Raises:
         OSError: the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)  # `_write` would make it for its owner only
+    folder.mkdir(parents=True, exist_ok=True)
     path = _place(parts, folder)
-    _write(path, code)
+    write_whole(path, code)
     path.chmod(0o644)  # filled by the image's builder, read by the user it runs as
     return path
 
@@ -116,22 +116,6 @@ def _place(parts: tuple[str, ...], folder: Path) -> Path:
 
 def _read(path: Path) -> bytes | None:
     try:
-        data = path.read_bytes()
+        return read_sound(path, MAX_CODE_BYTES) or None
     except OSError:
         return None
-    digest, code = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-    return code if code and hashlib.sha256(code).digest() == digest else None
-
-
-def _write(path: Path, code: bytes) -> None:
-    """Write beside the place and move there, so that no other process ever reads half a file."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

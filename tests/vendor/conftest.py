@@ -23,6 +23,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[fake_gpu.B
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(fake_gpu.Device, "broken", False)
     monkeypatch.setattr(fake_gpu.Device, "memory_left", 1 << 30)
+    monkeypatch.setattr(fake_gpu.Device, "pieces_left", 1 << 30)
     fake_gpu.Memory.live.clear()
     fake_gpu.Device.opened.clear()
     yield behaviour

@@ -51,7 +51,8 @@ class Device:
 
     description, device_id, stream_handle, sm = "Fake GPU, SM 89", 0, 7, 89
     opened: ClassVar[list["Device"]] = []
-    memory_left: ClassVar[int] = 1 << 30
+    memory_left: ClassVar[int] = 1 << 30  # for one piece
+    pieces_left: ClassVar[int] = 1 << 30
     broken: ClassVar[bool] = False
 
     def __init__(self, device_id: int = 0) -> None:
@@ -68,7 +69,8 @@ class Device:
 
     def memory(self, size: int) -> Memory:
         self.check("allocate")
-        if size > Device.memory_left:
+        Device.pieces_left -= 1
+        if size > Device.memory_left or Device.pieces_left < 0:
             raise ExecutorError(f"CUDA could not allocate {size} bytes on the GPU (CUDA_ERROR_OUT_OF_MEMORY)")
         return Memory(self, size)
 
@@ -108,7 +110,8 @@ class Behaviour:
 
     def does(self, what: str) -> bool:
         if what in self.refuses:
-            self.logger.log(SimpleNamespace(name="ERROR"), f"{what} is\nrefused")
+            text = f"{what} is\nrefused"
+            self.logger.log(SimpleNamespace(name="ERROR"), text)
         return what not in self.refuses
 
 

@@ -106,16 +106,18 @@ def test_a_context_that_is_refused_leaves_nothing_and_the_network_goes_on(fake: 
     network.close()
 
 
-@pytest.mark.parametrize("left", [100, 768, 2000, 3071])  # nothing, input, and outputs fit; scratch is 192 bytes
-def test_memory_that_runs_out_is_told_and_freed(fake: Behaviour, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+@pytest.mark.parametrize("pieces", range(4))  # the input, two outputs, scratch
+def test_memory_that_runs_out_is_told_and_freed(fake: Behaviour, monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
     network = network_of(fake)
     device = network.device()
-    monkeypatch.setattr(Device, "memory_left", left)
-    if left >= 768:
-        network.context(device, SHAPE).close()
-    with pytest.raises(ExecutorError, match="could not allocate .*CUDA_ERROR_OUT_OF_MEMORY"):
-        network.context(device, (1, 3, 16, 16))
+    monkeypatch.setattr(Device, "pieces_left", pieces)
+    with pytest.raises(ExecutorError, match=r"could not allocate .*CUDA_ERROR_OUT_OF_MEMORY"):
+        network.context(device, SHAPE)
     assert fake_gpu.Memory.live == set()
+    monkeypatch.setattr(Device, "pieces_left", 4)
+    context = network.context(device, SHAPE)
+    assert (computed(context, device, 4) == 8).all()
+    context.close()
     device.close()
     network.close()
 
