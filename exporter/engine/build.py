@@ -201,6 +201,10 @@ def _config(bindings: Bindings, builder: "tensorrt.Builder", options: BuildOptio
     trt = bindings.trt
     config: tensorrt.IBuilderConfig = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if hasattr(
+        trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"
+    ):  # without it TensorRT-RTX cannot be captured in a CUDA graph
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if options.workspace_gib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options.workspace_gib * (1 << 30)))
     if not options.profile.is_fixed:

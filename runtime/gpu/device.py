@@ -172,8 +172,10 @@ class StagedArray:
 
     def close(self) -> None:
         """Free both sides once the stream is done; `host` must not be used any more."""
-        self._device.synchronize()
-        self._resources.close()
+        try:
+            self._device.synchronize()
+        finally:
+            self._resources.close()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ The first run of a batch is not from a graph: TensorRT finishes its own preparat
 """
 
 import contextlib
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,8 @@ from runtime.tasks import Decode
 __all__ = ["Lane", "Settings"]
 
 MAX_GRAPHS = 4  # batches that a lane is ready for at a time; each has a network context of its own
+
+LOG = logging.getLogger("y12.gpu")
 
 Found = Callable[[], Detections]
 
@@ -148,6 +151,7 @@ class _Replay:
             undo.callback(self._context.close)
             _check_batch(self._context.outputs, batch)
             half = self._context.images.dtype == np.float16
+            self._captures = _captures(self._context, settings)
             self._letterbox = device.kernel("letterbox", "letterbox_f16" if half else "letterbox_f32")
             self._tail, self._widen = self._tail_of(self._context, undo)
             self._params = Block(device, {"images": ((batch,), layouts.LETTERBOX_IMAGE), **self._tail.params})
@@ -185,7 +189,7 @@ class _Replay:
             self._enqueue()
         self._device.synchronize()
         found = self._tail.read(frames, options)
-        if self._graph is None and self._settings.cuda_graph and self._context.can_be_captured:
+        if self._graph is None and self._captures:
             self._graph = self._device.capture(self._enqueue)
             self._resources.callback(self._graph.close)
         return found
@@ -208,6 +212,18 @@ class _Replay:
     def close(self) -> None:
         """Free everything once the stream is done."""
         self._resources.close()
+
+
+def _captures(context: DeviceContext, settings: Settings) -> bool:
+    """Tell whether a graph is to be captured; where the network does not allow it, that is logged."""
+    if not settings.cuda_graph or settings.manifest.nms is not None:
+        return False  # NMS in the network loops until nothing changes: each round waits for the one before
+    if not context.can_be_captured:
+        LOG.warning(
+            "the engine cannot be captured in a CUDA graph: each of its kernels is launched by itself, which takes the "
+            "host longer; export it again with this version of y12"
+        )
+    return context.can_be_captured
 
 
 def _as_float32(

@@ -29,6 +29,17 @@ def test_one_launch_a_frame_whatever_the_thresholds_and_sizes(open_runtime, worl
     assert (world.captures, world.launches) == (1, len(CHANGES) * len(images) - 1)
 
 
+def test_a_network_that_cannot_be_captured_is_launched_and_that_is_said(open_runtime, world, rng, caplog):
+    runtime = open_runtime(MANIFEST, ANSWER, captures=False)
+    images = images_of(rng, [(64, 96)])
+    for _ in range(2):
+        check_equal(runtime.infer_batch(images, SOME), expected_of(MANIFEST, ANSWER, images, SOME))
+    assert (world.captures, world.launches) == (0, 0)
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "the engine cannot be captured in a CUDA graph"
+    ]
+
+
 def test_graphs_can_be_left_out(open_runtime, world, rng):
     runtime = open_runtime(MANIFEST, ANSWER, gpu=GpuOptions(cuda_graph=False))
     images = images_of(rng, [(64, 96)])
