@@ -67,6 +67,8 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     """Check and convert an (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array."""
     import cv2
 
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size and array.flags.c_contiguous:
+        return array  # what nearly all are: the words for the others take longer than everything else here
     found = f"found {array.dtype} {array.shape}"
     if array.dtype != np.uint8:
         raise InputError(f"expected a uint8 image array (H, W, 3) with values 0-255, {found}")

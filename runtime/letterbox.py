@@ -6,6 +6,7 @@ This is what YOLO detectors are trained with, so a pixel more or less here is a 
 box.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -96,14 +97,22 @@ def boxes_to_original(xyxy: NDArray[np.float32], frame: Letterbox) -> NDArray[np
     """
     height, width = frame.image_hw
     limit = np.array([width, height], dtype=np.float32)
-    clipped = np.clip(points_to_original(xyxy.reshape(-1, 2, 2), frame), np.float32(0), limit)
-    return np.asarray(clipped.reshape(-1, 4), dtype=np.float32)
+    points = points_to_original(xyxy.reshape(-1, 2, 2), frame)
+    return np.asarray(np.minimum(np.maximum(points, np.float32(0)), limit).reshape(-1, 4), dtype=np.float32)
 
 
 def points_to_original(xy: NDArray[np.float32], frame: Letterbox) -> NDArray[np.float32]:
     """Take (..., 2) points from pixels of the network's input to pixels of the original image; not clipped."""
-    offset = np.array([frame.left, frame.top], dtype=np.float32)
-    return np.asarray((xy - offset) / scale_xy(frame).astype(np.float32), dtype=np.float32)
+    offset, scale = _offset_and_scale(frame)
+    return np.asarray((xy - offset) / scale, dtype=np.float32)
+
+
+@functools.lru_cache(maxsize=64)  # a video's images all lie alike
+def _offset_and_scale(frame: Letterbox) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    offset, scale = np.array([frame.left, frame.top], dtype=np.float32), scale_xy(frame).astype(np.float32)
+    for array in (offset, scale):
+        array.flags.writeable = False
+    return offset, scale
 
 
 def scale_xy(frame: Letterbox) -> NDArray[np.float64]:

@@ -40,16 +40,18 @@ class Block:
     """
 
     def __init__(self, device: Device, parts: Mapping[str, Part]) -> None:
-        self._parts = dict(parts)
         self._offsets, size_bytes = _offsets_of(parts)
         self._staged = StagedArray(device, (size_bytes,), np.uint8)
+        self._hosts = {name: self._host(name, part) for name, part in parts.items()}
         self.upload, self.download, self.close = self._staged.upload, self._staged.download, self._staged.close
 
     def host(self, name: str) -> NDArray[Any]:
         """Give a part's twin on the host: to be written before `upload`, or read after `download`."""
-        shape, dtype = self._parts[name]
+        return self._hosts[name]
+
+    def _host(self, name: str, part: Part) -> NDArray[Any]:
         begin = self._offsets[name]
-        return self._staged.host[begin : begin + _size_bytes((shape, dtype))].view(dtype).reshape(shape)
+        return self._staged.host[begin : begin + _size_bytes(part)].view(part[1]).reshape(part[0])
 
     def address(self, name: str) -> int:
         """Give a part's device address."""

@@ -146,6 +146,8 @@ class _Replay:
         self.limits = limits
         self._device, self._settings, self._batch = device, settings, batch
         self._graph: Graph | None = None
+        self._placed: tuple[Any, ...] = ()  # that the parameters are of, as the frames are
+        self._frames: list[Letterbox] = []
         with contextlib.ExitStack() as undo:
             self._context = network.context(device, (batch, 3, *settings.input_hw))
             undo.callback(self._context.close)
@@ -180,15 +182,18 @@ class _Replay:
         options: DetectOptions,
     ) -> list[Found]:
         """Run the images that are at `addresses`."""
-        frames = [Letterbox.fit(size_hw, self._settings.input_hw) for size_hw in sizes_hw]
-        self._params.host("images")[:] = layouts.letterbox_images(addresses, pitches, frames)
+        placed = (addresses, pitches, sizes_hw)
+        if placed != self._placed:
+            self._frames = [Letterbox.fit(size_hw, self._settings.input_hw) for size_hw in sizes_hw]
+            self._params.host("images")[:] = layouts.letterbox_images(addresses, pitches, self._frames)
+            self._placed = placed
         self._tail.write(self._params, options)
         if self._graph is not None:
             self._graph.launch()
         else:
             self._enqueue()
         self._device.synchronize()
-        found = self._tail.read(frames, options)
+        found = self._tail.read(self._frames, options)
         if self._graph is None and self._captures:
             self._graph = self._device.capture(self._enqueue)
             self._resources.callback(self._graph.close)

@@ -44,6 +44,8 @@ class Limits:
 
     def grown_for(self, options: DetectOptions) -> "Limits":
         """Give these limits, raised where `options` ask for more."""
+        if options.max_det <= self.room and (self.multi_label or not options.multi_label):
+            return self
         room = self.room if options.max_det <= self.room else 1 << (options.max_det - 1).bit_length()
         return replace(self, room=min(room, MAX_CANDIDATES), multi_label=self.multi_label or options.multi_label)
 
@@ -72,6 +74,7 @@ class Picker:
         self._candidates = min(self._capacity, MAX_CANDIDATES)
         self._keypoints: Keypoints | None = None
         self._masks: MaskBits | None = None
+        self._written: DetectOptions | None = None  # that the parameters are of
         self.params: dict[str, Part] = {
             "select": ((1,), layouts.SELECT_PLAN),
             "wanted": ((-(-raw.shape.classes // 32),), np.uint32),
@@ -104,6 +107,7 @@ class Picker:
             undo.callback(self._scratch.close)
             self._results = Block(device, results)
             undo.callback(self._results.close)
+            self._headers, self._rows = (self._results.host("results")[part] for part in ("header", "rows"))
             self._counters = StagedArray(device, (batch,), layouts.SELECT_COUNTERS)
             undo.callback(self._counters.close)
             self._counters.host.fill(0)  # zero before the first launch; the kernels leave them zero
@@ -111,12 +115,15 @@ class Picker:
             self._resources = undo.pop_all()
 
     def write(self, params: Block, options: DetectOptions) -> None:
-        """Write what the kernels read of `options`, to be uploaded."""
+        """Write what the kernels read of `options`, to be uploaded; what is there already is left."""
+        if options == self._written:
+            return
         params.host("select")[:] = layouts.select_plan(self._shape, options, self._candidates, self._capacity)
         params.host("wanted")[:] = layouts.wanted_classes(options, self._shape.classes)
         params.host("nms")[:] = nms_layout.nms_options(options.iou, options.max_det, options.agnostic)
         if self._masks is not None:
             self._masks.write(params)
+        self._written = options
 
     def enqueue(self, params: Block) -> None:
         """Put the kernels and the download on the stream; `params` holds the places of the images as "images"."""
@@ -139,20 +146,20 @@ class Picker:
             ExecutorError: the outputs hold NaN or infinity.
             ArenaTooSmallError: the masks did not fit.
         """
-        results = self._results.host("results")[: len(frames)]
-        if results["header"]["nonfinite"].any():
+        headers = self._headers
+        if headers["nonfinite"].any():
             raise nonfinite_error()
-        counts = [int(count) for count in results["header"]["count"]]
+        counts = headers["count"].tolist()
         masks: Sequence[Masks | None] = [None] * len(frames)
         if self._masks is not None:
             masks = self._masks.read(self._results, counts, frames)
         found: list[Callable[[], Detections]] = []
         for image, (count, frame) in enumerate(zip(counts, frames, strict=True)):
-            rows = results["rows"][image, :count].copy()
+            rows = self._rows[image, :count].copy()
             keypoints = np.empty((count, 0), np.float32)
             if self._keypoints is not None:
                 keypoints = self._results.host("keypoints")[image, :count].copy()
-            picked = _picked(rows, keypoints, bool(results["header"]["truncated"][image]))
+            picked = _picked(rows, keypoints, bool(headers["truncated"][image]))
             names, kpt_shape = self._manifest.names, self._manifest.kpt_shape
             found.append(partial(detections_from_picked, picked, frame, names, kpt_shape, masks[image]))
         return found
@@ -227,5 +234,4 @@ def _picked(rows: NDArray[np.void], keypoints: NDArray[np.float32], truncated: b
         coefficients=np.empty((len(rows), 0), np.float32),
         keypoints=keypoints,
         truncated=truncated,
-        anchors=rows["anchor"].astype(np.intp),
     )

@@ -1,5 +1,7 @@
 """What the NMS kernels read and write in device memory, and how they are launched. See nms.cu."""
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +38,7 @@ def nms_options(iou: float, max_det: int, agnostic: bool = False) -> NDArray[np.
     return np.array([(iou, distance_limit(iou), max_det, agnostic)], OPTIONS)
 
 
+@functools.lru_cache(maxsize=256)  # found in half a millisecond, and asked for with the same few thresholds
 def distance_limit(iou: float) -> float:
     """Give the Bhattacharyya distance below which two oriented boxes overlap by more than `iou`.
 
