@@ -46,7 +46,7 @@ PROPERTIES = {
 }
 
 
-@pytest.mark.parametrize(("module", "name", "arguments", "keywords"), CALLS, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("module", "name", "arguments", "keywords"), CALLS, ids=[call[1] for call in CALLS])
 def test_a_call_fits(module, name, arguments, keywords):
     found = attrgetter(name)(importlib.import_module(module))
     if not inspect.isclass(found):  # a compiled class tells no signature
