@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,8 +146,19 @@ class GpuPipeline:
         """
         batch = _padded(len(images), self._batch.min, self._batch.max)
         filled = [*images, *[images[-1]] * (batch - len(images))]
-        with self._lane() as lane:
-            return lane.run(filled, options)[: len(images)]
+        lane = self._taken()
+        try:
+            found = lane.run(filled, options)
+        except InputError:
+            self._give_back(lane)
+            raise
+        except BaseException:
+            with contextlib.suppress(ExecutorError):  # what went wrong first is what counts
+                lane.close()
+            self._give_back(None)  # the next call gets a new one
+            raise
+        self._give_back(lane)
+        return found[: len(images)]
 
     def close(self) -> None:
         """Wait for the lanes that are at work, then free everything; a second call does nothing."""
@@ -161,24 +172,8 @@ class GpuPipeline:
             for lane in lanes:
                 closing.callback(lane.close)
 
-    @contextlib.contextmanager
-    def _lane(self) -> Iterator[Lane]:
-        """Lend a lane. One that has failed is let go of: the next call gets a new one."""
-        lane = self._taken()
-        try:
-            yield lane
-        except InputError:
-            self._give_back(lane)
-            raise
-        except BaseException:
-            with contextlib.suppress(ExecutorError):  # what went wrong first is what counts
-                lane.close()
-            self._give_back(None)
-            raise
-        else:
-            self._give_back(lane)
-
     def _taken(self) -> Lane:
+        """Take a lane that is idle, or a new one if there may be one more; else wait."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._idle or self._lanes < self.workers)
             if self._closed:
