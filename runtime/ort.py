@@ -30,7 +30,7 @@ class OrtExecutor:
     Raises:
         ArtefactError: the model is damaged, or takes something else than one batch of images.
         ExecutorError: it is to run on CUDA, which does not load.
-        InputError: the provider is unknown.
+        InputError: the provider is unknown, or `device` is asked for on the CPU.
         MissingPackageError: ONNX Runtime is not installed.
     """
 
@@ -39,8 +39,13 @@ class OrtExecutor:
             raise InputError(f"provider: expected one of {', '.join(PROVIDERS)}, found {provider!r}")
         if threads < 0:
             raise InputError(f"threads: expected 0 (all) or more, found {threads}")
-        self._name = "the ONNX model" if isinstance(model, bytes) else str(model)
         ort = _onnxruntime()
+        if device and (provider == "cpu" or _CUDA not in ort.get_available_providers()):
+            raise InputError(
+                f"device: expected 0, as the model runs on the CPU, found {device}: leave it out, or run it on CUDA "
+                "with pip install 'y12[ort-gpu]'"
+            )
+        self._name = "the ONNX model" if isinstance(model, bytes) else str(model)
         source = model if isinstance(model, bytes) else str(model)
         self._session: Any = _session(ort, source, self._name, provider, threads, device)
         self._input_name, self._input_type, self._input_shape = self._described_input()

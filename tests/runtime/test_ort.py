@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from runtime import GpuOptions, Runtime
 from runtime.errors import ArtefactError, ExecutorError, InputError
 from runtime.ort import OrtExecutor
 
@@ -85,3 +86,9 @@ def test_nothing_is_written_to_stderr(make_onnx):
     code = f"from runtime.ort import OrtExecutor; OrtExecutor({str(make_onnx())!r}).close()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("provider", [pytest.param("auto", marks=needs_no_cuda), "cpu"])
+def test_a_gpu_that_is_not_used_cannot_be_chosen(make_onnx, provider):
+    with pytest.raises(InputError, match="device: expected 0, as the model runs on the CPU, found 1"):
+        Runtime(make_onnx(), provider=provider, gpu=GpuOptions(device=1))

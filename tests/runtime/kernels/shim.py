@@ -10,6 +10,7 @@ is an address in this process, of memory that has no guards; 0 is the null point
 
 import ctypes
 import functools
+import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -37,6 +38,7 @@ FLAGS = (
     "-Wno-unused-but-set-variable",
     "-Werror",
 )
+KEPT = Path(__file__).resolve().parents[3] / ".pytest_cache" / "y12-kernels"
 GUARD = 256  # bytes on either side of an array
 POISON = 0xFF  # read as a float, NaN; as an integer, -1
 
@@ -95,19 +97,30 @@ def compiled_source(source: str) -> Mapping[str, Kernel]:
     names = entry_points(source)
     if not names:
         raise RuntimeError('no kernel found: expected extern "C" __global__ void NAME(...)')
-    folder = Path(tempfile.mkdtemp(prefix="y12-shim-"))
-    try:
-        code = folder / "kernel.cpp"
-        code.write_text(source + "".join(map(_entry_point, names)))
+    code = source + "".join(map(_entry_point, names))
+    library = ctypes.CDLL(str(_built(compiler, code)))
+    return {name: Kernel(library, name) for name in names}
+
+
+def _built(compiler: str, code: str) -> Path:
+    """Give the library that `code` is compiled to; kept among pytest's own files, as compiling takes seconds."""
+    headers = sorted(Path(__file__).parent.glob("*.h"))
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    parts = (code, version, FLAGS, [path.read_text() for path in headers])
+    place = KEPT / f"{hashlib.sha256(repr(parts).encode()).hexdigest()}.so"
+    if place.is_file():
+        return place
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=KEPT) as folder:
+        written, library = Path(folder, "kernel.cpp"), Path(folder, "kernel.so")
+        written.write_text(code)
         header = Path(__file__).with_name("shim.h")
-        command = [compiler, *FLAGS, "-include", str(header), str(code), "-o", str(folder / "kernel.so")]
+        command = [compiler, *FLAGS, "-include", str(header), str(written), "-o", str(library)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(done.stderr[:3000])
-        library = ctypes.CDLL(str(folder / "kernel.so"))  # stays mapped when its file is gone
-    finally:
-        shutil.rmtree(folder)
-    return {name: Kernel(library, name) for name in names}
+        library.replace(place)  # at once, so that no other worker loads half of it
+    return place
 
 
 def _entry_point(name: str) -> str:
