@@ -184,9 +184,9 @@ class _Replay:
         """Run the images that are at `addresses`."""
         placed = (addresses, pitches, sizes_hw)
         if placed != self._placed:
-            self._frames = [Letterbox.fit(size_hw, self._settings.input_hw) for size_hw in sizes_hw]
-            self._params.host("images")[:] = layouts.letterbox_images(addresses, pitches, self._frames)
-            self._placed = placed
+            frames = [Letterbox.fit(size_hw, self._settings.input_hw) for size_hw in sizes_hw]
+            self._params.host("images")[:] = layouts.letterbox_images(addresses, pitches, frames)
+            self._placed, self._frames = placed, frames
         self._tail.write(self._params, options)
         if self._graph is not None:
             self._graph.launch()
@@ -195,9 +195,16 @@ class _Replay:
         self._device.synchronize()
         found = self._tail.read(self._frames, options)
         if self._graph is None and self._captures:
-            self._graph = self._device.capture(self._enqueue)
-            self._resources.callback(self._graph.close)
+            self._graph = self._captured()
         return found
+
+    def _captured(self) -> Graph:
+        try:
+            graph = self._device.capture(self._enqueue)
+        except ExecutorError as error:
+            raise ExecutorError(f"{error}; GpuOptions(cuda_graph=False) runs the engine without a graph") from error
+        self._resources.callback(graph.close)
+        return graph
 
     def _enqueue(self) -> None:
         height, width = self._settings.input_hw

@@ -40,6 +40,14 @@ def test_a_network_that_cannot_be_captured_is_launched_and_that_is_said(open_run
     ]
 
 
+def test_where_capturing_fails_the_way_round_it_is_told(open_runtime, world, rng):
+    runtime = open_runtime(MANIFEST, ANSWER)
+    world.fail_only, world.fail_after = "capture", 0
+    with pytest.raises(ExecutorError, match=r"could not capture a graph.*; GpuOptions\(cuda_graph=False\) runs"):
+        runtime.infer(images_of(rng, [(64, 96)])[0], SOME)
+    world.fail_after = None
+
+
 def test_graphs_can_be_left_out(open_runtime, world, rng):
     runtime = open_runtime(MANIFEST, ANSWER, gpu=GpuOptions(cuda_graph=False))
     images = images_of(rng, [(64, 96)])
