@@ -42,6 +42,7 @@ bench: .venv/installed  ## the figures in docs/benchmarks.md
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/runtime_overhead.py
+	$(BIN)/python benchmarks/gpu_host_overhead.py
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/postprocess.py
 	$(BIN)/python benchmarks/fusion.py > docs/fusion.md

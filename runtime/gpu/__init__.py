@@ -2,7 +2,7 @@
 
 device.py    what is needed of a device and of a network on it    block.py    several arrays in one copy
 frames.py    images, on the host or on the device                 raw.py      the parts of a network's outputs
-picker.py    outputs to objects, by kernels                       extras.py   their keypoints and masks
+picker.py    outputs to objects: boxes.py, by kernels             extras.py   their keypoints and masks
 fetcher.py   outputs as they are: of a network that ends in NMS
 lane.py      one worker: stream, memory, a graph for each batch
 pipeline.py  all workers of one network

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from runtime.errors import ExecutorError
 from runtime.gpu.block import Block, Part
-from runtime.gpu.device import Device, DeviceTensor, StagedArray
-from runtime.gpu.raw import Rows
+from runtime.gpu.device import Device, StagedArray
+from runtime.gpu.raw import RawOutputs
 from runtime.kernels import layouts, masks_layout
 from runtime.letterbox import Letterbox
 from runtime.masks import Masks
@@ -50,20 +50,21 @@ class Keypoints:
 
     Args:
         device: whose stream the kernel runs on.
-        rows: where the network's keypoints are.
-        anchors: A of the network.
+        raw: where the network's outputs are.
         batch: images.
         room: the most objects of an image.
-        box_values: numbers of a box.
 
     Attributes:
+        params: nothing.
         results: what it adds to the block that is downloaded.
     """
 
-    def __init__(self, device: Device, rows: Rows, anchors: int, batch: int, room: int, box_values: int) -> None:
+    def __init__(self, device: Device, raw: RawOutputs, batch: int, room: int) -> None:
+        assert raw.keypoints is not None
         self._kernel = device.kernel("keypoints", "gather")
-        self._rows, self._anchors, self._batch, self._room, self._box_values = rows, anchors, batch, room, box_values
-        self.results: dict[str, Part] = {"keypoints": ((batch, room, rows.count), np.float32)}
+        self._rows, self._shape, self._batch, self._room = raw.keypoints, raw.shape, batch, room
+        self.params: dict[str, Part] = {}
+        self.results: dict[str, Part] = {"keypoints": ((batch, room, raw.keypoints.count), np.float32)}
 
     def enqueue(self, results: Block) -> None:
         """Put the kernel on the stream, after NMS."""
@@ -73,10 +74,10 @@ class Keypoints:
             self._rows.address,
             results.address("results"),
             results.address("keypoints"),
-            np.int32(self._anchors),
+            np.int32(self._shape.anchors),
             np.int64(self._rows.image_stride),
             np.int32(self._rows.count),
-            np.int32(self._box_values),
+            np.int32(self._shape.box_size),
             np.int32(self._room),
         )
 
@@ -86,9 +87,7 @@ class MaskBits:
 
     Args:
         device: whose stream the kernels run on.
-        coefficients: where the network's mask coefficients are.
-        protos: (B, M, Hp, Wp), its prototypes.
-        anchors: A of the network.
+        raw: where the network's outputs are.
         input_hw: height and width of its input in pixels.
         room: the most objects of an image.
         arena_words: 32-bit words for the masks of an image.
@@ -98,23 +97,15 @@ class MaskBits:
         results: what it adds to the block that is downloaded.
     """
 
-    def __init__(
-        self,
-        device: Device,
-        coefficients: Rows,
-        protos: DeviceTensor,
-        *,
-        anchors: int,
-        input_hw: tuple[int, int],
-        room: int,
-        arena_words: int,
-    ) -> None:
-        self._device, self._coefficients, self._protos = device, coefficients, protos
+    def __init__(self, device: Device, raw: RawOutputs, input_hw: tuple[int, int], room: int, arena_words: int) -> None:
+        assert raw.protos is not None
+        assert raw.coefficients is not None
+        self._device, self._coefficients, self._protos = device, raw.coefficients, raw.protos
         self._place, self._draw = (device.kernel("masks", entry) for entry in ("mask_place", "mask_draw"))
-        batch, *protos_mhw = protos.shape
+        batch, *protos_mhw = raw.protos.shape
         shape = masks_layout.MaskShape(
-            anchors=anchors,
-            coefficient_stride=coefficients.image_stride,
+            anchors=raw.shape.anchors,
+            coefficient_stride=raw.coefficients.image_stride,
             protos_mhw=(protos_mhw[0], protos_mhw[1], protos_mhw[2]),
             input_hw=input_hw,
             room=room,

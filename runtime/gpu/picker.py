@@ -12,11 +12,11 @@ from runtime.decode.boxes import detections_from_picked
 from runtime.decode.predictions import nonfinite_error
 from runtime.decode.select import Picked
 from runtime.detections import Detections
-from runtime.gpu.block import Block, Part, Scratch
-from runtime.gpu.device import Device, StagedArray
+from runtime.gpu.block import Block
+from runtime.gpu.boxes import Boxes
+from runtime.gpu.device import Device
 from runtime.gpu.extras import ARENA_WORDS, Keypoints, MaskBits
 from runtime.gpu.raw import RawOutputs
-from runtime.kernels import layouts, nms_layout
 from runtime.kernels.layouts import MAX_CANDIDATES
 from runtime.letterbox import Letterbox
 from runtime.manifest import Manifest
@@ -68,67 +68,35 @@ class Picker:
     def __init__(
         self, device: Device, raw: RawOutputs, manifest: Manifest, batch: int, input_hw: tuple[int, int], limits: Limits
     ) -> None:
-        self._device, self._raw, self._manifest, self._batch = device, raw, manifest, batch
-        self._room, self._shape = limits.room, raw.shape
-        self._capacity = raw.shape.capacity(limits.multi_label)
-        self._candidates = min(self._capacity, MAX_CANDIDATES)
-        self._keypoints: Keypoints | None = None
-        self._masks: MaskBits | None = None
+        self._device, self._manifest = device, manifest
         self._written: DetectOptions | None = None  # that the parameters are of
-        self.params: dict[str, Part] = {
-            "select": ((1,), layouts.SELECT_PLAN),
-            "wanted": ((-(-raw.shape.classes // 32),), np.uint32),
-            "nms": ((1,), nms_layout.OPTIONS),
-        }
-        results: dict[str, Part] = {
-            "results": ((batch,), nms_layout.result_dtype(limits.room, raw.shape.box_size)),
-        }
-        kernels = [("select", "select_scan"), ("select", "select_best"), ("nms", self._mask_entry), ("nms", "nms_keep")]
-        self._scan, self._best, self._suppress, self._keep = (device.kernel(*kernel) for kernel in kernels)
         with contextlib.ExitStack() as undo:
-            if raw.keypoints is not None:
-                box_values = raw.shape.box_size
-                self._keypoints = Keypoints(device, raw.keypoints, raw.shape.anchors, batch, limits.room, box_values)
-                results |= self._keypoints.results
-            if raw.coefficients is not None and raw.protos is not None:
-                self._masks = MaskBits(
-                    device,
-                    raw.coefficients,
-                    raw.protos,
-                    anchors=raw.shape.anchors,
-                    input_hw=input_hw,
-                    room=limits.room,
-                    arena_words=limits.arena_words,
-                )
+            self._boxes = Boxes(device, raw, batch, limits.room, limits.multi_label)
+            undo.callback(self._boxes.close)
+            self._keypoints = None if raw.keypoints is None else Keypoints(device, raw, batch, limits.room)
+            self._masks: MaskBits | None = None
+            if raw.protos is not None:
+                self._masks = MaskBits(device, raw, input_hw, limits.room, limits.arena_words)
                 undo.callback(self._masks.close)
-                self.params |= self._masks.params
-                results |= self._masks.results
-            self._scratch = Scratch(device, self._scratch_parts())
-            undo.callback(self._scratch.close)
-            self._results = Block(device, results)
+            parts = [part for part in (self._boxes, self._keypoints, self._masks) if part is not None]
+            self.params = {name: part for each in parts for name, part in each.params.items()}
+            self._results = Block(device, {name: part for each in parts for name, part in each.results.items()})
             undo.callback(self._results.close)
             self._headers, self._rows = (self._results.host("results")[part] for part in ("header", "rows"))
-            self._counters = StagedArray(device, (batch,), layouts.SELECT_COUNTERS)
-            undo.callback(self._counters.close)
-            self._counters.host.fill(0)  # zero before the first launch; the kernels leave them zero
-            self._counters.upload()
             self._resources = undo.pop_all()
 
     def write(self, params: Block, options: DetectOptions) -> None:
         """Write what the kernels read of `options`, to be uploaded; what is there already is left."""
         if options == self._written:
             return
-        params.host("select")[:] = layouts.select_plan(self._shape, options, self._candidates, self._capacity)
-        params.host("wanted")[:] = layouts.wanted_classes(options, self._shape.classes)
-        params.host("nms")[:] = nms_layout.nms_options(options.iou, options.max_det, options.agnostic)
+        self._boxes.write(params, options)
         if self._masks is not None:
             self._masks.write(params)
         self._written = options
 
     def enqueue(self, params: Block) -> None:
         """Put the kernels and the download on the stream; `params` holds the places of the images as "images"."""
-        self._enqueue_select(params)
-        self._enqueue_nms(params)
+        self._boxes.enqueue(params, self._results)
         if self._keypoints is not None:
             self._keypoints.enqueue(self._results)
         if self._masks is not None:
@@ -168,61 +136,6 @@ class Picker:
         """Free the memory once the stream is done."""
         self._device.synchronize()
         self._resources.close()
-
-    @property
-    def _mask_entry(self) -> str:
-        return "rotated_mask" if self._shape.oriented else "nms_mask"
-
-    def _scratch_parts(self) -> dict[str, Part]:
-        candidates = (self._batch, self._candidates)
-        tiles = nms_layout.tiles_of(self._candidates)
-        return {
-            "keys": ((self._batch, self._capacity), np.uint64),
-            "boxes": ((*candidates, self._shape.box_size), np.float32),
-            "scores": (candidates, np.float32),
-            "class_ids": (candidates, np.int32),
-            "anchors": (candidates, np.int32),
-            "headers": ((self._batch,), layouts.SELECT_HEADER),
-            "suppressed": ((*candidates, tiles), np.uint64),
-            "dead": ((self._batch, tiles), np.uint64),
-        }
-
-    def _enqueue_select(self, params: Block) -> None:
-        raw, at = self._raw, self._scratch.address
-        angles = 0 if raw.angles is None else raw.angles.address
-        plan, keys, counters = params.address("select"), at("keys"), self._counters.address
-        self._scan(
-            layouts.select_scan_grid(self._shape.anchors, self._batch),
-            layouts.SELECT_SCAN_BLOCK,
-            raw.boxes.address,
-            raw.scores.address,
-            0 if raw.objectness is None else raw.objectness.address,
-            angles,
-            plan,
-            params.address("wanted"),
-            keys,
-            counters,
-        )
-        found = [at(name) for name in ("boxes", "scores", "class_ids", "anchors", "headers")]
-        self._best((self._batch,), layouts.SELECT_BEST_BLOCK, raw.boxes.address, angles, plan, keys, counters, *found)
-
-    def _enqueue_nms(self, params: Block) -> None:
-        at, options, capacity = self._scratch.address, params.address("nms"), np.int32(self._candidates)
-        boxes, scores, class_ids, anchors, headers = map(at, ("boxes", "scores", "class_ids", "anchors", "headers"))
-        suppressed, dead = at("suppressed"), at("dead")
-        self._suppress(
-            nms_layout.mask_grid(self._batch, self._candidates),
-            (nms_layout.TILE,),
-            *(boxes, scores, class_ids, headers, options, capacity, suppressed, dead),
-        )
-        self._keep(
-            (self._batch,),
-            (nms_layout.KEEP_THREADS,),
-            *(boxes, scores, class_ids, anchors, headers, options, suppressed, dead, capacity),
-            np.int32(self._shape.box_size),
-            np.int32(self._room),
-            self._results.address("results"),
-        )
 
 
 def _picked(rows: NDArray[np.void], keypoints: NDArray[np.float32], truncated: bool) -> Picked:

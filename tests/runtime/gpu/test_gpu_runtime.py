@@ -101,7 +101,7 @@ def test_results_do_not_depend_on_later_calls(open_runtime, rng, task):
 
 
 def test_more_candidates_than_the_kernels_take_are_told(open_runtime, rng, monkeypatch):
-    monkeypatch.setattr("runtime.gpu.picker.MAX_CANDIDATES", 64)
+    monkeypatch.setattr("runtime.gpu.boxes.MAX_CANDIDATES", 64)
     manifest = manifest_of()
     answer = answer_of(manifest)
     runtime = open_runtime(manifest, answer)
