@@ -63,5 +63,7 @@ class Fetcher:
 
     def close(self) -> None:
         """Free the memory once the stream is done."""
-        self._device.synchronize()
-        self._resources.close()
+        try:
+            self._device.synchronize()
+        finally:
+            self._resources.close()

@@ -134,15 +134,17 @@ class Picker:
 
     def close(self) -> None:
         """Free the memory once the stream is done."""
-        self._device.synchronize()
-        self._resources.close()
+        try:
+            self._device.synchronize()
+        finally:
+            self._resources.close()
 
 
 def _picked(rows: NDArray[np.void], keypoints: NDArray[np.float32], truncated: bool) -> Picked:
     """Take the rows that NMS has kept apart."""
     return Picked(
         boxes=rows["box"],
-        scores=rows["score"],
+        scores=np.ascontiguousarray(rows["score"]),
         class_ids=rows["class_id"].astype(np.intp),
         coefficients=np.empty((len(rows), 0), np.float32),
         keypoints=keypoints,

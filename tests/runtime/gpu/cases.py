@@ -88,6 +88,7 @@ def check_equal(found, expected):
         assert len(one) == len(other)
         for part in ("confidence", "class_id", "xyxy", "keypoints", "xywhr"):
             np.testing.assert_array_equal(getattr(one, part), getattr(other, part), err_msg=part)
+            assert getattr(one, part) is None or getattr(one, part).flags.c_contiguous, part
         assert (one.masks is None) == (other.masks is None)
         if other.masks is not None and len(other):
             assert (one.mask != other.mask).mean() < 1e-3
