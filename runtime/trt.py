@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from runtime.cuda import Gpu
 from runtime.engine_io import EngineIo
 from runtime.errors import ExecutorError
-from runtime.gpu.device import Device, DeviceTensor, StagedArray
+from runtime.gpu.device import Device, DeviceTensor, StagedArray, quietly
 from runtime.trt_bindings import Bindings, capture, load_bindings, process_logger
-from runtime.trt_engine import GpuDevice, LoadedEngine, OpenDevice, quietly
+from runtime.trt_engine import GpuDevice, LoadedEngine, OpenDevice
 from runtime.trt_outputs import GrowingOutput
 
 if TYPE_CHECKING:

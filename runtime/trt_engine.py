@@ -1,14 +1,13 @@
 """A plan that TensorRT has loaded, and the calls that make it run, each with its failures as one ExecutorError."""
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from runtime.engine_io import EngineIo, io_of_engine
 from runtime.errors import ExecutorError
-from runtime.gpu.device import Device
+from runtime.gpu.device import Device, quietly
 from runtime.plan import HEADER_BYTES
 from runtime.plan_match import Place, check_target, check_version, checked_header, load_advice, targets_in_plan
 from runtime.trt_bindings import Bindings, RefusedError, load_bindings, process_logger, vendor_call
@@ -18,9 +17,8 @@ from runtime.trt_outputs import GrowingOutput, allocator_for
 if TYPE_CHECKING:
     from runtime.trt import tensorrt
 
-__all__ = ["GpuDevice", "LoadedEngine", "OpenDevice", "quietly"]
+__all__ = ["GpuDevice", "LoadedEngine", "OpenDevice"]
 
-LOG = logging.getLogger("y12.tensorrt")
 FREE_OR_REBUILD = "Free GPU memory, or export again for this GPU"
 
 
@@ -203,14 +201,6 @@ class LoadedEngine:
     def _drop_engine(self) -> None:
         quietly(self._home.make_current)
         self._engine = self._compiled = None  # TensorRT frees them with the last context
-
-
-def quietly(close: Callable[[], object]) -> None:
-    """Free something; a GPU that failed is logged, so that the rest is freed and the first error is the one told."""
-    try:
-        close()
-    except ExecutorError as error:
-        LOG.warning("while freeing what an engine held: %s", error)
 
 
 def _engine_from_plan(bindings: Bindings, plan: bytes, place: Place) -> "tensorrt.ICudaEngine":

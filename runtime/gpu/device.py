@@ -5,6 +5,7 @@ kernels are compiled for the host, and networks that ONNX Runtime or torch runs.
 """
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from runtime.errors import ExecutorError
 
 __all__ = [
     "ArrayView",
@@ -24,7 +27,10 @@ __all__ = [
     "Kernel",
     "PinnedMemory",
     "StagedArray",
+    "quietly",
 ]
+
+LOG = logging.getLogger("y12.gpu")
 
 
 class DeviceMemory(Protocol):
@@ -233,3 +239,11 @@ class DeviceNetwork(Protocol):
 
     def close(self) -> None:
         """Free the network, after all contexts."""
+
+
+def quietly(close: Callable[[], object]) -> None:
+    """Free something; what fails on a GPU is logged, so that the rest is freed and the first error is the one told."""
+    try:
+        close()
+    except ExecutorError as error:
+        LOG.warning("while freeing what was on the GPU: %s", error)

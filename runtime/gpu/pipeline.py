@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import ExecutorError, InputError
-from runtime.gpu.device import DeviceNetwork
+from runtime.gpu.device import DeviceNetwork, quietly
 from runtime.gpu.frames import PinnedImages, checked_view, is_on_device
 from runtime.gpu.lane import Found, Lane, Settings
 from runtime.images import image_from
@@ -78,7 +78,7 @@ class GpuPipeline:
         with contextlib.ExitStack() as undo:
             undo.callback(network.close)
             self._device = network.device()  # for what belongs to no lane
-            undo.callback(self._device.close)
+            undo.callback(quietly, self._device.close)
             self._view_lock = threading.Lock()
             self._pinned = PinnedImages(self._device)
             self._settings = Settings(manifest, task.layout, task.decode, input_hw, options.cuda_graph, self._pinned)
@@ -153,24 +153,25 @@ class GpuPipeline:
             self._give_back(lane)
             raise
         except BaseException:
-            with contextlib.suppress(ExecutorError):  # what went wrong first is what counts
-                lane.close()
+            quietly(lane.close)
             self._give_back(None)  # the next call gets a new one
             raise
         self._give_back(lane)
         return found[: len(images)]
 
     def close(self) -> None:
-        """Wait for the lanes that are at work, then free everything; a second call does nothing."""
+        """Wait for the lanes that are at work, then free everything; a second call does nothing.
+
+        It does not raise: on a GPU that is lost, what cannot be freed is logged.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: len(self._idle) == self._lanes)
             lanes, self._idle, self._lanes = self._idle, [], 0
-        with contextlib.ExitStack() as closing:
-            closing.push(self._resources.pop_all())
-            for lane in lanes:
-                closing.callback(lane.close)
+        for lane in lanes:
+            quietly(lane.close)
+        self._resources.close()
 
     def _taken(self) -> Lane:
         """Take a lane that is idle, or a new one if there may be one more; else wait."""

@@ -259,7 +259,7 @@ def test_a_lost_gpu_is_told_once_and_everything_is_let_go_of(
     assert "\n" not in str(caught.value)
     with caplog.at_level(logging.WARNING):
         executor.close()
-    assert "while freeing what an engine held: CUDA could not" in caplog.text
+    assert "while freeing what was on the GPU: CUDA could not" in caplog.text
     executor.close()
     assert fake_gpu.Device.opened[-1].closed
     fake_gpu.Memory.live.clear()  # StagedArray leaves its memory to Python's collector where waiting fails

@@ -137,7 +137,7 @@ def test_a_lost_gpu_is_told_and_everything_can_be_closed(
         context.close()
         network.close()
         network.close()
-    assert caplog.text.count("while freeing what an engine held") >= 3
+    assert caplog.text.count("while freeing what was on the GPU") >= 3
     with pytest.raises(ExecutorError, match="close the stream"):
         device.close()
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from runtime.errors import ExecutorError, InputError
-from runtime.gpu.device import ArrayView, DeviceTensor, StagedArray
+from runtime.gpu.device import ArrayView, DeviceTensor, StagedArray, quietly
 from tests.runtime.kernels.shim import compiled
 
 GUARD = 256
@@ -47,6 +47,7 @@ class HostMemory:
         del self._world.living[self.address]  # KeyError: closed twice
         self.check()
         self.host.fill(POISON)
+        self._world.check_failure("free memory")
 
 
 @dataclass
@@ -189,6 +190,7 @@ class HostDevice:
     def synchronize(self) -> None:
         assert not self._closed, "the stream is closed"
         queue, self._queue = self._queue, []
+        self.world.check_failure("finish the work on the stream")
         for work in queue:
             work()
 
@@ -197,6 +199,7 @@ class HostDevice:
         self._closed = True
         with self.world.lock:
             self.world.devices -= 1
+        self.world.check_failure("close the stream")
 
 
 class HostGraph:
@@ -281,7 +284,7 @@ class HostContext:
     def close(self) -> None:
         self._network.contexts -= 1
         for memory in self._memory:
-            memory.close()
+            quietly(memory.close)
 
 
 class OnDevice:

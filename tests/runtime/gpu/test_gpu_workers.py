@@ -11,7 +11,8 @@ from runtime.errors import ExecutorError, InputError
 from runtime.gpu.lane import MAX_GRAPHS
 from runtime.gpu.pipeline import GpuOptions, GpuPipeline
 from runtime.options import DetectOptions
-from tests.runtime.gpu.cases import answer_of, check_equal, expected_of, images_of, manifest_of
+from runtime.session import Runtime
+from tests.runtime.gpu.cases import answer_of, artefact_of, check_equal, expected_of, images_of, manifest_of
 from tests.runtime.gpu.host_device import HostNetwork
 
 SOME = DetectOptions(conf=0.1, iou=0.5)
@@ -165,6 +166,24 @@ def test_closing_waits_for_the_work_under_way(open_runtime, world, rng):
         go_on.set()
         check_equal([working.result(20)], expected_of(MANIFEST, ANSWER, [image], SOME))
         closing.result(20)
+
+
+@pytest.mark.parametrize("task", ["segment", "pose"])
+def test_a_lost_device_is_told_and_the_runtime_can_be_closed(tmp_path, world, rng, caplog, task):
+    manifest = manifest_of(task)
+    network = HostNetwork(answer_of(manifest), world)
+    runtime = Runtime(artefact_of(manifest, tmp_path), network)
+    images = images_of(rng, [(64, 96), (30, 30)])
+    runtime.infer_batch(images, SOME)
+    world.fail_only, world.fail_after = "", 0  # from now on, everything fails
+    for _ in range(2):
+        with pytest.raises(ExecutorError, match="CUDA could not"):
+            runtime.infer_batch(images, SOME)
+    runtime.close()
+    runtime.close()
+    assert network.closed == 1
+    assert "while freeing what was on the GPU" in caplog.text
+    world.check_clean()
 
 
 FAILURES = ["allocate", "prepare the engine", "run the engine", "launch the kernel", "capture", "open the GPU"]
