@@ -168,15 +168,16 @@ def test_closing_waits_for_the_work_under_way(open_runtime, world, rng):
         closing.result(20)
 
 
+@pytest.mark.parametrize("calls", [0, 2])
 @pytest.mark.parametrize("task", ["segment", "pose"])
-def test_a_lost_device_is_told_and_the_runtime_can_be_closed(tmp_path, world, rng, caplog, task):
+def test_a_lost_device_is_told_and_the_runtime_can_be_closed(tmp_path, world, rng, caplog, task, calls):
     manifest = manifest_of(task)
     network = HostNetwork(answer_of(manifest), world)
     runtime = Runtime(artefact_of(manifest, tmp_path), network)
     images = images_of(rng, [(64, 96), (30, 30)])
     runtime.infer_batch(images, SOME)
     world.fail_only, world.fail_after = "", 0  # from now on, everything fails
-    for _ in range(2):
+    for _ in range(calls):
         with pytest.raises(ExecutorError, match="CUDA could not"):
             runtime.infer_batch(images, SOME)
     runtime.close()
