@@ -118,6 +118,19 @@ class Gpu:
         """Record what `enqueue` puts on the stream, without running it."""
         return GpuGraph(self, enqueue)
 
+    def elapsed_ms(self, enqueue: Callable[[], None]) -> float:
+        """Time what `enqueue` puts on the stream, by CUDA events before and after it; waits for it.
+
+        The GPU's clock runs from the first event on: where it waits for the host in between, that is in the time.
+        """
+        with _translated("time the work on the stream"):
+            timed = self.core.EventOptions(timing_enabled=True)
+            begin: Any = self.stream.record(options=timed)
+            enqueue()
+            end: Any = self.stream.record(options=timed)
+            end.sync()
+            return float(end - begin)
+
     def view(self, array: object, *, ordered: bool = True) -> ArrayView:
         """Look at an array that another library has on this GPU, by DLPack or `__cuda_array_interface__`.
 
