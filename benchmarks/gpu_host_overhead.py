@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs 
 
 from runtime import GpuOptions, Runtime
 from runtime.artefact import Artefact
-from runtime.gpu.device import DeviceTensor, StagedArray
+from runtime.gpu.device import DeviceTensor
 from runtime.kernels import nms_layout
 from runtime.manifest import AxisRange, InputProfile, Manifest
 
@@ -54,10 +54,6 @@ class IdleDevice:
         return Memory(size_bytes)
 
     pinned = memory
-
-    def staged(self, shape: tuple[int, ...], dtype: Any) -> StagedArray:
-        """Give an array."""
-        return StagedArray(self, shape, dtype)
 
     def upload(self, target: int, source: NDArray[Any]) -> None:
         """Do nothing."""

@@ -12,12 +12,12 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from runtime.errors import ExecutorError, InputError
-from runtime.gpu.device import ArrayView, StagedArray
+from runtime.errors import ExecutorError, InputError, one_line
+from runtime.gpu.device import ArrayView
 from runtime.kernels.sources import kernel_source
-from runtime.nvrtc import compile_cubin, cuda_core, one_line
+from runtime.nvrtc import compile_cubin, cuda_core
 
 DRIVER = "libcuda.so.1"
 
@@ -92,10 +92,6 @@ class Gpu:
         """Take page-locked memory on the host."""
         return GpuPinned(self, size_bytes)
 
-    def staged(self, shape: tuple[int, ...], dtype: DTypeLike) -> StagedArray:
-        """Make an array that lives on the device and on the host."""
-        return StagedArray(self, shape, dtype)
-
     def upload(self, target: int, source: NDArray[Any]) -> None:
         """Copy a contiguous array in page-locked memory to the address `target`, in stream order."""
         with _translated("copy to the GPU"):
@@ -163,7 +159,7 @@ class Gpu:
 
 
 class GpuMemory:
-    """Memory on a GPU, at `address` until `close`, which waits for the work of its stream that is under way."""
+    """Memory on a GPU, at `address` until `close`."""
 
     def __init__(self, gpu: Gpu, size_bytes: int) -> None:
         self._stream = gpu.stream

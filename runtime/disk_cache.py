@@ -12,11 +12,19 @@ import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["DiskCache", "read_sound", "write_whole"]
+__all__ = ["DiskCache", "read_sound", "user_cache", "write_whole"]
 
 LOG = logging.getLogger("y12.cache")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def user_cache(name: str) -> Path:
+    """Give the folder `y12`/`name` in $XDG_CACHE_HOME or in ~/.cache (XDG Base Directory Specification 0.8)."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():  # the specification: a relative path is to be ignored
+        base = Path.home() / ".cache"
+    return base / "y12" / name
 
 
 class DiskCache:

@@ -34,3 +34,8 @@ class MissingPackageError(Y12Error):
         super().__init__(
             f"{needed_for} needs the package '{package}', which is not installed: pip install 'y12[{extra}]'"
         )
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Give what another library says on one line of at most `limit` characters."""
+    return " ".join(text.split())[:limit]

@@ -63,6 +63,16 @@ def image_from(source: "ImageSource") -> NDArray[np.uint8]:
     )
 
 
+def check_pixels(height: int, width: int) -> None:
+    """Refuse an image without pixels, or with more than `MAX_PIXELS`.
+
+    Raises:
+        InputError: it is one.
+    """
+    if min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise InputError(f"expected an image of 1 to {MAX_PIXELS} pixels, found {width}x{height}")
+
+
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
     """Check and convert an (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array."""
     import cv2
@@ -109,8 +119,7 @@ def _from_pil(image: "Image") -> NDArray[np.uint8]:
     import cv2
 
     width, height = image.size
-    if not 0 < width * height <= MAX_PIXELS:
-        raise InputError(f"expected an image of 1 to {MAX_PIXELS} pixels, found {width}x{height}")
+    check_pixels(height, width)
     image.load()
     with _quiet():
         orientation = image.getexif().get(_EXIF_ORIENTATION)

@@ -5,10 +5,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from runtime.errors import ExecutorError, MissingPackageError
+from runtime.errors import ExecutorError, MissingPackageError, one_line
 from runtime.kernels.cache import cache_dir, cached, prebuilt
 
-__all__ = ["compile_cubin", "cubin_parts", "cuda_core", "nvrtc_cubin", "nvrtc_version", "one_line"]
+__all__ = ["compile_cubin", "cubin_parts", "cuda_core", "nvrtc_cubin", "nvrtc_version"]
 
 
 def compile_cubin(source: str, sm: int, folder: Path | None = None) -> bytes:
@@ -88,11 +88,6 @@ def cuda_core(needed_for: str) -> ModuleType:
         return importlib.import_module("cuda.core")
     except ImportError as error:
         raise MissingPackageError("cuda-core", "gpu", needed_for) from error
-
-
-def one_line(text: str, limit: int = 300) -> str:
-    """Give `text` on one line of at most `limit` characters."""
-    return " ".join(text.split())[:limit]
 
 
 def _options(sm: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
+from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, one_line
 
 PROVIDERS = ("auto", "cpu", "cuda")
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -132,7 +132,7 @@ def _cuda_session(ort: ModuleType, source: str | bytes, name: str, threads: int,
             session = ort.InferenceSession(source, _options(ort, threads), providers=providers, enable_fallback=0)
         except Exception as error:
             raise ExecutorError(
-                f"{name}: ONNX Runtime could not start on CUDA ({_one_line(error)}): {advice}"
+                f"{name}: ONNX Runtime could not start on CUDA ({one_line(str(error))}): {advice}"
             ) from error
     if session.get_providers()[0] != _CUDA:
         raise ExecutorError(f"{name}: ONNX Runtime {ort.__version__} has {_CUDA}, but it did not load: {advice}")
@@ -152,8 +152,4 @@ def _translated(what: str, error_type: type[ArtefactError] | type[ExecutorError]
     try:
         yield
     except Exception as error:
-        raise error_type(f"{what} ({_one_line(error)})") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+        raise error_type(f"{what} ({one_line(str(error))})") from error

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ExecutorError, InputError
+from runtime.errors import ExecutorError
 from runtime.executor import Executor
-from runtime.images import MAX_PIXELS, image_from
+from runtime.images import check_pixels, image_from
 from runtime.letterbox import blob_from
 from runtime.manifest import Manifest
 from runtime.options import DetectOptions
@@ -100,8 +100,7 @@ class HostPipeline:
         Raises:
             InputError: it would have no pixels, or too many.
         """
-        if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
-            raise InputError(f"expected an image of 1 to {MAX_PIXELS} pixels, found {width}x{height}")
+        check_pixels(height, width)
         return np.empty((height, width, 3), np.uint8)
 
     def _run(self, blob: NDArray[np.float32]) -> list[dict[str, NDArray[np.float32]]]:

@@ -11,8 +11,7 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from runtime.errors import ExecutorError, InputError, MissingPackageError
-from runtime.nvrtc import one_line
+from runtime.errors import ExecutorError, InputError, MissingPackageError, one_line
 from runtime.plan import PRODUCTS
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ import threading
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from runtime.disk_cache import DiskCache
-from runtime.kernels.cache import cache_dir
-from runtime.nvrtc import one_line
+from runtime.disk_cache import DiskCache, user_cache
+from runtime.errors import one_line
 
 if TYPE_CHECKING:
     from runtime.trt import tensorrt
@@ -25,7 +24,7 @@ MAX_CACHE_BYTES = 1 << 30
 
 def rtx_disk_cache() -> DiskCache:
     """Give the folder `y12/rtx` of the user's cache, of at most `MAX_CACHE_BYTES`."""
-    return DiskCache(cache_dir().parent / "rtx", MAX_CACHE_BYTES)
+    return DiskCache(user_cache("rtx"), MAX_CACHE_BYTES)
 
 
 def cache_key(plan: bytes, version: str, gpu: str) -> str:

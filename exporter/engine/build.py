@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from exporter.engine.layers import Layer, layers_from_inspector, layers_from_log
 from exporter.errors import EngineBuildError
 from runtime.cuda import Gpu
-from runtime.errors import ExecutorError, MissingPackageError
+from runtime.errors import ExecutorError, MissingPackageError, one_line
 from runtime.manifest import InputProfile
-from runtime.nvrtc import one_line
 from runtime.trt import Bindings, capture, load_bindings, process_logger
 
 if TYPE_CHECKING:
@@ -201,9 +200,8 @@ def _config(bindings: Bindings, builder: "tensorrt.Builder", options: BuildOptio
     trt = bindings.trt
     config: tensorrt.IBuilderConfig = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if hasattr(
-        trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"
-    ):  # without it TensorRT-RTX cannot be captured in a CUDA graph
+    # Without this flag an engine of TensorRT-RTX cannot be captured in a CUDA graph.
+    if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if options.workspace_gib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options.workspace_gib * (1 << 30)))

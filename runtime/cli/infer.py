@@ -157,7 +157,7 @@ def _tell_found(runtime: "Runtime", frame: "Frame", found: "Detections", timings
     if found.masks is not None:
         ms["masks"] = _masks_ms(found) if output.masks or output.saver else 0.0
     if found.truncated:
-        say(f"{frame.path}: more candidates than the NMS in the graph sees; some objects may be missing")
+        say(f"{frame.path}: more candidates than the NMS looks at; some objects may be missing")
     put(_json_line(frame, found, ms, output.masks) if output.as_json else _text_line(frame, found, ms))
     if output.saver:
         from runtime.draw import annotated

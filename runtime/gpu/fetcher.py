@@ -43,7 +43,7 @@ class Fetcher:
                 memory = device.pinned(size_bytes)
                 undo.callback(memory.close)
                 self._copies[name] = memory.host[:size_bytes].view(tensor.dtype).reshape(tensor.shape)
-            self._resources = undo.pop_all()
+            self.close = undo.pop_all().close
 
     def write(self, params: Block, options: DetectOptions) -> None:
         """Do nothing: the thresholds are used on the host."""
@@ -60,10 +60,3 @@ class Fetcher:
             outputs = {name: copy[image].astype(np.float32) for name, copy in self._copies.items()}
             found.append(partial(self._decode, outputs, frame, self._manifest, options))
         return found
-
-    def close(self) -> None:
-        """Free the memory once the stream is done."""
-        try:
-            self._device.synchronize()
-        finally:
-            self._resources.close()

@@ -1,6 +1,5 @@
 """Images on their way to the letterbox kernel: from the host, or where they lie on the device."""
 
-import contextlib
 import ctypes
 import math
 import threading
@@ -11,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ExecutorError, InputError
+from runtime.errors import InputError
 from runtime.gpu.block import aligned
-from runtime.gpu.device import ArrayView, Device, PinnedMemory, StagedArray
-from runtime.images import MAX_PIXELS
+from runtime.gpu.device import ArrayView, Device, PinnedMemory, StagedArray, quietly
+from runtime.images import check_pixels
 
 __all__ = ["Frames", "PinnedImages", "checked_view", "is_on_device"]
 
@@ -44,8 +43,7 @@ def checked_view(view: ArrayView) -> tuple[tuple[int, int], int]:
             f"{view.dtype} {view.shape} with strides {strides}: make a contiguous copy of it on the GPU"
         )
     height, width = view.shape[0], view.shape[1]
-    if height * width > MAX_PIXELS:
-        raise InputError(f"expected an image of 1 to {MAX_PIXELS} pixels, found {width}x{height}")
+    check_pixels(height, width)
     pitch = strides[0] if height > 1 else 3 * width
     if pitch < 3 * width:
         raise InputError(
@@ -143,8 +141,7 @@ class PinnedImages:
             InputError: it would have no pixels, or too many.
             ExecutorError: the machine does not give the memory.
         """
-        if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
-            raise InputError(f"expected an image of 1 to {MAX_PIXELS} pixels, found {width}x{height}")
+        check_pixels(height, width)
         self._device.make_current()
         memory = self._device.pinned(3 * height * width)
         address, size_bytes = memory.host.ctypes.data, 3 * height * width
@@ -163,6 +160,5 @@ class PinnedImages:
     def _free(self, memory: PinnedMemory, address: int) -> None:
         with self._lock:
             del self._sizes[address]
-        with contextlib.suppress(ExecutorError):  # run by the garbage collector: there is nobody to tell
-            self._device.make_current()
-            memory.close()
+        quietly(self._device.make_current)  # run by the garbage collector: there is nobody to raise to
+        quietly(memory.close)

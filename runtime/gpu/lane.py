@@ -223,7 +223,10 @@ class _Replay:
 
     def close(self) -> None:
         """Free everything once the stream is done."""
-        self._resources.close()
+        try:
+            self._device.synchronize()
+        finally:
+            self._resources.close()
 
 
 def _captures(context: DeviceContext, settings: Settings) -> bool:

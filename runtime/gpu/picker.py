@@ -68,7 +68,7 @@ class Picker:
     def __init__(
         self, device: Device, raw: RawOutputs, manifest: Manifest, batch: int, input_hw: tuple[int, int], limits: Limits
     ) -> None:
-        self._device, self._manifest = device, manifest
+        self._manifest = manifest
         self._written: DetectOptions | None = None  # that the parameters are of
         with contextlib.ExitStack() as undo:
             self._boxes = Boxes(device, raw, batch, limits.room, limits.multi_label)
@@ -83,7 +83,7 @@ class Picker:
             self._results = Block(device, {name: part for each in parts for name, part in each.results.items()})
             undo.callback(self._results.close)
             self._headers, self._rows = (self._results.host("results")[part] for part in ("header", "rows"))
-            self._resources = undo.pop_all()
+            self.close = undo.pop_all().close
 
     def write(self, params: Block, options: DetectOptions) -> None:
         """Write what the kernels read of `options`, to be uploaded; what is there already is left."""
@@ -131,13 +131,6 @@ class Picker:
             names, kpt_shape = self._manifest.names, self._manifest.kpt_shape
             found.append(partial(detections_from_picked, picked, frame, names, kpt_shape, masks[image]))
         return found
-
-    def close(self) -> None:
-        """Free the memory once the stream is done."""
-        try:
-            self._device.synchronize()
-        finally:
-            self._resources.close()
 
 
 def _picked(rows: NDArray[np.void], keypoints: NDArray[np.float32], truncated: bool) -> Picked:

@@ -1,8 +1,7 @@
 """Compiled kernels on disk: one file a kernel, named by what it was compiled from.
 
 A file is the SHA-256 of the code, then the code; one that does not agree with itself is compiled again. The folder is
-`y12/kernels` in $XDG_CACHE_HOME or in ~/.cache (XDG Base Directory Specification 0.8), for its owner only, as what
-lies there is run.
+`kernels` of the user's cache, for its owner only, as what lies there is run.
 
 A second folder, read first and never written to, is the one that $Y12_KERNELS names: a container's, filled by
 `runtime.prebuild`. Its files are of the same form, named without the compiler's version, as where they are
@@ -15,7 +14,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.disk_cache import read_sound, write_whole
+from runtime.disk_cache import read_sound, user_cache, write_whole
 from runtime.errors import ExecutorError
 
 __all__ = ["PREBUILT_VARIABLE", "cache_dir", "cached", "keep_prebuilt", "prebuilt", "prebuilt_dir"]
@@ -27,10 +26,7 @@ MAX_CODE_BYTES = 1 << 26
 
 def cache_dir() -> Path:
     """Give the folder, which need not exist."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():  # the specification: a relative path is to be ignored
-        base = Path.home() / ".cache"
-    return base / "y12" / "kernels"
+    return user_cache("kernels")
 
 
 def cached(parts: tuple[str, ...], build: Callable[[], bytes], folder: Path) -> bytes:

@@ -19,3 +19,19 @@ __device__ __forceinline__ float from_half(unsigned short bits) {
     return value;
 }
 #endif
+
+__device__ __forceinline__ bool is_finite(float x) { return fabsf(x) <= 3.402823466e38f; }  // false for NaN
+
+struct LetterboxImage {         // runtime.kernels.layouts.LETTERBOX_IMAGE
+    const unsigned char *data;  // BGR, row by row
+    int height, width, pitch;   // pixels, pixels, bytes from one row to the next
+    int left, top, resized_height, resized_width;  // where it lies in the input
+    int unused;
+};
+
+struct SelectHeader {  // runtime.kernels.layouts.SELECT_HEADER
+    int count;         // candidates in the results
+    int found;         // candidates in all
+    int truncated;     // 1: `found` is more than `limit`, these are the best; 2: `capacity` was too small for them
+    int nonfinite;
+};

@@ -4,8 +4,6 @@
 // A value lies in a sector of its own, 32 bytes read for 4: of 300 objects with 51 values, half a megabyte an image.
 #include "common.cuh"
 
-__device__ __forceinline__ bool is_finite(float x) { return fabsf(x) <= 3.402823466e38f; }  // false for NaN
-
 // rows: the first keypoint row of the first image; `image_stride` floats to that of the next image, `anchors` to the
 // next row. result: what nms_keep of nms.cu left, whose rows have box_values + 3 values; a kept value that is not finite
 // sets its header's `nonfinite`. out: (B, room, values); rows beyond the count are 0.

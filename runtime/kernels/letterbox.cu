@@ -9,13 +9,6 @@
 // 3 * H * W * 4 or * 2 written, once each.
 #include "common.cuh"
 
-struct LetterboxImage {         // runtime.kernels.layouts.LETTERBOX_IMAGE
-    const unsigned char *data;  // BGR, row by row
-    int height, width, pitch;   // pixels, pixels, bytes from one row to the next
-    int left, top, resized_height, resized_width;  // where it lies in the input
-    int unused;
-};
-
 struct Tap {
     int low, high;  // pixels of the source
     float weight;   // of `high`

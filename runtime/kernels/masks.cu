@@ -20,13 +20,6 @@
 // Twin: runtime/kernels/masks_twin.py.
 #include "common.cuh"
 
-struct LetterboxImage {  // runtime.kernels.layouts.LETTERBOX_IMAGE
-    const unsigned char *data;
-    int height, width, pitch;
-    int left, top, resized_height, resized_width;
-    int unused;
-};
-
 struct MaskPlan {  // runtime.kernels.masks_layout.MASK_PLAN
     long long coefficient_stride;  // floats from the coefficients of an image to those of the next
     long long arena_words;         // an image has
@@ -60,8 +53,6 @@ constexpr int PATCH = 4608;  // logits: enough for a tile where prototypes are a
 constexpr int BOX_VALUES = 4;
 constexpr int ROW_VALUES = BOX_VALUES + 3;  // of the result of nms_keep: box, score, class, anchor
 constexpr int HEADER_VALUES = 4;
-
-__device__ __forceinline__ bool is_finite(float x) { return fabsf(x) <= 3.402823466e38f; }  // false for NaN
 
 template <class T>
 __device__ __forceinline__ T *result_of(T *results, int image, int room) {

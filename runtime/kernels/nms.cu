@@ -18,12 +18,7 @@ constexpr int MOST_TILES = 64;  // capacity / TILE at most
 constexpr int SLICES = 8;       // of the rows of a tile, in nms_keep
 constexpr int KEEP_THREADS = TILE * SLICES;
 constexpr double MIN_SIDE = 1e-3;  // runtime.rotated.MIN_SIDE
-constexpr float LARGEST = 3.402823466e38f;
 constexpr float SMALLEST_NORMAL = 1.175494351e-38f;
-
-struct SelectHeader {  // runtime.kernels.layouts.SELECT_HEADER, as select.cu writes it
-    int count, found, truncated, nonfinite;
-};
 
 struct NmsOptions {   // runtime.kernels.nms_layout.OPTIONS
     double iou;       // upright boxes: suppressed above it
@@ -43,8 +38,6 @@ struct Candidates {
 __device__ __forceinline__ int bounded_count(int count, int capacity) {
     return max(0, min(count, min(capacity, TILE * MOST_TILES)));
 }
-
-__device__ __forceinline__ bool is_finite(float value) { return fabsf(value) <= LARGEST; }  // false for NaN
 
 struct Upright {
     float x1, y1, x2, y2;

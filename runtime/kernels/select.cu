@@ -30,18 +30,9 @@ struct SelectCounters {  // zero before the first launch; select_best leaves the
     unsigned found, nonfinite;
 };
 
-struct SelectHeader {  // runtime.kernels.layouts.SELECT_HEADER
-    int count;         // candidates in the results
-    int found;         // candidates in all
-    int truncated;     // 1: `found` is more than `limit`, these are the best; 2: `capacity` was too small for them
-    int nonfinite;
-};
-
 typedef unsigned long long Key;
 const int GROUPS = 8;        // threads that share an anchor's classes
 const int LIMIT = 4096;      // 32 KiB of keys in shared memory
-
-__device__ __forceinline__ bool is_finite(float x) { return fabsf(x) <= 3.402823466e38f; }  // false for NaN
 
 // `boxes` and `angles` are those of an image; the latter may be null.
 __device__ __forceinline__ bool box_is_finite(const float *boxes, const float *angles, int anchor, int anchors) {

@@ -37,7 +37,7 @@ class OnGpu:
             copy.close()
 
     def _staged(self, array: np.ndarray) -> StagedArray:
-        copy = self._device.staged(array.shape, array.dtype)
+        copy = StagedArray(self._device, array.shape, array.dtype)
         copy.host[...] = array
         copy.upload()
         return copy
@@ -66,7 +66,7 @@ def test_letterbox(device, kernels, case, dtype):
 
     def put(image: np.ndarray) -> int:
         rows = np.lib.stride_tricks.as_strided(image, (image.shape[0], image.strides[0]), (image.strides[0], 1))
-        copy = device.staged(rows.shape, np.uint8)
+        copy = StagedArray(device, rows.shape, np.uint8)
         copy.host[...] = rows
         copy.upload()
         copies.append(copy)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from runtime.errors import ExecutorError, InputError
-from runtime.gpu.device import ArrayView, DeviceTensor, StagedArray, quietly
+from runtime.gpu.device import ArrayView, DeviceTensor, quietly
 from tests.runtime.kernels.shim import compiled
 
 GUARD = 256
@@ -120,9 +120,6 @@ class HostDevice:
     def pinned(self, size_bytes: int) -> HostMemory:
         with self.world.lock:
             return HostMemory(self.world, size_bytes, "pinned")
-
-    def staged(self, shape, dtype) -> StagedArray:
-        return StagedArray(self, shape, dtype)
 
     def enqueue(self, work: Callable[[], None]) -> None:
         """Put work on the stream, or into the graph that is being captured."""
