@@ -153,8 +153,10 @@ class GpuPipeline:
             self._give_back(lane)
             raise
         except BaseException:
-            quietly(lane.close)
-            self._give_back(None)  # the next call gets a new one
+            try:
+                quietly(lane.close)
+            finally:
+                self._give_back(None)  # the next call gets a new one
             raise
         self._give_back(lane)
         return found[: len(images)]

@@ -26,13 +26,13 @@ SHIM = threading.Lock()  # its fibres are one program's at a time
 class HostMemory:
     """Bytes that a world counts, between guards."""
 
-    def __init__(self, world: "World", size_bytes: int, kind: str) -> None:
+    def __init__(self, world: "World", size_bytes: int, kind: str, device: "HostDevice | None" = None) -> None:
         world.check_failure(f"allocate {size_bytes} bytes of {kind} memory")
         self._world, self.size_bytes = world, max(1, size_bytes)
         self._room = np.full(self.size_bytes + 3 * GUARD, POISON, np.uint8)
         self._begin = GUARD + -self._room.ctypes.data % GUARD
         self.host = self._room[self._begin : self._begin + self.size_bytes]
-        self.kind = kind
+        self.kind, self._device = kind, device
         world.living[self.address] = self
 
     @property
@@ -44,6 +44,8 @@ class HostMemory:
         assert all((guard == POISON).all() for guard in guards), f"{self.kind} memory was written outside its bounds"
 
     def close(self) -> None:
+        if self.kind == "pinned" and self._device is not None:
+            assert self._device.is_idle, "page-locked memory is freed while the stream may use it"
         del self._world.living[self.address]  # KeyError: closed twice
         self.check()
         self.host.fill(POISON)
@@ -119,7 +121,7 @@ class HostDevice:
 
     def pinned(self, size_bytes: int) -> HostMemory:
         with self.world.lock:
-            return HostMemory(self.world, size_bytes, "pinned")
+            return HostMemory(self.world, size_bytes, "pinned", self)
 
     def enqueue(self, work: Callable[[], None]) -> None:
         """Put work on the stream, or into the graph that is being captured."""
@@ -158,13 +160,13 @@ class HostDevice:
         kernel = compiled(source)[entry]
 
         def launch(grid, block, *arguments) -> None:
+            self.world.check_failure(f"launch the kernel {entry}")
             for value in arguments:
                 assert not isinstance(value, int) or value == 0 or self.world.holds(value), f"{entry}: illegal address"
                 assert isinstance(value, int | np.generic), f"{entry}: {type(value)} is no kernel argument"
             self.enqueue(lambda: run(grid, block, *arguments))
 
         def run(*arguments) -> None:
-            self.world.check_failure(f"launch the kernel {entry}")
             with SHIM:
                 self.world.kernels_run += 1
                 kernel(*arguments)
