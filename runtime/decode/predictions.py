@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from runtime.errors import ArtefactError, ExecutorError
 from runtime.manifest import Manifest
 
+Tensor = TypeVar("Tensor")
 Outputs = Mapping[str, NDArray[np.float32]]  # of one image, by name, without the batch axis
 
 
@@ -154,20 +155,32 @@ def protos_from(outputs: Outputs, layout: Layout) -> NDArray[np.float32] | None:
     """
     if not layout.masks:
         return None
-    others = [array for array in outputs.values() if array.ndim == 3]
-    protos = outputs.get("protos", others[0] if len(others) == 1 else None)
-    if protos is None and layout.separate:
+    name = protos_name({name: array.shape for name, array in outputs.items()}, layout)
+    if name is None:
         return None
-    if protos is None or protos.ndim != 3 or not protos.size:
-        found = ", ".join(f"{name} {array.shape}" for name, array in outputs.items()) or "none"
+    check_finite(outputs[name])
+    return outputs[name]
+
+
+def protos_name(shapes: Mapping[str, tuple[int, ...]], layout: Layout) -> str | None:
+    """Find the prototypes among outputs by their shapes, without the batch axis; None where there may be none.
+
+    Raises:
+        ArtefactError: the task needs them and they are not there, or have another shape.
+    """
+    others = [name for name, shape in shapes.items() if len(shape) == 3]
+    name = "protos" if "protos" in shapes else others[0] if len(others) == 1 else None
+    if name is None and layout.separate:
+        return None
+    if name is None or len(shapes[name]) != 3 or min(shapes[name]) < 1:
+        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
         raise ArtefactError(
             f"expected a network output protos (M, Hp, Wp) beside the boxes, found {found}: export again"
         )
-    check_finite(protos)
-    return protos
+    return name
 
 
-def output(outputs: Outputs, name: str) -> NDArray[np.float32]:
+def output(outputs: Mapping[str, Tensor], name: str) -> Tensor:
     """Give an output by its name.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.decode.predictions import Extras, Layout, extras_of, levels_hw
+from runtime.decode.predictions import Extras, Layout, extras_of, levels_hw, output, protos_name
 from runtime.errors import ArtefactError
 from runtime.gpu.device import DeviceTensor
 from runtime.kernels.layouts import SelectShape
@@ -70,7 +70,10 @@ def raw_outputs(
     Raises:
         ArtefactError: an output is missing, or the shapes contradict each other or the manifest.
     """
-    protos = _protos(outputs, layout)
+    protos = None
+    if layout.masks:
+        name = protos_name({name: tensor.shape[1:] for name, tensor in outputs.items()}, layout)
+        protos = None if name is None else outputs[name]
     mask_count = None if protos is None else protos.shape[1]
     extras = extras_of(layout, mask_count, manifest.kpt_shape)
     parts = {
@@ -110,7 +113,7 @@ def _packed(
     outputs: Mapping[str, DeviceTensor], parts: Mapping[str, int], extras: Extras
 ) -> tuple[dict[str, Rows | None], int]:
     """Take (B, 4 + [1] + nc + extras, A) apart; give the parts that there are, and A."""
-    tensor = _tensor(outputs, "output0")
+    tensor = output(outputs, "output0")
     rows = sum(parts.values())
     if len(tensor.shape) != 3 or tensor.shape[1] != rows:
         raise ArtefactError(
@@ -129,7 +132,7 @@ def _packed(
 
 def _separate(outputs: Mapping[str, DeviceTensor], parts: Mapping[str, int]) -> tuple[dict[str, Rows | None], int]:
     """Find the outputs `boxes` (B, 4, A), `scores` (B, nc, A) and so on; give those that there are, and A."""
-    anchors = _tensor(outputs, "boxes").shape[-1]
+    anchors = output(outputs, "boxes").shape[-1]
     found: dict[str, Rows | None] = {}
     for name, count in parts.items():
         if not count:
@@ -137,7 +140,7 @@ def _separate(outputs: Mapping[str, DeviceTensor], parts: Mapping[str, int]) -> 
                 raise ArtefactError(f"expected no output {name}, as the manifest has none, but found one: export again")
             found[name] = None
             continue
-        tensor = _tensor(outputs, name)
+        tensor = output(outputs, name)
         if tensor.shape[1:] != (count, anchors):
             raise ArtefactError(
                 f"expected an output {name} ({count}, {anchors}), found {tensor.shape[1:]}; the artefact's manifest "
@@ -145,28 +148,3 @@ def _separate(outputs: Mapping[str, DeviceTensor], parts: Mapping[str, int]) -> 
             )
         found[name] = Rows(tensor.address, count, count * anchors)
     return found, anchors
-
-
-def _protos(outputs: Mapping[str, DeviceTensor], layout: Layout) -> DeviceTensor | None:
-    """Give the prototypes: the output `protos` or, in other exporters' graphs, the one output (B, M, Hp, Wp)."""
-    if not layout.masks:
-        return None
-    others = [tensor for tensor in outputs.values() if len(tensor.shape) == 4]
-    protos = outputs.get("protos", others[0] if len(others) == 1 else None)
-    if protos is None and layout.separate:
-        return None
-    if protos is None or len(protos.shape) != 4 or min(protos.shape) < 1:
-        found = ", ".join(f"{name} {tensor.shape}" for name, tensor in outputs.items()) or "none"
-        raise ArtefactError(
-            f"expected a network output protos (B, M, Hp, Wp) beside the boxes, found {found}: export again"
-        )
-    return protos
-
-
-def _tensor(outputs: Mapping[str, DeviceTensor], name: str) -> DeviceTensor:
-    if name not in outputs:
-        raise ArtefactError(
-            f"expected a network output named {name}, found {', '.join(outputs) or 'none'}: "
-            "the artefact's manifest does not fit its network"
-        )
-    return outputs[name]
