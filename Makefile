@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 EXTRAS := export,train,val,rtx,gpu,dev
 
-.PHONY: demo test test-gpu check format constraints bench clean-env clean
+.PHONY: demo test test-gpu check format constraints resolve bench clean-env clean
 
 # torch goes first: left to the resolver, another package could draw in a different build of it.
 .venv/installed: pyproject.toml constraints.txt
@@ -50,6 +50,15 @@ bench: .venv/installed  ## the figures in docs/benchmarks.md
 constraints: .venv/installed  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | grep -v '^y12' | sed 's/+cpu$$//' > constraints.txt
 
+# An environment of its own: where the pins do not resolve, .venv cannot be made.
+.venv-uv/bin/uv: constraints.txt
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	touch $@
+
+resolve: .venv-uv/bin/uv  ## every extra, alone and with the others, can be had from PyPI alone, with the pins and without
+	.venv-uv/bin/python scripts/resolve.py
+
 clean-env:  ## a runtime-only install: no torch, no onnx, and everything of it works
 	rm -rf .venv-runtime
 	$(PYTHON) -m venv .venv-runtime
@@ -59,4 +68,4 @@ clean-env:  ## a runtime-only install: no torch, no onnx, and everything of it w
 	! .venv-runtime/bin/python -c "import torch" 2> /dev/null
 
 clean:
-	rm -rf .venv .venv-runtime demo
+	rm -rf .venv .venv-runtime .venv-uv demo
