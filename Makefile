@@ -1,16 +1,19 @@
-# Two commands do everything on a fresh machine with Python 3.11: `make demo` and `make test`.
+# Two commands do everything on a fresh machine with Python 3.11 or later: `make demo` and `make test`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 EXTRAS := export,train,val,rtx,gpu,dev
 
-.PHONY: demo test test-gpu check format constraints resolve bench clean-env clean
+.PHONY: demo test test-gpu check format constraints resolve bench clean-env clean FORCE
 
-# torch goes first: left to the resolver, another package could draw in a different build of it.
+# TORCH_INDEX=URL chooses where torch comes from; scripts/set_up.py says what is taken without it. The file keeps what was
+# asked, so that asking for another build is not passed over.
+ifneq ($(TORCH_INDEX),)
+ifneq ($(TORCH_INDEX),$(file < .venv/installed))
+.venv/installed: FORCE
+endif
+endif
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
-	touch $@
+	$(PYTHON) scripts/set_up.py .venv $(EXTRAS)
 
 demo: .venv/installed  ## export the demo model to an FP16 engine, verify it, run it on a drawn scene, say what was made and where
 	$(BIN)/y12-export --format engine --half --output demo
