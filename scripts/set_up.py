@@ -2,9 +2,9 @@
 
 usage: set_up.py FOLDER EXTRA,EXTRA...
 
-TORCH_INDEX says which index torch is taken from. Without it: what pip is set up to find, if that is a CPU build; else the
-CPU build of pytorch.org, on Linux without an NVIDIA driver; else what PyPI has. Nothing but the standard library is used,
-and nothing newer than Python 3.8, so that an older Python can say what it lacks.
+TORCH_INDEX says which index torch is taken from. Without it: what pip is set up to find, if that is a CPU build; else
+the CPU build of pytorch.org, on Linux without an NVIDIA driver; else what PyPI has. Nothing but the standard library is
+used, and nothing newer than Python 3.8, so that an older Python can say what it lacks.
 """
 
 import argparse
