@@ -44,6 +44,7 @@ class Settings:
 
     index: str
     pins: tuple[Path, ...]
+    pythons: tuple[str, ...]
     uv: str
 
 
@@ -82,10 +83,11 @@ def run_uv(settings: Settings, arguments: list[str]) -> dict[str, str]:
     command += ["--no-python-downloads", "--python", sys.executable, "--python-platform", PLATFORM]
     command += ["--default-index", settings.index, *arguments, str(ROOT / "pyproject.toml")]
     done = subprocess.run(command, capture_output=True, text=True, env=own_settings_off(), cwd="/", check=False)
-    if re.search(r"Failed to fetch|error sending request", done.stderr):
-        raise NoIndexError(done.stderr)
+    message = " ".join(done.stderr.split())  # uv breaks lines where the terminal's width says
+    if re.search(r"Failed to fetch|error sending request", message):
+        raise NoIndexError(message)
     if done.returncode != 0:
-        raise UnresolvableError(done.stderr)
+        raise UnresolvableError(message)
     return dict(line.split("==") for line in done.stdout.split())
 
 
@@ -144,9 +146,9 @@ def run_all(cases: Iterable[Case], settings: Settings, wheels: Path) -> Outcomes
         return dict(zip(cases, pool.map(lambda case: attempt(case, settings, wheels), cases), strict=True))
 
 
-def alone(extras: Iterable[str]) -> Iterator[Case]:
+def alone(extras: Iterable[str], pythons: Iterable[str]) -> Iterator[Case]:
     """Give y12 without extras and each extra alone, for each Python, with the pins and without."""
-    for python in PYTHONS:
+    for python in pythons:
         for pinned in (True, False):
             yield Case(python, (), pinned)
             yield from (Case(python, (extra,), pinned) for extra in extras)
@@ -155,17 +157,20 @@ def alone(extras: Iterable[str]) -> Iterator[Case]:
 def together(outcomes: Outcomes) -> Iterator[Case]:
     """Give, of the extras that resolve alone, all that may be together: those with one ONNX Runtime or the other."""
     for python, pinned in dict.fromkeys((case.python, case.pinned) for case in outcomes):
-        singles = {case: found for case, found in outcomes.items() if (case.python, case.pinned) == (python, pinned)}
         for other in CLASH:
-            yield Case(
-                python, tuple(e for case, found in singles.items() if other not in found for e in case.extras), pinned
-            )
+            extras = [
+                extra
+                for case, found in outcomes.items()
+                if (case.python, case.pinned) == (python, pinned) and isinstance(found, dict) and other not in found
+                for extra in case.extras
+            ]
+            yield Case(python, tuple(extras), pinned)
 
 
 def cpu_cases(outcomes: Outcomes, settings: Settings, wheels: Path) -> Iterator[Case]:
     """Give the cases that draw in torch again, with a CPU build of the newest torch that was found for that Python."""
     with_torch = {
-        case: found["torch"] for case, found in outcomes.items() if "torch" in found and isinstance(found, dict)
+        case: found["torch"] for case, found in outcomes.items() if isinstance(found, dict) and "torch" in found
     }
     for python, pinned in dict.fromkeys((case.python, case.pinned) for case in with_torch):
         cases = {case: torch for case, torch in with_torch.items() if (case.python, case.pinned) == (python, pinned)}
@@ -179,13 +184,15 @@ def check(settings: Settings) -> int:
     extras = list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
     with tempfile.TemporaryDirectory() as folder:
         wheels = Path(folder)
-        attempt(Case(PYTHONS[0], (), pinned=False), settings, wheels)  # an index that does not answer is met here, once
-        outcomes = run_all(alone(extras), settings, wheels)
+        attempt(
+            Case(settings.pythons[0], (), pinned=False), settings, wheels
+        )  # an index that does not answer is met here, once
+        outcomes = run_all(alone(extras, settings.pythons), settings, wheels)
         outcomes |= run_all(together(outcomes), settings, wheels)
         outcomes |= run_all(list(cpu_cases(outcomes, settings, wheels)), settings, wheels)
     failed = {case: found for case, found in outcomes.items() if isinstance(found, str)}
     for case, error in failed.items():
-        say(f"does not resolve: {case.name}\n    {error.strip()}".replace("\n", "\n    "))
+        say(f"does not resolve: {case.name}\n    {error}")
     report(outcomes, settings)
     say(f"{len(outcomes) - len(failed)} of {len(outcomes)} resolve")
     return 1 if failed else 0
@@ -194,13 +201,11 @@ def check(settings: Settings) -> int:
 def report(outcomes: Outcomes, settings: Settings) -> None:
     """Say what was resolved and what that does not show."""
     found = {case: packages for case, packages in outcomes.items() if isinstance(packages, dict)}
-    say(
-        f"index {settings.index}, Linux x86-64, Python {', '.join(PYTHONS)}; y12 alone, each extra alone, and together:"
-    )
+    say(f"index {settings.index}, Linux x86-64, Python {', '.join(settings.pythons)}; each extra alone, and together:")
     for extras in dict.fromkeys(case.extras for case in outcomes if len(case.extras) > 1):
         say(f"  [{','.join(extras)}]")
     say(f"  (not all at once: {' and '.join(CLASH)} write the same files)")
-    for python in PYTHONS:
+    for python in settings.pythons:
         kinds = [("pins", True), ("no pins", False)]
         versions = {
             word: sorted(
@@ -225,6 +230,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--index", default=INDEX, help="the index's address (default: %(default)s)")
     parser.add_argument("--pins", type=Path, nargs="+", default=PINS, help="files of pins (default: y12's)")
+    parser.add_argument("--python", nargs="+", default=PYTHONS, help="versions of Python (default: %(default)s)")
     return parser.parse_args()
 
 
@@ -236,9 +242,9 @@ def main() -> int:
         say("expected uv beside this Python or on the PATH, found none; do: make resolve, or pip install uv")
         return 2
     try:
-        return check(Settings(asked.index, tuple(file.resolve() for file in asked.pins), uv))
+        return check(Settings(asked.index, tuple(file.resolve() for file in asked.pins), tuple(asked.python), uv))
     except NoIndexError as error:
-        say(f"no index answers: expected one at {asked.index}, found: {str(error).strip().splitlines()[-1]}")
+        say(f"no index answers: expected one at {asked.index}, found: {error}")
         return 3
 
 
