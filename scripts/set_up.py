@@ -136,7 +136,7 @@ class Environment:
     def versions(self, index: str = "") -> set:
         """Return the versions of torch that pip finds for this Python."""
         words = ("index", "versions", "torch", "--retries", "2" if not index else "1")
-        found = self.pip(*words, doing="torch", index=index)
+        found = self.pip(*words, doing=f"torch from {index}" if index else "torch", index=index)
         return set(re.findall(r"[\w.+]+", found.partition("Available versions:")[2].partition("\n")[0]))
 
     def installed_torch(self) -> str:
