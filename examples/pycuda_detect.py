@@ -10,12 +10,17 @@ import argparse
 import sys
 
 import numpy as np
-import pycuda.autoprimaryctx
-import pycuda.driver as cuda
-from pycuda import gpuarray
 
 from runtime import Runtime, Y12Error
+from runtime.errors import MissingPackageError
 from runtime.images import image_from
+
+try:
+    import pycuda.autoprimaryctx
+    import pycuda.driver as cuda
+    from pycuda import gpuarray
+except ModuleNotFoundError:
+    sys.exit(f"error: {MissingPackageError('pycuda', 'pycuda', 'this example')}")
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ Y12Error
 ├── InputError           an image, option or array that was handed in cannot be used
 ├── ArtefactError        an .onnx or .engine file (or its manifest) is damaged, foreign or contradicts itself
 ├── ExecutorError        the artefact is sound, but it cannot be run here, or the vendor's library failed
-└── MissingPackageError  an optional package is not installed; the message is the pip line
+└── MissingPackageError  an optional package is not installed; the message ends with the pip line
 
 Each message is one line: what was expected, what was found, what to do. The exporter's errors (`exporter.errors`)
 are children of Y12Error too, so that `except Y12Error` catches everything a command reports without a traceback.
@@ -28,11 +28,20 @@ class ExecutorError(Y12Error):
 
 
 class MissingPackageError(Y12Error):
-    """An optional package is not installed."""
+    """An optional package is not installed.
+
+    Args:
+        package: its name on PyPI.
+        extra: the extra of y12 that holds it.
+        needed_for: the command, option or work that needs it.
+    """
 
     def __init__(self, package: str, extra: str, needed_for: str) -> None:
+        from runtime.installing import install_command  # reads the installation: only where there is something to say
+
         super().__init__(
-            f"{needed_for} needs the package '{package}', which is not installed: pip install 'y12[{extra}]'"
+            f"{needed_for} needs the package '{package}' of y12's extra [{extra}], which is not installed: "
+            f"{install_command(extra)}"
         )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, one_line
+from runtime.installing import install_command
+
+__all__ = ["PROVIDERS", "OrtExecutor", "import_onnxruntime", "refuse_telemetry"]
 
 PROVIDERS = ("auto", "cpu", "cuda")
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -39,11 +43,11 @@ class OrtExecutor:
             raise InputError(f"provider: expected one of {', '.join(PROVIDERS)}, found {provider!r}")
         if threads < 0:
             raise InputError(f"threads: expected 0 (all) or more, found {threads}")
-        ort = _onnxruntime()
+        ort = import_onnxruntime()
         if device and (provider == "cpu" or _CUDA not in ort.get_available_providers()):
             raise InputError(
                 f"device: expected 0, as the model runs on the CPU, found {device}: leave it out, or run it on CUDA "
-                "with pip install 'y12[ort-gpu]'"
+                f"with {_with_cuda()}"
             )
         self._name = "the ONNX model" if isinstance(model, bytes) else str(model)
         source = model if isinstance(model, bytes) else str(model)
@@ -96,13 +100,32 @@ class OrtExecutor:
         return inputs[0].name, _INPUT_TYPES[inputs[0].type], shape
 
 
-def _onnxruntime() -> ModuleType:
+def import_onnxruntime() -> ModuleType:
+    """Load ONNX Runtime without its telemetry.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    refuse_telemetry()
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingPackageError("onnxruntime", "ort", "running an .onnx") from error
     module: ModuleType = onnxruntime
     return module
+
+
+def refuse_telemetry() -> None:
+    """Keep ONNX Runtime, which onnxsim holds too, from writing down a device id and events when it is loaded.
+
+    It looks at the variable once, while it is imported; its own call to disable them comes after the first ones were
+    written. Whoever sets the variable to something else has chosen otherwise.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def _with_cuda() -> str:
+    return f"pip uninstall onnxruntime, then {install_command('ort-gpu')}"
 
 
 def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, threads: int, device: int) -> Any:
@@ -115,7 +138,7 @@ def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, thr
     if provider == "cuda":
         raise ExecutorError(
             f"{name}: CUDA was asked for, but this ONNX Runtime {ort.__version__} was built without {_CUDA}: "
-            "pip install 'y12[ort-gpu]' in place of y12[ort], or choose the provider cpu"
+            f"{_with_cuda()}, or choose the provider cpu"
         )
     with _translated(f"{name}: expected an ONNX model, but ONNX Runtime cannot load it", ArtefactError):
         return ort.InferenceSession(source, _options(ort, threads), providers=[_CPU], enable_fallback=0)

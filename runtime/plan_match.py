@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.errors import ArtefactError, ExecutorError
+from runtime.installing import install_command
 from runtime.manifest import Manifest
 from runtime.plan import PRODUCTS, PlanHeader, network_name_in_plan, plan_problem, read_plan_header
 
@@ -16,10 +17,10 @@ __all__ = ["Place", "check_target", "check_version", "checked_header", "load_adv
 
 REBUILD_FULL = "export again on this GPU with y12-export --format engine --tensorrt full"
 # What TensorRT-RTX says of a plan that it refuses (EngineInvalidityDiagnostics), and what to do about it.
+_UPGRADE = "OLD_CUDA_RUNTIME"  # the command depends on what is installed
 ADVICE = {
     "VERSION_MISMATCH": "export again with y12-export --format engine --tensorrt rtx",
     "OLD_CUDA_DRIVER": "update the NVIDIA driver",
-    "OLD_CUDA_RUNTIME": "pip install --upgrade 'y12[rtx,gpu]'",
     "INSUFFICIENT_GPU_MEMORY": "free GPU memory, or export with a smaller --batch or --imgsz",
     "MALFORMED_ENGINE": "copy the engine again, or export it again",
     "CUDA_ERROR": "check with nvidia-smi that the driver works",
@@ -128,8 +129,12 @@ def load_advice(header: PlanHeader, place: Place, reasons: Sequence[str] = ()) -
     if "UNSUPPORTED_CC" in reasons:
         known = not place.known_sms or place.sm in place.known_sms
         return f"{built}: {_rebuild_for(place) if known else _other_product(place)}"
-    advice = [ADVICE[reason] for reason in reasons if reason in ADVICE] or [ADVICE["MALFORMED_ENGINE"]]
+    advice = [_advice(reason) for reason in reasons if reason in (*ADVICE, _UPGRADE)] or [ADVICE["MALFORMED_ENGINE"]]
     return f"{built}: {'; '.join(advice)}"
+
+
+def _advice(reason: str) -> str:
+    return install_command("rtx", "gpu", upgrade=True) if reason == _UPGRADE else ADVICE[reason]
 
 
 def _rebuild_for(place: Place) -> str:

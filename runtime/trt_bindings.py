@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from runtime.errors import ExecutorError, InputError, MissingPackageError, one_line
+from runtime.installing import install_command
 from runtime.plan import PRODUCTS
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = ["Bindings", "RefusedError", "capture", "load_bindings", "process_logg
 
 LOG = logging.getLogger("y12.tensorrt")
 MODULES = {"full": "tensorrt", "rtx": "tensorrt_rtx"}
+PACKAGES = {"full": "tensorrt", "rtx": "tensorrt-rtx-cu13"}
 EXTRAS = {"full": "tensorrt", "rtx": "rtx"}
 OLDEST_FULL = (10, 12)  # the first release whose strongly typed networks y12's graphs need
 LEVELS = {"VERBOSE": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING}
@@ -60,7 +62,7 @@ def load_bindings(flavour: str = "auto") -> Bindings:
         if importlib.util.find_spec(MODULES[candidate]) is not None:
             return _loaded(candidate)
     wanted = "rtx" if flavour == "auto" else flavour
-    raise MissingPackageError(MODULES[wanted], EXTRAS[wanted], PRODUCTS[wanted])
+    raise MissingPackageError(PACKAGES[wanted], EXTRAS[wanted], PRODUCTS[wanted])
 
 
 def _loaded(flavour: str) -> Bindings:
@@ -69,14 +71,14 @@ def _loaded(flavour: str) -> Bindings:
     except (ImportError, OSError) as error:
         raise ExecutorError(
             f"{PRODUCTS[flavour]} is installed but cannot be loaded ({one_line(str(error))}): "
-            f"install its libraries again with pip install 'y12[{EXTRAS[flavour]}]'"
+            f"install its libraries again with {install_command(EXTRAS[flavour])}"
         ) from error
     bindings = Bindings(module, flavour, str(module.__version__))
     release = tuple(int(part) for part in bindings.version.split(".")[:2] if part.isdigit())
     if flavour == "full" and release < OLDEST_FULL:
         raise ExecutorError(
             f"expected TensorRT {'.'.join(map(str, OLDEST_FULL))} or later, found {bindings.version}: "
-            f"pip install --upgrade 'y12[{EXTRAS[flavour]}]'"
+            f"{install_command(EXTRAS[flavour], upgrade=True)}"
         )
     return bindings
 

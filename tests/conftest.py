@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from runtime.ort import refuse_telemetry
+
+refuse_telemetry()  # before any test module is imported; what the tests start inherits it
+
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

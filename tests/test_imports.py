@@ -71,7 +71,7 @@ def test_stage_packages_hold_a_docstring_only(path):
 def test_import_contracts_hold():
     lint = shutil.which("lint-imports", path=str(Path(sys.executable).parent)) or shutil.which("lint-imports")
     if lint is None:
-        pytest.skip("import-linter is not installed: pip install 'y12[dev]'")
+        pytest.skip("import-linter is not installed: pip install -e '.[dev]'")
     done = subprocess.run([lint, "--no-cache"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout
     assert ", 0 broken" in done.stdout

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_NMS_CANDIDATES = 1024
 
+_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "pycocotools", "rich", "safetensors", "yaml")
 _FORMATS = {"onnx": "onnx", "engine": "engine", "tensorrt": "engine", "trt": "engine"}
 
 
@@ -155,7 +156,11 @@ def _add_nms_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _export(arguments: argparse.Namespace) -> int:
     recipe = recipe_from_arguments(arguments)
-    _require_packages(measures=recipe.val is not None or (recipe.int8 is not None and recipe.int8.budget is not None))
+    require_packages(_PACKAGES, "export", "y12-export")
+    if recipe.format == "engine":
+        from exporter.engine.build import bindings_for_build
+
+        bindings_for_build(recipe.target.tensorrt)  # refused now, not when the graph is done
     from exporter.pipeline import export
 
     with _terminated_like_interrupted():
@@ -164,18 +169,6 @@ def _export(arguments: argparse.Namespace) -> int:
     for note in result.report.notes:
         say(f"note: {note}")
     return 0
-
-
-def _require_packages(*, measures: bool) -> None:
-    """Refuse in one line where y12 was installed to run artefacts only.
-
-    Raises:
-        MissingPackageError: a package of the extra `export` is not installed.
-    """
-    needed = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "rich", "safetensors", "yaml")
-    require_packages(needed, "export", "y12-export")
-    if measures:
-        require_packages(("pycocotools",), "val", "y12-export --val and --max-drop")
 
 
 def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":

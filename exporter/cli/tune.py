@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from exporter.train.tune import Progress, Tune
 
 
+_TRAINING = ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools", "yaml", "rich")
+_PACKAGES = (*_TRAINING, "onnx", "onnxruntime", "onnxsim")  # for --qat, which is placed by the network's graph
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train, give the exit code."""
     arguments = _parser().parse_args(argv)
@@ -58,9 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tune(arguments: argparse.Namespace) -> int:
-    require_packages(
-        ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools", "yaml", "rich"), "train", "y12-tune"
-    )
+    require_packages(_PACKAGES, "train", "y12-tune")
     job = _job(arguments)
     from exporter.train.tune import tune
 

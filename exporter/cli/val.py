@@ -49,8 +49,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _val(arguments: argparse.Namespace) -> int:
-    options = options_from_arguments(arguments)
     require_packages(("pycocotools", "yaml", "rich"), "val", "y12-val")
+    options = options_from_arguments(arguments)
     validation = _validated(arguments, options)
     report = validation.report
     put(report.to_json() if arguments.json else "\n".join(report.lines(per_class=arguments.per_class)))

@@ -19,7 +19,7 @@ from exporter.graph.split_convs import split_convs
 from runtime.errors import Y12Error
 from runtime.executor import Executor
 from runtime.manifest import InputProfile
-from runtime.ort import OrtExecutor
+from runtime.ort import OrtExecutor, refuse_telemetry
 
 __all__ = ["OWN_PASSES", "SimplifyReport", "check_same_result", "checked_shapes", "simplify"]
 
@@ -80,6 +80,7 @@ def simplify(model: onnx.ModelProto, profile: InputProfile) -> tuple[onnx.ModelP
 
 
 def _simplified_by_onnxsim(model: onnx.ModelProto) -> onnx.ModelProto:
+    refuse_telemetry()
     import onnxsim
 
     try:

@@ -1,9 +1,11 @@
 """What a training step is given: images and their objects, padded to one number of objects."""
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # scenes are drawn without torch, at the masks' stride
+    import torch
+    from torch import Tensor
 
 __all__ = ["MASK_STRIDE", "Batch", "Targets"]
 
@@ -26,12 +28,12 @@ class Targets:
             centres, whose width runs along the angle. None for upright boxes.
     """
 
-    labels: Tensor
-    boxes: Tensor
-    present: Tensor
-    masks: Tensor | None = None
-    keypoints: Tensor | None = None
-    angles: Tensor | None = None
+    labels: "Tensor"
+    boxes: "Tensor"
+    present: "Tensor"
+    masks: "Tensor | None" = None
+    keypoints: "Tensor | None" = None
+    angles: "Tensor | None" = None
 
     def __post_init__(self) -> None:
         B, M = self.labels.shape
@@ -40,7 +42,7 @@ class Targets:
             if value is not None and value.shape[:2] != (B, M):
                 raise ValueError(f"{field.name}: expected ({B}, {M}, ...), found {tuple(value.shape)}")
 
-    def to(self, device: torch.device) -> "Targets":
+    def to(self, device: "torch.device") -> "Targets":
         """Give the same on a device."""
         return Targets(
             self.labels.to(device),
@@ -54,9 +56,9 @@ class Targets:
 class Batch:
     """Images (B, 3, H, W) float32, RGB in 0-1, H and W multiples of the network's largest stride; and their objects."""
 
-    images: Tensor
+    images: "Tensor"
     targets: Targets
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: "torch.device") -> "Batch":
         """Give the same on a device."""
         return Batch(self.images.to(device), self.targets.to(device))

@@ -1,7 +1,8 @@
 """An endless labelled data set made by code: shapes of ten classes that overlap, before textured backgrounds.
 
 What it is for: to train on where nothing can be downloaded, and to see that training works at all. Each scene is a
-pure function of (seed, index). `python -m exporter.train.shapes FOLDER` writes some of them to look at or to export on.
+pure function of (seed, index). `python -m exporter.train.shapes FOLDER` writes some of them to look at or to measure
+on, without torch.
 """
 
 import argparse
@@ -11,22 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from exporter.train.batch import MASK_STRIDE
-from exporter.train.data.example import Example
-from exporter.train.data.sources import drawn_example
 from exporter.train.scenes.forms import CLASS_NAMES
 from exporter.train.scenes.scene import SMALLEST_SIDE, Scene, draw_scene
 from exporter.train.scenes.write import shapes_ground_truth, write_shapes
-from runtime.cli.common import put, run_command
+from runtime.cli.common import put, require_packages, run_command
 from runtime.errors import InputError
 
-__all__ = ["CLASS_NAMES", "Scene", "draw_scene", "main", "scene", "shapes_ground_truth", "write_shapes"]
+__all__ = ["CLASS_NAMES", "Scene", "draw_scene", "main", "shapes_ground_truth", "write_shapes"]
 
 _LARGEST_SIDE = 4096
-
-
-def scene(seed: int, index: int, side: int = 320) -> Example:
-    """Give a scene as training is given it; see `draw_scene`."""
-    return drawn_example(seed, index, side)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +53,7 @@ def _write(arguments: argparse.Namespace) -> int:
         raise InputError(
             f"--imgsz: expected {SMALLEST_SIDE} to {_LARGEST_SIDE} pixels, a multiple of {MASK_STRIDE}, found {side}"
         )
+    require_packages(("pycocotools",), "val", "python -m exporter.train.shapes")
     write_shapes(arguments.folder, seed, images, side)
     put(f"{arguments.folder}: {images} scenes of {side}x{side} pixels, {len(CLASS_NAMES)} classes")
     return 0

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from runtime.options import DetectOptions
     from runtime.session import Runtime
 
+# Of the packages that are imported under another name than PyPI has them: what to ask pip for.
+_ON_PYPI = {"lightning_fabric": "lightning-fabric", "yaml": "pyyaml"}
+
 EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 130, 141
 
 
@@ -138,6 +141,11 @@ def options_from(arguments: argparse.Namespace, own: "DetectOptions") -> "Detect
 def require_packages(packages: Iterable[str], extra: str, program: str) -> None:
     """Refuse in one line where y12 was installed without an extra.
 
+    Args:
+        packages: of the extra, as they are imported.
+        extra: which holds them.
+        program: the command, or its option, that needs them.
+
     Raises:
         MissingPackageError: a package of it is not installed.
     """
@@ -145,4 +153,4 @@ def require_packages(packages: Iterable[str], extra: str, program: str) -> None:
 
     for package in packages:
         if find_spec(package) is None:
-            raise MissingPackageError(package, extra, program)
+            raise MissingPackageError(_ON_PYPI.get(package, package), extra, program)

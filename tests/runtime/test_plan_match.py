@@ -154,7 +154,7 @@ RTX = checked_header(plan_of(), "auto")
         (RTX, place_of("NVIDIA H100", 90), ["UNSUPPORTED_CC"], "TensorRT-RTX has no code for SM 90; export again on"),
         (RTX, place_of("NVIDIA L4", 89), ["VERSION_MISMATCH"], "y12-export --format engine --tensorrt rtx"),
         (RTX, place_of("NVIDIA L4", 89), ["OLD_CUDA_DRIVER"], "update the NVIDIA driver"),
-        (RTX, place_of("NVIDIA L4", 89), ["OLD_CUDA_RUNTIME"], "pip install --upgrade 'y12[rtx,gpu]'"),
+        (RTX, place_of("NVIDIA L4", 89), ["OLD_CUDA_RUNTIME"], "pip install --upgrade '"),
         (RTX, place_of("NVIDIA L4", 89), ["INSUFFICIENT_GPU_MEMORY"], "smaller --batch or --imgsz"),
         (RTX, place_of("NVIDIA L4", 89), ["MALFORMED_ENGINE"], "copy the engine again"),
         (RTX, place_of("NVIDIA L4", 89), ["OLD_CUDA_DRIVER", "CUDA_ERROR"], "driver; check with nvidia-smi"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import ExecutorError
+from runtime.installing import install_command
 from runtime.kernels.cache import PREBUILT_VARIABLE
 from runtime.kernels.sources import SMS, kernel_names
 from runtime.nvrtc import nvrtc_version
@@ -15,7 +16,7 @@ from runtime.prebuild import compute_capabilities, main, prebuild
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_nvrtc = pytest.mark.skipif(
-    importlib.util.find_spec("cuda") is None, reason="cuda-core and NVRTC are not installed: pip install 'y12[gpu]'"
+    importlib.util.find_spec("cuda") is None, reason="cuda-core and NVRTC are not installed: pip install -e '.[gpu]'"
 )
 # What the container does: code is taken where neither cuda-core nor NVRTC can be imported.
 WITHOUT_COMPILER = """
@@ -103,7 +104,7 @@ def test_without_the_compiler_it_says_what_to_install(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.strip().endswith(
-        "needs the package 'nvidia-cuda-nvrtc', which is not installed: pip install 'y12[gpu]'"
+        f"needs the package 'nvidia-cuda-nvrtc' of y12's extra [gpu], which is not installed: {install_command('gpu')}"
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 from fake_gpu import Behaviour
 
 from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
+from runtime.installing import install_command
 from runtime.trt import TrtExecutor, capture, load_bindings, process_logger, read_engine_name
 
 HAS_DRIVER = ctypes.util.find_library("cuda") is not None
@@ -101,9 +102,9 @@ def test_a_capture_hears_everything_the_real_library_says(caplog: pytest.LogCapt
     ("flavour", "error", "message"),
     [
         ("11", InputError, "expected auto, full or rtx, found '11'"),
-        ("full", MissingPackageError, "pip install 'y12[tensorrt]'"),
-        ("rtx", MissingPackageError, "pip install 'y12[rtx]'"),
-        ("auto", MissingPackageError, "pip install 'y12[rtx]'"),
+        ("full", MissingPackageError, install_command("tensorrt")),
+        ("rtx", MissingPackageError, install_command("rtx")),
+        ("auto", MissingPackageError, install_command("rtx")),
     ],
 )
 def test_missing_bindings_are_told_with_the_pip_line(

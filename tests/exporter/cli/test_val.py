@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.cli.val import main
+from runtime.installing import install_command
 
 ROOT = Path(__file__).resolve().parents[3]
 GT = {
@@ -100,7 +101,9 @@ def test_a_wrong_command_line_is_refused(line, capsys):
 
 def test_a_missing_package_is_one_line_with_the_remedy(files, capsys, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pycocotools" else name)
-    assert "pip install 'y12[val]'" in refused(capsys, *files)
+    line = refused(capsys, *files)
+    assert "needs the package 'pycocotools' of y12's extra [val]" in line
+    assert line.endswith(install_command("val"))
 
 
 HEAVY = ("torch", "onnx", "onnxruntime", "pycocotools", "yaml", "rich", "cv2")

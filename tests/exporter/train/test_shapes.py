@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from exporter.accuracy.datasets import labelled_dataset
 from exporter.errors import OutputError
 from exporter.train.data.rle import decoded
+from exporter.train.data.sources import drawn_example
 from exporter.train.scenes import scene as painting
 from exporter.train.scenes.forms import outline
-from exporter.train.shapes import CLASS_NAMES, draw_scene, main, scene, shapes_ground_truth, write_shapes
+from exporter.train.shapes import CLASS_NAMES, draw_scene, main, shapes_ground_truth, write_shapes
 from runtime.images import image_from
 
 SCENES = [draw_scene(3, index) for index in range(24)]
@@ -90,7 +91,7 @@ def test_no_class_turned_looks_like_another():
 
 
 def test_the_example_has_masks_at_a_quarter():
-    one, example = SCENES[5], scene(3, 5)
+    one, example = SCENES[5], drawn_example(3, 5, 320)
     np.testing.assert_array_equal(example.image, one.image)
     cells = one.masks.reshape(-1, 80, 4, 80, 4).mean((2, 4))
     assert example.masks is not None

@@ -10,7 +10,7 @@ from runtime.kernels.sources import SMS, entry_points, kernel_names, kernel_sour
 from runtime.nvrtc import compile_cubin
 
 needs_nvrtc = pytest.mark.skipif(
-    importlib.util.find_spec("cuda") is None, reason="cuda-core and NVRTC are not installed: pip install 'y12[gpu]'"
+    importlib.util.find_spec("cuda") is None, reason="cuda-core and NVRTC are not installed: pip install -e '.[gpu]'"
 )
 SMALL = 'extern "C" __global__ void one(int *out) { *out = 1; }'
 

@@ -10,9 +10,9 @@ from exporter.errors import DatasetError, RecipeError
 from exporter.train.batch import Batch
 from exporter.train.data.batches import Batches
 from exporter.train.data.options import AugmentOptions
-from exporter.train.data.sources import ShapesSource, UserSource
+from exporter.train.data.sources import ShapesSource, UserSource, drawn_example
 from exporter.train.data.user import TrainingData, training_data
-from exporter.train.shapes import CLASS_NAMES, scene
+from exporter.train.shapes import CLASS_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_shapes():
         batch = batches[step]
         assert batch.targets.masks is not None
         for row, number in enumerate(pair):
-            one = scene(3, number, 96)
+            one = drawn_example(3, number, 96)
             np.testing.assert_allclose(batch.images[row].permute(1, 2, 0) * 255, one.image, atol=1e-4)
             np.testing.assert_array_equal(batch.targets.boxes[row][batch.targets.present[row]], one.boxes)
 
