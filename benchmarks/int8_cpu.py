@@ -17,12 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime  # noqa: TID251 (how its threads wait, the executor does not let one choose)
 from numpy.typing import NDArray
 
 from exporter.pipeline import export
 from exporter.precision.options import CalibrationOptions, QuantizeOptions
 from exporter.recipe import Int8, Recipe
+from runtime.ort import import_onnxruntime
+
+onnxruntime = import_onnxruntime()  # how its threads wait, the executor does not let one choose
 
 WARM_UP = 5
 # Threads that still wait for work after a run would take the other session's cores.

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime  # noqa: TID251 (what it makes of a graph, the executor does not tell)
 import pytest
 from text_models import model_of, noise, run, weights_of
 
 from exporter.precision.qdq import QuantizeOptions, quantize, tensors_to_calibrate
 from exporter.precision.ranges import Range, Ranges
+from runtime.ort import import_onnxruntime
+
+onnxruntime = import_onnxruntime()  # what it makes of a graph, the executor does not tell
 
 CPU = QuantizeOptions("cpu")
 IO = "(float[1,4,8,8] x) => (float[1,C,H,W] out)"

@@ -2,7 +2,6 @@
 
 import numpy as np
 import onnx
-import onnxruntime  # noqa: TID251 (what it makes of a graph, the executor does not tell)
 import pytest
 from text_models import types_of
 
@@ -13,6 +12,9 @@ from exporter.model.spec import spec_from_name
 from exporter.precision.qdq import QuantizeOptions, quantize, tensors_to_calibrate
 from exporter.precision.qdq_plan import plan_of
 from exporter.precision.ranges import Range, Ranges
+from runtime.ort import import_onnxruntime
+
+onnxruntime = import_onnxruntime()  # what it makes of a graph, the executor does not tell
 
 
 def some_ranges(graph, options):

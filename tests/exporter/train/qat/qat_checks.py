@@ -2,11 +2,13 @@
 
 import numpy as np
 import onnx
-import onnxruntime  # noqa: TID251 (what it computes is what is compared with)
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from exporter.precision.cast import HALF_SUFFIX
+from runtime.ort import import_onnxruntime
+
+onnxruntime = import_onnxruntime()  # what it computes is what is compared with
 
 
 def with_fp32_remainder(typed, simplified):

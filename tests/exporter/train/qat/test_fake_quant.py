@@ -1,7 +1,6 @@
 """Fake quantisation beside ONNX Runtime, the exporter's own rule, and the equations of LSQ."""
 
 import numpy as np
-import onnxruntime  # noqa: TID251 (what it computes is what is compared with)
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -9,6 +8,9 @@ from onnx import TensorProto, helper
 from exporter.precision.quantize_weights import quantize_weight as exported_weight
 from exporter.precision.ranges import Range
 from exporter.train.qat.fake_quant import ACTIVATION_BOUNDS, fake_quantize, half_step, quantize_weight, weight_steps
+from runtime.ort import import_onnxruntime
+
+onnxruntime = import_onnxruntime()  # what it computes is what is compared with
 
 
 def pair(x, step):
