@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 EXTRAS := export,train,val,rtx,gpu,dev
 
-.PHONY: demo test test-gpu check format constraints resolve bench clean-env clean FORCE
+.PHONY: demo test test-gpu test-wheel check format constraints resolve bench clean-env clean FORCE
 
 # TORCH_INDEX=URL chooses where torch comes from; scripts/set_up.py says what is taken without it. The file keeps what was
 # asked, so that asking for another build is not passed over.
@@ -29,6 +29,9 @@ test: .venv/installed  ## the whole test suite; tests that need a GPU or ../shar
 
 test-gpu: .venv/installed  ## the tests that need an NVIDIA GPU; one that skips is a failure
 	Y12_REQUIRE_GPU=1 $(BIN)/python -m pytest -q -m gpu
+
+test-wheel: .venv/installed  ## the wheel, in a fresh environment for each extra; $$TORCH_INDEX says where torch is from
+	Y12_TEST_WHEEL=1 $(BIN)/python -m pytest -q tests/wheel
 
 check: .venv/installed  ## format, lint, strict types, import contracts
 	$(BIN)/ruff format --check --quiet .

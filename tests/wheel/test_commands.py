@@ -1,0 +1,108 @@
+"""The ordinary path of each command, with the extras that the README names for it and no others."""
+
+import json
+
+import pytest
+
+PROGRAM = """\
+from numpy.typing import NDArray
+import numpy as np
+from runtime import Detections, Runtime
+
+def count(path: str, photo: NDArray[np.uint8]) -> int:
+    with Runtime(path) as runtime:
+        found = runtime.infer(photo)
+        reveal_type(found)
+        return found.no_such_field
+    return len(Detections.no_such_function())
+"""
+
+
+def ran(environment, *command):
+    done = environment.run(*command)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def artefact(demo, kind):
+    (found,) = demo.glob(f"*.{kind}")
+    return found
+
+
+def test_ort_runs_an_onnx(environments, demo, scenes):
+    env, model = environments["ort"], artefact(demo, "onnx")
+    images = sorted((scenes / "images").iterdir())
+    lines = ran(env, "y12-infer", model, scenes / "images", "--json", "--save", env.home / "drawn").splitlines()
+    assert len(lines) == len(images)
+    assert sum(len(json.loads(line)["detections"]) for line in lines) > 0
+    assert len(list((env.home / "drawn").iterdir())) == len(images)
+    assert "p50" in ran(env, "y12-bench", model, "--iterations", "2", "--warmup", "1")
+    assert "yolov12n-shapes" in ran(env, "y12-inspect", model)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "engine"])
+def test_an_artefact_is_inspected_with_no_extra(environments, demo, kind):
+    assert "yolov12n-shapes" in ran(environments[""], "y12-inspect", artefact(demo, kind))
+
+
+@pytest.mark.parametrize("extras", ["val,ort", "export"])
+def test_accuracy_is_measured(environments, demo, scenes, extras):
+    table = ran(environments[extras], "y12-val", artefact(demo, "onnx"), scenes / "instances.json")
+    assert "AP50-95" in table
+    assert "masks" in table
+
+
+def test_export_does_int8_within_a_budget_and_measures(environments, scenes):
+    env = environments["export"]
+    data = scenes / "data.yaml"
+    words = ("--int8", "--calib", scenes / "images", "--max-drop", "50", "--max-drop-data", data, "--val", data)
+    ran(env, "y12-export", *words, "--imgsz", "128", "--no-verify", "--output", env.home / "int8")
+    assert list((env.home / "int8").glob("*_int8.onnx"))
+    assert list((env.home / "int8").glob("*_int8.curve.svg"))
+
+
+def test_an_engine_was_built_without_a_gpu_or_cuda_s_torch(environments, demo):
+    assert artefact(demo, "engine").stat().st_size > 1 << 20
+    assert "tensorrt" in ran(environments["export,rtx"], "y12-inspect", artefact(demo, "engine")).lower()
+
+
+def test_train_trains_also_for_int8(environments, scenes):
+    env = environments["train"]
+    steps = ("--imgsz", "64", "--epochs", "1", "--batch", "4", "--device", "cpu", "--no-augment")
+    ran(env, "y12-tune", scenes / "data.yaml", "--model", "yolov12n", *steps, "--output", env.home / "tuned")
+    (weights,) = (env.home / "tuned").glob("*.safetensors")
+    ran(env, "y12-tune", scenes / "data.yaml", "--weights", weights, "--qat", *steps, "--output", env.home / "qat")
+    (weights,) = (env.home / "qat").glob("*.safetensors")
+    both = environments["train,export"]
+    ran(both, "y12-export", weights, "--int8", "--imgsz", "64", "--no-verify", "--output", both.home / "qat")
+
+
+def test_rtx_with_gpu_says_what_an_engine_lacks_here(environments, demo):
+    """With a GPU it runs; without, the line names the driver: nothing else is missing."""
+    env = environments["rtx,gpu"]
+    done = env.run("y12-bench", artefact(demo, "engine"), "--iterations", "2")
+    if done.returncode:
+        assert "expected an NVIDIA driver (libcuda.so.1), found none" in done.stderr
+    ran(env, "python", "-m", "runtime.prebuild", "--sm", "89", "--output", env.home / "kernels")
+
+
+def test_ort_gpu_does_not_fall_back(environments, demo):
+    done = environments["ort-gpu"].run("y12-bench", artefact(demo, "onnx"), "--iterations", "2")
+    assert ("(CUDA)" in done.stderr) if done.returncode == 0 else ("could not start on CUDA" in done.stderr), (
+        done.stderr
+    )
+    ran(environments["ort-gpu"], "y12-bench", artefact(demo, "onnx"), "--provider", "cpu", "--iterations", "2")
+
+
+def test_a_user_s_type_checker_sees_the_types(environments):
+    env = environments.new("", "mypy")
+    (env.home / "program.py").write_text(PROGRAM)
+    done = env.run("mypy", "--strict", "program.py")
+    assert 'Revealed type is "runtime.detections.Detections"' in done.stdout, done.stdout + done.stderr
+    assert '"Detections" has no attribute "no_such_field"' in done.stdout
+    assert '"type[Detections]" has no attribute "no_such_function"' in done.stdout
+    assert "Found 2 errors in 1 file" in done.stdout
+    (env.home / "program.py").write_text(
+        PROGRAM.replace(".no_such_field", "").replace("return found", "return len(found)")
+    )
+    assert "import-untyped" not in env.run("mypy", "--strict", "program.py").stdout
