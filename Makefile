@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 EXTRAS := export,train,val,rtx,gpu,dev
 
-.PHONY: demo test test-gpu test-wheel check format constraints resolve bench clean-env clean FORCE
+.PHONY: demo test test-all test-gpu test-wheel check format constraints resolve bench clean-env clean FORCE
 
 # TORCH_INDEX=URL chooses where torch comes from; scripts/set_up.py says what is taken without it. The file keeps what was
 # asked, so that asking for another build is not passed over.
@@ -24,7 +24,10 @@ demo: .venv/installed  ## export the demo model to an FP16 engine, verify it, ru
 
 # Two workers of one thread each: torch's threads spin at their barriers, and two processes with two threads on two
 # cores take many times as long as either alone.
-test: .venv/installed  ## the whole test suite; tests that need a GPU or ../shared say that they skip
+test: .venv/installed  ## the tests of every commit; those that need a GPU or ../shared say that they skip
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not exhaustive"
+
+test-all: .venv/installed  ## every test, also every scale and task of what `make test` proves on some of them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-gpu: .venv/installed  ## the tests that need an NVIDIA GPU; one that skips is a failure

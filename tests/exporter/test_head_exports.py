@@ -29,6 +29,7 @@ HEADS = {
     "heatmap-seg": ["HybridSegment", ["nc", 8, 32, "heatmap"]],
     "distances": ["HybridDetect", ["nc", "distances", [3, 5, 7]]],
 }
+FREE_HEADS = {name: HEADS[name] for name in ("anchors", "heatmap-seg")} | {"obb": ["OBB", ["nc", 1]]}
 LOCALISATION = {"anchors": "anchors", "hybrid-anchors-seg": "anchors", "distances": "distances"}
 
 
@@ -39,7 +40,12 @@ def silent(_stage):
 
 def written(folder, head, **changes):
     convs = [[-1, 1, "Conv", [c, 3, 2]] for c in (16, 32, 64, 64, 64)]
-    data = {"nc": 80, "scales": {"n": [1.0, 1.0, 64]}, "backbone": convs, "head": [[[2, 3, 4], 1, *HEADS[head]]]}
+    data = {
+        "nc": 80,
+        "scales": {"n": [1.0, 1.0, 64]},
+        "backbone": convs,
+        "head": [[[2, 3, 4], 1, *(HEADS | FREE_HEADS)[head]]],
+    }
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump(data | changes))
     return str(path)
@@ -81,7 +87,7 @@ def test_the_runtime_finds_the_same_with_and_without_nms_in_the_graph(made):
         assert (found.mask != expected.mask).mean() < 1e-4
 
 
-@pytest.mark.parametrize("name", ["anchors", "heatmap-seg"])
+@pytest.mark.parametrize("name", FREE_HEADS)
 def test_an_engine_of_free_batch_and_size_with_nms_inside(tmp_path, name, rtx):
     settings = NmsSettings("split", 300, NMS)
     recipe = Recipe(

@@ -11,6 +11,7 @@ from exporter.engine.inspect import EngineFacts
 from exporter.errors import CalibrationError, EngineBuildError, RecipeError, VerificationError
 from exporter.pipeline import export
 from exporter.precision.calibrate import CalibrationOptions, calibrate
+from exporter.precision.options import ImproveOptions
 from exporter.precision.qdq import QdqReport, QuantizeOptions, quantize, tensors_to_calibrate
 from exporter.recipe import Int8, Recipe, Shapes, Target
 from exporter.stages.engine import _check_precision
@@ -20,7 +21,7 @@ from exporter.verify.weights import check_weights
 from runtime import Runtime
 from runtime.manifest import Manifest
 
-SMALL = Shapes(imgsz=((160, 192),))
+SMALL = Shapes(imgsz=((96, 128),))
 PHOTOS = photos_dir()
 
 
@@ -29,17 +30,20 @@ def silent(_stage):
     yield
 
 
-def int8(target="trt", **calibration):
-    return Int8(PHOTOS, CalibrationOptions(symmetric=target == "trt", **calibration), QuantizeOptions(target))
+PLAIN = ImproveOptions(correct_bias=False, rounding="nearest")
 
 
-@pytest.mark.parametrize("name", ["yolov12n", "yolo11n-seg", "yolov12n-cls"])
-def test_an_engine(tmp_path, name):
+def int8(target="trt", method="auto", improve=ImproveOptions()):  # noqa: B008 (frozen)
+    return Int8(PHOTOS, CalibrationOptions(method, symmetric=target == "trt"), QuantizeOptions(target), improve)
+
+
+@pytest.mark.parametrize(("name", "method"), [("yolov12n", "auto"), ("yolo11n-seg", "max"), ("yolov12n-cls", "mse")])
+def test_an_engine(tmp_path, name, method):
     recipe = Recipe(
         name,
         format="engine",
         precision="int8",
-        int8=int8(),
+        int8=int8(method=method),
         shapes=SMALL,
         verify=VerifyOptions(images=PHOTOS, allow_inconclusive=True),
         output=tmp_path,
@@ -78,7 +82,7 @@ def quantised(seeded_n, stages_of, make_profile):
     for target in ("trt", "cpu"):
         options = QuantizeOptions(target)
         tensors = tensors_to_calibrate(stages.simplified, options)
-        calibration = CalibrationOptions("mse", symmetric=target == "trt")
+        calibration = CalibrationOptions("max", symmetric=target == "trt")
         (ranges,) = calibrate(stages.simplified, tensors, photos, manifest, calibration)
         made[target] = quantize(stages.simplified, ranges, options)[0]
     return stages.simplified, made
@@ -136,9 +140,10 @@ def test_an_empty_folder_and_sm_75_are_refused(tmp_path):
     with pytest.raises(CalibrationError, match="empty"):
         export(recipe, silent)
     recipe = Recipe(
+        "yolov8n",
         format="engine",
         precision="int8",
-        int8=int8(),
+        int8=int8(method="max", improve=PLAIN),
         shapes=SMALL,
         target=Target("rtx", sms=(75,)),
         verify=None,

@@ -52,6 +52,7 @@ def test_two_builds_give_the_same_bytes(build, profile):
     assert build(model, profile).plan == build(model, profile).plan
 
 
+@pytest.mark.exhaustive  # of a smaller input: tests/exporter/test_pipeline.py
 def test_two_builds_of_the_whole_network_give_the_same_bytes(rtx, armor):
     first, second = armor.build(), armor.build()
     assert first.plan == second.plan

@@ -18,10 +18,14 @@ from exporter.model.build import detector_from_spec
 from exporter.model.spec import spec_from_name
 from exporter.precision.cast import cast_to_fp16
 
-FUSED = {"n": 8, "s": 8, "m": 8, "l": 16, "x": 16}
-MODELS = [(f"yolov12{scale}{layout}", count) for scale, count in FUSED.items() for layout in ("", "-v1")]
+FUSED = {"n": 8, "l": 16, "s": 8, "m": 8, "x": 16}
+MODELS = [
+    pytest.param(f"yolov12{scale}{layout}", count, marks=[pytest.mark.exhaustive] * (scale not in "nl"))
+    for scale, count in FUSED.items()
+    for layout in ("", "-v1")
+]
 FREE = [
-    ("yolov12n", {"batch": (1, 1, 8)}),
+    pytest.param("yolov12n", {"batch": (1, 1, 8)}, marks=pytest.mark.exhaustive),
     ("yolov12n-v1", {"batch": (1, 4, 16)}),
     ("yolov12n", {"batch": (1, 1, 8), "sides": 2}),
 ]

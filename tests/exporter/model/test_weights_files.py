@@ -18,8 +18,10 @@ def full_size():
     return detector_from_spec(spec_from_name("yolov12n-v1", nc=3))
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
-@pytest.mark.parametrize("key", [None, "state_dict", "model"])
+@pytest.mark.parametrize(
+    ("prefix", "key"),
+    [("", None), ("module.", "state_dict"), ("_orig_mod.", "model"), ("module._orig_mod.", None)],
+)
 def test_plain_state_dict(tmp_path, full_size, prefix, key):
     state = {prefix + k: v for k, v in full_size.state_dict().items()}
     torch.save({key: state} if key else state, tmp_path / "plain.pt")

@@ -75,7 +75,7 @@ def test_the_file_is_small(armor, armor_int8):
 
 @pytest.mark.parametrize("name", ["yolov12n-seg", "yolov8n-pose"])
 def test_rtx_computes_other_networks_in_int8_too(name, stages_of, make_profile, rtx):
-    stages = stages_of(seeded_detector(spec_from_name(name)), make_profile(320, 320), checked=False)
+    stages = stages_of(seeded_detector(spec_from_name(name)), make_profile(160, 160), checked=False)
     typed, report = int8_of(stages.simplified)
     facts = facts_of(stages.build(typed).layers, typed)
     assert facts.convolutions_by_precision == {"int8": report.quantized, "fp16": len(report.left)}
@@ -84,7 +84,7 @@ def test_rtx_computes_other_networks_in_int8_too(name, stages_of, make_profile, 
 
 
 def test_a_free_batch_and_size_build_too(stages_of, make_profile, rtx):
-    profile = make_profile(320, 320, batch=(1, 2, 4), sides=2)
+    profile = make_profile(128, 128, batch=(1, 2, 4), sides=2)
     stages = stages_of(seeded_detector(spec_from_name("yolo11n")), profile, checked=False)
     typed, report = int8_of(stages.simplified)
     layers = stages.build(typed).layers
@@ -101,7 +101,7 @@ def test_onnx_runtime_computes_almost_all_convolutions_in_integers(name, request
     if name == "armor":
         graph = request.getfixturevalue("armor").simplified
     else:
-        graph = stages_of(seeded_detector(spec_from_name(name)), make_profile(320, 320), checked=False).simplified
+        graph = stages_of(seeded_detector(spec_from_name(name)), make_profile(160, 160), checked=False).simplified
     typed, report = int8_of(graph, QuantizeOptions("cpu"))
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimised.onnx"), 4

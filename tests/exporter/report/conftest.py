@@ -36,8 +36,8 @@ def exported(tmp_path_factory):
         "yolov12n",
         format="engine",
         precision="int8",
-        int8=Int8(photos, CalibrationOptions(symmetric=True), QuantizeOptions("trt")),
-        shapes=Shapes(imgsz=((160, 160),)),
+        int8=Int8(photos, CalibrationOptions("max", symmetric=True), QuantizeOptions("trt")),
+        shapes=Shapes(imgsz=((96, 96),)),
         verify=VerifyOptions(images=photos, allow_inconclusive=True),
         output=folder,
     )

@@ -29,19 +29,22 @@ SIZES = ((320, 320), (256, 416))
 
 
 def outputs(model, images):
-    return OrtExecutor(model.SerializeToString(), provider="cpu", threads=2).run(images)
+    return OrtExecutor(model.SerializeToString(), provider="cpu", threads=1).run(images)
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_static_graphs_equal_the_published_outputs(shared, stages_of, make_profile, name):
+    """At the size that is not a square, where there are two; a square is what a dynamic graph is tuned for."""
     detector = detector_from_checkpoint(read_checkpoint(shared / f"checkpoints/{name}.pt"))
-    for images, expected in published_answers(shared / f"checkpoints/{name}.npz"):
-        stages = stages_of(detector, make_profile(*images.shape[2:]), checked=False)  # the answers are the check
-        onnx.checker.check_model(stages.simplified, full_check=True)
-        assert_parity(outputs(stages.simplified, images), expected, detector.spec.nc)
+    images, expected = published_answers(shared / f"checkpoints/{name}.npz")[0]
+    stages = stages_of(detector, make_profile(*images.shape[2:]), checked=False)  # the answers are the check
+    onnx.checker.check_model(stages.simplified, full_check=True)
+    assert_parity(outputs(stages.simplified, images), expected, detector.spec.nc)
 
 
-@pytest.mark.parametrize("name", ["yolov12n-turbo", "yolov12n-seg", "yolo12n-pose"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("yolov12n-turbo", marks=pytest.mark.exhaustive), "yolov12n-seg", "yolo12n-pose"]
+)
 def test_a_dynamic_graph_equals_them_at_both_sizes(shared, stages_of, make_profile, name):
     detector = detector_from_checkpoint(read_checkpoint(shared / f"checkpoints/untrained/{name}.pt"))
     graph = stages_of(detector, make_profile(320, 320, sides=2, batch=(1, 1, 4)), checked=False).simplified
@@ -91,7 +94,7 @@ def test_the_traced_graph_has_plain_attention(armor):
     assert [o.version for o in armor.simplified.opset_import] == [20]
 
 
-@pytest.mark.parametrize("opset", [17, 20])
+@pytest.mark.parametrize("opset", [17, pytest.param(20, marks=pytest.mark.exhaustive)])  # 20 is what all others have
 def test_both_ends_of_the_opset_range_build(seeded_n, stages_of, make_profile, rtx, opset):
     stages = stages_of(seeded_n.detector, make_profile(256, 256), opset, checked=False)
     assert [o.version for o in stages.typed.opset_import] == [opset]

@@ -30,6 +30,11 @@ def small(seeded_n, stages_of, make_profile):
     return stages_of(seeded_n.detector, make_profile(160, 160))
 
 
+@pytest.fixture(scope="module")
+def armor_small(armor, stages_of, make_profile):
+    return stages_of(armor.detector, make_profile(160, 160), checked=False)
+
+
 def manifest_of(stages, precision="fp32"):
     spec = stages.detector.spec
     names, profile = stages.detector.names, stages.profile
@@ -72,7 +77,7 @@ TASKS = {
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_passes_and_a_changed_weight_of_its_own_fails(stages_of, make_profile, name):
-    stages = stages_of(seeded_detector(spec_from_name(name)), make_profile(160, 160))
+    stages = stages_of(seeded_detector(spec_from_name(name)), make_profile(160, 160), checked=False)
     for precision in ("fp32", "fp16"):
         report = proved(stages, precision=precision)
         assert report.comparisons[0].verdict == "equal within tolerance"
@@ -177,20 +182,18 @@ def black(folder):
     return VerifyOptions(images=folder)
 
 
-def test_too_few_detections_are_inconclusive(armor, stages_of, make_profile, tmp_path):
-    stages = stages_of(armor.detector, make_profile(160, 160))
+def test_too_few_detections_are_inconclusive(armor_small, tmp_path):
     options = black(tmp_path)
     with pytest.raises(InconclusiveError, match=r"expected at least 5 .* detections, found .*--allow-inconclusive"):
-        proved(stages, options=options)
-    report = proved(stages, options=replace(options, allow_inconclusive=True))
+        proved(armor_small, options=options)
+    report = proved(armor_small, options=replace(options, allow_inconclusive=True))
     assert report.verdict == "inconclusive"
 
 
-def test_a_difference_is_not_excused_by_allowing_inconclusive(armor, stages_of, make_profile, tmp_path):
-    stages = stages_of(armor.detector, make_profile(160, 160))
+def test_a_difference_is_not_excused_by_allowing_inconclusive(armor_small, tmp_path):
     options = replace(black(tmp_path), allow_inconclusive=True)
     with pytest.raises(VerificationError, match="FP32 graph is not the model") as caught:
-        proved(stages, simplified=mutated(stages.simplified, m.swap_q_and_k), options=options)
+        proved(armor_small, simplified=mutated(armor_small.simplified, m.swap_q_and_k), options=options)
     assert not isinstance(caught.value, InconclusiveError)
 
 
