@@ -20,6 +20,7 @@ from exporter.model.spec import spec_from_name
 from exporter.precision.cast import CastReport, cast_to_fp16
 from exporter.trace.deploy import deploy_from_detector
 from exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
+from runtime import ort
 from runtime.manifest import AxisRange, InputProfile
 from runtime.trt import Bindings
 
@@ -72,10 +73,15 @@ class Stages:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Beside another worker, a second thread that waits at torch's barriers makes a forward ten times as long."""
-    before = torch.get_num_threads()
+    """Beside another worker, second threads that wait for the first ones take many times as long as they help.
+
+    Those of torch at its barriers, and those of ONNX Runtime, which knows no variable for it.
+    """
+    before, options = torch.get_num_threads(), ort._options
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ort, "_options", lambda module, threads: options(module, threads or 1))
+        yield
     torch.set_num_threads(before)
 
 
