@@ -1,9 +1,7 @@
 """Compare the FP32 graph with the model number by number, before precision blurs what differs."""
 
-import numpy as np
-
 from exporter.errors import VerificationError
-from exporter.graph.simplify import checked_shapes, relative_difference
+from exporter.graph.simplify import NUDGE, ROUNDINGS, checked_shapes, relative_difference
 from exporter.verify.compare import outputs_of
 from exporter.verify.images import TestImage, load_images
 from exporter.verify.options import VerifyOptions
@@ -16,10 +14,6 @@ __all__ = ["check_fp32"]
 # Relative to each channel's largest value: 7e-5 was measured between torch and ONNX Runtime on trained networks. One
 # changed weight, swapped operands or a wrong stride exceed it.
 MAX_FP32_DIFFERENCE = 2e-4
-# The least change of an input that FP32 can be expected to notice: two units in the last place.
-_NUDGE = np.float32(1 + 2**-22)
-# A second implementation rounds at every layer, the nudge only at the first: measured up to 5 times its effect.
-_ROUNDINGS = 20.0
 
 
 def check_fp32(
@@ -58,7 +52,7 @@ def check_fp32(
             if difference <= MAX_FP32_DIFFERENCE:
                 continue
             movement = _movement(model, image, e)
-            if not difference <= max(MAX_FP32_DIFFERENCE, _ROUNDINGS * movement):
+            if not difference <= max(MAX_FP32_DIFFERENCE, ROUNDINGS * movement):
                 raise VerificationError(
                     f"the traced FP32 graph is not the model: expected a relative difference of at most "
                     f"{MAX_FP32_DIFFERENCE:g}, found {difference:.3g} on {image.name}"
@@ -76,5 +70,5 @@ def _difference(expected: Outputs, found: Outputs) -> float:
 
 def _movement(model: Executor, image: TestImage, outputs: Outputs) -> float:
     """Give how far the model's output moves when its input changes by a rounding error."""
-    nudged = TestImage(image.name, image.blob * _NUDGE)
+    nudged = TestImage(image.name, image.blob * NUDGE)
     return _difference(outputs, outputs_of(model, (nudged,), batch=1)[0])

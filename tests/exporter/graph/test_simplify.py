@@ -117,6 +117,22 @@ def test_a_graph_that_cannot_be_run_stops_the_export(graph, profile):
         check_same_result(graph, other, profile)
 
 
+# sin(7000 x), the factor at once or as 70 times 100: what x and the products are rounded by is amplified.
+STEEP = "(float[1,3,32,32] images) => (float[1,3,32,32] output0) { LINES y = Sin(b) output0 = Add(y, off) }"
+
+
+@pytest.mark.parametrize(("off", "stops"), [(0.0, False), (0.01, False), (0.1, True)])
+def test_a_graph_that_amplifies_rounding_may_round_otherwise_and_no_more(profile, off, stops):
+    before = model_of(STEEP.replace("LINES", "b = Mul(images, whole)"), whole=np.float32(7000), off=np.float32(0))
+    parts = "a = Mul(images, one) b = Mul(a, other)"
+    after = model_of(STEEP.replace("LINES", parts), one=np.float32(70), other=np.float32(100), off=np.float32(off))
+    if stops:
+        with pytest.raises(GraphError, match=r"expected a relative difference of at most 0\.0[34]\d*, found 0\.1"):
+            check_same_result(before, after, profile)
+    else:
+        assert 2e-4 < check_same_result(before, after, profile) < 0.02  # beyond 1e-4, within 20 movements
+
+
 SIZES = ["Shape(images)", "Constant<value = int64[4] {1, 3, 32, 32}>()"]
 SCALED = """(float[B,3,H,W] images) => (float[B,3,H,W] output0) {
     s = SIZE f = Cast<to=1>(s) m = ReduceSum<keepdims=0>(f) output0 = Mul(images, m)
