@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 EXTRAS := export,train,val,rtx,gpu,dev
 
-.PHONY: demo test test-all test-gpu test-wheel check format constraints resolve bench clean-env clean FORCE
+.PHONY: demo test test-processors test-all test-gpu test-wheel check format constraints resolve bench clean-env clean FORCE
 
 # TORCH_INDEX=URL chooses where torch comes from; scripts/set_up.py says what is taken without it. The file keeps what was
 # asked, so that asking for another build is not passed over.
@@ -29,6 +29,13 @@ test: .venv/installed  ## the tests of every commit; those that need a GPU or ..
 
 test-all: .venv/installed  ## every test, also every scale and task of what `make test` proves on some of them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+# It holds torch to fewer instructions; ONNX Runtime takes what it finds (docs/decisions/0031-other-processors.md).
+TORCH_TESTS := $(addprefix tests/exporter/,model trace graph precision train verify)
+test-processors: .venv/installed  ## the tests that torch's rounding could decide, with its kernels for older processors
+	for isa in 'default SSE41' 'avx2 AVX2'; do set -- $$isa; echo "torch: $$1, oneDNN: $$2"; \
+		ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -q -n 2 --dist loadfile $(TORCH_TESTS) || exit 1; done
 
 test-gpu: .venv/installed  ## the tests that need an NVIDIA GPU; one that skips is a failure
 	Y12_REQUIRE_GPU=1 $(BIN)/python -m pytest -q -m gpu
