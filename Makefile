@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 EXTRAS := export,train,val,rtx,gpu,dev
 
-.PHONY: demo test test-processors test-all test-gpu test-wheel check format constraints resolve bench clean-env clean FORCE
+.PHONY: demo test test-processors test-all test-gpu test-wheel check format constraints resolve bench clean-env clean mutants FORCE
 
 # TORCH_INDEX=URL chooses where torch comes from; scripts/set_up.py says what is taken without it. The file keeps what was
 # asked, so that asking for another build is not passed over.
@@ -84,4 +84,11 @@ clean-env:  ## a runtime-only install: no torch, no onnx, and everything of it w
 	! .venv-runtime/bin/python -c "import torch" 2> /dev/null
 
 clean:
+<<<<<<< HEAD
 	rm -rf .venv .venv-runtime .venv-uv demo
+=======
+	rm -rf .venv .venv-runtime demo
+
+mutants: .venv/installed  ## plant faults, one at a time, and tell which of them the tests notice
+	$(BIN)/python tests/mutants/run.py
+>>>>>>> 8e7563f (Judge each planted fault in a fork that has the expensive packages already; make mutants)
