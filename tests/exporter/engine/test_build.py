@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from text_models import model_of, noise
 
-from exporter.engine.build import BuildOptions, bindings_for_build, engine_from_onnx, gpu_problem
+from exporter.engine.build import BuildOptions, _config, bindings_for_build, engine_from_onnx, gpu_problem
 from exporter.errors import EngineBuildError
 from runtime.manifest import AxisRange, InputProfile, Manifest
 from runtime.plan import network_name_in_plan, plan_problem, read_plan_header
+from runtime.trt import process_logger
 
 TEXT = "(float[1,3,32,32] images) => (float[1,8,32,32] output0) { [c] y = Conv(images, w) [r] output0 = Relu(y) }"
 FREE = TEXT.replace("[1,3,32,32]", "[B,3,H,W]").replace("[1,8,32,32]", "[B,8,H,W]")
@@ -168,3 +169,9 @@ def test_a_failed_build_does_not_disturb_the_next(build):
 
 def test_the_given_graph_is_what_is_built(build):
     assert build(tiny()).plan != build(tiny(w=CONV * np.float32(1.5))).plan
+
+
+def test_an_engine_is_asked_for_that_can_be_captured_in_a_graph(rtx):
+    """Nothing else tells it where no GPU is: TensorRT-RTX says so only when the engine runs."""
+    builder = rtx.trt.Builder(process_logger(rtx))
+    assert _config(rtx, builder, BuildOptions(FIXED)).get_flag(rtx.trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
