@@ -66,6 +66,7 @@ def test_a_multitask_graph_without_keypoints():
     [
         (Raw(), "classify", 3, "expected one of the tasks detect, segment, pose, obb, multitask, found 'classify'"),
         (Raw(), "detect", 4, r"expected an output output0 \(B, 8, A\) for detect with 4 classes, found output0 of 7"),
+        (Raw(), "detect", 2, r"expected an output output0 \(B, 6, A\) for detect with 2 classes, found output0 of 7"),
         (Raw(), "obb", 3, r"output0 \(B, 8, A\) for obb"),
         (Raw(), "pose", 3, r"output0 \(B, 13, A\) for pose"),
         (Raw(), "segment", 3, "expected a graph for segment with coefficients; found none of them"),
