@@ -84,11 +84,7 @@ clean-env:  ## a runtime-only install: no torch, no onnx, and everything of it w
 	! .venv-runtime/bin/python -c "import torch" 2> /dev/null
 
 clean:
-<<<<<<< HEAD
 	rm -rf .venv .venv-runtime .venv-uv demo
-=======
-	rm -rf .venv .venv-runtime demo
 
 mutants: .venv/installed  ## plant faults, one at a time, and tell which of them the tests notice
 	$(BIN)/python tests/mutants/run.py
->>>>>>> 8e7563f (Judge each planted fault in a fork that has the expensive packages already; make mutants)

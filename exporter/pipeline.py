@@ -94,7 +94,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
         report.layers = layer_rows(simplified, manifest, report.quantization, report.engine)
         if recipe.verify is not None:
             with clock("verify"):
-                report.weights_checked = check_weights(simplified, typed.graph, typed.improved)
+                report.weights_checked = check_weights(simplified, typed.graph)
                 trained = None if images is None else as_trained(source.detector, simplified, images, typed)
                 proof = Proof(source.detector, source.graph, simplified, typed.graph, final, built, manifest, trained)
                 report.verification = prove(proof, _verify_options(images, source, recipe.verify))
@@ -182,7 +182,7 @@ def _typed(
 
 def _note_precision(typed: Typed, report: ExportReport) -> None:
     report.cast, report.quantization, report.budget = typed.cast, typed.quantization, typed.budget
-    report.calibration, report.improved = typed.calibration, None if typed.improved is None else typed.improved.report
+    report.calibration = typed.calibration
     report.notes += typed.notes
 
 

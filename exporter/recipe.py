@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.errors import RecipeError
-from exporter.precision.options import CalibrationOptions, ImproveOptions, QuantizeOptions
+from exporter.precision.options import CalibrationOptions, QuantizeOptions
 from exporter.sensitivity.options import BudgetOptions
 from exporter.verify.options import VerifyOptions
 from runtime.errors import ArtefactError
@@ -117,10 +117,9 @@ class Int8:
 
     Attributes:
         images: to calibrate on: a folder, or a data.yaml whose training images are meant. None takes the ranges that
-            were learned with the weights and are in their file; `calibration`, `improve` and `limit` then say nothing.
+            were learned with the weights and are in their file; `calibration` and `limit` then say nothing.
         calibration: how ranges are chosen.
         quantize: what is quantised, and for which target.
-        improve: what is done about the errors that makes.
         budget: how much it may cost; None keeps all that can be in INT8 there.
         limit: calibrate on no more images than this, evenly out of them; None takes all.
     """
@@ -128,7 +127,6 @@ class Int8:
     images: Path | None
     calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
     quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
-    improve: ImproveOptions = field(default_factory=ImproveOptions)
     budget: BudgetOptions | None = None
     limit: int | None = None
 

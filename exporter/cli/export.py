@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from exporter.precision.options import METHODS, ROUNDINGS, TARGETS
+from exporter.precision.options import METHODS, TARGETS
 from runtime.cli.common import add_threshold_arguments, put, require_packages, run_command, say
 from runtime.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS, NmsSettings
 
@@ -124,13 +124,7 @@ def _add_int8_arguments(parser: argparse.ArgumentParser) -> None:
         help="images to measure that on: a data.yaml (its val), a COCO .json, or a folder (default: every second "
         "image of --calib, which is then not calibrated on)",
     )
-    add(
-        "--int8-rounding",
-        choices=ROUNDINGS,
-        help="how weights are rounded; adaptive: so that the outputs on the images are nearest (default: nearest)",
-    )
     add("--int8-attention", action="store_true", help="attention in INT8 too; needs one fixed --imgsz")
-    add("--no-bias-correction", action="store_true", help="leave the mean errors of INT8 in the convolutions' outputs")
 
 
 def _add_nms_arguments(parser: argparse.ArgumentParser) -> None:
@@ -250,15 +244,15 @@ def _precision(arguments: argparse.Namespace) -> str:
 
 def _int8(arguments: argparse.Namespace) -> "Int8 | None":
     from exporter.errors import RecipeError
-    from exporter.precision.options import CalibrationOptions, ImproveOptions, QuantizeOptions
+    from exporter.precision.options import CalibrationOptions, QuantizeOptions
     from exporter.recipe import Int8
     from exporter.sensitivity.options import BudgetOptions
 
-    names = ("calib_method", "calib_limit", "calib_cache", "int8_target", "int8_rounding", "max_drop", "max_drop_data")
+    names = ("calib_method", "calib_limit", "calib_cache", "int8_target", "max_drop", "max_drop_data")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.calib is None and not _may_have_ranges(arguments, given):
-        if given or arguments.no_bias_correction or arguments.int8_attention:
-            raise RecipeError("--calib-…, --int8-…, --max-drop and --no-bias-correction need --calib: add it")
+        if given or arguments.int8_attention:
+            raise RecipeError("--calib-…, --int8-… and --max-drop need --calib: add it")
         return None
     if "max_drop_data" in given and "max_drop" not in given:
         raise RecipeError("--max-drop-data is what --max-drop is measured on: add --max-drop, or drop it")
@@ -270,7 +264,6 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
         arguments.calib,
         calibration,
         QuantizeOptions(target, attention=arguments.int8_attention),
-        ImproveOptions(not arguments.no_bias_correction, **_renamed(given, int8_rounding="rounding")),
         BudgetOptions(**_renamed(given, max_drop="max_drop", max_drop_data="data")) if "max_drop" in given else None,
         given.get("calib_limit"),
     )
@@ -278,9 +271,9 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
 
 def _may_have_ranges(arguments: argparse.Namespace, given: dict[str, Any]) -> bool:
     """Tell whether INT8 is asked for with nothing but what ranges in the model's file suffice for."""
-    needs_images = given.keys() & {"calib_method", "calib_limit", "calib_cache", "int8_rounding"}
+    needs_images = given.keys() & {"calib_method", "calib_limit", "calib_cache"}
     is_file = arguments.model is not None and Path(arguments.model).suffix == ".safetensors"
-    return is_file and _precision(arguments) == "int8" and not needs_images and not arguments.no_bias_correction
+    return is_file and _precision(arguments) == "int8" and not needs_images
 
 
 def _renamed(given: dict[str, Any], **names: str) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from pathlib import Path
 
 from exporter.errors import CalibrationError, RecipeError
 
-__all__ = ["CLIPPINGS", "METHODS", "ROUNDINGS", "TARGETS", "CalibrationOptions", "ImproveOptions", "QuantizeOptions"]
+__all__ = ["CLIPPINGS", "METHODS", "TARGETS", "CalibrationOptions", "QuantizeOptions"]
 
 CLIPPINGS = ("max", "percentile", "mse", "l3", "entropy")
 METHODS = ("auto", *CLIPPINGS)
 _TRIED = ("mse", "l3", "percentile", "max")  # by "auto", the preferred first
 TARGETS = ("trt", "cpu")
-ROUNDINGS = ("nearest", "adaptive")
 
 
 @dataclass(frozen=True)
@@ -70,32 +69,3 @@ class QuantizeOptions:
             raise RecipeError(f"INT8 target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
         if self.attention and self.target != "trt":
             raise RecipeError("INT8 attention is for TensorRT: drop --int8-attention, or --int8-target cpu")
-
-
-@dataclass(frozen=True)
-class ImproveOptions:
-    """What is done about the errors of quantisation, with calibration images; figures in docs/benchmarks.md.
-
-    Attributes:
-        correct_bias: take the mean error of each convolution's output off its bias.
-        rounding: "nearest", or "adaptive": up or down for each weight so that the convolution's output is nearest.
-    """
-
-    correct_bias: bool = True
-    rounding: str = "nearest"
-
-    def __post_init__(self) -> None:
-        if self.rounding not in ROUNDINGS:
-            raise RecipeError(f"INT8 rounding: expected one of {', '.join(ROUNDINGS)}, found {self.rounding!r}")
-        if not isinstance(self.correct_bias, bool):
-            raise RecipeError(f"INT8 bias correction: expected True or False, found {self.correct_bias!r}")
-
-    def in_words(self) -> str:
-        """Say what is done, such as "bias correction"."""
-        parts = ["bias correction"] * self.correct_bias + ["adaptive rounding"] * (self.rounding == "adaptive")
-        return " and ".join(parts) or "rounding to nearest"
-
-    @property
-    def does_something(self) -> bool:
-        """Tell whether images have to be looked at for it."""
-        return self.correct_bias or self.rounding != "nearest"

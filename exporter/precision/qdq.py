@@ -2,16 +2,14 @@
 
 import onnx
 
-from exporter.precision.qdq_cpu import cpu_convs, cpu_tensors, quantize_for_cpu
-from exporter.precision.qdq_plan import TARGETS, IntegerConv, QdqReport, QuantizeOptions, plan_of
-from exporter.precision.qdq_trt import quantize_for_trt, trt_convs, trt_tensors
-from exporter.precision.quantize_weights import ChosenWeights
+from exporter.precision.qdq_cpu import cpu_tensors, quantize_for_cpu
+from exporter.precision.qdq_plan import TARGETS, QdqReport, QuantizeOptions, plan_of
+from exporter.precision.qdq_trt import quantize_for_trt, trt_tensors
 from exporter.precision.ranges import Ranges
 
-__all__ = ["TARGETS", "QdqReport", "QuantizeOptions", "integer_convs", "quantize", "tensors_to_calibrate"]
+__all__ = ["TARGETS", "QdqReport", "QuantizeOptions", "quantize", "tensors_to_calibrate"]
 
 _TENSORS = {"trt": trt_tensors, "cpu": cpu_tensors}
-_CONVS = {"trt": trt_convs, "cpu": cpu_convs}
 _QUANTIZE = {"trt": quantize_for_trt, "cpu": quantize_for_cpu}
 
 
@@ -27,30 +25,18 @@ def tensors_to_calibrate(graph: onnx.ModelProto, options: QuantizeOptions) -> tu
     return _TENSORS[options.target](plan_of(graph, options))
 
 
-def integer_convs(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions) -> tuple[IntegerConv, ...]:
-    """Give the convolutions that `quantize` quantises, with their grids and, rounded to nearest, their integers.
-
-    Raises:
-        GraphError, RecipeError: as of `quantize`.
-    """
-    return _CONVS[options.target](ranges, plan_of(graph, options))
-
-
-def quantize(
-    graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions, chosen: ChosenWeights | None = None
-) -> tuple[onnx.ModelProto, QdqReport]:
+def quantize(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions) -> tuple[onnx.ModelProto, QdqReport]:
     """Give the typed graph for a target, and a report; the given graph stays as it is.
 
     Args:
         graph: the simplified FP32 graph.
         ranges: of the tensors that `tensors_to_calibrate` names, and perhaps of others.
         options: what to quantise.
-        chosen: integers of weights that are not to be rounded to nearest.
 
     Raises:
         GraphError: the graph is quantised already or too old, or a range is missing or does not fit.
         RecipeError: a convolution to keep is not in the graph.
     """
-    typed, report = _QUANTIZE[options.target](graph, ranges, plan_of(graph, options), chosen or {})
+    typed, report = _QUANTIZE[options.target](graph, ranges, plan_of(graph, options))
     onnx.checker.check_model(typed, full_check=True)
     return typed, report

@@ -22,11 +22,11 @@ from exporter.precision.channels import ChannelSources
 from exporter.precision.qdq_bins import expectations_of
 from exporter.precision.qdq_layout import channels_last
 from exporter.precision.qdq_nodes import INT8_SUFFIX, QdqNodes
-from exporter.precision.qdq_plan import IntegerConv, Plan, QdqReport, range_of
-from exporter.precision.quantize_weights import ChosenWeights, QuantizedWeight, quantize_weight
-from exporter.precision.ranges import INT8_MAX, UINT8_MAX, Grid, Range, Ranges
+from exporter.precision.qdq_plan import Plan, QdqReport, range_of
+from exporter.precision.quantize_weights import QuantizedWeight, quantize_weight
+from exporter.precision.ranges import INT8_MAX, UINT8_MAX, Range, Ranges
 
-__all__ = ["cpu_convs", "cpu_tensors", "quantize_for_cpu"]
+__all__ = ["cpu_tensors", "quantize_for_cpu"]
 
 # Operators whose output is on the grid of their first input: they choose or move elements.
 _MOVES = {"Flatten", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
@@ -45,19 +45,7 @@ def cpu_tensors(plan: Plan) -> tuple[str, ...]:
     return tuple(name for name in sources if name not in inputs and not _is_sigmoid(plan.index, name))
 
 
-def cpu_convs(ranges: Ranges, plan: Plan) -> tuple[IntegerConv, ...]:
-    """Give the convolutions as they are quantised where nothing else is chosen.
-
-    Raises:
-        GraphError: a range is missing.
-    """
-    writer = _Writer(plan, ranges, {})
-    return tuple(writer.conv(plan.index.graph.node[i]) for i in plan.quantized)
-
-
-def quantize_for_cpu(
-    model: onnx.ModelProto, ranges: Ranges, plan: Plan, chosen: ChosenWeights
-) -> tuple[onnx.ModelProto, QdqReport]:
+def quantize_for_cpu(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tuple[onnx.ModelProto, QdqReport]:
     """Give the graph with integer convolutions and an FP32 remainder.
 
     Raises:
@@ -65,7 +53,7 @@ def quantize_for_cpu(
     """
     typed = onnx.ModelProto()
     typed.CopyFrom(model)
-    writer = _Writer(plan, ranges, chosen)
+    writer = _Writer(plan, ranges)
     channels = ChannelSources(model, plan.index)
     convs = frozenset(model.graph.node[i].output[0] for i in plan.quantized)
     instead = (
@@ -84,17 +72,12 @@ def quantize_for_cpu(
 class _Writer:
     """Writes one graph's nodes anew; holds which tensor has a pair so that none gets two."""
 
-    def __init__(self, plan: Plan, ranges: Ranges, chosen: ChosenWeights) -> None:
+    def __init__(self, plan: Plan, ranges: Ranges) -> None:
         self.new = QdqNodes(np.float32)
         self.pairs: dict[str, str] = {}
-        self._plan, self._index, self._ranges, self._chosen = plan, plan.index, ranges, chosen
+        self._plan, self._index, self._ranges = plan, plan.index, ranges
         self._tensors = _quantized_tensors(plan)
         self._narrow = {_source(plan.index, name, self._tensors) for name in plan.inputs}
-
-    def conv(self, node: onnx.NodeProto) -> IntegerConv:
-        """Give a quantised convolution's grid and integers."""
-        scale, zero_point = self._grid(node.input[0])
-        return IntegerConv(node, Grid(scale, zero_point, 0, UINT8_MAX), self._weight(list(node.input)))
 
     def is_known(self, tensor: str) -> bool:
         """Tell whether to go no further back for what values a tensor can have: it is quantised, or does not say."""
@@ -195,8 +178,6 @@ class _Writer:
         return self.new.weight(f"{source}_zero_point", np.array(self._grid(tensor)[1], np.uint8))
 
     def _weight(self, given: list[str]) -> QuantizedWeight:
-        if given[1] in self._chosen:
-            return self._chosen[given[1]]
         values = np.asarray(self._index.constant(given[1]), np.float32)
         bias = self._bias(given)
         if bias is None:

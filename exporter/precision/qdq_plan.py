@@ -13,13 +13,11 @@ from exporter.graph.passes import label
 from exporter.precision.channels import ChannelSources
 from exporter.precision.options import TARGETS, QuantizeOptions
 from exporter.precision.qdq_attention import attention_tensors
-from exporter.precision.quantize_weights import QuantizedWeight
-from exporter.precision.ranges import Grid, Range, Ranges
+from exporter.precision.ranges import Range, Ranges
 
 __all__ = [
     "CONVOLUTIONS",
     "TARGETS",
-    "IntegerConv",
     "Plan",
     "QdqReport",
     "QuantizeOptions",
@@ -88,15 +86,6 @@ class Plan:
     def inputs(self) -> tuple[str, ...]:
         """The tensors that quantised convolutions read, in the order they are made, each once."""
         return tuple(dict.fromkeys(self.index.graph.node[i].input[0] for i in self.quantized))
-
-
-@dataclass(frozen=True)
-class IntegerConv:
-    """A convolution of the FP32 graph that is quantised, the grid of its input, and its integers."""
-
-    node: onnx.NodeProto
-    grid: Grid
-    weight: QuantizedWeight
 
 
 def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:

@@ -13,11 +13,11 @@ from exporter.errors import GraphError
 from exporter.precision.cast import cast_to_fp16
 from exporter.precision.qdq_attention import softmax_outputs
 from exporter.precision.qdq_nodes import QdqNodes
-from exporter.precision.qdq_plan import CONVOLUTIONS, IntegerConv, Plan, QdqReport, range_of
-from exporter.precision.quantize_weights import ChosenWeights, QuantizedWeight, quantize_weight
-from exporter.precision.ranges import INT8_MAX, Grid, Ranges
+from exporter.precision.qdq_plan import CONVOLUTIONS, Plan, QdqReport, range_of
+from exporter.precision.quantize_weights import quantize_weight
+from exporter.precision.ranges import INT8_MAX, Ranges
 
-__all__ = ["quantize_for_trt", "trt_convs", "trt_tensors"]
+__all__ = ["quantize_for_trt", "trt_tensors"]
 
 _RETYPED = (*CONVOLUTIONS, "MatMul")  # what may read quantised tensors
 
@@ -29,22 +29,7 @@ def trt_tensors(plan: Plan) -> tuple[str, ...]:
     return tuple(sorted(wanted, key=lambda name: plan.index.producer[name]))
 
 
-def trt_convs(ranges: Ranges, plan: Plan) -> tuple[IntegerConv, ...]:
-    """Give the convolutions as they are quantised where nothing else is chosen.
-
-    Raises:
-        GraphError: a range is missing or does not fit into FP16.
-    """
-    convs = []
-    for node in (plan.index.graph.node[i] for i in plan.quantized):
-        grid = Grid(_half_scale(plan, ranges, node.input[0]), 0, -INT8_MAX - 1, INT8_MAX)
-        convs.append(IntegerConv(node, grid, _weight(plan, node, {})))
-    return tuple(convs)
-
-
-def quantize_for_trt(
-    model: onnx.ModelProto, ranges: Ranges, plan: Plan, chosen: ChosenWeights
-) -> tuple[onnx.ModelProto, QdqReport]:
+def quantize_for_trt(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tuple[onnx.ModelProto, QdqReport]:
     """Give the typed graph: INT8 convolutions, an FP16 remainder, the decode in FP32.
 
     Raises:
@@ -69,7 +54,9 @@ def quantize_for_trt(
             given = model.graph.node[i]
             if i in plan.quantized:
                 node.input[0] = pair(node.input[0], given.input[0])
-                node.input[1] = new.dequantized_weight(given.input[1], _weight(plan, given, chosen))
+                # Rounded from FP32, not from what the cast made of it.
+                weight = np.asarray(plan.index.constant(given.input[1]), np.float32)
+                node.input[1] = new.dequantized_weight(given.input[1], quantize_weight(weight, 0))
             elif i in products:
                 node.input[:] = [pair(name, own) for name, own in zip(node.input, given.input, strict=True)]
         new.nodes.append(node)
@@ -80,12 +67,6 @@ def quantize_for_trt(
     convolutions = len(plan.quantized) + len(plan.left)
     counts = (cast.half_nodes, cast.float_nodes, cast.casts, len(given_by_attention))
     return typed, QdqReport("trt", len(plan.quantized), convolutions, len(pairs), plan.left, *counts)
-
-
-def _weight(plan: Plan, conv: onnx.NodeProto, chosen: ChosenWeights) -> QuantizedWeight:
-    """Give a convolution's weights as int8; rounded from FP32, not from what the cast made of them."""
-    name = conv.input[1]
-    return chosen[name] if name in chosen else quantize_weight(np.asarray(plan.index.constant(name), np.float32), 0)
 
 
 def _half_scale(plan: Plan, ranges: Ranges, tensor: str) -> float:

@@ -3,10 +3,9 @@
     w ~ s q,   s = max|w| / 127 of the channel,   q = round(w / s) in -127..127
 
 Scales are FP16 numbers, rounded up so that the largest weight still fits: the same integers serve a graph whose scales
-are FP16 and one whose scales are FP32. How a weight is rounded is one function, so that others can take its place.
+are FP16 and one whose scales are FP32.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +13,10 @@ from numpy.typing import NDArray
 
 from exporter.precision.ranges import INT8_MAX
 
-__all__ = ["ChosenWeights", "QuantizedWeight", "Rounding", "quantize_weight", "round_to_nearest", "weight_scales"]
+__all__ = ["QuantizedWeight", "quantize_weight", "round_to_nearest", "weight_scales"]
 
 # FP16's smallest number. A channel whose weights are all 0, as padding is, has it.
 _LEAST_SCALE = float(np.finfo(np.float16).smallest_subnormal)
-
-# (weights, their scales, which broadcast over them) → int8 of the weights' shape
-Rounding = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.int8]]
 
 
 @dataclass(frozen=True)
@@ -31,14 +27,6 @@ class QuantizedWeight:
     scales: NDArray[np.float32]
     axis: int
 
-    def dequantized(self) -> NDArray[np.float32]:
-        """Give the weights that the integers stand for."""
-        return self.integers.astype(np.float32) * _along(self.scales, self.axis, self.integers.ndim)
-
-
-# name of an FP32 weight → the integers that something better than rounding to nearest chose for it, and their scales
-ChosenWeights = Mapping[str, QuantizedWeight]
-
 
 def round_to_nearest(weights: NDArray[np.float32], scales: NDArray[np.float32]) -> NDArray[np.int8]:
     """Round each weight to the nearest step, ties to even as QuantizeLinear does."""
@@ -47,10 +35,7 @@ def round_to_nearest(weights: NDArray[np.float32], scales: NDArray[np.float32]) 
 
 
 def quantize_weight(
-    weights: NDArray[np.float32],
-    axis: int,
-    least_scales: NDArray[np.float32] | float = 0.0,
-    rounding: Rounding = round_to_nearest,
+    weights: NDArray[np.float32], axis: int, least_scales: NDArray[np.float32] | float = 0.0
 ) -> QuantizedWeight:
     """Quantise a weight per channel.
 
@@ -58,10 +43,9 @@ def quantize_weight(
         weights: of any shape.
         axis: of the output channels, 0 of a Conv.
         least_scales: a channel's scale is at least this, where something else has to fit its grid.
-        rounding: chooses the integers.
     """
     scales = weight_scales(weights, axis, least_scales)
-    return QuantizedWeight(rounding(weights, _along(scales, axis, weights.ndim)), scales, axis)
+    return QuantizedWeight(round_to_nearest(weights, _along(scales, axis, weights.ndim)), scales, axis)
 
 
 def weight_scales(

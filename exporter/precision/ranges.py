@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from exporter.errors import CalibrationError
 
-__all__ = ["INT8_MAX", "UINT8_MAX", "Grid", "Range", "Ranges"]
+__all__ = ["INT8_MAX", "UINT8_MAX", "Range", "Ranges"]
 
 INT8_MAX, UINT8_MAX = 127, 255
 # FP16's smallest normal number: a scale is written in FP16 where the rest of the graph is FP16, and this one's
@@ -65,22 +64,6 @@ class Range:
         if not scale > float(np.finfo(np.float32).tiny):
             return 1.0, 0
         return scale, min(UINT8_MAX, round(-self.low / scale))
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The values that a quantised tensor can have: scale (q - zero_point) for q in least..most."""
-
-    scale: float
-    zero_point: int
-    least: int
-    most: int
-
-    def rounded(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give what quantising the values and dequantising them makes of them."""
-        steps = np.rint(values / np.float32(self.scale))
-        steps = np.clip(steps, self.least - self.zero_point, self.most - self.zero_point)
-        return np.asarray(steps * np.float32(self.scale), np.float32)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from exporter.engine.inspect import EngineFacts
 from exporter.graph.simplify import SimplifyReport
 from exporter.precision.cast import CastReport
-from exporter.precision.improve.improve import ImproveReport
 from exporter.precision.qdq import QdqReport
 from exporter.report.layers import LayerRow
 from exporter.sensitivity.results import Accuracy, Budget, Speed
@@ -40,7 +39,6 @@ class ExportReport:
         cast: what the FP16 pass changed.
         calibration: on how many images, and how; empty where there was none.
         quantization: what the INT8 pass changed.
-        improved: what was done about the errors that makes.
         weights_checked: weights of the typed graph found equal to the model's.
         engine: what the engine's final layers prove.
         builder: what built the engine.
@@ -66,7 +64,6 @@ class ExportReport:
     cast: CastReport | None = None
     calibration: str = ""
     quantization: QdqReport | None = None
-    improved: ImproveReport | None = None
     weights_checked: int | None = None
     engine: EngineFacts | None = None
     builder: str = ""

@@ -1,6 +1,6 @@
-"""From an FP32 graph and images to an INT8 graph: ranges, better integers, and the blocks a budget keeps out of it."""
+"""From an FP32 graph and images to an INT8 graph: ranges, and the blocks a budget keeps out of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,12 +13,9 @@ from exporter.graph.passes import label
 from exporter.model.detector import Detector
 from exporter.precision.calibrate import calibrate, calibration_images
 from exporter.precision.cast import CastReport
-from exporter.precision.choose import ScoreError, best_ranges
-from exporter.precision.improve.bias import with_shifted_biases
-from exporter.precision.improve.improve import Improved, improve, improved_from
-from exporter.precision.improve.layers import layers_of
+from exporter.precision.choose import best_ranges
 from exporter.precision.learned import LearnedRanges
-from exporter.precision.options import ImproveOptions, QuantizeOptions
+from exporter.precision.options import QuantizeOptions
 from exporter.precision.qdq import QdqReport, quantize, tensors_to_calibrate
 from exporter.precision.qdq_plan import CONVOLUTIONS, plan_of
 from exporter.precision.ranges import Ranges
@@ -35,7 +32,7 @@ __all__ = ["Int8Images", "Typed", "as_trained", "int8_from_fp32", "int8_images"]
 
 _SMALL_SHARE = 0.5  # of the work: with less of it in INT8, what INT8 gains is likely lost at its borders
 _BY_BUDGET = "kept out of INT8 by --max-drop"
-_LEARNED = "ranges were learned with the weights: not calibrated, biases not corrected, weights rounded to nearest"
+_LEARNED = "ranges were learned with the weights: not calibrated"
 _NOT_LEARNED = "--calib: calibrated anew; the ranges that were learned with the weights are not used"
 
 Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
@@ -64,7 +61,6 @@ class Typed:
         graph: the typed graph.
         cast: what the FP16 pass changed.
         quantization: what the INT8 pass changed.
-        improved: the integers and biases it was quantised with.
         calibration: on how many images, and how.
         budget: the division that was found.
         notes: what the user must be told.
@@ -73,7 +69,6 @@ class Typed:
     graph: onnx.ModelProto
     cast: CastReport | None = None
     quantization: QdqReport | None = None
-    improved: Improved | None = None
     calibration: str = ""
     budget: Budget | None = None
     notes: tuple[str, ...] = ()
@@ -123,31 +118,26 @@ def int8_from_fp32(
     """
     if images.learned is not None and not images.calibration:
         options = replace(options, quantize=images.learned.options_for(graph, options.quantize))
-        ranges, improved = images.learned.ranges, _plain(graph, images.learned.ranges, options.quantize)
-        notes = [_LEARNED]
+        ranges, notes = images.learned.ranges, [_LEARNED]
     else:
         ranges = _calibrated(graph, manifest, images, options, stage)
-        with stage("improve") as advance:
-            improved, told = _improved(graph, ranges, images.calibration, manifest, options, advance)
-        notes = [*ranges.notes, *told, *[_NOT_LEARNED] * (images.learned is not None)]
+        notes = [*ranges.notes, *[_NOT_LEARNED] * (images.learned is not None)]
     quantized, budget = options.quantize, None
     if options.budget is not None:
         with stage("budget") as advance:
             trial = _trial(options, images, manifest)
-            network = _divisible(graph, ranges, improved, quantized, manifest)
+            network = _divisible(graph, ranges, quantized, manifest)
             budget = budget_kept(network, trial, options.budget.max_drop, advance)
         kept = {block.name: block.convolutions for block in network.blocks}
         quantized = replace(quantized, keep=quantized.keep.union(*(kept[name] for name in budget.chosen.kept)))
         notes += [*trial.notes, *_budget_notes(budget, network.remainder), *_seen_notes(trial, images)]
     with stage("precision"):
-        improved = _without(improved, graph, quantized.keep)
-        typed, report = quantize(improved.graph, ranges, quantized, improved.weights)
+        typed, report = quantize(graph, ranges, quantized)
         by_budget = dict.fromkeys(quantized.keep - options.quantize.keep, _BY_BUDGET)
         report = replace(report, left={name: by_budget.get(name, why) for name, why in report.left.items()})
     return Typed(
         typed,
         quantization=report,
-        improved=improved,
         calibration=f"{ranges.images} images, {ranges.method}",
         budget=budget,
         notes=tuple(notes),
@@ -185,37 +175,6 @@ def _calibrated(graph: onnx.ModelProto, manifest: Manifest, images: Int8Images, 
         return best_ranges(graph, quantized_with, candidates, images.calibration, manifest, advance)
 
 
-def _improved(
-    graph: onnx.ModelProto,
-    ranges: Ranges,
-    images: Sequence[Path],
-    manifest: Manifest,
-    options: Int8,
-    advance: Callable[[int, int], None] | None,
-) -> tuple[Improved, list[str]]:
-    """Improve biases and integers, unless the network's scores are further from FP32's with what that gives."""
-    layers = layers_of(graph, ranges, options.quantize)
-    improved = improve(graph, layers, images, manifest, options.improve, advance)
-    if not options.improve.does_something:
-        return improved, []
-    measure = ScoreError(graph, images, manifest)
-    before, after = (
-        measure.of(quantize(g, ranges, options.quantize, weights)[0])
-        for g, weights in ((graph, {}), (improved.graph, improved.weights))
-    )
-    change = f"{options.improve.in_words()}: the mean error of the best places' scores, as logits, "
-    if after < before:
-        return improved, [f"{change}went from {before:.3f} to {after:.3f}"]
-    plain = _plain(graph, ranges, options.quantize)
-    return plain, [f"{change}would go from {before:.3f} to {after:.3f}: not used"]
-
-
-def _plain(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions) -> Improved:
-    """Give biases as they are and weights rounded to nearest."""
-    nothing = ImproveOptions(correct_bias=False, rounding="nearest")
-    return improved_from(graph, layers_of(graph, ranges, options), (), nothing)
-
-
 def _trial(options: Int8, images: Int8Images, manifest: Manifest) -> Trial:
     assert options.budget is not None
     if options.budget.data is not None:
@@ -225,18 +184,14 @@ def _trial(options: Int8, images: Int8Images, manifest: Manifest) -> Trial:
     return replace(trial, data=f"{trial.data} held out from calibration")
 
 
-def _divisible(
-    graph: onnx.ModelProto, ranges: Ranges, improved: Improved, options: QuantizeOptions, manifest: Manifest
-) -> Divisible:
+def _divisible(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions, manifest: Manifest) -> Divisible:
     left = plan_of(graph, options).left
     counts = multiplications_of(graph, manifest.profile)
     convolutions = [name for name in _convolutions(graph) if name not in left]
     work = shares_of(counts, _convolutions(graph))
 
     def quantized(kept: frozenset[str]) -> onnx.ModelProto:
-        division = replace(options, keep=options.keep | kept)
-        fewer = _without(improved, graph, division.keep)
-        return quantize(fewer.graph, ranges, division, fewer.weights)[0]
+        return _quantized(graph, replace(options, keep=options.keep | kept), ranges)
 
     remainder = "fp16" if options.target == "trt" else "fp32"
     return Divisible(graph, quantized, blocks_of(convolutions, work), manifest, remainder)
@@ -248,16 +203,6 @@ def _quantized(graph: onnx.ModelProto, options: QuantizeOptions, ranges: Ranges)
 
 def _convolutions(graph: onnx.ModelProto) -> list[str]:
     return [label(node) for node in graph.graph.node if node.op_type in CONVOLUTIONS]
-
-
-def _without(improved: Improved, graph: onnx.ModelProto, kept: frozenset[str]) -> Improved:
-    """Leave the weights and biases of some convolutions as the FP32 graph has them."""
-    if not kept:
-        return improved
-    own = {name for node in graph.graph.node if label(node) in kept for name in node.input[1:]}
-    weights = {name: weight for name, weight in improved.weights.items() if name not in own}
-    shifts = {name: shift for name, shift in improved.shifts.items() if name not in own}
-    return replace(improved, graph=with_shifted_biases(graph, shifts), weights=weights, shifts=shifts)
 
 
 def _seen_notes(trial: Trial, images: Int8Images) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from exporter.errors import BudgetError, DatasetError
 from exporter.pipeline import export
-from exporter.precision.options import CalibrationOptions, ImproveOptions, QuantizeOptions
+from exporter.precision.options import CalibrationOptions, QuantizeOptions
 from exporter.recipe import Int8, Recipe, Shapes
 from exporter.sensitivity.options import BudgetOptions
 from exporter.stages.int8 import int8_images
@@ -22,7 +22,6 @@ from runtime.manifest import Manifest
 from runtime.options import DetectOptions
 
 SMALL, TINY = (Shapes(imgsz=((side, side),)) for side in (320, 160))
-PLAIN = ImproveOptions(correct_bias=False, rounding="nearest")
 
 
 @contextmanager
@@ -62,7 +61,7 @@ def make_recipe(shared, tmp_path):
     def make(calib, max_drop, data=None, target="trt", **changes):
         budget = None if max_drop is None else BudgetOptions(max_drop, data)
         calibration = CalibrationOptions("max", symmetric=target == "trt")  # no choice of ranges, which costs seconds
-        int8 = Int8(calib, calibration, QuantizeOptions(target), PLAIN, budget)
+        int8 = Int8(calib, calibration, QuantizeOptions(target), budget)
         values = {"precision": "int8", "int8": int8, "shapes": SMALL, "verify": None, "output": tmp_path / "out"}
         return Recipe(str(shared / "checkpoints" / "trained" / "yolo11n.pt"), **(values | changes))
 

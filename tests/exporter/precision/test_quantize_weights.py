@@ -28,7 +28,7 @@ def test_no_weight_is_off_by_more_than_half_a_step(axis):
     found = quantize_weight(weight, axis)
     steps = found.scales.reshape((-1, 1, 1, 1) if axis == 0 else (1, -1, 1, 1))
     assert found.scales.shape == (weight.shape[axis],)
-    assert (np.abs(found.dequantized() - weight) <= 0.5001 * steps).all()
+    assert (np.abs(found.integers * steps - weight) <= 0.5001 * steps).all()
 
 
 @pytest.mark.parametrize("largest", [0.0, 1e-9, 3e-6, 0.001, 0.33, 5.0, 1e4])
@@ -48,11 +48,3 @@ def test_a_scale_is_at_least_what_is_asked_for_each_channel():
     found = quantize_weight(np.float32([[127], [127]]), 0, np.float32([4, 0.5]))
     np.testing.assert_array_equal(found.scales, [4, 1])
     np.testing.assert_array_equal(found.integers, [[32], [127]])
-
-
-def test_the_rounding_can_be_replaced():
-    def down(weights, scales):
-        return np.floor(weights / scales).astype(np.int8)
-
-    assert quantize_weight(np.float32([[127, 1.9]]), 0, rounding=down).integers[0, 1] == 1
-    assert quantize_weight(np.float32([[127, 1.9]]), 0).integers[0, 1] == 2

@@ -22,12 +22,7 @@ from exporter.model.build import seeded_detector
 from exporter.model.spec import spec_from_name
 from exporter.pipeline import export
 from exporter.precision.cast import cast_to_fp16
-from exporter.precision.improve.improve import improved_from
-from exporter.precision.improve.layers import Layer, Layers, Window
-from exporter.precision.improve.moments import Moments
-from exporter.precision.options import CalibrationOptions, ImproveOptions, QuantizeOptions
-from exporter.precision.quantize_weights import quantize_weight
-from exporter.precision.ranges import Grid
+from exporter.precision.options import CalibrationOptions
 from exporter.recipe import Int8, Recipe, Shapes
 from exporter.trace.deploy import DeployAttention, deploy_from_detector
 from exporter.verify.images import photos_dir
@@ -210,13 +205,7 @@ def test_the_engine_fuses_attention_and_rounds_in_one_kernel_each(stages, rtx):
 
 
 def test_int8_codes_are_127_times_minus_one_zero_and_one(stages, tmp_path):
-    int8 = Int8(
-        photos_dir(),
-        CalibrationOptions("max"),
-        QuantizeOptions(),
-        ImproveOptions(rounding="adaptive"),
-        limit=1,
-    )
+    int8 = Int8(photos_dir(), CalibrationOptions("max"), limit=1)
     recipe = Recipe(
         "bitfalcon-n",
         precision="int8",
@@ -235,17 +224,3 @@ def test_int8_codes_are_127_times_minus_one_zero_and_one(stages, tmp_path):
     plain = [name for name, codes in found.items() if codes != {-127, 0, 127}]
     assert len(found) - len(plain) == len(bit_layers(stages.detector))
     assert plain == ["model.0.0.weight_int8"]
-
-
-@pytest.mark.parametrize(("weight", "kept"), [(0.3, True), (0.29, False)])
-def test_adaptive_rounding_leaves_ternary_integers_alone(weight, kept):
-    """Its choice of floor or ceil would make 126 of some of them."""
-    values = np.float32([0.3, -0.3, 0.0, weight]).reshape(1, 4, 1, 1)
-    one, window = np.ones((1, 4)), Window((1, 1), (1, 1), (1, 1), (0, 0), (0, 0))
-    names, grid = ("conv", "x", "w", ""), Grid(1 / 127, 0, -128, 127)
-    layer = Layer(*names, values, np.zeros(1, np.float32), 1, window, grid, quantize_weight(values, 0))
-    moments = Moments(1, one, one, np.ones((1, 4, 4), np.float32), np.ones(1), np.ones(1))
-    options = ImproveOptions(correct_bias=False, rounding="adaptive")
-    improved = improved_from(onnx.ModelProto(), Layers((layer,)), [(layer, moments)], options)
-    assert (improved.weights == {}) == kept
-    assert set(layer.nearest.integers.flat) == ({-127, 0, 127} if kept else {-127, 0, 123, 127})

@@ -1,1 +1,0 @@
-"""Better than rounding to nearest: what calibration images tell of weights and biases, one pass a file."""
