@@ -100,11 +100,10 @@ def _add_int8_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--calib-method",
         choices=METHODS,
-        help="how the range of a tensor is chosen; auto tries several and takes the one that keeps the scores best "
+        help="how the range of a tensor is chosen; auto tries them all and takes the one that keeps the scores best "
         "(default: auto)",
     )
     add("--calib-limit", type=int, metavar="N", help="calibrate on N of the images, evenly out of them")
-    add("--calib-cache", type=Path, metavar="DIR", help="look ranges up there, and keep them")
     add(
         "--int8-target",
         choices=TARGETS,
@@ -248,7 +247,7 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
     from exporter.recipe import Int8
     from exporter.sensitivity.options import BudgetOptions
 
-    names = ("calib_method", "calib_limit", "calib_cache", "int8_target", "max_drop", "max_drop_data")
+    names = ("calib_method", "calib_limit", "int8_target", "max_drop", "max_drop_data")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.calib is None and not _may_have_ranges(arguments, given):
         if given or arguments.int8_attention:
@@ -257,9 +256,7 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
     if "max_drop_data" in given and "max_drop" not in given:
         raise RecipeError("--max-drop-data is what --max-drop is measured on: add --max-drop, or drop it")
     target = given.get("int8_target", "trt")
-    calibration = CalibrationOptions(
-        symmetric=target == "trt", **_renamed(given, calib_method="method", calib_cache="cache")
-    )
+    calibration = CalibrationOptions(symmetric=target == "trt", **_renamed(given, calib_method="method"))
     return Int8(
         arguments.calib,
         calibration,
@@ -271,7 +268,7 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
 
 def _may_have_ranges(arguments: argparse.Namespace, given: dict[str, Any]) -> bool:
     """Tell whether INT8 is asked for with nothing but what ranges in the model's file suffice for."""
-    needs_images = given.keys() & {"calib_method", "calib_limit", "calib_cache"}
+    needs_images = given.keys() & {"calib_method", "calib_limit"}
     is_file = arguments.model is not None and Path(arguments.model).suffix == ".safetensors"
     return is_file and _precision(arguments) == "int8" and not needs_images
 

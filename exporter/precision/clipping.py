@@ -6,7 +6,6 @@ compute in units of a bin's width, with the values of a bin taken as spread even
 
 import math
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +14,10 @@ from exporter.precision.histograms import SIDE_BINS, Histogram
 from exporter.precision.ranges import INT8_MAX, UINT8_MAX, Range
 
 __all__ = [
-    "entropy_range",
-    "kl_divergences",
     "least_error_range",
     "max_range",
     "mse_range",
     "percentile_range",
-    "rebinned",
     "rounding_error",
 ]
 
@@ -31,12 +27,6 @@ _COARSE = 2.0 ** (-np.arange(128) / 16)
 _FINE_STEPS = 65
 _ROUNDS = 2  # of the search for both ends in turn: a third moves no end of yolo11n's by 1 % of the range
 _INT8_LEVELS = INT8_MAX + 1  # of |x|
-# Bins from 0 to the largest value, as published. The divergence depends on them: with 4,096, SiLU's narrow peak at
-# -0.28 makes a threshold of 4 % of the largest value the best for two of yolo11n's tensors.
-_KL_BINS = 2048
-# The probability that a bin gets where Q has none and P has: without it the divergence would be infinite wherever
-# the last bin kept is an empty one. MXNet's and NVIDIA's open implementations smooth by the same amount.
-_SMOOTHING = 1e-4
 
 
 def max_range(histogram: Histogram) -> Range:
@@ -89,73 +79,6 @@ def _least_error(histogram: Histogram, low: float, high: float, power: int) -> R
         if low < 0:
             best[0] = low * _best_fraction(lambda f: moments.error(_affine_levels(low * f, best[1])))
     return _within(histogram, *best)
-
-
-def entropy_range(histogram: Histogram, symmetric: bool) -> Range:
-    """Give the range whose quantised distribution diverges least from the true one (see `kl_divergences`).
-
-    The threshold is that of |x|. An affine grid has 256 levels for both signs; |x| is given its share of them, from
-    128 where both sides reach as far to 256 where there is one side only.
-    """
-    whole = max_range(histogram)
-    if not whole.magnitude:
-        return whole
-    levels = _INT8_LEVELS
-    if not symmetric:
-        levels = max(levels, round((UINT8_MAX + 1) * whole.magnitude / (whole.high - whole.low)))
-    top = whole.magnitude / histogram.width
-    divergences = kl_divergences(rebinned(histogram.magnitude_counts, top, _KL_BINS), levels)
-    kept = levels + int(np.flatnonzero(divergences == divergences.min())[-1])
-    return whole if kept == _KL_BINS else _clipped(histogram, (kept + 0.5) * top / _KL_BINS)
-
-
-def rebinned(counts: NDArray[np.int64], top: float, bins: int) -> NDArray[np.int64]:
-    """Give the counts in so many bins from 0 to `top`, which lies in the last bin that is not empty; none is lost."""
-    edges = np.interp(np.arange(bins) * (top / bins), np.arange(counts.size + 1), _prefix(counts))
-    return np.asarray(np.diff(np.rint(edges).astype(np.int64), append=counts.sum()), dtype=np.int64)
-
-
-def kl_divergences(counts: NDArray[np.int64], levels: int) -> Array:
-    """Give KL(P || Q) for each number of bins kept, i = levels..B, as (B - levels + 1,).
-
-    TensorRT's calibration (S. Migacz, "8-bit Inference with TensorRT", GTC 2017, S7310):
-
-        P = h_0 .. h_{i-1}, with what lies beyond added to its last bin, normalised
-        Q = h_0 .. h_{i-1} in `levels` equal groups, each group's sum spread evenly over its non-zero bins, normalised
-        KL = sum_j P_j log(P_j / Q_j);  the threshold is (i + 1/2) bins for the i with the least
-
-    Q is made without the outliers, so that clipping them costs. Written by prefix sums over h: with S_g, n_g the sum
-    and the number of non-zero bins of group g, T all counts, K those kept and O = T - K,
-
-        T sum P log P = sum_{j<i-1} h_j log h_j + (h_{i-1} + O) log(h_{i-1} + O) - T log T
-        T sum P log Q = sum_g S_g log(S_g / n_g) + O log(S_last / n_last) - T log K
-
-    and where the last bin is empty it has no Q: Q is then (1 - e) Q + e at that bin, e = 1e-4.
-
-    Args:
-        counts: (B,), as many as `levels` or more.
-        levels: of the quantised |x|.
-    """
-    kept_bins, edges = _groups(counts.size, levels)
-    sums, filled, entropies = (_prefix(c) for c in (counts, counts > 0, _x_log_x(counts)))
-    last, total = counts[kept_bins - 1].astype(np.float64), float(sums[-1])
-    kept = sums[kept_bins]
-    outliers = total - kept
-    mass, width = np.diff(sums[edges], axis=1), np.diff(filled[edges], axis=1)  # (candidates, levels)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_mean = np.where(mass > 0, np.log(mass / width), 0)
-        log_last = np.where(last > 0, log_mean[:, -1] - np.log(kept), math.log(_SMOOTHING))
-        rest = np.where((last > 0) | (outliers == 0), 0, math.log1p(-_SMOOTHING))
-        p_log_p = entropies[kept_bins - 1] + _x_log_x(last + outliers) - total * math.log(total)
-        p_log_q = (mass * log_mean).sum(axis=1) + kept * (rest - np.log(kept)) + outliers * log_last
-    return np.where(kept > 0, (p_log_p - p_log_q) / total, np.inf)
-
-
-@cache
-def _groups(bins: int, levels: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Give the numbers of bins kept, (candidates,), and the groups' edges of each, (candidates, levels + 1)."""
-    kept = np.arange(levels, bins + 1)
-    return kept, kept[:, None] * np.arange(levels + 1) // levels
 
 
 def rounding_error(counts: NDArray[np.int64], origin: int, levels: Array, power: int = 2) -> Array:
@@ -243,13 +166,3 @@ def _within(histogram: Histogram, low: float, high: float) -> Range:
     """Give the range from `low` to `high`, in bins, as far as there are values."""
     whole = max_range(histogram)
     return Range.around_zero(max(whole.low, low * histogram.width), min(whole.high, high * histogram.width))
-
-
-def _prefix(values: NDArray[np.generic]) -> Array:
-    """Give the sums of the first 0..n values, (n + 1,)."""
-    return np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
-
-
-def _x_log_x(values: NDArray[np.generic]) -> Array:
-    x = np.asarray(values, dtype=np.float64)
-    return x * np.log(np.where(x > 0, x, 1))

@@ -1,15 +1,13 @@
 """What may be chosen of INT8, refused at construction; light, since a recipe holds it before anything is loaded."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from exporter.errors import CalibrationError, RecipeError
 
 __all__ = ["CLIPPINGS", "METHODS", "TARGETS", "CalibrationOptions", "QuantizeOptions"]
 
-CLIPPINGS = ("max", "percentile", "mse", "l3", "entropy")
+CLIPPINGS = ("mse", "l3", "percentile", "max")  # the preferred first
 METHODS = ("auto", *CLIPPINGS)
-_TRIED = ("mse", "l3", "percentile", "max")  # by "auto", the preferred first
 TARGETS = ("trt", "cpu")
 
 
@@ -18,17 +16,15 @@ class CalibrationOptions:
     """How ranges are chosen.
 
     Attributes:
-        method: one of `METHODS`: the largest value, a percentile, the least sum of squared (mse) or cubed (l3) errors,
-            TensorRT's entropy; or "auto", which tries all but the last and takes the one whose scores are nearest.
+        method: one of `METHODS`: the largest value, a percentile, the least sum of squared (mse) or cubed (l3) errors;
+            or "auto", which tries them all and takes the one whose scores are nearest.
         percentile: for the method percentile, how much of the values a range holds, in percent.
         symmetric: for int8 around 0; False for uint8 with a zero point. The method max is the same for both.
-        cache: the folder in which ranges are looked up and kept; None for none.
     """
 
     method: str = "auto"
     percentile: float = 99.99
     symmetric: bool = True
-    cache: Path | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -39,7 +35,7 @@ class CalibrationOptions:
     @property
     def tried(self) -> "tuple[CalibrationOptions, ...]":
         """The options of each method that is to be tried; these themselves where one is named."""
-        return tuple(replace(self, method=method) for method in _TRIED) if self.method == "auto" else (self,)
+        return tuple(replace(self, method=method) for method in CLIPPINGS) if self.method == "auto" else (self,)
 
     def in_words(self) -> str:
         """Give the method and what it depends on, such as "percentile 99.99, symmetric"."""

@@ -1,7 +1,6 @@
 """Each method is compared with its definition written out slowly, and with the values themselves."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -10,13 +9,10 @@ from numpy.typing import NDArray
 from exporter.precision import clipping
 from exporter.precision.calibrate import CalibrationError, CalibrationOptions, ranges_from_histograms
 from exporter.precision.clipping import (
-    entropy_range,
-    kl_divergences,
     least_error_range,
     max_range,
     mse_range,
     percentile_range,
-    rebinned,
     rounding_error,
 )
 from exporter.precision.histograms import Histogram
@@ -160,82 +156,6 @@ def test_the_affine_grid_is_the_one_that_is_written(low, high):
     assert clipping._affine_levels(low, np.array([high]))[0] == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
-def slow_divergence(counts: NDArray[np.int64], kept: int, levels: int) -> float:
-    """The published algorithm, bin by bin."""
-    p = counts[:kept].astype(np.float64)
-    p[-1] += counts[kept:].sum()
-    q = np.zeros(kept)
-    for g in range(levels):
-        group = range(g * kept // levels, (g + 1) * kept // levels)
-        filled = [j for j in group if counts[j] > 0]
-        for j in filled:
-            q[j] = sum(counts[k] for k in group) / len(filled)
-    if not q.any():
-        return math.inf
-    p, q = p / p.sum(), q / q.sum()
-    if p[-1] > 0 and q[-1] == 0:
-        q *= 1 - 1e-4
-        q[-1] = 1e-4
-    return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
-
-
-HISTOGRAMS = {
-    "full": RNG.integers(1, 1000, size=150),
-    "with empty bins": RNG.integers(0, 3, size=150) * 7,
-    "falling": (1e6 * np.exp(-np.arange(160) / 12)).astype(np.int64),
-    "an outlier": np.r_[RNG.integers(1, 99, size=60), np.zeros(99, np.int64), 3],
-    "empty below": np.r_[np.zeros(70, np.int64), RNG.integers(1, 99, size=60)],
-    "one bin": np.r_[np.zeros(120, np.int64), 12],
-}
-
-
-@pytest.mark.parametrize("levels", [16, 100])
-@pytest.mark.parametrize("counts", HISTOGRAMS.values(), ids=HISTOGRAMS.keys())
-def test_the_divergences_are_those_of_the_published_algorithm(counts, levels):
-    counts = np.asarray(counts)[: int(np.flatnonzero(counts)[-1]) + 1]
-    found = kl_divergences(counts, levels)
-    expected = [slow_divergence(counts, kept, levels) for kept in range(levels, counts.size + 1)]
-    assert found == pytest.approx(np.array(expected), rel=1e-9, abs=1e-12)
-
-
-def test_entropy_takes_the_threshold_with_the_least_divergence():
-    values = np.abs(VALUES["outliers"])
-    counts, _ = np.histogram(values, bins=2048, range=(0, 60))  # as the paper has it
-    divergences = [slow_divergence(counts, kept, 128) for kept in range(128, 2048, 8)]
-    found = entropy_range(histogram_of(VALUES["outliers"]), symmetric=True)
-    assert found.low == -found.high
-    kept = found.high / 60 * 2048 - 0.5
-    assert kept == round(kept)
-    assert slow_divergence(counts, int(kept), 128) <= min(divergences) * 1.05  # the bins were cut differently
-    assert 2.5 < found.high < 10  # the outliers lie at 40 and 60
-
-
-REBINNED = [
-    ([4, 2, 6, 8], 4.0, 4, [4, 2, 6, 8]),
-    ([4, 2, 6, 8], 4.0, 2, [6, 14]),
-    ([4, 2, 6, 8], 4.0, 8, [2, 2, 1, 1, 3, 3, 4, 4]),
-    ([4, 2, 6, 8, 0], 3.5, 2, [6, 14]),  # cut at 1.75, 5.5 rounds to even; the last bin ends at the top
-    ([0, 0, 5], 2.5, 5, [0, 0, 0, 0, 5]),
-    ([0, 0, 0], 1.0, 2, [0, 0]),
-]
-
-
-@pytest.mark.parametrize(("counts", "top", "bins", "expected"), REBINNED)
-def test_rebinning_loses_no_count(counts, top, bins, expected):
-    assert rebinned(np.array(counts), top, bins).tolist() == expected
-
-
-def test_entropy_keeps_all_of_what_is_spread_evenly():
-    assert entropy_range(histogram_of(VALUES["uniform"]), symmetric=True).high > 0.97
-
-
-def test_entropy_gives_one_sided_values_all_levels_of_an_affine_grid():
-    histogram = histogram_of(VALUES["one side"])
-    counts = rebinned(histogram.magnitude_counts, histogram.maximum / histogram.width, 2048)
-    kept = 256 + kl_divergences(counts, 256).argmin()
-    assert entropy_range(histogram, symmetric=False).high == pytest.approx((kept + 0.5) * histogram.maximum / 2048)
-
-
 @pytest.mark.parametrize("values", {**VALUES, **FLAT}.values(), ids={**VALUES, **FLAT}.keys())
 def test_a_range_lies_within_the_values_and_gives_a_usable_scale(values):
     for method, symmetric in itertools.product(CLIPPINGS, (True, False)):
@@ -246,7 +166,7 @@ def test_a_range_lies_within_the_values_and_gives_a_usable_scale(values):
         assert found.affine()[0] > 0, options
 
 
-@pytest.mark.parametrize("method", ["max", "mse", "entropy"])
+@pytest.mark.parametrize("method", ["max", "mse", "l3"])
 @pytest.mark.parametrize("name", ["one value", "one negative value", "nearly constant", "two values"])
 def test_values_that_hardly_vary_are_kept(name, method):
     options = CalibrationOptions(method)
@@ -262,7 +182,7 @@ def test_options_say_what_they_are():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "median"}, "auto, max, percentile, mse, l3, entropy, found 'median'"),
+        ({"method": "median"}, "auto, mse, l3, percentile, max, found 'median'"),
         ({"percentile": 0.0}, "percentile in 50..100"),
         ({"percentile": 100.1}, "percentile in 50..100"),
         ({"percentile": float("nan")}, "percentile in 50..100"),
