@@ -1,6 +1,5 @@
 """Bit convolutions in the training loop: latent weights in FP32 are what is trained, averaged, frozen and resumed."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,15 +36,6 @@ ROWS = {
 OPTIONS = TuneOptions(
     epochs=6, batch=2, accelerator="cpu", validate_every=0, optimizer=OptimizerOptions(lr=1e-2, warmup=1)
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """More of them wait for each other on layers as small as these."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Keeper:

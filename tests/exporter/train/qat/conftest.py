@@ -34,7 +34,6 @@ SIDE = 64
 @pytest.fixture(scope="session")
 def tiny():
     """The network, its simplified graph, and the largest values of its activations on some noise."""
-    torch.set_num_threads(1)
     detector = seeded_detector(spec_from_yaml(ROWS, "tiny.yaml", "tiny net"))
     graph = simplified_graph(detector, (SIDE, SIDE))
     tensors = tensors_to_calibrate(graph, QuantizeOptions())
