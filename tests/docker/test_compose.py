@@ -1,12 +1,13 @@
 """The compose file: what it builds is there, the GPU is reserved, and nobody is root."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.docker.dockerfiles import DOCKER, ROOT
-
+ROOT = Path(__file__).resolve().parents[2]
+DOCKER = ROOT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

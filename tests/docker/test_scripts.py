@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.dockerfiles import DOCKER, SCRIPTS
-
+DOCKER = Path(__file__).resolve().parents[2] / "docker"
+SCRIPTS = sorted((DOCKER / "scripts").glob("*.sh"))
 FOREIGN = {"PATH", "HOME", "PIP_CONSTRAINT", "DEBIAN_FRONTEND"}
 
 
