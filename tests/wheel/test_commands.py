@@ -7,14 +7,14 @@ import pytest
 PROGRAM = """\
 from numpy.typing import NDArray
 import numpy as np
-from runtime import Detections, Runtime
+from runtime import Runtime
 
 def count(path: str, photo: NDArray[np.uint8]) -> int:
     with Runtime(path) as runtime:
         found = runtime.infer(photo)
         reveal_type(found)
-        return found.no_such_field
-    return len(Detections.no_such_function())
+        found.no_such_field
+        return len(found)
 """
 
 
@@ -55,7 +55,7 @@ def test_accuracy_is_measured(environments, demo, scenes, extras):
 def test_export_does_int8_within_a_budget_and_measures(environments, scenes):
     env = environments["export"]
     data = scenes / "data.yaml"
-    words = ("--int8", "--calib", scenes / "images", "--max-drop", "50", "--max-drop-data", data, "--val", data)
+    words = ("--int8", "--calib", scenes / "images", "--max-drop", "20", "--max-drop-data", data, "--val", data)
     ran(env, "y12-export", *words, "--imgsz", "128", "--no-verify", "--output", env.home / "int8")
     assert list((env.home / "int8").glob("*_int8.onnx"))
     assert list((env.home / "int8").glob("*_int8.curve.svg"))
@@ -70,9 +70,9 @@ def test_train_trains_also_for_int8(environments, scenes):
     env = environments["train"]
     steps = ("--imgsz", "64", "--epochs", "1", "--batch", "4", "--device", "cpu", "--no-augment")
     ran(env, "y12-tune", scenes / "data.yaml", "--model", "yolov12n", *steps, "--output", env.home / "tuned")
-    (weights,) = (env.home / "tuned").glob("*.safetensors")
+    weights = env.home / "tuned" / "yolov12n.safetensors"
     ran(env, "y12-tune", scenes / "data.yaml", "--weights", weights, "--qat", *steps, "--output", env.home / "qat")
-    (weights,) = (env.home / "qat").glob("*.safetensors")
+    weights = env.home / "qat" / "yolov12n.safetensors"
     both = environments["train,export"]
     ran(both, "y12-export", weights, "--int8", "--imgsz", "64", "--no-verify", "--output", both.home / "qat")
 
@@ -88,9 +88,8 @@ def test_rtx_with_gpu_says_what_an_engine_lacks_here(environments, demo):
 
 def test_ort_gpu_does_not_fall_back(environments, demo):
     done = environments["ort-gpu"].run("y12-bench", artefact(demo, "onnx"), "--iterations", "2")
-    assert ("(CUDA)" in done.stderr) if done.returncode == 0 else ("could not start on CUDA" in done.stderr), (
-        done.stderr
-    )
+    said = "(CUDA)" if done.returncode == 0 else "has CUDAExecutionProvider, but it did not load"
+    assert said in done.stderr
     ran(environments["ort-gpu"], "y12-bench", artefact(demo, "onnx"), "--provider", "cpu", "--iterations", "2")
 
 
@@ -100,9 +99,4 @@ def test_a_user_s_type_checker_sees_the_types(environments):
     done = env.run("mypy", "--strict", "program.py")
     assert 'Revealed type is "runtime.detections.Detections"' in done.stdout, done.stdout + done.stderr
     assert '"Detections" has no attribute "no_such_field"' in done.stdout
-    assert '"type[Detections]" has no attribute "no_such_function"' in done.stdout
-    assert "Found 2 errors in 1 file" in done.stdout
-    (env.home / "program.py").write_text(
-        PROGRAM.replace(".no_such_field", "").replace("return found", "return len(found)")
-    )
-    assert "import-untyped" not in env.run("mypy", "--strict", "program.py").stdout
+    assert "Found 1 error in 1 file" in done.stdout
