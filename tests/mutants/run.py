@@ -1,10 +1,10 @@
 """Plant faults in copies of the checkout, one at a time, and tell which of them the tests notice.
 
-    python tests/mutants/run.py [--only GLOB]... [--jobs 2] [--seconds 400] [--table FILE] [--control]
+    python tests/mutants/run.py [--only GLOB]... [--jobs 2] [--seconds 240] [--table FILE] [--control]
 
 Each table of faults*.toml beside this file is a fault: `file`, its `old` text, which occurs once in it, the `new` text,
 `why` it is one, and `tests`, the files, folders or single tests that are to fail. The exit code is 1 where a fault
-survives or could not be planted. --control runs the same tests with nothing planted: all of them have to pass.
+survives or cannot be judged. --control runs the same tests with nothing planted: all of them have to pass.
 
 Most of a short test's time is spent importing torch and its like. They are imported once, here, and each run is a fork
 of this process; what is under test is imported by the fork alone, from its copy.
@@ -171,8 +171,8 @@ def outcome_of(run: Run, code: int | None, cpu: float) -> Outcome:
     """Judge by pytest's exit code, None where the time was up, and what it wrote."""
     lines = run.log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
     named = [line.split(" - ")[0] for line in lines if line.startswith(("FAILED ", "ERROR "))]
-    if code is None:
-        return Outcome(run.fault, CAUGHT if run.fault.file else BROKEN, "it does not end", cpu)
+    if code is None:  # the fault, or a busy machine: that cannot be told
+        return Outcome(run.fault, BROKEN, f"no end in time: {lines[-1]}", cpu)
     if code == 0:
         return Outcome(run.fault, SURVIVED if run.fault.file else PASSED, lines[-1], cpu)
     if code in _FAILED and named:
@@ -226,7 +226,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Plant faults and tell which of them the tests notice.")
     parser.add_argument("--only", action="append", metavar="GLOB", help="faults of these names; all where left out")
     parser.add_argument("--jobs", type=int, default=2, help="how many are judged at a time (default 2)")
-    parser.add_argument("--seconds", type=float, default=400, help="the most a fault's tests may take (default 400)")
+    parser.add_argument("--seconds", type=float, default=240, help="the most a fault's tests may take (default 240)")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the outcomes there too, sorted by name")
     parser.add_argument("--control", action="store_true", help="plant nothing: the same tests have to pass")
     return parser.parse_args(arguments)
