@@ -11,13 +11,15 @@ RUN /y12/docker/scripts/install_system.sh build
 COPY constraints.txt pyproject.toml /y12/
 COPY docker/constraints.txt /y12/docker/
 COPY docker/scripts/install_packages.sh docker/scripts/requirements.py /y12/docker/scripts/
+# none, unless somebody put some there: see docker/wheels/README.md
+COPY docker/wheels /wheels
 ARG Y12_TENSORRT=rtx
 # An export computes little in torch: the build without CUDA is a tenth of the size. For y12-tune on a GPU, give
 # https://download.pytorch.org/whl/cu130 and Y12_EXTRAS=export,train,val.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG Y12_EXTRAS=export,val,gpu
 RUN VENV=/opt/y12/venv Y12_EXTRAS="${Y12_EXTRAS},${Y12_TENSORRT}" TORCH_INDEX="${TORCH_INDEX}" \
-    /y12/docker/scripts/install_packages.sh
+    WHEELS=/wheels /y12/docker/scripts/install_packages.sh
 
 FROM packages AS y12
 COPY README.md LICENSE /y12/

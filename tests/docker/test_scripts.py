@@ -79,25 +79,29 @@ def test_the_kernels_are_built(tmp_path):
 # A Python whose environments have a pip that only tells what it was asked for, and with which pins.
 FAKE_PYTHON = """#!/usr/bin/env bash
 mkdir -p "$3/bin"
-ln -sf {python} "$3/bin/python"
+printf '#!/bin/sh\\nexec {python} "$@"\\n' >"$3/bin/python"
 cat >"$3/bin/pip" <<'PIP'
 #!/usr/bin/env bash
 echo "$*" >>{log}
 cp "$PIP_CONSTRAINT" {log}.pins
+[[ ! -e {log}.fail ]]
 PIP
-chmod +x "$3/bin/pip"
+chmod +x "$3/bin/pip" "$3/bin/python"
 """
+
+
+def install(folder, **variables):
+    """Run install_packages.sh with that pip; give what it did, and what pip was asked for."""
+    log, python = folder / "log", folder / "python"
+    python.write_text(FAKE_PYTHON.format(python=sys.executable, log=log))
+    python.chmod(0o755)
+    done = run("install_packages.sh", VENV=str(folder / "venv"), PYTHON=str(python), **variables)
+    return done, log.read_text().splitlines()
 
 
 @pytest.mark.parametrize("index", ["", "https://example.org/whl/cpu", "https://example.org/whl/cu130"])
 def test_torch_comes_alone_and_first_from_the_index_that_is_named(tmp_path, index):
-    log, python = tmp_path / "log", tmp_path / "python"
-    python.write_text(FAKE_PYTHON.format(python=sys.executable, log=log))
-    python.chmod(0o755)
-    variables = {"VENV": str(tmp_path / "venv"), "PYTHON": str(python), "TORCH_INDEX": index, "WHEELS": "/wheels"}
-    done = run("install_packages.sh", Y12_EXTRAS="export", **variables)
-    assert done.returncode == 0, done.stderr
-    *first, last = log.read_text().splitlines()
+    _, (*first, last) = install(tmp_path, Y12_EXTRAS="export", TORCH_INDEX=index, WHEELS="/wheels")
     common = "install --quiet --disable-pip-version-check "
     assert first == ([f"{common}--no-deps --index-url {index} torch"] if index else [])
     assert "--find-links /wheels" in last
@@ -106,3 +110,42 @@ def test_torch_comes_alone_and_first_from_the_index_that_is_named(tmp_path, inde
     assert "\ntorch==" in pins
     assert "\npycuda==" in pins
     assert ("\nnvidia-cuda-nvrtc==" in pins) == ("/cu" not in index)
+
+
+def test_a_wheel_of_torch_that_is_there_is_taken_and_that_is_said(tmp_path):
+    index = "https://example.org/whl/cpu"
+    (tmp_path / "torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl").touch()
+    done, asked = install(tmp_path, Y12_EXTRAS="export", TORCH_INDEX=index, WHEELS=str(tmp_path))
+    assert asked[0].endswith(f" --no-deps --no-index --find-links {tmp_path} torch")
+    assert f"torch is taken from {tmp_path}, {index} is not asked\n" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cu130"])
+def test_torch_that_is_not_of_the_kind_its_index_says_is_refused(tmp_path, kind):
+    torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'y12[export]'")
+    done, _ = install(tmp_path, Y12_EXTRAS="export", TORCH_INDEX=f"https://example.org/whl/{kind}")
+    assert done.returncode == ((torch.version.cuda is None) != (kind == "cpu"))
+    if done.returncode:
+        assert done.stderr.startswith("install_packages.sh: expected torch.version.cuda to be ")
+        assert done.stderr.endswith(f"by TORCH_INDEX, found {torch.version.cuda}; see WHEELS\n")
+
+
+def test_torch_that_cannot_be_had_is_told_in_a_line(tmp_path):
+    (tmp_path / "log.fail").touch()
+    done, _ = install(tmp_path, Y12_EXTRAS="export", TORCH_INDEX="https://example.org/whl/cpu")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "install_packages.sh: expected torch at --index-url https://example.org/whl/cpu, got none; "
+        "name another TORCH_INDEX, or put its wheel in WHEELS\n"
+    )
+
+
+def test_a_toolkit_that_is_there_is_not_stood_in_for(tmp_path):
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "cuda.h").write_text("of the toolkit")
+    done = run("stand_in_toolkit.sh", CUDA_ROOT=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"stand_in_toolkit.sh: expected no toolkit in CUDA_ROOT, found {tmp_path}/include/cuda.h"
+    )
+    assert [path.name for path in tmp_path.rglob("*.h")] == ["cuda.h"]
