@@ -100,8 +100,9 @@ def install(folder, **variables):
 
 
 @pytest.mark.parametrize("index", ["", "https://example.org/whl/cpu", "https://example.org/whl/cu130"])
-def test_torch_comes_alone_and_first_from_the_index_that_is_named(tmp_path, index):
-    _, (*first, last) = install(tmp_path, Y12_EXTRAS="export", TORCH_INDEX=index, WHEELS="/wheels")
+def test_torch_comes_alone_and_first_from_the_index_that_is_named_and_is_of_its_kind(tmp_path, index):
+    torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'y12[export]'")
+    done, (*first, last) = install(tmp_path, Y12_EXTRAS="export", TORCH_INDEX=index, WHEELS="/wheels")
     common = "install --quiet --disable-pip-version-check "
     assert first == ([f"{common}--no-deps --index-url {index} torch"] if index else [])
     assert "--find-links /wheels" in last
@@ -110,6 +111,11 @@ def test_torch_comes_alone_and_first_from_the_index_that_is_named(tmp_path, inde
     assert "\ntorch==" in pins
     assert "\npycuda==" in pins
     assert ("\nnvidia-cuda-nvrtc==" in pins) == ("/cu" not in index)
+    is_for_the_cpu, wrong = torch.version.cuda is None, ""
+    if (index.endswith("/cpu") and not is_for_the_cpu) or ("/cu" in index and is_for_the_cpu):
+        wrong = "install_packages.sh: expected torch.version.cuda to be "
+        assert done.stderr.endswith(f" by TORCH_INDEX, found {torch.version.cuda}; see WHEELS\n")
+    assert (done.returncode, done.stderr[: len(wrong)]) == (int(bool(wrong)), wrong)
 
 
 def test_a_wheel_of_torch_that_is_there_is_taken_and_that_is_said(tmp_path):
@@ -118,16 +124,6 @@ def test_a_wheel_of_torch_that_is_there_is_taken_and_that_is_said(tmp_path):
     done, asked = install(tmp_path, Y12_EXTRAS="export", TORCH_INDEX=index, WHEELS=str(tmp_path))
     assert asked[0].endswith(f" --no-deps --no-index --find-links {tmp_path} torch")
     assert f"torch is taken from {tmp_path}, {index} is not asked\n" in done.stdout
-
-
-@pytest.mark.parametrize("kind", ["cpu", "cu130"])
-def test_torch_that_is_not_of_the_kind_its_index_says_is_refused(tmp_path, kind):
-    torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'y12[export]'")
-    done, _ = install(tmp_path, Y12_EXTRAS="export", TORCH_INDEX=f"https://example.org/whl/{kind}")
-    assert done.returncode == ((torch.version.cuda is None) != (kind == "cpu"))
-    if done.returncode:
-        assert done.stderr.startswith("install_packages.sh: expected torch.version.cuda to be ")
-        assert done.stderr.endswith(f"by TORCH_INDEX, found {torch.version.cuda}; see WHEELS\n")
 
 
 def test_torch_that_cannot_be_had_is_told_in_a_line(tmp_path):
