@@ -1,8 +1,8 @@
 """TensorRT: full TensorRT (10.12 and later, 11) and TensorRT-RTX behind one set of names.
 
     trt_bindings.py  the vendor's module, and its log         trt_cache.py    what TensorRT-RTX compiled, on disk
-    trt_engine.py    a loaded plan, and the calls to run it   trt_outputs.py  outputs of a size known only in the run
-    plan_match.py    may this plan run here                   engine_io.py    the tensors and the profiles
+    trt_engine.py    a loaded plan, and the calls to run it   engine_io.py    the tensors and the profiles
+    plan_match.py    may this plan run here
 
 Differences between the flavours are found by `hasattr`, and the annotations name the vendor's class of each object
 (docs/decisions/0004-tensorrt-api-records.md, 0026-tensorrt-at-run-time.md).
@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from runtime.cuda import Gpu
 from runtime.engine_io import EngineIo
 from runtime.errors import ExecutorError
-from runtime.gpu.device import Device, DeviceTensor, StagedArray, quietly
+from runtime.gpu.device import Device, DeviceTensor, quietly
 from runtime.trt_bindings import Bindings, capture, load_bindings, process_logger
 from runtime.trt_engine import GpuDevice, LoadedEngine, OpenDevice
-from runtime.trt_outputs import GrowingOutput
 
 if TYPE_CHECKING:
     import tensorrt as tensorrt  # names the vendor's classes in annotations; never executed
@@ -145,7 +144,9 @@ class TrtContext:
 
 
 class TrtExecutor:
-    """Run a plan on host arrays; a `runtime.executor.Executor`. Threads take turns.
+    """Run a plan on host arrays, in the contexts that the GPU pipeline has; a `runtime.executor.Executor`.
+
+    Threads take turns.
 
     Args:
         plan: the engine: a plain plan, nothing before or after it.
@@ -163,13 +164,13 @@ class TrtExecutor:
         self, plan: bytes, flavour: str = "auto", device_id: int = 0, *, open_device: OpenDevice = Gpu
     ) -> None:
         self._lock = threading.Lock()
-        self._bound: _Bound | None = None
+        self._staged: _StagedContext | None = None
+        self._closed = False
         with contextlib.ExitStack() as undo:
             self._engine = LoadedEngine(plan, flavour, device_id, open_device)
             undo.callback(self._engine.close)
             self._device = self._engine.device()
             undo.callback(quietly, self._device.close)
-            self._context: tensorrt.IExecutionContext | None = self._engine.context()
             undo.callback(self._drop_context)
             self._resources = undo.pop_all()
 
@@ -183,90 +184,66 @@ class TrtExecutor:
 
         Raises:
             InputError: the shape is outside the engine's profiles.
-            ExecutorError: TensorRT or CUDA failed, or the executor is closed.
+            ExecutorError: TensorRT or CUDA failed, the size of an output depends on what is in the image, or the
+                executor is closed.
         """
         self._engine.io.check(images)
         with self._lock:
-            context: tensorrt.IExecutionContext | None = self._context
-            if context is None:
+            if self._closed:
                 raise ExecutorError("expected an open executor, found a closed one: make a new TrtExecutor")
             self._device.make_current()
-            bound, self._bound = self._bound, None
-            if bound is None or bound.shape != images.shape:
-                if bound is not None:
-                    bound.close()
-                bound = _Bound(self._engine, context, self._device, images.shape)
-            self._bound = bound
-            return bound.run(images)
+            if self._staged is None or self._staged.shape != images.shape:
+                self._drop_context()
+                self._staged = _StagedContext(self._engine, self._device, images.shape)
+            try:
+                return self._staged.run(images)
+            except ExecutorError:
+                self._drop_context()  # what was enqueued before the failure may still use its memory
+                raise
 
     def close(self) -> None:
         """Free the GPU's memory and the engine; a second call does nothing, and a GPU that failed does not raise."""
         with self._lock:
+            self._closed = True
             self._resources.close()
 
     def _drop_context(self) -> None:
-        quietly(self._device.make_current)
-        bound, self._bound = self._bound, None
-        if bound is not None:
-            bound.close()
-        self._context = None
+        staged, self._staged = self._staged, None
+        if staged is not None:
+            quietly(self._device.make_current)
+            staged.close()
 
 
-class _Bound:
-    """A vendor's context with memory on both sides for one shape."""
+class _StagedContext:
+    """A context for one shape, and a page-locked array on the host for each of its tensors."""
 
-    def __init__(
-        self, engine: LoadedEngine, context: "tensorrt.IExecutionContext", device: Device, shape: tuple[int, ...]
-    ) -> None:
+    def __init__(self, engine: LoadedEngine, device: Device, shape: tuple[int, ...]) -> None:
+        batch, channels, height, width = shape
         self.shape = shape
-        self._engine, self._device, self._ran = engine, device, False
-        self._context: tensorrt.IExecutionContext = context
-        io = engine.io
-        self._staged: dict[str, StagedArray] = {}
-        self._growing: dict[str, GrowingOutput] = {}
+        self._device = device
         with contextlib.ExitStack() as undo:
-            shapes = {io.input_name: shape, **engine.set_shape(context, device, shape)}
-            for name, dtype in {io.input_name: io.input_dtype, **io.outputs}.items():
-                if min(shapes[name], default=0) < 0:
-                    self._growing[name] = GrowingOutput(device, name, dtype)
-                    undo.callback(quietly, self._growing[name].close)
-                else:
-                    self._staged[name] = StagedArray(device, shapes[name], dtype)
-                    undo.callback(quietly, self._staged[name].close)
-            engine.bind(context, {name: array.address for name, array in self._staged.items()})
-            self._allocators = [engine.grow_output(context, out, name) for name, out in self._growing.items()]
-            engine.give_scratch(context, device, undo)
-            undo.callback(quietly, device.synchronize)
+            self._on_device = TrtContext(engine, device, (batch, channels, height, width))
+            undo.callback(self._on_device.close)
+            self._source = _host_array(device, self._on_device.images, undo)
+            self._outputs = {
+                name: _host_array(device, tensor, undo) for name, tensor in self._on_device.outputs.items()
+            }
+            undo.callback(quietly, device.synchronize)  # before the arrays are freed
             self._resources = undo.pop_all()
 
     def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Return the outputs for `images` of this shape."""
-        source = self._staged[self._engine.io.input_name]
-        np.copyto(source.host, images, casting="same_kind")
-        for output in self._growing.values():
-            output.begin()
-        source.upload()
-        self._enqueue()
-        outputs = {name: self._staged.get(name) or self._growing[name] for name in self._engine.io.outputs}
-        for array in outputs.values():
-            array.download()
+        np.copyto(self._source, images, casting="same_kind")
+        self._device.upload(self._on_device.images.address, self._source)
+        self._on_device.enqueue()
+        for name, tensor in self._on_device.outputs.items():
+            self._device.download(self._outputs[name], tensor.address)
         self._device.synchronize()
-        return {name: array.host.astype(np.float32) for name, array in outputs.items()}
+        return {name: array.astype(np.float32) for name, array in self._outputs.items()}
 
     def close(self) -> None:
         """Free it, once the stream is done."""
         self._resources.close()
-
-    def _enqueue(self) -> None:
-        try:
-            self._engine.enqueue(self._context, self._device)
-        except ExecutorError:
-            for output in self._growing.values():
-                output.check()  # the reason, where TensorRT only says that it got no memory
-            raise
-        if not self._ran:
-            self._ran = True
-            self._engine.keep_compiled()
 
 
 def read_engine_name(plan: bytes) -> str:
@@ -287,10 +264,17 @@ def _tensor(device: Device, shape: tuple[int, ...], dtype: np.dtype[Any], memory
     return DeviceTensor(taken.address, shape, dtype)
 
 
+def _host_array(device: Device, tensor: DeviceTensor, resources: contextlib.ExitStack) -> NDArray[Any]:
+    size_bytes = math.prod(tensor.shape) * tensor.dtype.itemsize
+    pinned = device.pinned(size_bytes)
+    resources.callback(quietly, pinned.close)
+    return pinned.host[:size_bytes].view(tensor.dtype).reshape(tensor.shape)
+
+
 def _refuse_unknown_sizes(shapes: dict[str, tuple[int, ...]]) -> None:
     unknown = [name for name, shape in shapes.items() if min(shape, default=0) < 0]
     if unknown:
         raise ExecutorError(
             f"the output '{unknown[0]}': expected a size that the input decides, found {shapes[unknown[0]]}: its NMS "
-            "or a loop decides it in the run; export with y12, or run it through runtime.trt.TrtExecutor"
+            "or a loop decides it in the run; export the network without its NMS, or with y12's (--nms)"
         )

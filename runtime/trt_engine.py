@@ -12,7 +12,6 @@ from runtime.plan import HEADER_BYTES
 from runtime.plan_match import Place, check_target, check_version, checked_header, load_advice, targets_in_plan
 from runtime.trt_bindings import Bindings, RefusedError, load_bindings, process_logger, vendor_call
 from runtime.trt_cache import CompiledKernels, cache_key, compiled_kernels, rtx_disk_cache
-from runtime.trt_outputs import GrowingOutput, allocator_for
 
 if TYPE_CHECKING:
     from runtime.trt import tensorrt
@@ -147,18 +146,6 @@ class LoadedEngine:
             for name, address in addresses.items():
                 if not context.set_tensor_address(name, address):
                     raise RefusedError
-
-    def grow_output(self, context: "tensorrt.IExecutionContext", output: GrowingOutput, name: str) -> object:
-        """Let `output` give memory for `name` during the run; what is given back must live as long as `context`.
-
-        Raises:
-            ExecutorError: TensorRT failed.
-        """
-        allocator: tensorrt.IOutputAllocator = allocator_for(self._bindings, output)
-        with vendor_call(self._bindings, "set an output's allocator", FREE_OR_REBUILD):
-            if not context.set_output_allocator(name, allocator):
-                raise RefusedError
-        return allocator
 
     def can_be_captured(self, context: "tensorrt.IExecutionContext", device: Device) -> bool:
         """Tell whether `context`, with shape, addresses and memory set, may be captured on the device's stream.

@@ -2,7 +2,7 @@
 
 Work on the stream waits until `synchronize`, so that a test fails where a result is read too early; every address is
 held against the memory that is live when the work is done. The engine has one input `images` and gives twice its value
-as `output0`, its first number as `count` (int32) and, if asked for, as many rows of that number as `boxes`.
+as `output0`, its first number as `count` (int32) and, if asked for, `boxes`, whose size only a run tells.
 """
 
 import ctypes
@@ -122,7 +122,6 @@ class Context:
         self.behaviour, self.does = does, does.does
         self.shape: tuple[int, ...] = ()
         self.addresses: dict[str, int] = {}
-        self.allocators: dict[str, Any] = {}
         self.scratch = (0, -1)
         self.active_optimization_profile = 0
         self.switching: list[int] = []
@@ -148,10 +147,6 @@ class Context:
         self.addresses[name] = memory
         return self.does("set_tensor_address")
 
-    def set_output_allocator(self, name: str, allocator: Any) -> bool:
-        self.allocators[name] = allocator
-        return self.does("set_output_allocator")
-
     def update_device_memory_size_for_shapes(self) -> int:
         return int(np.prod(self.shape))
 
@@ -164,25 +159,14 @@ class Context:
             return False
         device = Device.opened[-1]
         device.check("run")
-        rows = int(view(self.addresses["images"], self.shape, self.behaviour.input_dtype).flat[0])
-        if self.behaviour.boxes:  # TensorRT waits for the size in the middle of its work
-            device.synchronize()
-            rows = int(view(self.addresses["images"], self.shape, self.behaviour.input_dtype).flat[0])
-            address = self.allocators["boxes"].reallocate_output_async("boxes", 0, rows * 8, 256, stream_handle)
-            if not address:
-                return False
-            self.addresses["boxes"] = address
-            self.allocators["boxes"].notify_shape("boxes", (rows, 2))
-        device.waiting.append(lambda: self.compute(rows))
+        device.waiting.append(self.compute)
         return True
 
-    def compute(self, rows: int) -> None:
+    def compute(self) -> None:
         view(self.scratch[0], (self.scratch[1],), np.uint8)[:] = 1
         images = view(self.addresses["images"], self.shape, self.behaviour.input_dtype)
         view(self.addresses["output0"], self.shape, np.float32)[:] = images * 2
         view(self.addresses["count"], (1,), np.int32)[0] = int(images.flat[0])
-        if self.behaviour.boxes:
-            view(self.addresses["boxes"], (rows, 2), np.float32)[:] = rows
 
 
 class Cache:
@@ -259,10 +243,6 @@ class Engine:
         return Context(self.behaviour) if self.behaviour.does("create_execution_context") else None
 
 
-class OutputAllocator:
-    """What an allocator is derived from; it must be initialised by name."""
-
-
 def tensorrt(behaviour: Behaviour) -> ModuleType:
     class Runtime:
         def __init__(self, logger: Any) -> None:
@@ -275,7 +255,6 @@ def tensorrt(behaviour: Behaviour) -> ModuleType:
     module.__spec__ = importlib.machinery.ModuleSpec("tensorrt", None)
     module.__version__ = "10.16.1.11"
     module.ILogger, module.Runtime = type("ILogger", (), {}), Runtime
-    module.IOutputAllocator = OutputAllocator
     module.TensorIOMode = SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT")
     module.TensorLocation = SimpleNamespace(DEVICE="DEVICE", HOST="HOST")
     module.TensorFormat = SimpleNamespace(LINEAR="LINEAR")

@@ -80,7 +80,7 @@ def test_an_output_of_unknown_size_is_refused_on_the_device(fake: Behaviour) -> 
     fake.boxes = True
     network = network_of(fake)
     device = network.device()
-    with pytest.raises(ExecutorError, match=r"the output 'boxes': .* found \(-1, 2\).*TrtExecutor"):
+    with pytest.raises(ExecutorError, match=r"the output 'boxes': .* found \(-1, 2\).*without its NMS"):
         network.context(device, SHAPE)
     device.close()
     network.close()

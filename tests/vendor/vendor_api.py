@@ -2,16 +2,14 @@
 
 import ast
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 RECORDS = Path(__file__).parent / "tensorrt_api"
-# Classes that only the executor uses, beside the records; of classes to derive from, the bindings tell the methods to
-# override in the docstring alone.
-RUNTIME_CLASSES = ("IOutputAllocator", "IRuntimeCache", "DynamicShapesKernelSpecializationStrategy")
+# Classes that only the runtime uses, beside the records.
+RUNTIME_CLASSES = ("IRuntimeCache", "DynamicShapesKernelSpecializationStrategy")
 RUNTIME_RECORDS = Path(__file__).parent / "tensorrt_runtime_api.json"
 
 
@@ -63,13 +61,8 @@ def recorded_apis() -> list[Api]:
 
 def runtime_classes(module: ModuleType, recorder: ModuleType) -> dict[str, Any]:
     """Describe `RUNTIME_CLASSES` of the bindings, as scripts/record_tensorrt_api.py describes the others."""
-    classes = {}
-    for owner in (getattr(module, name) for name in RUNTIME_CLASSES if hasattr(module, name)):
-        entry = recorder._record_class(owner)
-        for method, arguments in re.findall(r"def (\w+)\(self, ([^)]*)\):", owner.__doc__ or ""):
-            names = arguments.split(", ")
-            entry["methods"].setdefault(method, [{"arguments": names, "required": len(names), "returns": ""}])
-        classes[owner.__name__] = entry
+    owners = (getattr(module, name) for name in RUNTIME_CLASSES if hasattr(module, name))
+    classes = {owner.__name__: recorder._record_class(owner) for owner in owners}
     return {"version": module.__version__, "classes": classes}
 
 
