@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from exporter.diagram import diagram_of
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from a checkout
+
+from benchmarks.diagram import diagram_of
 from exporter.model.build import detector_from_spec
 from exporter.model.rows import ModelSpec
 from exporter.model.spec import spec_from_name

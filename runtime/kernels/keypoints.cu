@@ -1,5 +1,5 @@
 // The keypoints of the objects that NMS kept, from the network's (B, rows, A) to (B, room, values): what is downloaded
-// is then what was found. Twin: runtime/kernels/keypoints_twin.py.
+// is then what was found. Twin: tests/runtime/kernels/references/keypoints.py.
 //
 // A value lies in a sector of its own, 32 bytes read for 4: of 300 objects with 51 values, half a megabyte an image.
 #include "common.cuh"

@@ -8,7 +8,7 @@
 // headers say how many there are. Thresholds are read from device memory, so that a captured graph obeys a change.
 //
 // A candidate with a NaN or an infinity in its box or score neither stays nor suppresses; `nonfinite` tells.
-// Twin: runtime/kernels/nms_twin.py.
+// Twin: tests/runtime/kernels/references/nms.py.
 #include "common.cuh"
 
 typedef unsigned long long Word;

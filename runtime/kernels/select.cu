@@ -1,4 +1,5 @@
-// From the network's output to each image's best candidates, in two launches. Twin: runtime/kernels/select_twin.py.
+// From the network's output to each image's best candidates, in two launches.
+// Twin: tests/runtime/kernels/references/select.py.
 //
 // A candidate is a key of 64 bits: the bits of its score above the complement of anchor * classes + class. Scores of
 // candidates are positive, so that keys order as scores do; keys differ from each other, and of equal scores the one

@@ -5,12 +5,12 @@ import pytest
 
 from runtime.cuda import Gpu, GpuKernel
 from runtime.gpu.device import StagedArray
-from runtime.kernels.letterbox_twin import letterboxed
 from runtime.kernels.sources import entry_points, kernel_names, kernel_source
 from runtime.letterbox import Letterbox
 from tests.runtime.kernels import gather_cases, letterbox_cases, masks_cases, nms_cases, select_cases
 from tests.runtime.kernels.letterbox_cases import run_letterbox
 from tests.runtime.kernels.masks_cases import MaskRun
+from tests.runtime.kernels.references.letterbox import letterboxed
 from tests.runtime.kernels.select_cases import SelectRun
 
 pytestmark = pytest.mark.gpu

@@ -5,11 +5,11 @@ from itertools import product
 import numpy as np
 
 from runtime.artefact import Artefact
-from runtime.kernels.letterbox_twin import letterboxed
 from runtime.letterbox import Letterbox
 from runtime.manifest import AxisRange, InputProfile, Manifest
 from runtime.options import DetectOptions
 from runtime.tasks import task_for
+from tests.runtime.kernels.references.letterbox import letterboxed
 
 HW = (64, 96)
 ANCHORS = 126  # of strides 8, 16 and 32

@@ -15,9 +15,9 @@ from runtime.kernels.masks_layout import (
     mask_draw_grid,
     mask_plan,
 )
-from runtime.kernels.masks_twin import Drawn, drawn, placed
 from runtime.kernels.nms_layout import result_dtype
 from runtime.letterbox import Letterbox, scale_xy
+from tests.runtime.kernels.references.masks import Drawn, drawn, placed
 
 __all__ = ["BORDER", "CASES", "LARGE", "MaskCase", "MaskRun"]
 

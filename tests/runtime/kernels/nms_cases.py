@@ -7,9 +7,9 @@ import numpy as np
 
 from runtime.kernels.layouts import SELECT_HEADER
 from runtime.kernels.nms_layout import KEEP_THREADS, TILE, mask_grid, nms_options, result_dtype, tiles_of
-from runtime.kernels.nms_twin import Candidates, keep_twin, mask_twin
 from runtime.nms import nms
 from runtime.rotated import probiou, rotated_nms
+from tests.runtime.kernels.references.nms import Candidates, keep_twin, mask_twin
 
 __all__ = [
     "HUGE",

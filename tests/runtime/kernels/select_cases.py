@@ -15,8 +15,8 @@ from runtime.kernels.layouts import (
     select_scan_grid,
     wanted_classes,
 )
-from runtime.kernels.select_twin import Given, Selected, selected
 from runtime.options import DetectOptions
+from tests.runtime.kernels.references.select import Given, Selected, selected
 
 __all__ = ["CASES", "SelectCase", "SelectRun"]
 

@@ -11,9 +11,9 @@ from exporter.verify.images import photos_dir
 from runtime.errors import InputError
 from runtime.images import image_from
 from runtime.kernels.layouts import letterbox_images
-from runtime.kernels.letterbox_twin import letterboxed
 from runtime.letterbox import Letterbox, blob_from, letterbox, resize_bilinear
 from tests.runtime.kernels.letterbox_cases import CASES, run_letterbox
+from tests.runtime.kernels.references.letterbox import letterboxed
 from tests.runtime.kernels.shim import ORDERS, compiled
 
 PHOTOS = sorted(photos_dir().glob("*.jpg"))

@@ -15,11 +15,11 @@ from runtime.kernels.masks_layout import (
     mask_plan,
     mask_words,
 )
-from runtime.kernels.masks_twin import logits_of
 from runtime.kernels.sources import kernel_source
 from runtime.letterbox import boxes_to_original, scale_xy
 from runtime.masks import Masks
 from tests.runtime.kernels.masks_cases import BORDER, CASES, LARGE, POISON, MaskCase, MaskRun
+from tests.runtime.kernels.references.masks import logits_of
 from tests.runtime.kernels.shim import ORDERS, compiled, compiled_source
 
 MOST_DIFFERENT = 1e-4  # of the pixels

@@ -9,7 +9,6 @@ import pytest
 from runtime.errors import InputError
 from runtime.kernels.layouts import SELECT_HEADER
 from runtime.kernels.nms_layout import OPTIONS, distance_limit, mask_grid, nms_options, result_dtype, tiles_of
-from runtime.kernels.nms_twin import nms_twin, oriented_overlaps, upright_overlaps
 from runtime.rotated import probiou
 from tests.runtime.kernels.nms_cases import (
     HUGE,
@@ -25,6 +24,7 @@ from tests.runtime.kernels.nms_cases import (
     oriented_border_pairs,
     oriented_crowd,
 )
+from tests.runtime.kernels.references.nms import nms_twin, oriented_overlaps, upright_overlaps
 from tests.runtime.kernels.shim import ORDERS, compiled
 
 

@@ -9,8 +9,8 @@ from runtime.decode.predictions import Extras, Predictions, predictions_from_out
 from runtime.decode.select import peaks_only, picked_from_predictions
 from runtime.errors import InputError
 from runtime.kernels.layouts import SELECT_PLAN, SelectShape, select_plan, wanted_classes
-from runtime.kernels.select_twin import Given, Selected, selected
 from runtime.options import DetectOptions
+from tests.runtime.kernels.references.select import Given, Selected, selected
 from tests.runtime.kernels.select_cases import CASES, SelectCase, SelectRun
 from tests.runtime.kernels.shim import ORDERS, compiled
 

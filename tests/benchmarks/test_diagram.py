@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from exporter.diagram import diagram_of
+from benchmarks.diagram import diagram_of
 from exporter.model.spec import spec_from_name
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "models"
