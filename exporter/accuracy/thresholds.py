@@ -26,9 +26,8 @@ from numpy.typing import NDArray
 
 from exporter.accuracy.dataset import GroundTruth
 from exporter.accuracy.evaluate import Result, prepared
-from runtime.thresholds import ShiftRow, ThresholdShift
 
-__all__ = ["GRID", "ShiftPoint", "labels_from_results", "shift_points", "threshold_shift"]
+__all__ = ["GRID", "ShiftPoint", "labels_from_results", "shift_points"]
 
 GRID = tuple(i / 20 for i in range(1, 20))  # 0.05 to 0.95: linear between them is finer than the measurement
 MIN_DETECTIONS = 20  # with fewer, one detection moves a precision by 5 % or more
@@ -58,36 +57,6 @@ class ShiftPoint:
     keeps_recall: float | None
 
 
-def threshold_shift(
-    truth: GroundTruth,
-    reference: Sequence[Result],
-    candidate: Sequence[Result],
-    *,
-    data: str,
-    against: str = "fp32",
-    floor: float = 0.0,
-) -> ThresholdShift | None:
-    """Measure the table for a manifest; None where no point of it could be measured.
-
-    Args:
-        truth: COCO's images, annotations and categories.
-        reference: COCO's results of the reference, with bbox and score.
-        candidate: those of the candidate, with the same options.
-        data: what `truth` is, in a few words, such as "128 images, labels".
-        against: what the reference is.
-        floor: the confidence above which the results were taken: no less is known.
-
-    Raises:
-        MissingPackageError: pycocotools is not installed.
-    """
-    rows = tuple(
-        ShiftRow(point.conf, point.keeps_precision, point.keeps_recall)
-        for point in shift_points(truth, reference, candidate, floor=floor)
-        if point.keeps_precision is not None or point.keeps_recall is not None
-    )
-    return ThresholdShift(against, data, rows) if rows else None
-
-
 def shift_points(
     truth: GroundTruth,
     reference: Sequence[Result],
@@ -96,7 +65,14 @@ def shift_points(
     grid: Sequence[float] = GRID,
     floor: float = 0.0,
 ) -> tuple[ShiftPoint, ...]:
-    """Compare two models at each confidence of `grid`; the arguments are those of `threshold_shift`.
+    """Compare two models at each confidence of `grid`.
+
+    Args:
+        truth: COCO's images, annotations and categories.
+        reference: COCO's results of the reference, with bbox and score.
+        candidate: those of the candidate, with the same options.
+        grid: the confidences.
+        floor: the confidence above which the results were taken: no less is known.
 
     Raises:
         MissingPackageError: pycocotools is not installed.

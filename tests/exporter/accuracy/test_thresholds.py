@@ -5,8 +5,7 @@ import random
 
 import pytest
 
-from exporter.accuracy.thresholds import GRID, labels_from_results, shift_points, threshold_shift
-from runtime.thresholds import ShiftRow
+from exporter.accuracy.thresholds import GRID, labels_from_results, shift_points
 
 COPIES = 12  # of each case: more than any minimum, and shares stay what they are
 OBJECT = [10, 10, 20, 20]
@@ -149,7 +148,8 @@ def test_no_labels_and_no_detections():
         (truth_of(4), results, []),
         (unlabelled, [], []),
     ):
-        assert threshold_shift(truth, reference, candidate, data="nothing") is None
+        points = shift_points(truth, reference, candidate)
+        assert {(point.keeps_precision, point.keeps_recall) for point in points} == {(None, None)}
     (point,) = shift_points(unlabelled, results, results, grid=[0.3])
     assert (point.precision, point.recall) == (None, None)
 
@@ -213,20 +213,21 @@ def test_the_confidences_really_keep_what_they_say(seed):
     assert len(precisions) >= 6
 
 
-def test_the_table_for_a_manifest():
+def test_a_model_compared_with_itself_keeps_its_own_confidences():
     results = results_of(REFERENCE, 4, copies=25)
-    table = threshold_shift(truth_of(4, copies=25), results, results, data="100 images, labels", floor=0.07)
-    assert (table.against, table.data) == ("fp32", "100 images, labels")
+    points = shift_points(truth_of(4, copies=25), results, results, floor=0.07)
+    told = [point for point in points if point.keeps_precision is not None or point.keeps_recall is not None]
     # 0.05 is below the floor; none is wrong above 0.8, and there is none above 0.9
-    assert [row.conf for row in table.rows] == [conf for conf in GRID if 0.07 < conf < 0.9]
-    for row in table.rows:
-        assert row == ShiftRow(row.conf, row.conf if row.conf < 0.8 else None, row.conf)
+    assert [point.conf for point in told] == [conf for conf in GRID if 0.07 < conf < 0.9]
+    for point in told:
+        assert point.keeps_precision == (point.conf if point.conf < 0.8 else None)
+        assert point.keeps_recall == point.conf
 
 
 def test_the_arguments_stay_as_they_are(capsys):
     truth, results = truth_of(4), results_of(REFERENCE, 4)
     before = json.dumps([truth, results])
-    threshold_shift(truth, results, results, data="")
+    shift_points(truth, results, results)
     assert json.dumps([truth, results]) == before
     assert capsys.readouterr() == ("", "")
 
