@@ -10,6 +10,7 @@ from runtime.errors import InputError
 from runtime.kernels.layouts import SELECT_HEADER
 from runtime.kernels.nms_layout import OPTIONS, distance_limit, mask_grid, nms_options, result_dtype, tiles_of
 from runtime.rotated import probiou
+from tests.each import each
 from tests.runtime.kernels.nms_cases import (
     HUGE,
     ORIENTED,
@@ -40,23 +41,27 @@ def kept_by(result, image=0):
     return result["rows"]["anchor"][image, : result["header"]["count"][image]].tolist()
 
 
-@pytest.mark.parametrize("case", [*SMALL, *ORIENTED], ids=by_name)
-def test_the_twin_keeps_what_the_runtime_keeps(case):
-    given, options = candidates_of([case], case.capacity), nms_options(case.iou, case.max_det, case.agnostic)
-    result = nms_twin(given, options, case.max_det)
-    expected = case.expected
-    assert kept_by(result) == expected
-    rows = result["rows"][0]
-    assert np.array_equal(rows["box"][: len(expected)], case.boxes[expected])
-    assert np.array_equal(rows["score"][: len(expected)], case.scores[expected])
-    assert np.array_equal(rows["class_id"][: len(expected)], case.class_ids[expected])
-    assert not rows[len(expected) :].tobytes().strip(b"\0")
+FEW = [(by_name(case), case) for case in (*SMALL, *ORIENTED)]
 
 
-@pytest.mark.parametrize("case", [*SMALL, *ORIENTED], ids=by_name)
-def test_the_kernels_equal_the_twin(case):
-    for order in ORDERS:
-        check_kernels(shim(order), [case])
+def test_the_twin_keeps_what_the_runtime_keeps():
+    def check(case):
+        given, options = candidates_of([case], case.capacity), nms_options(case.iou, case.max_det, case.agnostic)
+        result = nms_twin(given, options, case.max_det)
+        expected = case.expected
+        assert kept_by(result) == expected
+        rows = result["rows"][0]
+        assert np.array_equal(rows["box"][: len(expected)], case.boxes[expected])
+        assert np.array_equal(rows["score"][: len(expected)], case.scores[expected])
+        assert np.array_equal(rows["class_id"][: len(expected)], case.class_ids[expected])
+        assert not rows[len(expected) :].tobytes().strip(b"\0")
+
+    each(FEW, check)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_kernels_equal_the_twin(order):
+    each(FEW, lambda case: check_kernels(shim(order), [case]))
 
 
 @pytest.mark.parametrize("case", [*HUGE, *ORIENTED_HUGE], ids=by_name)
