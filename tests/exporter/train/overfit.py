@@ -1,4 +1,4 @@
-"""A minimal training loop on eight drawn scenes: enough to show that a network learns."""
+"""A minimal training loop on four drawn scenes: enough to show that a network learns."""
 
 import copy
 import json
@@ -22,10 +22,10 @@ from exporter.train.scenes.forms import CLASS_NAMES
 from exporter.train.scenes.write import INSTANCES, write_shapes
 from exporter.train.validate import Validation
 
-SCENES, SIDE, SEED = 8, 128, 5
+SCENES, SIDE, SEED = 4, 96, 11  # of this seed, as their twelve objects reach every level of every head
 SMALLEST = 16  # pixels of an object: two smaller ones may fall into one cell of the finest map
-DRAWN = 80  # scenes, of which the first ones without smaller objects are taken
-LEAST, LOOKS = 50, 25  # steps before the first measurement, and between two
+DRAWN = 24  # scenes, of which the first ones without smaller objects are taken
+LEAST, LOOKS = 30, 10  # steps before the first measurement, and between two
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Learned:
     untouched: list[str]
 
 
-def overfit(spec: ModelSpec, folder: Path, most_steps: int = 300, lr: float = 3e-3, enough: float = 0.9) -> Learned:
+def overfit(spec: ModelSpec, folder: Path, most_steps: int = 150, lr: float = 5e-3, enough: float = 0.9) -> Learned:
     """Train until AP50 on the scenes themselves is enough, at most so many steps; scenes are written into a folder."""
     validate = Validation(labelled_dataset(_scenes(folder)), SIDE)
     batch = collate([drawn_example(SEED, i, SIDE) for i in _indices()])
@@ -76,7 +76,7 @@ def overfit(spec: ModelSpec, folder: Path, most_steps: int = 300, lr: float = 3e
 def _indices() -> list[int]:
     """Give the scenes that are learned."""
     examples = [drawn_example(SEED, i, SIDE) for i in range(DRAWN)]
-    sides = [(e.boxes[:, 2:] - e.boxes[:, :2]).min() for e in examples]
+    sides = [(e.boxes[:, 2:] - e.boxes[:, :2]).min() if len(e.boxes) else 0 for e in examples]
     return [i for i, side in enumerate(sides) if side >= SMALLEST][:SCENES]
 
 
