@@ -18,7 +18,7 @@ endif
 demo: .venv/installed  ## export the demo model to an FP16 engine, verify it, run it on a drawn scene, say what was made and where
 	$(BIN)/y12-export --format engine --half --output demo
 	rm -rf demo/scenes
-	$(BIN)/python -m exporter.train.shapes demo/scenes --images 1 --seed 7
+	$(BIN)/python -m y12.exporter.train.shapes demo/scenes --images 1 --seed 7
 	$(BIN)/y12-infer demo/yolov12n-shapes_fp16.onnx demo/scenes/images --save demo
 	@echo "made: the engine, its ONNX, the report (.html) and an annotated scene, in the folder demo"
 
@@ -79,7 +79,7 @@ clean-env:  ## a runtime-only install: no torch, no onnx, and everything of it w
 	rm -rf .venv-runtime
 	$(PYTHON) -m venv .venv-runtime
 	.venv-runtime/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[ort]'
-	.venv-runtime/bin/python -c "from runtime import Runtime; import sys; assert 'torch' not in sys.modules"
+	.venv-runtime/bin/python -c "from y12 import Runtime; import sys; assert 'torch' not in sys.modules"
 	.venv-runtime/bin/y12-infer --help > /dev/null
 	! .venv-runtime/bin/python -c "import torch" 2> /dev/null
 

@@ -19,23 +19,23 @@ from pathlib import Path
 
 import numpy as np
 
-from exporter.accuracy.datasets import labelled_dataset
-from exporter.engine.inspect import EngineFacts
-from exporter.model.blocks.bit import BitConv2d, BitLinear
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-from exporter.model.detector import Detector
-from exporter.model.spec import spec_from_name
-from exporter.model.writing import write_checkpoint
-from exporter.pipeline import export
-from exporter.recipe import Int8, Recipe, Shapes, Target
-from exporter.train.data.batches import Batches
-from exporter.train.data.sources import ShapesSource
-from exporter.train.loop import Course, StepLog, fabric_for, train
-from exporter.train.options import OptimizerOptions, TuneOptions
-from exporter.train.scenes.write import INSTANCES, write_shapes
-from exporter.train.start import Network, starting_detector
-from exporter.train.validate import Validation
-from runtime.ort import OrtExecutor
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+from y12.exporter.checkpoint.save import write_checkpoint
+from y12.exporter.data.open import labelled_dataset
+from y12.exporter.engine.inspect import EngineFacts
+from y12.exporter.model.blocks.bit import BitConv2d, BitLinear
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.pipeline import export
+from y12.exporter.recipe import Int8, Recipe, Shapes, Target
+from y12.exporter.train.examples.batches import Batches
+from y12.exporter.train.examples.sources import ShapesSource
+from y12.exporter.train.initial import Network, starting_detector
+from y12.exporter.train.loop import Course, StepLog, fabric_for, train
+from y12.exporter.train.options import OptimizerOptions, TuneOptions
+from y12.exporter.train.scenes.write import INSTANCES, write_shapes
+from y12.exporter.train.validate import Validation
+from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 HELD_OUT, CALIBRATION = (2**31 - 1, 128), (2**31 + 1, 64)  # seed, scenes; training has seeds below 2^31
 WARM_UP = 5

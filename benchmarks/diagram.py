@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
-from exporter.model.rows import LayerSpec, ModelSpec
-from exporter.svg import LOOKS, add, file_of, name
+from y12.exporter.model.rows import LayerSpec, ModelSpec
+from y12.exporter.report.svg import LOOKS, add, file_of, name
 
 __all__ = ["diagram_of"]
 

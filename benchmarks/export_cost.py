@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
-from exporter.model.build import seeded_detector
-from exporter.model.spec import spec_from_name
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.spec import spec_from_name
 
 MODELS = ("yolov12n", "yolov12x")
 

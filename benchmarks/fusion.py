@@ -11,9 +11,9 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from exporter.engine.inspect import EngineFacts
-from exporter.pipeline import export
-from exporter.recipe import Recipe
+from y12.exporter.engine.inspect import EngineFacts
+from y12.exporter.pipeline import export
+from y12.exporter.recipe import Recipe
 
 SCALES = "nsmlx"
 NETWORKS = (  # "*" is the scale

@@ -27,14 +27,14 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from a checkout
 
 from benchmarks.gpu_kernels import CLASSES, INPUT_HW, OPTIONS, letterbox_row, made_up_boxes, nms_row, wall_ms
-from runtime import Runtime
-from runtime.artefact import Artefact, open_artefact
-from runtime.cuda import Gpu
-from runtime.errors import InputError, Y12Error
-from runtime.gpu.device import DeviceNetwork
-from runtime.gpu.pipeline import GpuOptions
-from runtime.manifest import AxisRange, InputProfile, Manifest
 from tests.gpu.torch_network import TorchNetwork
+from y12 import Runtime
+from y12.errors import InputError, Y12Error
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.opened import Artefact, open_artefact
+from y12.runtime.gpu.cuda import Gpu
+from y12.runtime.gpu.device import DeviceNetwork
+from y12.runtime.gpu.pipeline import GpuOptions
 
 FRAME_HW = (720, 1280)
 ANCHORS, CANDIDATES = 8400, 300
@@ -90,7 +90,7 @@ class CountingGpu(Gpu):
 def opened_network(engine: Path | None) -> tuple[DeviceNetwork, Artefact]:
     """Give the engine, or what stands in for it."""
     if engine is not None:
-        from runtime.trt import TrtNetwork
+        from y12.runtime.backends.tensorrt.executor import TrtNetwork
 
         artefact = open_artefact(engine)
         if artefact.manifest.task == "classify":

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from a checkout
 
-from runtime import GpuOptions, Runtime
-from runtime.artefact import Artefact
-from runtime.gpu.device import DeviceTensor
-from runtime.kernels import nms_layout
-from runtime.manifest import AxisRange, InputProfile, Manifest
+from y12 import GpuOptions, Runtime
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.opened import Artefact
+from y12.runtime.gpu.device import DeviceTensor
+from y12.runtime.kernels import nms_layout
 
 OBJECTS, CLASSES, ANCHORS, SIDE = 20, 80, 8400, 640
 WARMUP, ITERATIONS = 300, 3000
@@ -42,7 +42,7 @@ class Memory:
 
 
 class IdleDevice:
-    """A `runtime.gpu.device.Device` whose stream has nothing to do; the results lie there already."""
+    """A `y12.runtime.gpu.device.Device` whose stream has nothing to do; the results lie there already."""
 
     description, device_id, stream_handle = "a device that does nothing", 0, 0
 

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.cuda import Gpu
-from runtime.kernels import layouts, nms_layout
-from runtime.letterbox import Letterbox
-from runtime.options import DetectOptions
+from y12.runtime.gpu.cuda import Gpu
+from y12.runtime.kernels import layout as layouts
+from y12.runtime.kernels import nms_layout
+from y12.runtime.options import DetectOptions
+from y12.runtime.preprocess.letterbox import Letterbox
 
 __all__ = ["CLASSES", "INPUT_HW", "OPTIONS", "letterbox_row", "made_up_boxes", "nms_row", "wall_ms"]
 

@@ -19,10 +19,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from exporter.pipeline import export
-from exporter.precision.options import CalibrationOptions, QuantizeOptions
-from exporter.recipe import Int8, Recipe
-from runtime.ort import import_onnxruntime
+from y12.exporter.pipeline import export
+from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
+from y12.exporter.recipe import Int8, Recipe
+from y12.runtime.backends.onnx_runtime import import_onnxruntime
 
 onnxruntime = import_onnxruntime()  # how its threads wait, the executor does not let one choose
 

@@ -11,19 +11,19 @@ from unittest.mock import patch
 import onnx
 from torch import Tensor, nn
 
-from exporter.engine.build import BuildOptions, bindings_for_build, engine_from_onnx
-from exporter.engine.inspect import EngineFacts, facts_of
-from exporter.graph import simplify as simplification
-from exporter.graph.expectation import sum_expectations
-from exporter.graph.simplify import OWN_PASSES
-from exporter.model.blocks.attention import MapAttention
-from exporter.model.build import seeded_detector
-from exporter.model.detector import Detector
-from exporter.model.spec import spec_from_name
-from exporter.precision.cast import cast_to_fp16
-from exporter.trace import deploy
-from exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
-from runtime.manifest import AxisRange, InputProfile
+from y12.exporter.engine.build import BuildOptions, bindings_for_build, engine_from_onnx
+from y12.exporter.engine.inspect import EngineFacts, facts_of
+from y12.exporter.graph import simplify as simplification
+from y12.exporter.graph.expectation import sum_expectations
+from y12.exporter.graph.simplify import OWN_PASSES
+from y12.exporter.model.blocks.attention import MapAttention
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.precision.cast import cast_to_fp16
+from y12.exporter.trace import deploy
+from y12.exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
+from y12.runtime.artefact.manifest import AxisRange, InputProfile
 
 ONE, SIDE = AxisRange(1, 1, 1), AxisRange(640, 640, 640)
 PROFILE = InputProfile(ONE, SIDE, SIDE)

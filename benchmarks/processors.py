@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from exporter.graph.simplify import relative_difference
-from runtime.ort import OrtExecutor
+from y12.exporter.graph.simplify import relative_difference
+from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 BOXES = 4  # the first rows, in pixels; the others are numbers around 1, but for the keypoints of poses
 
@@ -28,11 +28,11 @@ def prepare(folder: Path, checkpoint: Path, hw: tuple[int, int]) -> None:
     """Write the graphs of a checkpoint at one size, the images and the answers."""
     import torch  # an emulated processor would take minutes to load it
 
-    from exporter.graph.simplify import simplify
-    from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-    from exporter.trace.deploy import deploy_from_detector
-    from exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
-    from runtime.manifest import AxisRange, InputProfile
+    from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+    from y12.exporter.graph.simplify import simplify
+    from y12.exporter.trace.deploy import deploy_from_detector
+    from y12.exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
+    from y12.runtime.artefact.manifest import AxisRange, InputProfile
 
     detector = detector_from_checkpoint(read_checkpoint(checkpoint))
     profile = InputProfile(AxisRange(1, 1, 1), *(AxisRange(side, side, side) for side in hw))

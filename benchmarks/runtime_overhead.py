@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from a checkout
 
-from runtime.decode.boxes import detections_from_output
-from runtime.images import image_from
-from runtime.letterbox import blob_from, letterbox
-from runtime.options import DetectOptions
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.boxes import detections_from_output
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import blob_from, letterbox
 
 GOAL_MS = 8.0
 WARMUP, ITERATIONS = 20, 300

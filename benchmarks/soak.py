@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from a checkout
 
-from runtime import Detections, DetectOptions, Runtime
+from y12 import Detections, DetectOptions, Runtime
 
 SIDES = (1, 17, 240, 480, 641, 1080, 1920)
 IMAGES = 24

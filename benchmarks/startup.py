@@ -14,8 +14,8 @@ BIN = Path(sys.executable).parent
 CASES = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "import numpy": [sys.executable, "-c", "import numpy"],
-    "import runtime": [sys.executable, "-c", "import runtime"],
-    "from runtime import Runtime": [sys.executable, "-c", "from runtime import Runtime"],
+    "import y12": [sys.executable, "-c", "import y12"],
+    "from y12 import Runtime": [sys.executable, "-c", "from y12 import Runtime"],
     "y12-export --help": [str(BIN / "y12-export"), "--help"],
     "y12-tune --help": [str(BIN / "y12-tune"), "--help"],
     "y12-infer --help": [str(BIN / "y12-infer"), "--help"],

@@ -27,12 +27,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from a checkout
 
-from runtime.cli.infer import Output, infer_files
-from runtime.files import IMAGE_SUFFIXES
-from runtime.images import image_from
-from runtime.letterbox import blob_from, letterbox
-from runtime.ort import OrtExecutor, import_onnxruntime
-from runtime.session import Runtime
+from y12.files import IMAGE_SUFFIXES
+from y12.runtime.backends.onnx_runtime import OrtExecutor, import_onnxruntime
+from y12.runtime.cli.infer import Output, infer_files
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import blob_from, letterbox
+from y12.runtime.session import Runtime
 
 onnxruntime = import_onnxruntime()  # how its threads wait, the executor does not let one choose
 
@@ -84,8 +84,8 @@ def parser() -> argparse.ArgumentParser:
 
 def exported(folder: Path) -> Path:
     """Export the yolov12n that ships, at 640x640."""
-    from exporter.pipeline import export
-    from exporter.recipe import Recipe, Shapes
+    from y12.exporter.pipeline import export
+    from y12.exporter.recipe import Recipe, Shapes
 
     recipe = Recipe(str(WEIGHTS), shapes=Shapes(imgsz=((640, 640),)), verify=None, output=folder)
     return Path(export(recipe, lambda _stage: contextlib.nullcontext()).artefact)

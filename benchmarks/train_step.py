@@ -12,13 +12,13 @@ from time import perf_counter
 
 import torch
 
-from exporter.model.detector import Detector
-from exporter.train.batch import Batch
-from exporter.train.data.batches import Batches
-from exporter.train.data.sources import ShapesSource
-from exporter.train.loop import Course, StepLog, fabric_for, train
-from exporter.train.options import TuneOptions
-from exporter.train.start import network_from, starting_detector
+from y12.exporter.model.detector import Detector
+from y12.exporter.train.batch import Batch
+from y12.exporter.train.examples.batches import Batches
+from y12.exporter.train.examples.sources import ShapesSource
+from y12.exporter.train.initial import network_from, starting_detector
+from y12.exporter.train.loop import Course, StepLog, fabric_for, train
+from y12.exporter.train.options import TuneOptions
 
 
 class Times:

@@ -138,7 +138,7 @@ check_export() {
 check_runtime() {
   local said status=0
   in_image y12-runtime /opt/y12/check_runtime.sh || refuse "y12-runtime: its own check refuses it"
-  said=$(in_image y12-runtime python -m runtime.health 2>&1) || status=$?
+  said=$(in_image y12-runtime python -m y12.runtime.cli.health 2>&1) || status=$?
   [[ $status == 1 && $said == "error: expected an NVIDIA driver"* && $said != *$'\n'* ]] ||
     refuse "y12-runtime: expected its health check to say in one line that there is no GPU, found ($status) $said"
   echo "the health check in y12-runtime, without a GPU: $said"

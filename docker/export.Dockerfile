@@ -24,8 +24,7 @@ RUN VENV=/opt/y12/venv Y12_EXTRAS="${Y12_EXTRAS},${Y12_TENSORRT}" TORCH_INDEX="$
 FROM packages AS y12
 COPY README.md LICENSE /y12/
 COPY configs /y12/configs
-COPY exporter /y12/exporter
-COPY runtime /y12/runtime
+COPY y12 /y12/y12
 COPY docker/scripts/install_y12.sh /y12/docker/scripts/
 RUN VENV=/opt/y12/venv KEEP_PIP=0 /y12/docker/scripts/install_y12.sh
 

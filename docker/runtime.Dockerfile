@@ -28,8 +28,7 @@ RUN VENV=/opt/y12/venv Y12_EXTRAS="gpu,pycuda,${Y12_TENSORRT}" Y12_WITHOUT=nvidi
 FROM packages AS y12
 COPY README.md LICENSE /y12/
 COPY configs /y12/configs
-COPY exporter /y12/exporter
-COPY runtime /y12/runtime
+COPY y12 /y12/y12
 COPY docker/scripts/install_y12.sh /y12/docker/scripts/
 RUN VENV=/opt/y12/venv KEEP_PIP=0 /y12/docker/scripts/install_y12.sh
 
@@ -38,8 +37,7 @@ FROM packages AS kernels
 RUN VENV=/build/venv Y12_EXTRAS=gpu /y12/docker/scripts/install_packages.sh
 COPY README.md LICENSE /y12/
 COPY configs /y12/configs
-COPY exporter /y12/exporter
-COPY runtime /y12/runtime
+COPY y12 /y12/y12
 COPY docker/scripts/install_y12.sh docker/scripts/build_kernels.sh /y12/docker/scripts/
 # compute capabilities, such as 75,89; empty for all that y12 names
 ARG Y12_SMS=""
@@ -64,5 +62,5 @@ USER 10001:10001
 WORKDIR /data
 RUN /opt/y12/check_runtime.sh
 # Loads $Y12_ENGINE too, where it is set: seconds of work, and GPU memory for one more engine while it lasts.
-HEALTHCHECK --interval=2m --timeout=60s --start-period=60s --retries=2 CMD ["python", "-m", "runtime.health"]
+HEALTHCHECK --interval=2m --timeout=60s --start-period=60s --retries=2 CMD ["python", "-m", "y12.runtime.cli.health"]
 CMD ["y12-infer", "--help"]

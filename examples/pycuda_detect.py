@@ -11,9 +11,9 @@ import sys
 
 import numpy as np
 
-from runtime import Runtime, Y12Error
-from runtime.errors import MissingPackageError
-from runtime.images import image_from
+from y12 import Runtime, Y12Error
+from y12.errors import MissingPackageError
+from y12.runtime.preprocess.images import image_from
 
 try:
     import pycuda.autoprimaryctx

@@ -11,7 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
-from runtime import Runtime, Y12Error
+from y12 import Runtime, Y12Error
 
 
 def main() -> int:

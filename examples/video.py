@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import Runtime, Y12Error
+from y12 import Runtime, Y12Error
 
 
 def frames(path: str) -> Iterator[NDArray[np.uint8]]:

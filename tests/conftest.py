@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.ort import refuse_telemetry
+from y12.runtime.backends.onnx_runtime import refuse_telemetry
 
 refuse_telemetry()  # before any test module is imported; what the tests start inherits it
 
@@ -29,8 +29,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def gpu() -> str:
     """The GPU at hand, in words."""
-    from runtime.cuda import Gpu
-    from runtime.errors import Y12Error
+    from y12.errors import Y12Error
+    from y12.runtime.gpu.cuda import Gpu
 
     try:
         device = Gpu()

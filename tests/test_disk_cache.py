@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.disk_cache import DiskCache
+from y12.disk_cache import DiskCache
 
 LIMIT = 1000
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from runtime.errors import InputError
-from runtime.files import write_atomically
+from y12.errors import InputError
+from y12.files import write_atomically
 
 
 def test_creates_folders_and_replaces(tmp_path):

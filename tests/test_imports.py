@@ -36,25 +36,38 @@ except SystemExit as end:
 
 @pytest.mark.parametrize(
     "module",
-    ["exporter.cli.export", "exporter.cli.tune", "runtime.cli.infer", "runtime.cli.bench", "runtime.cli.inspect"],
+    [
+        "y12.exporter.cli.export",
+        "y12.exporter.cli.tune",
+        "y12.runtime.cli.infer",
+        "y12.runtime.cli.bench",
+        "y12.runtime.cli.inspect",
+    ],
 )
 def test_help_loads_nothing_heavy(module):
     assert loaded(HELP.format(module=module)) == []
 
 
 @pytest.mark.parametrize(
-    "module", ["exporter", "exporter.errors", "exporter.recipe", "exporter.cli.export", "exporter.verify.options"]
+    "module",
+    [
+        "exporter",
+        "y12.exporter.errors",
+        "y12.exporter.recipe",
+        "y12.exporter.cli.export",
+        "y12.exporter.verify.options",
+    ],
 )
 def test_modules_that_only_describe_load_nothing_heavy(module):
     assert loaded(f"import {module}") == []
 
 
 def test_the_probe_sees_what_is_loaded():
-    assert "onnx" in loaded("import exporter.graph.index")
+    assert "onnx" in loaded("import y12.exporter.graph.index")
 
 
 def test_a_wrong_command_line_is_refused_before_anything_heavy_is_loaded():
-    code = "from exporter.cli.export import main\nassert main(['--half', '--int8']) == 1"
+    code = "from y12.exporter.cli.export import main\nassert main(['--half', '--int8']) == 1"
     assert loaded(code) == []
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from exporter.cli import export, tune
-from runtime import installing
-from runtime.errors import MissingPackageError
-from runtime.installing import install_command, requirements_of
+from y12 import installing
+from y12.errors import MissingPackageError
+from y12.exporter.cli import export, tune
+from y12.installing import install_command, requirements_of
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 PACKAGES = [*(ROOT / "exporter").rglob("*.py"), *(ROOT / "runtime").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
 

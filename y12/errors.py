@@ -6,7 +6,7 @@ Y12Error
 ├── ExecutorError        the artefact is sound, but it cannot be run here, or the vendor's library failed
 └── MissingPackageError  an optional package is not installed; the message ends with the pip line
 
-Each message is one line: what was expected, what was found, what to do. The exporter's errors (`exporter.errors`)
+Each message is one line: what was expected, what was found, what to do. The exporter's errors (`y12.exporter.errors`)
 are children of Y12Error too, so that `except Y12Error` catches everything a command reports without a traceback.
 """
 
@@ -37,7 +37,7 @@ class MissingPackageError(Y12Error):
     """
 
     def __init__(self, package: str, extra: str, needed_for: str) -> None:
-        from runtime.installing import install_command  # reads the installation: only where there is something to say
+        from y12.installing import install_command  # reads the installation: only where there is something to say
 
         super().__init__(
             f"{needed_for} needs the package '{package}' of y12's extra [{extra}], which is not installed: "

@@ -12,4 +12,4 @@ arguments=(--output "$kernels")
 if [[ -n ${Y12_SMS:-} ]]; then
   arguments+=(--sm "$Y12_SMS")
 fi
-"$venv/bin/python" -m runtime.prebuild "${arguments[@]}"
+"$venv/bin/python" -m y12.runtime.cli.prebuild "${arguments[@]}"

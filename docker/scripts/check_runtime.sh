@@ -18,14 +18,14 @@ refuse() {
 for module in torch onnx pip; do
   ! "$venv/bin/python" -c "import $module" 2>/dev/null || refuse "expected no $module in the image, found it"
 done
-for module in cv2 cuda.core numpy runtime.session; do
+for module in cv2 cuda.core numpy y12.runtime.session; do
   "$venv/bin/python" -c "import $module" || refuse "expected $module in the image"
 done
 "$venv/bin/python" - "$kernels" <<'PYTHON' || refuse "expected the code of every kernel in $kernels"
 import sys
 from pathlib import Path
 
-from runtime.kernels.sources import SMS, kernel_names
+from y12.runtime.kernels.sources import SMS, kernel_names
 
 sys.exit(len(list(Path(sys.argv[1]).glob("*.cubin"))) < len(kernel_names()))
 PYTHON

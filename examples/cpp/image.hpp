@@ -60,7 +60,7 @@ inline Image imageFromPpm(const std::string& path) {
     return image;
 }
 
-// Where an image lies in the network's input, in pixels; as runtime/letterbox.py places it.
+// Where an image lies in the network's input, in pixels; as y12/runtime/preprocess/letterbox.py places it.
 struct Letterbox {
     int inputWidth, inputHeight;
     int width, height;  // of the resized image

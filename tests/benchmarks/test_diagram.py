@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.diagram import diagram_of
-from exporter.model.spec import spec_from_name
+from y12.exporter.model.spec import spec_from_name
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "models"
 SVG = "{http://www.w3.org/2000/svg}"

@@ -12,9 +12,9 @@ import torch
 
 from benchmarks import gpu, gpu_kernels
 from benchmarks.gpu_kernels import CLASSES, OPTIONS, Suppression, letterbox_bytes, made_up_boxes, torch_nms
-from runtime.letterbox import Letterbox
-from runtime.nms import nms
 from tests.runtime.kernels.shim import compiled
+from y12.runtime.postprocess.nms import nms
+from y12.runtime.preprocess.letterbox import Letterbox
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, str(ROOT / "benchmarks" / "gpu.py")]

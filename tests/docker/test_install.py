@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from runtime.kernels.sources import kernel_names
-from runtime.prebuild import prebuild
 from tests.docker.test_scripts import run
+from y12.runtime.cli.prebuild import prebuild
+from y12.runtime.kernels.sources import kernel_names
 
 pytestmark = pytest.mark.slow
 USER = ("unshare", "--user", "--map-user=10001", "--map-group=10001")  # root is an ordinary user in there
-IMPORTED = "import sys, runtime.session, cv2, cuda.core; print(*sorted({'torch', 'onnx'} & set(sys.modules)))"
+IMPORTED = "import sys, y12.runtime.session, cv2, cuda.core; print(*sorted({'torch', 'onnx'} & set(sys.modules)))"
 
 
 @pytest.fixture(scope="module")
@@ -60,22 +60,22 @@ def test_the_runtime_needs_neither_torch_nor_pip(image):
 
 
 def test_y12_is_installed_as_a_wheel(image):
-    done = python(image, "import runtime; print(runtime.__file__)")
+    done = python(image, "import y12; print(runtime.__file__)")
     assert Path(done.stdout.strip()).is_relative_to(image / "venv")
 
 
 def test_kernels_are_found_without_nvrtc(image):
-    code = "from runtime.nvrtc import compile_cubin; from runtime.kernels.sources import *; "
+    code = "from y12.runtime.kernels.nvrtc import compile_cubin; from y12.runtime.kernels.sources import *; "
     code += "print(sum(len(compile_cubin(kernel_source(name), SM)) > 1000 for name in kernel_names()))"
     kernels = {"Y12_KERNELS": str(image / "kernels"), "HOME": "/nonexistent"}
     assert python(image, code.replace("SM)", "89)"), **kernels).stdout.strip() == str(len(kernel_names()))
     done = python(image, code.replace("SM)", "86)"), **kernels)
     assert "has no code of a kernel for this GPU" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("runtime.errors.MissingPackageError: ")
+    assert done.stderr.splitlines()[-1].startswith("y12.errors.MissingPackageError: ")
 
 
 def test_the_health_check_says_in_one_line_that_there_is_no_gpu(image):
-    code = "import ctypes, sys\nfrom runtime.health import main\nsys.exit(main([]))"
+    code = "import ctypes, sys\nfrom y12.runtime.cli.health import main\nsys.exit(main([]))"
     done = python(image, code, Y12_KERNELS=str(image / "kernels"))
     if done.returncode == 0:
         assert done.stdout.startswith("healthy: ")

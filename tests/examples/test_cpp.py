@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from runtime import Runtime
-from runtime.manifest import ONNX_KEY
-from runtime.options import DetectOptions
 from tests.examples.cpp_program import check, plan, predictions
 from tests.runtime.conftest import FakeExecutor, colour_manifest, colour_model
+from y12 import Runtime
+from y12.runtime.artefact.manifest import ONNX_KEY
+from y12.runtime.options import DetectOptions
 
 
 def expected(folder, output, image, options):

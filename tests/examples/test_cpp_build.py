@@ -7,10 +7,10 @@ import subprocess
 import numpy as np
 import pytest
 
-from runtime import Runtime
-from runtime.images import image_from
-from runtime.ort import OrtExecutor
 from tests.examples.cpp_program import ROOT, STUB, Run, plan, predictions
+from y12 import Runtime
+from y12.runtime.backends.onnx_runtime import OrtExecutor
+from y12.runtime.preprocess.images import image_from
 
 
 def test_the_build_script_finds_tensorrt_and_cuda_where_it_is_told(tmp_path, rng):
@@ -40,8 +40,8 @@ def test_the_build_script_finds_tensorrt_and_cuda_where_it_is_told(tmp_path, rng
 def test_finds_in_a_real_network_what_the_runtime_finds(run, tmp_path):
     """The trained network that ships, exported small, run by ONNX Runtime on scenes it knows."""
     pytest.importorskip("torch")
-    from exporter.cli.export import main as export
-    from exporter.train.shapes import main as draw
+    from y12.exporter.cli.export import main as export
+    from y12.exporter.train.shapes import main as draw
 
     weights = ROOT / "configs" / "weights" / "yolov12n-shapes.safetensors"
     assert export([str(weights), "--imgsz", "192", "--no-verify", "--output", str(tmp_path)]) == 0

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.manifest import ONNX_KEY, AxisRange
 from tests.runtime.conftest import colour_manifest, colour_model
+from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange
 
 ROOT = Path(__file__).resolve().parents[2]
 COLOURS = {"red": (0, 0, 255), "green": (0, 255, 0), "blue": (255, 0, 0)}  # BGR
@@ -109,9 +109,9 @@ def test_pycuda_without_a_gpu(artefact, photographs, tmp_path):
 @pytest.mark.gpu
 def test_pycuda_on_a_gpu_finds_what_an_array_on_the_host_gives(gpu, tmp_path):
     pytest.importorskip("pycuda", reason="pycuda is not installed: pip install -e '.[pycuda]'")
-    from exporter.cli.export import main as export
-    from exporter.train.shapes import main as draw
-    from runtime import Runtime
+    from y12 import Runtime
+    from y12.exporter.cli.export import main as export
+    from y12.exporter.train.shapes import main as draw
 
     assert export(["--format", "engine", "--half", "--imgsz", "320", "--output", str(tmp_path)]) == 0, gpu
     assert draw([str(tmp_path / "scenes"), "--images", "1", "--seed", "7"]) == 0

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from runtime.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 
 SIDE, CELL = 64, 8
 CELLS = SIDE // CELL

@@ -10,19 +10,19 @@ import onnxsim
 import pytest
 import torch
 
-from exporter.engine.build import BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx
-from exporter.engine.inspect import EngineFacts, facts_of
-from exporter.graph.simplify import OWN_PASSES, quiet_native_output, simplify
-from exporter.model.build import seeded_detector
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-from exporter.model.detector import Detector
-from exporter.model.spec import spec_from_name
-from exporter.precision.cast import CastReport, cast_to_fp16
-from exporter.trace.deploy import deploy_from_detector
-from exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
-from runtime import ort
-from runtime.manifest import AxisRange, InputProfile
-from runtime.trt import Bindings
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+from y12.exporter.engine.build import BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx
+from y12.exporter.engine.inspect import EngineFacts, facts_of
+from y12.exporter.graph.simplify import OWN_PASSES, quiet_native_output, simplify
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.precision.cast import CastReport, cast_to_fp16
+from y12.exporter.trace.deploy import deploy_from_detector
+from y12.exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
+from y12.runtime.artefact.manifest import AxisRange, InputProfile
+from y12.runtime.backends import onnx_runtime as ort
+from y12.runtime.backends.tensorrt.executor import Bindings
 
 
 def profile_of(*hw: int, batch: tuple[int, int, int] = (1, 1, 1), sides: int = 1) -> InputProfile:

@@ -11,15 +11,15 @@ import numpy as np
 import onnx
 import pytest
 
-from exporter.errors import BudgetError, DatasetError
-from exporter.pipeline import export
-from exporter.precision.options import CalibrationOptions, QuantizeOptions
-from exporter.recipe import Int8, Recipe, Shapes
-from exporter.sensitivity.options import BudgetOptions
-from exporter.stages.int8 import int8_images
-from runtime import Runtime
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
+from y12 import Runtime
+from y12.exporter.errors import BudgetError, DatasetError
+from y12.exporter.int8 import int8_images
+from y12.exporter.pipeline import export
+from y12.exporter.precision.mixed.options import BudgetOptions
+from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
+from y12.exporter.recipe import Int8, Recipe, Shapes
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.options import DetectOptions
 
 SMALL, TINY = (Shapes(imgsz=((side, side),)) for side in (320, 160))
 

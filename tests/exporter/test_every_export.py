@@ -8,14 +8,14 @@ import onnx
 import pytest
 from onnx.utils import Extractor
 
-from exporter.graph.nms import PREFIX
-from exporter.model.spec import models_dir
-from exporter.pipeline import export
-from exporter.recipe import Recipe, Shapes
-from exporter.verify.images import photos_dir
-from exporter.verify.options import VerifyOptions
-from runtime import DetectOptions, Runtime
-from runtime.manifest import ONNX_KEY, Manifest, NmsSettings
+from y12 import DetectOptions, Runtime
+from y12.exporter.graph.nms.nms import PREFIX
+from y12.exporter.model.spec import models_dir
+from y12.exporter.pipeline import export
+from y12.exporter.recipe import Recipe, Shapes
+from y12.exporter.verify.images import photos_dir
+from y12.exporter.verify.options import VerifyOptions
+from y12.runtime.artefact.manifest import ONNX_KEY, Manifest, NmsSettings
 
 SMALL = Shapes(imgsz=((192, 256),))
 ONE = VerifyOptions(max_images=1)

@@ -7,11 +7,11 @@ letterbox they are equal bit for bit (tests/runtime/gpu).
 import numpy as np
 import pytest
 
-from exporter.cli.export import main
-from runtime import Runtime
-from runtime.options import DetectOptions
 from tests.runtime.gpu.host_device import World
 from tests.runtime.gpu.ort_network import OrtNetwork
+from y12 import Runtime
+from y12.exporter.cli.export import main
+from y12.runtime.options import DetectOptions
 
 
 @pytest.mark.parametrize("name", ["yolo11n-seg", "yolov8n-pose"])

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import yaml
 
-from exporter.errors import RecipeError
-from exporter.pipeline import export
-from exporter.precision.calibrate import CalibrationOptions
-from exporter.precision.qdq import QuantizeOptions
-from exporter.recipe import Int8, Recipe, Shapes
-from exporter.verify.images import photos_dir
-from exporter.verify.options import VerifyOptions
-from runtime import DetectOptions, Runtime
-from runtime.manifest import NmsSettings
+from y12 import DetectOptions, Runtime
+from y12.exporter.errors import RecipeError
+from y12.exporter.pipeline import export
+from y12.exporter.precision.calibration.calibrate import CalibrationOptions
+from y12.exporter.precision.qdq.qdq import QuantizeOptions
+from y12.exporter.recipe import Int8, Recipe, Shapes
+from y12.exporter.verify.images import photos_dir
+from y12.exporter.verify.options import VerifyOptions
+from y12.runtime.artefact.manifest import NmsSettings
 
 SMALL = Shapes(imgsz=((192, 256),))
 FREE = Shapes(imgsz=((160, 192), (192, 256), (256, 320)), batch=(1, 2, 4))

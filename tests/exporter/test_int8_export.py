@@ -7,19 +7,19 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from exporter.engine.inspect import EngineFacts
-from exporter.errors import CalibrationError, EngineBuildError, RecipeError, VerificationError
-from exporter.pipeline import export
-from exporter.precision.calibrate import CalibrationOptions, calibrate
-from exporter.precision.options import ImproveOptions
-from exporter.precision.qdq import QdqReport, QuantizeOptions, quantize, tensors_to_calibrate
-from exporter.recipe import Int8, Recipe, Shapes, Target
-from exporter.stages.engine import _check_precision
-from exporter.verify.images import photos_dir
-from exporter.verify.options import VerifyOptions
-from exporter.verify.weights import check_weights
-from runtime import Runtime
-from runtime.manifest import Manifest
+from y12 import Runtime
+from y12.exporter.engine.engine import _check_precision
+from y12.exporter.engine.inspect import EngineFacts
+from y12.exporter.errors import CalibrationError, EngineBuildError, RecipeError, VerificationError
+from y12.exporter.pipeline import export
+from y12.exporter.precision.calibration.calibrate import CalibrationOptions, calibrate
+from y12.exporter.precision.options import ImproveOptions
+from y12.exporter.precision.qdq.qdq import QdqReport, QuantizeOptions, quantize, tensors_to_calibrate
+from y12.exporter.recipe import Int8, Recipe, Shapes, Target
+from y12.exporter.verify.images import photos_dir
+from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.verify.weights import check_weights
+from y12.runtime.artefact.manifest import Manifest
 
 SMALL = Shapes(imgsz=((96, 128),))
 PHOTOS = photos_dir()

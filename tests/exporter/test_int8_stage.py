@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from exporter.errors import VerificationError
-from exporter.precision.options import CalibrationOptions, QuantizeOptions
-from exporter.recipe import Int8
-from exporter.sensitivity.options import BudgetOptions
-from exporter.stages.int8 import Int8Images, int8_from_fp32, int8_images
-from exporter.verify.images import photos_dir
-from exporter.verify.weights import check_weights
-from runtime.manifest import Manifest
+from y12.exporter.errors import VerificationError
+from y12.exporter.int8 import Int8Images, int8_from_fp32, int8_images
+from y12.exporter.precision.mixed.options import BudgetOptions
+from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
+from y12.exporter.recipe import Int8
+from y12.exporter.verify.images import photos_dir
+from y12.exporter.verify.weights import check_weights
+from y12.runtime.artefact.manifest import Manifest
 
 PHOTOS = sorted(photos_dir().glob("*.jpg"))
 

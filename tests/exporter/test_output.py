@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.errors import OutputError
-from exporter.output import output_folder
+from y12.exporter.errors import OutputError
+from y12.exporter.output import output_folder
 
 
 def names(folder):

@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 import pytest
 
-from exporter.errors import InconclusiveError, RecipeError, VerificationError
-from exporter.pipeline import export
-from exporter.recipe import Recipe, Shapes
-from exporter.verify.options import VerifyOptions
-from runtime import Runtime
-from runtime.artefact import open_artefact
-from runtime.manifest import ONNX_KEY, Manifest
-from runtime.plan import network_name_in_plan
+from y12 import Runtime
+from y12.exporter.errors import InconclusiveError, RecipeError, VerificationError
+from y12.exporter.pipeline import export
+from y12.exporter.recipe import Recipe, Shapes
+from y12.exporter.verify.options import VerifyOptions
+from y12.runtime.artefact.manifest import ONNX_KEY, Manifest
+from y12.runtime.artefact.opened import open_artefact
+from y12.runtime.artefact.plan import network_name_in_plan
 
 SMALL = Shapes(imgsz=((160, 192),))
 TWO = VerifyOptions(max_images=2)
@@ -160,8 +160,8 @@ def test_what_cannot_be_verified_is_not_written(armor_file, tmp_path):
 
 
 def test_a_weight_that_changes_on_the_way_fails_the_export(monkeypatch, tmp_path):
-    from exporter import pipeline
-    from exporter.precision.cast import cast_to_fp16
+    from y12.exporter import pipeline
+    from y12.exporter.precision.cast import cast_to_fp16
 
     def faulty(model):
         typed, report = cast_to_fp16(model)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from published import assert_parity, exact_answers, published_answers
 
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 
 AMPLIFIES, DOES_NOT = (
     0,

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from exporter.errors import RecipeError
-from exporter.recipe import Recipe, Shapes, Target
-from runtime.manifest import AxisRange
+from y12.exporter.errors import RecipeError
+from y12.exporter.recipe import Recipe, Shapes, Target
+from y12.runtime.artefact.manifest import AxisRange
 
 FIXED = AxisRange(640, 640, 640)
 

@@ -8,15 +8,15 @@ import torch
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
-from exporter.errors import CheckpointError, GraphError, ModelSpecError, RecipeError
-from exporter.model.build import detector_from_spec
-from exporter.model.spec import spec_from_name
-from exporter.recipe import Recipe
-from exporter.source import demo_weights, source_from_recipe
-from exporter.verify.images import scenes_dir
-from runtime.errors import ArtefactError
-from runtime.manifest import ONNX_KEY, TASKS, AxisRange, InputProfile, Manifest, NmsSettings
-from runtime.options import DetectOptions
+from y12.errors import ArtefactError
+from y12.exporter.errors import CheckpointError, GraphError, ModelSpecError, RecipeError
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.recipe import Recipe
+from y12.exporter.source import demo_weights, source_from_recipe
+from y12.exporter.verify.images import scenes_dir
+from y12.runtime.artefact.manifest import ONNX_KEY, TASKS, AxisRange, InputProfile, Manifest, NmsSettings
+from y12.runtime.options import DetectOptions
 
 PROFILE = InputProfile(AxisRange(1, 1, 1), AxisRange(64, 64, 64), AxisRange(96, 96, 96))
 

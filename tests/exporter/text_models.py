@@ -5,7 +5,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from runtime.ort import OrtExecutor
+from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 HEADER = '<ir_version: 9, opset_import: ["" : 20]>\ntiny '
 

@@ -18,12 +18,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runtime import Runtime
-from runtime.cuda import Gpu
-from runtime.errors import ExecutorError, InputError
-from runtime.gpu.pipeline import GpuOptions
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
 from tests.gpu.torch_network import TorchNetwork
 from tests.runtime.gpu.cases import (
     ANCHORS,
@@ -37,6 +31,12 @@ from tests.runtime.gpu.cases import (
     images_of,
     manifest_of,
 )
+from y12 import Runtime
+from y12.errors import ExecutorError, InputError
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.gpu.cuda import Gpu
+from y12.runtime.gpu.pipeline import GpuOptions
+from y12.runtime.options import DetectOptions
 
 pytestmark = pytest.mark.gpu
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.cli.export import main
-from exporter.verify.images import photos_dir
-from runtime import Runtime
-from runtime.artefact import open_artefact
-from runtime.cuda import Gpu
-from runtime.errors import ExecutorError, InputError
-from runtime.gpu.device import StagedArray
-from runtime.gpu.pipeline import GpuOptions
-from runtime.images import image_from
-from runtime.trt import TrtExecutor, TrtNetwork, read_engine_name
+from y12 import Runtime
+from y12.errors import ExecutorError, InputError
+from y12.exporter.cli.export import main
+from y12.exporter.verify.images import photos_dir
+from y12.runtime.artefact.opened import open_artefact
+from y12.runtime.backends.tensorrt.executor import TrtExecutor, TrtNetwork, read_engine_name
+from y12.runtime.gpu.cuda import Gpu
+from y12.runtime.gpu.device import StagedArray
+from y12.runtime.gpu.pipeline import GpuOptions
+from y12.runtime.preprocess.images import image_from
 
 pytestmark = pytest.mark.gpu
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from runtime.cuda import Gpu, GpuKernel
-from runtime.gpu.device import StagedArray
-from runtime.kernels.sources import entry_points, kernel_names, kernel_source
-from runtime.letterbox import Letterbox
 from tests.runtime.kernels import gather_cases, letterbox_cases, masks_cases, nms_cases, select_cases
 from tests.runtime.kernels.letterbox_cases import run_letterbox
 from tests.runtime.kernels.masks_cases import MaskRun
 from tests.runtime.kernels.references.letterbox import letterboxed
 from tests.runtime.kernels.select_cases import SelectRun
+from y12.runtime.gpu.cuda import Gpu, GpuKernel
+from y12.runtime.gpu.device import StagedArray
+from y12.runtime.kernels.sources import entry_points, kernel_names, kernel_source
+from y12.runtime.preprocess.letterbox import Letterbox
 
 pytestmark = pytest.mark.gpu
 

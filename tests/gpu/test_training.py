@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from exporter.train.data.batches import Batches
-from exporter.train.data.sources import ShapesSource
-from exporter.train.log import STEPS_FILE, RunLog, rows_of
-from exporter.train.loop import Course, StepLog, fabric_for, train
-from exporter.train.options import TuneOptions
-from exporter.train.start import network_from, starting_detector
+from y12.exporter.train.examples.batches import Batches
+from y12.exporter.train.examples.sources import ShapesSource
+from y12.exporter.train.initial import network_from, starting_detector
+from y12.exporter.train.log import STEPS_FILE, RunLog, rows_of
+from y12.exporter.train.loop import Course, StepLog, fabric_for, train
+from y12.exporter.train.options import TuneOptions
 
 pytestmark = pytest.mark.gpu
 

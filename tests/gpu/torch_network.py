@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from runtime.cuda import Gpu
-from runtime.errors import ExecutorError, InputError
-from runtime.gpu.device import Device, DeviceTensor
+from y12.errors import ExecutorError, InputError
+from y12.runtime.gpu.cuda import Gpu
+from y12.runtime.gpu.device import Device, DeviceTensor
 
 __all__ = ["TorchContext", "TorchNetwork"]
 
@@ -22,7 +22,7 @@ DTYPES = {torch.float32: np.dtype(np.float32), torch.float16: np.dtype(np.float1
 
 
 class TorchNetwork:
-    """A `runtime.gpu.device.DeviceNetwork`.
+    """A `y12.runtime.gpu.device.DeviceNetwork`.
 
     Args:
         module: maps images (B, 3, H, W), RGB in 0-1, to named outputs (B, ...); moved to the GPU.
@@ -63,7 +63,7 @@ class TorchNetwork:
 
 
 class TorchContext:
-    """A `runtime.gpu.device.DeviceContext`: `enqueue` allocates nothing but in the context's own pool."""
+    """A `y12.runtime.gpu.device.DeviceContext`: `enqueue` allocates nothing but in the context's own pool."""
 
     can_be_captured = True
 

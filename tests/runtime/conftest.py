@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from runtime.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest
 
 NAMES = ("red", "green", "blue")
 BOX = (32.0, 32.0, 16.0, 8.0)  # centre x, y, width, height in the 64x64 input

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from runtime.crop import CentreCrop
-from runtime.errors import ArtefactError, ExecutorError, InputError
-from runtime.letterbox import Letterbox
-from runtime.options import DetectOptions
-from runtime.tasks import TASKS, default_options, task_for
+from y12.errors import ArtefactError, ExecutorError, InputError
+from y12.runtime.options import DetectOptions
+from y12.runtime.preprocess.crop import CentreCrop
+from y12.runtime.preprocess.letterbox import Letterbox
+from y12.runtime.tasks import TASKS, default_options, task_for
 
 HALF = Letterbox.fit((100, 128), (64, 64))  # scale 0.5, 7 rows of padding above
 PROTOS = np.stack([np.ones((16, 16)), np.tile(np.arange(16) - 8.0, (16, 1))]).astype(np.float32)  # 1, and x - 8
@@ -51,7 +51,7 @@ def separate(*, masks=True, keypoints=True, anchors=2):
 
 
 def test_every_task_of_the_manifest_is_served():
-    from runtime.manifest import TASKS as MANIFEST_TASKS
+    from y12.runtime.artefact.manifest import TASKS as MANIFEST_TASKS
 
     assert set(TASKS) == set(MANIFEST_TASKS)
 

@@ -1,4 +1,4 @@
-"""What `import runtime` may load, and what it exports."""
+"""What `import y12` may load, and what it exports."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import runtime
+from y12 import runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "cv2", "PIL", "exporter")
@@ -49,7 +49,7 @@ except SystemExit as end:
 
 
 @pytest.mark.parametrize(
-    ("code", "loaded"), [("import runtime", "runtime"), ("from runtime import *\nRuntime", "numpy runtime")]
+    ("code", "loaded"), [("import y12", "runtime"), ("from y12 import *\nRuntime", "numpy runtime")]
 )
 def test_runtime_loads_numpy_only_and_that_when_it_is_used(code, loaded):
     assert run(THIRD_PARTIES.format(code=code)) == loaded
@@ -57,7 +57,7 @@ def test_runtime_loads_numpy_only_and_that_when_it_is_used(code, loaded):
 
 @pytest.mark.parametrize("command", ["infer", "bench", "inspect"])
 def test_help_does_not_wait_for_numpy(command):
-    code = THIRD_PARTIES.format(code=HELP.format(module=f"runtime.cli.{command}"))
+    code = THIRD_PARTIES.format(code=HELP.format(module=f"y12.runtime.cli.{command}"))
     assert run(code).splitlines()[-1] == "runtime"
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import DetectOptions, Runtime
-from runtime.artefact import sidecar_of
-from runtime.errors import ArtefactError, ExecutorError, InputError, Y12Error
-from runtime.manifest import AxisRange, NmsSettings
+from y12 import DetectOptions, Runtime
+from y12.errors import ArtefactError, ExecutorError, InputError, Y12Error
+from y12.runtime.artefact.manifest import AxisRange, NmsSettings
+from y12.runtime.artefact.opened import sidecar_of
 
 
 def plain(colour_bgr, hw=(64, 64)):

@@ -13,13 +13,13 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from runtime import DetectOptions, Runtime
-from runtime.errors import ExecutorError, InputError
-from runtime.images import image_from
-from runtime.manifest import ONNX_KEY, AxisRange
-from runtime.stream import _result
+from y12 import DetectOptions, Runtime
+from y12.errors import ExecutorError, InputError
+from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.stream import _result
 
-PHOTOS = sorted((Path(__file__).resolve().parents[2] / "exporter/verify/photos").glob("*.jpg"))
+PHOTOS = sorted((Path(__file__).resolve().parents[2] / "y12/exporter/verify/photos").glob("*.jpg"))
 SCENES = PHOTOS[0].parents[1] / "scenes"
 PATIENCE_S = 20  # what should happen at once, on a busy machine
 NAMES = ["red", "green", "blue"]
@@ -128,7 +128,7 @@ def test_results_of_batches_are_those_of_infer_batch(seeded, batch):
 def test_results_of_an_exported_network_are_those_of_infer(tmp_path):
     """The trained network that ships, exported small, on the scenes it knows."""
     pytest.importorskip("torch")
-    from exporter.cli.export import main as export
+    from y12.exporter.cli.export import main as export
 
     weights = PHOTOS[0].parents[3] / "configs/weights/yolov12n-shapes.safetensors"
     assert export([str(weights), "--imgsz", "160", "--no-verify", "--output", str(tmp_path)]) == 0

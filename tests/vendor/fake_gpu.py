@@ -1,4 +1,4 @@
-"""A GPU that is not there: `runtime.gpu.device.Device` and `tensorrt` in host memory, as far as y12 uses them.
+"""A GPU that is not there: `y12.runtime.gpu.device.Device` and `tensorrt` in host memory, as far as y12 uses them.
 
 Work on the stream waits until `synchronize`, so that a test fails where a result is read too early; every address is
 held against the memory that is live when the work is done. The engine has one input `images` and gives twice its value
@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from runtime.errors import ExecutorError
+from y12.errors import ExecutorError
 
 SMALLEST, BEST, LARGEST = (1, 3, 8, 8), (1, 3, 16, 16), (2, 3, 16, 16)
 PLAN = struct.pack("<4sIQQ4B", b"ftrt", 0, 2, 64, 10, 16, 1, 11).ljust(64, b"\0")

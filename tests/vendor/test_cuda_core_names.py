@@ -1,4 +1,4 @@
-"""The calls that runtime/cuda.py makes of cuda-core fit what is installed: nothing else here can make them."""
+"""The calls that y12/runtime/gpu/cuda.py makes of cuda-core fit what is installed: nothing else here can make them."""
 
 import ast
 import importlib
@@ -68,7 +68,7 @@ def test_properties_are_there(owner):
 
 
 def test_the_tables_hold_every_call_that_is_made_of_the_driver():
-    """What is called on `core`, a stream, a buffer, a builder or a graph in runtime/cuda.py."""
+    """What is called on `core`, a stream, a buffer, a builder or a graph in y12/runtime/gpu/cuda.py."""
     called = {
         node.func.attr
         for node in ast.walk(ast.parse(CUDA.read_text()))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from fake_gpu import Behaviour, Cache, Config, Engine
 
-from runtime.disk_cache import DiskCache
-from runtime.trt_cache import cache_key, compiled_kernels
+from y12.disk_cache import DiskCache
+from y12.runtime.backends.tensorrt.cache import cache_key, compiled_kernels
 
 KEY = "k"
 

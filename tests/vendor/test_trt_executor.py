@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 from fake_gpu import Behaviour
 
-from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
-from runtime.installing import install_command
-from runtime.trt import TrtExecutor, capture, load_bindings, process_logger, read_engine_name
+from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
+from y12.installing import install_command
+from y12.runtime.backends.tensorrt.executor import (
+    TrtExecutor,
+    capture,
+    load_bindings,
+    process_logger,
+    read_engine_name,
+)
 
 HAS_DRIVER = ctypes.util.find_library("cuda") is not None
 ROOT = Path(__file__).parents[2]
@@ -40,8 +46,8 @@ def test_with_no_driver_it_is_refused_in_one_line_with_nothing_on_stderr(rtx_pla
     program = """
 import sys
 from pathlib import Path
-from runtime.errors import ExecutorError
-from runtime.trt import TrtExecutor
+from y12.errors import ExecutorError
+from y12.runtime.backends.tensorrt.executor import TrtExecutor
 try:
     TrtExecutor(Path(sys.argv[1]).read_bytes())
 except ExecutorError as error:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from fake_gpu import Behaviour, Device
 
-from runtime.errors import ExecutorError, InputError
-from runtime.gpu.device import DeviceNetwork
-from runtime.trt import TrtContext, TrtNetwork
-from runtime.trt_engine import LoadedEngine
+from y12.errors import ExecutorError, InputError
+from y12.runtime.backends.tensorrt.engine import LoadedEngine
+from y12.runtime.backends.tensorrt.executor import TrtContext, TrtNetwork
+from y12.runtime.gpu.device import DeviceNetwork
 
 HAS_DRIVER = ctypes.util.find_library("cuda") is not None
 SHAPE = (1, 3, 8, 8)

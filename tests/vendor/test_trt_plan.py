@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny_plans import NAME, build_rtx_plan
 
-from runtime.manifest import NAME_LIMIT, AxisRange, InputProfile, Manifest
-from runtime.plan import HEADER_BYTES, network_name_in_plan, plan_problem, read_plan_header
+from y12.runtime.artefact.manifest import NAME_LIMIT, AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.plan import HEADER_BYTES, network_name_in_plan, plan_problem, read_plan_header
 
 
 def header(tag: bytes = b"vtrt", size: int = HEADER_BYTES, version: tuple[int, ...] = (1, 7, 1, 116)) -> bytes:

@@ -15,7 +15,7 @@ def build_rtx_plan(name: str, channels: int) -> bytes:
     """Name the network `name`; skips the test where TensorRT-RTX is not installed."""
     pytest.importorskip("tensorrt_rtx")
     onnx = pytest.importorskip("onnx")
-    from runtime.trt import capture, load_bindings, process_logger
+    from y12.runtime.backends.tensorrt.executor import capture, load_bindings, process_logger
 
     model = onnx.parser.parse_model(GRAPH.format(channels=channels))
     shape = onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [4], [channels, 3, 1, 1])

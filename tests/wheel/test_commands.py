@@ -7,7 +7,7 @@ import pytest
 PROGRAM = """\
 from numpy.typing import NDArray
 import numpy as np
-from runtime import Runtime
+from y12 import Runtime
 
 def count(path: str, photo: NDArray[np.uint8]) -> int:
     with Runtime(path) as runtime:
@@ -83,7 +83,7 @@ def test_rtx_with_gpu_says_what_an_engine_lacks_here(environments, demo):
     done = env.run("y12-bench", artefact(demo, "engine"), "--iterations", "2")
     if done.returncode:
         assert "expected an NVIDIA driver (libcuda.so.1), found none" in done.stderr
-    ran(env, "python", "-m", "runtime.prebuild", "--sm", "89", "--output", env.home / "kernels")
+    ran(env, "python", "-m", "y12.runtime.cli.prebuild", "--sm", "89", "--output", env.home / "kernels")
 
 
 def test_ort_gpu_does_not_fall_back(environments, demo):
@@ -97,6 +97,6 @@ def test_a_user_s_type_checker_sees_the_types(environments):
     env = environments.new("", "mypy")
     (env.home / "program.py").write_text(PROGRAM)
     done = env.run("mypy", "--strict", "program.py")
-    assert 'Revealed type is "runtime.detections.Detections"' in done.stdout, done.stdout + done.stderr
+    assert 'Revealed type is "y12.runtime.results.detections.Detections"' in done.stdout, done.stdout + done.stderr
     assert '"Detections" has no attribute "no_such_field"' in done.stdout
     assert "Found 1 error in 1 file" in done.stdout

@@ -25,7 +25,7 @@ def test_every_file_of_the_packages_is_in_it(wheel):
     wanted = {f"exporter/{name}" if name.startswith("configs/") else name for name in listed}
     found = {name for name in contents(wheel) if ".dist-info/" not in name}
     assert found == wanted
-    assert {"exporter/py.typed", "runtime/py.typed", "exporter/configs/models/yolov12.yaml"} <= found
+    assert {"y12/py.typed", "y12/exporter", "exporter/configs/models/yolov12.yaml"} <= found
 
 
 def test_a_wheel_by_way_of_the_sdist_is_the_same(wheel, tmp_path):

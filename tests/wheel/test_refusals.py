@@ -13,8 +13,8 @@ NEEDS = {  # the command, and what it needs in the order in which it asks: the e
     ("y12-export", "yolov12n", "--val", "x.yaml"): ("export", {}, "torch"),
     ("y12-tune", "shapes"): ("train", {"export": "lightning-fabric"}, "torch"),
     ("y12-val", "found.json", "truth.json"): ("val", {}, "pycocotools"),
-    ("python", "-m", "exporter.train.shapes", "drawn"): ("val", {}, "pycocotools"),
-    ("python", "-m", "runtime.prebuild", "--sm", "89", "--output", "kernels"): ("gpu", {}, "nvidia-cuda-nvrtc"),
+    ("python", "-m", "y12.exporter.train.shapes", "drawn"): ("val", {}, "pycocotools"),
+    ("python", "-m", "y12.runtime.cli.prebuild", "--sm", "89", "--output", "kernels"): ("gpu", {}, "nvidia-cuda-nvrtc"),
 }
 # torch itself brings jinja2, the one package of `export` that is not in `train`
 HAS = {"val": {"val", "export", "train"}, "export": {"export", "train"}, "train": {"train"}, "gpu": {"gpu"}}

@@ -14,7 +14,7 @@ runtime.Y12Error
 └── OutputError            the output folder cannot be written
 """
 
-from runtime.errors import Y12Error
+from y12.errors import Y12Error
 
 
 class RecipeError(Y12Error):

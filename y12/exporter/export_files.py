@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import onnx
 
-from exporter.engine.build import BuiltEngine
-from exporter.output import Outputs
-from exporter.report.charts import curve_svg
-from exporter.report.page import page_from_report
-from exporter.report.pictures import Picture
-from exporter.report.report import ExportReport
-from runtime.manifest import Manifest
+from y12.exporter.engine.build import BuiltEngine
+from y12.exporter.output import Outputs
+from y12.exporter.report.charts import curve_svg
+from y12.exporter.report.page import page_from_report
+from y12.exporter.report.pictures import Picture
+from y12.exporter.report.report import ExportReport
+from y12.runtime.artefact.manifest import Manifest
 
 __all__ = ["Made", "write_files"]
 

@@ -8,25 +8,25 @@ from pathlib import Path
 
 import onnx
 
-from exporter.errors import RecipeError
-from exporter.graph.passes import label
-from exporter.model.detector import Detector
-from exporter.precision.calibrate import calibrate, calibration_images
-from exporter.precision.cast import CastReport
-from exporter.precision.choose import best_ranges
-from exporter.precision.learned import LearnedRanges
-from exporter.precision.options import QuantizeOptions
-from exporter.precision.qdq import QdqReport, quantize, tensors_to_calibrate
-from exporter.precision.qdq_plan import CONVOLUTIONS, plan_of
-from exporter.precision.ranges import Ranges
-from exporter.precision.work import multiplications_of, shares_of
-from exporter.recipe import NEEDS_IMAGES, Int8
-from exporter.sensitivity.blocks import blocks_of
-from exporter.sensitivity.budget import Divisible, budget_kept
-from exporter.sensitivity.data import Trial, trial_from, trial_of_images
-from exporter.sensitivity.results import Budget
-from exporter.train.qat.prepare import PreparedDetector, QatOptions, prepare
-from runtime.manifest import Manifest
+from y12.exporter.errors import RecipeError
+from y12.exporter.evaluate.evaluation_set import Trial, trial_from, trial_of_images
+from y12.exporter.evaluate.results import Budget
+from y12.exporter.graph.passes import label
+from y12.exporter.model.detector import Detector
+from y12.exporter.precision.calibration.calibrate import calibrate, calibration_images
+from y12.exporter.precision.calibration.method_choice import best_ranges
+from y12.exporter.precision.cast import CastReport
+from y12.exporter.precision.macs import multiplications_of, shares_of
+from y12.exporter.precision.mixed.blocks import blocks_of
+from y12.exporter.precision.mixed.budget import Divisible, budget_kept
+from y12.exporter.precision.options import QuantizeOptions
+from y12.exporter.precision.qat.learned import LearnedRanges
+from y12.exporter.precision.qat.prepare import PreparedDetector, QatOptions, prepare
+from y12.exporter.precision.qdq.plan import CONVOLUTIONS, plan_of
+from y12.exporter.precision.qdq.qdq import QdqReport, quantize, tensors_to_calibrate
+from y12.exporter.precision.ranges import Ranges
+from y12.exporter.recipe import NEEDS_IMAGES, Int8
+from y12.runtime.artefact.manifest import Manifest
 
 __all__ = ["Int8Images", "Typed", "as_trained", "int8_from_fp32", "int8_images"]
 

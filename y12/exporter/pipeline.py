@@ -9,28 +9,28 @@ from pathlib import Path
 
 import onnx
 
-from exporter.errors import RecipeError
-from exporter.graph.nms import Places, Predictions, predictions_of, with_nms
-from exporter.graph.simplify import simplify
-from exporter.image_lists import evenly
-from exporter.output import output_folder
-from exporter.precision.cast import cast_to_fp16
-from exporter.recipe import Recipe
-from exporter.report.layers import layer_rows
-from exporter.report.pictures import Picture
-from exporter.report.report import ExportReport
-from exporter.sensitivity.data import trial_from
-from exporter.source import Source, source_from_recipe
-from exporter.stages.accuracy import measured_on, pictures_of, speeds
-from exporter.stages.engine import engine_for
-from exporter.stages.files import Made, write_files
-from exporter.stages.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
-from exporter.trace.deploy import deploy_from_detector
-from exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
-from exporter.verify.options import VerifyOptions
-from exporter.verify.verify import Proof, prove
-from exporter.verify.weights import check_weights
-from runtime.manifest import ONNX_KEY, InputProfile, Manifest, NmsSettings
+from y12.exporter.data.image_lists import evenly
+from y12.exporter.engine.engine import engine_for
+from y12.exporter.errors import RecipeError
+from y12.exporter.evaluate.accuracy_stage import measured_on, pictures_of, speeds
+from y12.exporter.evaluate.evaluation_set import trial_from
+from y12.exporter.export_files import Made, write_files
+from y12.exporter.graph.nms.nms import Places, Predictions, predictions_of, with_nms
+from y12.exporter.graph.simplify import simplify
+from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
+from y12.exporter.output import output_folder
+from y12.exporter.precision.cast import cast_to_fp16
+from y12.exporter.recipe import Recipe
+from y12.exporter.report.layers import layer_rows
+from y12.exporter.report.pictures import Picture
+from y12.exporter.report.report import ExportReport
+from y12.exporter.source import Source, source_from_recipe
+from y12.exporter.trace.deploy import deploy_from_detector
+from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
+from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.verify.verify import Proof, prove
+from y12.exporter.verify.weights import check_weights
+from y12.runtime.artefact.manifest import ONNX_KEY, InputProfile, Manifest, NmsSettings
 
 __all__ = ["ExportResult", "export"]
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.errors import RecipeError
-from exporter.precision.options import CalibrationOptions, QuantizeOptions
-from exporter.sensitivity.options import BudgetOptions
-from exporter.verify.options import VerifyOptions
-from runtime.errors import ArtefactError
-from runtime.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
+from y12.errors import ArtefactError
+from y12.exporter.errors import RecipeError
+from y12.exporter.precision.mixed.options import BudgetOptions
+from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
+from y12.exporter.verify.options import VerifyOptions
+from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
 
 __all__ = ["FORMATS", "NEEDS_IMAGES", "Int8", "Recipe", "Shapes", "Target"]
 
@@ -142,7 +142,7 @@ class Recipe:
     Attributes:
         model: a checkpoint, a model YAML or its name, or an .onnx; None for the demo model.
         scale: of a model YAML whose name tells none.
-        task: what the model must be for, one of `runtime.manifest.TASKS`; any where None.
+        task: what the model must be for, one of `y12.runtime.artefact.manifest.TASKS`; any where None.
         format: "onnx" or "engine" (which writes the .onnx it was built from, too).
         precision: "fp32", "fp16" or "int8".
         int8: how INT8 is made; None for the other precisions.

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from runtime.errors import Y12Error
+from y12.errors import Y12Error
 
 __all__ = ["mapping_from_yaml"]
 

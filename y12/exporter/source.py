@@ -6,17 +6,17 @@ from pathlib import Path
 
 import onnx
 
-from exporter.errors import CalibrationError, CheckpointError, GraphError, RecipeError
-from exporter.model.build import seeded_detector
-from exporter.model.checkpoint import Checkpoint, detector_from_checkpoint, read_checkpoint
-from exporter.model.detector import Detector
-from exporter.model.metadata import UNKNOWN_LICENCE
-from exporter.model.spec import models_dir, spec_from_name
-from exporter.precision.learned import LearnedRanges
-from exporter.recipe import Recipe
-from exporter.verify.images import scenes_dir
-from runtime.artefact import open_artefact
-from runtime.manifest import LOCALISATIONS, InputProfile
+from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
+from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
+from y12.exporter.errors import CalibrationError, CheckpointError, GraphError, RecipeError
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.spec import models_dir, spec_from_name
+from y12.exporter.precision.qat.learned import LearnedRanges
+from y12.exporter.recipe import Recipe
+from y12.exporter.verify.images import scenes_dir
+from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile
+from y12.runtime.artefact.opened import open_artefact
 
 __all__ = ["Source", "demo_weights", "source_from_recipe"]
 
@@ -32,7 +32,7 @@ class Source:
         model: the architecture's name.
         file: the weights' file name; empty where they are seeded.
         sha256: of that file.
-        task: what it is for, one of `runtime.manifest.TASKS`.
+        task: what it is for, one of `y12.runtime.artefact.manifest.TASKS`.
         names: class names by id.
         strides: of the detection levels, in pixels.
         kpt_shape: (K, D) of the keypoints it predicts; None where it predicts none.
@@ -44,7 +44,7 @@ class Source:
         side: of the images that it was trained on, in pixels; None where its file does not tell.
         photos: images to verify it on where none are named; None for y12's photographs.
         notes: what the user must be told.
-        localisation: how its places tell objects, one of `runtime.manifest.LOCALISATIONS`.
+        localisation: how its places tell objects, one of `y12.runtime.artefact.manifest.LOCALISATIONS`.
     """
 
     stem: str

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from runtime.artefact import Artefact, onnx_beside
-from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
-from runtime.executor import Executor
-from runtime.gpu.device import DeviceNetwork
-from runtime.gpu.pipeline import GpuOptions, GpuPipeline
-from runtime.manifest import Manifest
-from runtime.pipeline import HostPipeline, Pipeline
-from runtime.tasks import task_for
+from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.opened import Artefact, onnx_beside
+from y12.runtime.executor import Executor
+from y12.runtime.gpu.device import DeviceNetwork
+from y12.runtime.gpu.pipeline import GpuOptions, GpuPipeline
+from y12.runtime.pipeline import HostPipeline, Pipeline
+from y12.runtime.tasks import task_for
 
 __all__ = ["backend_for", "pipeline_for"]
 
@@ -44,7 +44,7 @@ def pipeline_for(
 
 
 def _onnx_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor:
-    from runtime.ort import OrtExecutor
+    from y12.runtime.backends.onnx_runtime import OrtExecutor
 
     return OrtExecutor(artefact.path, provider, device=gpu.device)
 
@@ -54,7 +54,7 @@ def _engine_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Execu
         raise InputError(
             f"{artefact.path}: an engine runs on an NVIDIA GPU only, found provider {provider!r}{_other_way(artefact)}"
         )
-    from runtime.trt import TrtExecutor, TrtNetwork
+    from y12.runtime.backends.tensorrt.executor import TrtExecutor, TrtNetwork
 
     on_host = task_for(artefact.manifest).layout is None  # a classifier: a crop before it, five numbers after it
     try:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 class Executor(Protocol):
     """Run one network: a batch of images in, its named outputs out.
 
-    Implementations: `runtime.ort.OrtExecutor` (ONNX Runtime) and `runtime.trt.TrtExecutor` (TensorRT and
+    Implementations: `y12.runtime.backends.onnx_runtime.OrtExecutor` (ONNX Runtime) and `y12.runtime.backends.tensorrt.executor.TrtExecutor` (TensorRT and
     TensorRT-RTX). A test hands in its own; nothing else of the runtime knows which one runs.
     """
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from runtime.errors import InputError
-from runtime.thresholds import check_keep
+from y12.errors import InputError
+from y12.runtime.thresholds import check_keep
 
 MAX_DETECTIONS = 30_000
 

@@ -6,14 +6,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ExecutorError
-from runtime.executor import Executor
-from runtime.images import check_pixels, image_from
-from runtime.letterbox import blob_from
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
-from runtime.stream import Steps
-from runtime.tasks import Task
+from y12.errors import ExecutorError
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.executor import Executor
+from y12.runtime.options import DetectOptions
+from y12.runtime.preprocess.images import check_pixels, image_from
+from y12.runtime.preprocess.letterbox import blob_from
+from y12.runtime.stream import Steps
+from y12.runtime.tasks import Task
 
 __all__ = ["HostPipeline", "Pipeline"]
 

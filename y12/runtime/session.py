@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.artefact import Artefact, open_artefact
-from runtime.backends import backend_for, pipeline_for
-from runtime.detections import Detections
-from runtime.errors import InputError
-from runtime.executor import Executor
-from runtime.gpu.device import DeviceNetwork
-from runtime.gpu.pipeline import GpuOptions
-from runtime.manifest import AxisRange, Manifest
-from runtime.options import DetectOptions
-from runtime.stream import AHEAD, Outcome, Steps, Streams, Timings, found_at_once, outcomes_streamed
-from runtime.tasks import default_options, resolved_options
+from y12.errors import InputError
+from y12.runtime.artefact.manifest import AxisRange, Manifest
+from y12.runtime.artefact.opened import Artefact, open_artefact
+from y12.runtime.assemble import backend_for, pipeline_for
+from y12.runtime.executor import Executor
+from y12.runtime.gpu.device import DeviceNetwork
+from y12.runtime.gpu.pipeline import GpuOptions
+from y12.runtime.options import DetectOptions
+from y12.runtime.results.detections import Detections
+from y12.runtime.stream import AHEAD, Outcome, Steps, Streams, Timings, found_at_once, outcomes_streamed
+from y12.runtime.tasks import default_options, resolved_options
 
 if TYPE_CHECKING:
-    from runtime.images import ImageSource
+    from y12.runtime.preprocess.images import ImageSource
 
 __all__ = ["MAX_CHUNK", "GpuOptions", "Runtime", "Timings"]
 

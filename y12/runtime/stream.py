@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
-from runtime.detections import Detections
-from runtime.errors import ExecutorError
+from y12.errors import ExecutorError
+from y12.runtime.results.detections import Detections
 
 __all__ = ["AHEAD", "Outcome", "Steps", "Streams", "Timings", "found_at_once", "outcomes_streamed"]
 

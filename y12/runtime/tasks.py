@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.crop import centre_crop
-from runtime.decode.boxes import decode_boxes
-from runtime.decode.classify import TOP, decode_classes
-from runtime.decode.in_graph import check_against_graph
-from runtime.decode.predictions import Layout, Outputs
-from runtime.detections import Detections
-from runtime.errors import ArtefactError, InputError
-from runtime.letterbox import letterbox
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
+from y12.errors import ArtefactError, InputError
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.boxes import decode_boxes
+from y12.runtime.postprocess.classify import TOP, decode_classes
+from y12.runtime.postprocess.in_graph import check_against_graph
+from y12.runtime.postprocess.predictions import Layout, Outputs
+from y12.runtime.preprocess.crop import centre_crop
+from y12.runtime.preprocess.letterbox import letterbox
+from y12.runtime.results.detections import Detections
 
 # An (h, w, 3) image and (H, W) to an (H, W, 3) image, and where the one lies in the other: what `Decode` gets.
 Fit = Callable[[NDArray[np.uint8], tuple[int, int]], tuple[NDArray[np.uint8], Any]]

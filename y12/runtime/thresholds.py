@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from runtime.errors import ArtefactError, InputError
+from y12.errors import ArtefactError, InputError
 
 KEEPS = ("precision", "recall")
 MAX_ROWS = 64  # a table has to fit into an engine's name, beside the class names

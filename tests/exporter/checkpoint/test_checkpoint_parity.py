@@ -7,9 +7,9 @@ import pytest
 import torch
 from published import assert_parity, exact_answers, noise_of, published_answers
 
-from exporter.errors import CheckpointError
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-from exporter.model.spec import spec_from_name
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+from y12.exporter.errors import CheckpointError
+from y12.exporter.model.spec import spec_from_name
 
 # What the files hold, and the shipped YAML that says the same.
 NETWORKS = {

@@ -17,8 +17,8 @@ from tiny_networks import (
     write_zip,
 )
 
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-from runtime.errors import Y12Error
+from y12.errors import Y12Error
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 
 SOUND = pickled(tensor(storage()))
 DATA = {"data/0": bytes(16)}

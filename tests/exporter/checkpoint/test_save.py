@@ -7,13 +7,13 @@ from safetensors.torch import save_file
 from tiny_networks import tiny_detector
 from torch import nn
 
-from exporter.errors import CheckpointError
-from exporter.model.build import detector_from_spec
-from exporter.model.checkpoint import read_checkpoint
-from exporter.model.metadata import metadata_of, yaml_of_spec
-from exporter.model.spec import spec_from_name, specs_at_scale
-from exporter.model.writing import write_checkpoint
-from runtime.errors import InputError
+from y12.errors import InputError
+from y12.exporter.checkpoint.load import read_checkpoint
+from y12.exporter.checkpoint.metadata import metadata_of, yaml_of_spec
+from y12.exporter.checkpoint.save import write_checkpoint
+from y12.exporter.errors import CheckpointError
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.spec import spec_from_name, specs_at_scale
 
 
 @pytest.mark.parametrize("kind", ["shipped", "the user's own"])

@@ -9,8 +9,8 @@ from checkpoint_checks import assert_equal_states, loaded, refusal
 from safetensors.torch import save_file
 from tiny_networks import tiny_detector
 
-from exporter.model.build import detector_from_spec
-from exporter.model.spec import spec_from_name
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.spec import spec_from_name
 
 
 @pytest.fixture(scope="module")

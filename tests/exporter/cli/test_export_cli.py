@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.export import main
+from y12.exporter.cli.export import main
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMAND = [sys.executable, "-m", "exporter.cli.export"]
+COMMAND = [sys.executable, "-m", "y12.exporter.cli.export"]
 QUICK = ["--imgsz", "64", "--no-verify"]
 
 

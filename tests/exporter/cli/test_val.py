@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli.val import main
-from runtime.installing import install_command
+from y12.exporter.cli.val import main
+from y12.installing import install_command
 
 ROOT = Path(__file__).resolve().parents[3]
 GT = {
@@ -109,7 +109,7 @@ def test_a_missing_package_is_one_line_with_the_remedy(files, capsys, monkeypatc
 HEAVY = ("torch", "onnx", "onnxruntime", "pycocotools", "yaml", "rich", "cv2")
 HELP = f"""
 import sys
-from exporter.cli.val import main
+from y12.exporter.cli.val import main
 try:
     main(["--help"])
 except SystemExit as end:
@@ -120,10 +120,10 @@ WITHOUT_TORCH = """
 import sys
 for name in ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda"):
     sys.modules[name] = None
-import importlib, pkgutil, exporter.accuracy
-for module in pkgutil.walk_packages(exporter.accuracy.__path__, "exporter.accuracy."):
+import importlib, pkgutil, y12.exporter.evaluate
+for module in pkgutil.walk_packages(y12.exporter.evaluate.__path__, "y12.exporter.evaluate."):
     importlib.import_module(module.name)
-from exporter.cli.val import main
+from y12.exporter.cli.val import main
 print(main(sys.argv[1:]))
 """
 
@@ -149,7 +149,7 @@ def test_it_needs_no_torch(files):
 @pytest.mark.slow
 def test_a_trained_model_and_its_published_figures(shared, tmp_path, capsys):
     """The whole way of a user, on a few images: an artefact, a COCO JSON, the table and the results."""
-    from exporter.cli.export import main as export
+    from y12.exporter.cli.export import main as export
 
     checkpoint = shared / "checkpoints" / "trained" / "yolov8n-pose.pt"
     assert export([str(checkpoint), "--output", str(tmp_path), "--no-verify"]) == 0

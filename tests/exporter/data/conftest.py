@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from tiny_data import NAMES, SIDE, coco_data
 
-from runtime.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest
 
 
 @pytest.fixture

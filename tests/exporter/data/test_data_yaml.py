@@ -2,8 +2,8 @@
 
 import pytest
 
-from exporter.accuracy.data_yaml import image_paths, read_data_yaml
-from exporter.errors import DatasetError
+from y12.exporter.data.data_yaml import image_paths, read_data_yaml
+from y12.exporter.errors import DatasetError
 
 
 def written(tmp_path, text):
@@ -63,7 +63,7 @@ def test_refused(tmp_path, text, message):
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("exporter.image_lists._MAX_YAML_BYTES", 8)
+    monkeypatch.setattr("y12.exporter.data.image_lists._MAX_YAML_BYTES", 8)
     with pytest.raises(DatasetError, match="of 1 to 8 bytes"):
         read_data_yaml(written(tmp_path, "names: [cat]"))
 

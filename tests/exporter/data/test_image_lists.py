@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.accuracy.data_yaml import image_paths, read_data_yaml
-from exporter.errors import CalibrationError, DatasetError
-from exporter.image_lists import entries_from, evenly, images_in, without_repeats
-from exporter.precision.sources import calibration_images
-from runtime.files import IMAGE_SUFFIXES
+from y12.exporter.data.data_yaml import image_paths, read_data_yaml
+from y12.exporter.data.image_lists import entries_from, evenly, images_in, without_repeats
+from y12.exporter.errors import CalibrationError, DatasetError
+from y12.exporter.precision.calibration.images import calibration_images
+from y12.files import IMAGE_SUFFIXES
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_the_order_is_by_name_and_every_suffix_is_known(tmp_path):
 
 
 def test_too_many_images_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("exporter.image_lists._MAX_IMAGES", 2)
+    monkeypatch.setattr("y12.exporter.data.image_lists._MAX_IMAGES", 2)
     for name in ("1.jpg", "2.jpg"):
         (tmp_path / name).touch()
     data = tmp_path / "data.yaml"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.accuracy.label_lines import Label, LabelForm, LabelLineError, parse_line
+from y12.exporter.data.label_lines import Label, LabelForm, LabelLineError, parse_line
 
 BOXES = LabelForm(3)
 POSE = LabelForm(1, (2, 3))

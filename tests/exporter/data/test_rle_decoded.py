@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
-from exporter.train.data.rle import decoded
+from y12.exporter.data.rle import decoded
 
 
 @pytest.mark.parametrize("seed", range(30))

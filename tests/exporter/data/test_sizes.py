@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exporter.accuracy.dataset import Sample
-from exporter.errors import DatasetError
-from exporter.train.data.reading import checked_sizes, header_hw
-from runtime.errors import InputError
-from runtime.images import image_from
+from y12.errors import InputError
+from y12.exporter.data.dataset import Sample
+from y12.exporter.data.sizes import checked_sizes, header_hw
+from y12.exporter.errors import DatasetError
+from y12.runtime.preprocess.images import image_from
 
 
 def _saved(path: Path, hw: tuple[int, int] = (30, 50), orientation: int | None = None) -> Path:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from text_models import model_of, noise
 
-from exporter.engine.build import BuildOptions, _config, bindings_for_build, engine_from_onnx, gpu_problem
-from exporter.errors import EngineBuildError
-from runtime.manifest import AxisRange, InputProfile, Manifest
-from runtime.plan import network_name_in_plan, plan_problem, read_plan_header
-from runtime.trt import process_logger
+from y12.exporter.engine.build import BuildOptions, _config, bindings_for_build, engine_from_onnx, gpu_problem
+from y12.exporter.errors import EngineBuildError
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.plan import network_name_in_plan, plan_problem, read_plan_header
+from y12.runtime.backends.tensorrt.executor import process_logger
 
 TEXT = "(float[1,3,32,32] images) => (float[1,8,32,32] output0) { [c] y = Conv(images, w) [r] output0 = Relu(y) }"
 FREE = TEXT.replace("[1,3,32,32]", "[B,3,H,W]").replace("[1,8,32,32]", "[B,8,H,W]")

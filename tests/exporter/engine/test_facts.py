@@ -10,13 +10,13 @@ import torch
 from text_models import model_of, noise
 from torch import nn
 
-from exporter.engine.build import BuildOptions, engine_from_onnx
-from exporter.engine.inspect import facts_of
-from exporter.engine.layers import Layer, Tensor
-from exporter.graph.attention import attentions_of
-from exporter.model.build import detector_from_spec
-from exporter.model.spec import spec_from_name
-from exporter.precision.cast import cast_to_fp16
+from y12.exporter.engine.build import BuildOptions, engine_from_onnx
+from y12.exporter.engine.inspect import facts_of
+from y12.exporter.engine.layers import Layer, Tensor
+from y12.exporter.graph.attention import attentions_of
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.precision.cast import cast_to_fp16
 
 FUSED = {"n": 8, "l": 16, "s": 8, "m": 8, "x": 16}
 MODELS = [

@@ -2,8 +2,8 @@
 
 import pytest
 
-from exporter.model.build import seeded_detector
-from exporter.model.spec import spec_from_yaml
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.spec import spec_from_yaml
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from exporter.accuracy.coco_json import coco_ground_truth
-from exporter.accuracy.evaluate import evaluate
-from exporter.accuracy.results_json import read_results, result_kinds
+from y12.exporter.data.coco_json import coco_ground_truth
+from y12.exporter.evaluate.coco import evaluate
+from y12.exporter.evaluate.results_json import read_results, result_kinds
 
 PUBLISHED = [  # the values of pycocotools' own demonstration and of faster_coco_eval's tests
     ("instances_val2014_100.json", "instances_val2014_fakebbox100_results.json", "bbox", 0.504581),
@@ -201,7 +201,7 @@ RESULTS = [
 
 @pytest.mark.parametrize(("results", "message"), RESULTS, ids=[row[1] for row in RESULTS])
 def test_results_are_refused(tmp_path, results, message):
-    from exporter.errors import DatasetError
+    from y12.exporter.errors import DatasetError
 
     path = tmp_path / "r.json"
     path.write_text(json.dumps(results))

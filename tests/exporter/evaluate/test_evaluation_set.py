@@ -5,12 +5,12 @@ import json
 import pytest
 from colour_network import SIDE, box_line, drawings, manifest_of, outline_line, pose_line, write_image, write_labels
 
-from exporter.accuracy.classify import ClassTree
-from exporter.accuracy.dataset import Dataset
-from exporter.errors import DatasetError
-from exporter.sensitivity.data import trial_from, trial_of_images
-from exporter.sensitivity.outcome import Outcome
-from exporter.sensitivity.scoring import truth_from
+from y12.exporter.data.dataset import Dataset
+from y12.exporter.errors import DatasetError
+from y12.exporter.evaluate.classify import ClassTree
+from y12.exporter.evaluate.evaluation_set import trial_from, trial_of_images
+from y12.exporter.evaluate.graph_results import Outcome
+from y12.exporter.evaluate.scoring import truth_from
 
 DETECT = manifest_of()
 

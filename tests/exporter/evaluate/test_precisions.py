@@ -13,13 +13,13 @@ from colour_network import (
     write_images,
 )
 
-from exporter.sensitivity.accuracy import measured
-from exporter.sensitivity.data import trial_from
-from exporter.sensitivity.outcome import Outcome
-from exporter.sensitivity.scoring import Truth
-from exporter.sensitivity.shift import shift_between
-from runtime.manifest import NmsSettings
-from runtime.options import DetectOptions
+from y12.exporter.evaluate.confidence_table import shift_between
+from y12.exporter.evaluate.evaluation_set import trial_from
+from y12.exporter.evaluate.graph_results import Outcome
+from y12.exporter.evaluate.precisions import measured
+from y12.exporter.evaluate.scoring import Truth
+from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.options import DetectOptions
 
 SLIGHTLY, BADLY = (dict.fromkeys(convolutions(), amount) for amount in (0.02, 0.15))
 

@@ -2,8 +2,8 @@
 
 import json
 
-from exporter.accuracy.evaluate import ClassFigures, Figures
-from exporter.accuracy.report import ValReport
+from y12.exporter.evaluate.coco import ClassFigures, Figures
+from y12.exporter.evaluate.report import ValReport
 
 CLASSES = (ClassFigures("cat\x1b[31m", 3, 0.5, 0.75), ClassFigures("dog", 0, None, None))
 KEYPOINTS = Figures("keypoints", {"AP": 0.4861, "AP50": 0.7033, "AR": 0.5675, "APlarge": None}, CLASSES)

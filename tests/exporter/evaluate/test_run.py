@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from tiny_data import ClassExecutor, Found, ScriptedExecutor, coco_data
 
-from exporter.accuracy.options import ValOptions
-from exporter.accuracy.run import validate, validate_results
-from exporter.errors import DatasetError
-from runtime.errors import InputError, Y12Error
-from runtime.manifest import NmsSettings
-from runtime.options import DetectOptions
+from y12.errors import InputError, Y12Error
+from y12.exporter.errors import DatasetError
+from y12.exporter.evaluate.options import ValOptions
+from y12.exporter.evaluate.run import validate, validate_results
+from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.options import DetectOptions
 
 CAT = (0, (16.0, 16.0, 48.0, 48.0))
 CAT_LINE, DOG_LINE = "0 0.5 0.5 0.5 0.5", "1 0.25 0.25 0.25 0.25"

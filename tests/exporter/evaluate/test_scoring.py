@@ -16,10 +16,10 @@ from colour_network import (
     write_images,
 )
 
-from exporter.errors import DatasetError
-from exporter.sensitivity.data import trial_from
-from exporter.sensitivity.outcome import CONF, USED_FLOOR, Outcome, detections_of, outcome_of
-from exporter.sensitivity.scoring import figures_of, points_lost, truth_from
+from y12.exporter.errors import DatasetError
+from y12.exporter.evaluate.evaluation_set import trial_from
+from y12.exporter.evaluate.graph_results import CONF, USED_FLOOR, Outcome, detections_of, outcome_of
+from y12.exporter.evaluate.scoring import figures_of, points_lost, truth_from
 
 TASKS = {
     "detect": ("boxes",),

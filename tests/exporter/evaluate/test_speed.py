@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from exporter.sensitivity.speed import speeds_of
-from runtime.manifest import AxisRange, InputProfile
+from y12.exporter.evaluate.speed import speeds_of
+from y12.runtime.artefact.manifest import AxisRange, InputProfile
 
 PROFILE = InputProfile(AxisRange(1, 2, 4), AxisRange(32, 64, 96), AxisRange(32, 96, 128))
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from exporter.accuracy.thresholds import GRID, labels_from_results, shift_points
+from y12.exporter.evaluate.thresholds import GRID, labels_from_results, shift_points
 
 COPIES = 12  # of each case: more than any minimum, and shares stay what they are
 OBJECT = [10, 10, 20, 20]

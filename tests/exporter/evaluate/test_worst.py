@@ -2,8 +2,8 @@
 
 import pytest
 
-from exporter.sensitivity.outcome import Outcome
-from exporter.sensitivity.worst import agreement_by_image
+from y12.exporter.evaluate.graph_results import Outcome
+from y12.exporter.evaluate.worst import agreement_by_image
 
 A, B = [0, 0, 10, 10], [50, 50, 20, 20]
 SHIFTED = [0, 2, 10, 10]  # IoU with A: 80 / 120

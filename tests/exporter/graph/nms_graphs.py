@@ -7,12 +7,12 @@ import onnx
 from numpy.typing import NDArray
 from text_models import model_of, run
 
-from exporter.graph.nms import predictions_of, with_nms
-from runtime.decode.select import xyxy_from_xywh
-from runtime.manifest import NmsSettings
-from runtime.nms import nms
-from runtime.options import DetectOptions
-from runtime.rotated import rotated_nms
+from y12.exporter.graph.nms.nms import predictions_of, with_nms
+from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.candidates import xyxy_from_xywh
+from y12.runtime.postprocess.nms import nms
+from y12.runtime.results.oriented import rotated_nms
 
 MASKS, KEYPOINT_VALUES = 4, 6
 EXTRAS = {

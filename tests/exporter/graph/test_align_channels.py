@@ -5,7 +5,7 @@ import onnx
 import pytest
 from text_models import copy_of, model_of, noise, run, weights_of
 
-from exporter.graph.align_channels import align_channels
+from y12.exporter.graph.align_channels import align_channels
 
 IO = "(float[1,3,6,6] x) => (float[1,4,6,6] out)"
 SILU = "[gate] s = Sigmoid(y) [act] z = Mul(y, s)"

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from text_models import copy_of, model_of, noise, ops, run, weights_of
 
-from exporter.graph.expectation import sum_expectations
+from y12.exporter.graph.expectation import sum_expectations
 
 IO = "(float[2,8,4,5] x) => (float[2,1,4,5] y)"
 BINS = np.arange(8, dtype=np.float32).reshape(1, 8, 1, 1)

@@ -3,7 +3,7 @@
 import pytest
 from text_models import model_of, noise
 
-from exporter.graph.index import GraphIndex, silu_nodes
+from y12.exporter.graph.index import GraphIndex, silu_nodes
 
 TEXT = """(float[1,2,4,4] x) => (float[1,2,4,4] out, int64[4] size) {
     [k] two = Constant<value = float[1] {2.0}>()

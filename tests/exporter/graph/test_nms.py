@@ -7,7 +7,7 @@ from nms_graphs import EXTRAS, MASKS, Raw, clustered, expected, found, overlaps,
 from onnx import TensorProto, helper, numpy_helper
 from text_models import copy_of, run
 
-from exporter.graph.nms import predictions_of, with_nms
+from y12.exporter.graph.nms.nms import predictions_of, with_nms
 
 SETTINGS = {
     "plain": packed(),
@@ -109,7 +109,7 @@ def test_small_cases(boxes, scores, options, kept):
 
 
 def test_rotated_boxes_without_a_side_overlap_as_if_they_had_one():
-    """As in runtime.rotated: two equal lines are one object; two that lie apart are not."""
+    """As in y12.runtime.results.oriented: two equal lines are one object; two that lie apart are not."""
     raw = Raw("obb", classes=1, anchors=4)
     rows = np.array([[50, 50, 90, 90], [50] * 4, [0, 0, 30, 30], [20, 20, 0, 0], [0.9, 0.8, 0.7, 0.6], [1, 1, 2, 2]])
     assert assert_equal(raw, packed(), rows[None].astype(np.float32))["num"].item() == 2

@@ -6,10 +6,10 @@ import pytest
 from nms_graphs import EXTRAS, KEYPOINT_VALUES, MASKS, packed, split
 from text_models import model_of, noise
 
-from exporter.engine.build import BuildOptions, BuiltEngine, engine_from_onnx
-from exporter.engine.inspect import facts_of
-from exporter.graph.nms import predictions_of, with_nms
-from runtime.manifest import NmsSettings
+from y12.exporter.engine.build import BuildOptions, BuiltEngine, engine_from_onnx
+from y12.exporter.engine.inspect import facts_of
+from y12.exporter.graph.nms.nms import predictions_of, with_nms
+from y12.runtime.artefact.manifest import NmsSettings
 
 BATCHES = {"one": (1, 1, 1), "fixed": (8, 8, 8), "free": (1, 4, 8)}
 CLASSES, HW = 5, (80, 105)  # A = 8400, as at 640 x 640

@@ -6,8 +6,8 @@ import pytest
 from nms_graphs import MASKS, Raw, clustered, expected, packed, split
 from text_models import model_of, run
 
-from exporter.errors import GraphError
-from exporter.graph.nms import Places, predictions_of, with_nms
+from y12.exporter.errors import GraphError
+from y12.exporter.graph.nms.nms import Places, predictions_of, with_nms
 
 ANCHORS, HEATMAP = Places("anchors"), Places("heatmap", (1, 2))
 H, W = 10, 12
@@ -147,7 +147,7 @@ def test_a_graph_of_another_number_of_rows(places):
 
 def test_the_engine_builds(rtx, make_profile):
     """Of heatmaps of a free size, whose levels' sizes TensorRT then computes from the image's."""
-    from exporter.engine.build import BuildOptions, engine_from_onnx
+    from y12.exporter.engine.build import BuildOptions, engine_from_onnx
 
     text = """(float[B, 3, h, w] images) => (float[B, 9, A] output0) {
         fine = Conv<strides=[8, 8]>(images, weight)

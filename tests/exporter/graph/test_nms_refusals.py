@@ -5,9 +5,9 @@ import pytest
 from nms_graphs import Raw, packed
 from text_models import model_of, noise
 
-from exporter.errors import GraphError
-from exporter.graph.nms import Predictions, Rows, predictions_of, with_nms
-from runtime.errors import InputError
+from y12.errors import InputError
+from y12.exporter.errors import GraphError
+from y12.exporter.graph.nms.nms import Predictions, Rows, predictions_of, with_nms
 
 PLAIN = Predictions(Rows("output0", 0, 4), Rows("output0", 4, 3))
 

@@ -8,10 +8,10 @@ import onnxsim
 import pytest
 from text_models import copy_of, model_of, noise, ops, run
 
-from exporter.errors import GraphError
-from exporter.graph import simplify as module
-from exporter.graph.passes import PassReport
-from exporter.graph.simplify import check_same_result, quiet_native_output, relative_difference, simplify
+from y12.exporter.errors import GraphError
+from y12.exporter.graph import simplify as module
+from y12.exporter.graph.passes import PassReport
+from y12.exporter.graph.simplify import check_same_result, quiet_native_output, relative_difference, simplify
 
 TEXT = """(float[1,3,32,32] images) => (float[1,4,32,32] output0) {
     [same] i = Identity(images)

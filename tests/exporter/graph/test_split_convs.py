@@ -5,7 +5,7 @@ import onnx
 import pytest
 from text_models import copy_of, model_of, noise, ops, run, weights_of
 
-from exporter.graph.split_convs import split_convs
+from y12.exporter.graph.split_convs import split_convs
 
 IO = "(float[1,2,6,6] x) => (float[1,1,6,6] a, float[1,3,6,6] b)"
 SILU = "[gate] s = Sigmoid(y) [act] z = Mul({}) [cut] a, b = Split<axis=1>(z, sizes)"

@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from exporter.graph.token_rounding import token_roundings, without_token_rounding
-from runtime.ort import OrtExecutor
+from y12.exporter.graph.token_rounding import token_roundings, without_token_rounding
+from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 GRAPH = """
 <ir_version: 9, opset_import: ["" : {opset}]>

@@ -7,10 +7,10 @@ import torch
 from tiny_networks import rows, tiny_detector
 from torch import nn
 
-from exporter.model.blocks.attention import MapAttention
-from exporter.model.build import detector_from_spec, seeded_detector
-from exporter.model.spec import spec_from_name, spec_from_yaml
-from exporter.trace.deploy import DeployAttention, deploy_from_detector
+from y12.exporter.model.blocks.attention import MapAttention
+from y12.exporter.model.build import detector_from_spec, seeded_detector
+from y12.exporter.model.spec import spec_from_name, spec_from_yaml
+from y12.exporter.trace.deploy import DeployAttention, deploy_from_detector
 
 IMAGE = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from tiny_networks import rows
 
-from exporter.errors import ModelSpecError
-from exporter.model.build import detector_from_spec
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-from exporter.model.spec import spec_from_yaml
-from exporter.model.writing import write_checkpoint
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+from y12.exporter.checkpoint.save import write_checkpoint
+from y12.exporter.errors import ModelSpecError
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.spec import spec_from_yaml
 
 LEVEL = [[10, 13], [16.5, 30]]
 GOOD = [LEVEL, LEVEL, LEVEL]

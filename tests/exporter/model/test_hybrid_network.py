@@ -5,16 +5,16 @@ import torch
 import yaml
 from torch import nn
 
-from exporter.errors import ModelSpecError
-from exporter.model.blocks.aggregate import Aggregate
-from exporter.model.blocks.attention import AreaAttention
-from exporter.model.blocks.conv import Conv
-from exporter.model.blocks.layer_norm import LayerNorm
-from exporter.model.build import detector_from_spec, seeded_detector
-from exporter.model.spec import models_dir, spec_from_name, spec_from_yaml
-from exporter.precision.options import QuantizeOptions
-from exporter.trace.deploy import deploy_from_detector
-from exporter.train.qat.mapping import quantized_convs, simplified_graph
+from y12.exporter.errors import ModelSpecError
+from y12.exporter.model.blocks.aggregate import Aggregate
+from y12.exporter.model.blocks.attention import AreaAttention
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.blocks.layer_norm import LayerNorm
+from y12.exporter.model.build import detector_from_spec, seeded_detector
+from y12.exporter.model.spec import models_dir, spec_from_name, spec_from_yaml
+from y12.exporter.precision.options import QuantizeOptions
+from y12.exporter.precision.qat.mapping import quantized_convs, simplified_graph
+from y12.exporter.trace.deploy import deploy_from_detector
 
 FILE = "yolov12-hybrid.yaml"
 

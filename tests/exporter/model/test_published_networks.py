@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from exporter.model.build import MODULES, detector_from_spec
-from exporter.model.signatures import SIGNATURES
-from exporter.model.spec import spec_from_name
+from y12.exporter.model.build import MODULES, detector_from_spec
+from y12.exporter.model.signatures import SIGNATURES
+from y12.exporter.model.spec import spec_from_name
 
 PARAMETERS = {  # nc = 80, as published
     "yolov12n": 2_553_904,

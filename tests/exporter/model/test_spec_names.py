@@ -8,8 +8,8 @@ import pytest
 import yaml
 from tiny_networks import rows
 
-from exporter.errors import ModelSpecError
-from exporter.model.spec import models_dir, spec_from_name, specs_at_scale
+from y12.exporter.errors import ModelSpecError
+from y12.exporter.model.spec import models_dir, spec_from_name, specs_at_scale
 
 FIVE = {letter: [1.0, 1.0, 64] for letter in "nsmlx"}
 
@@ -136,13 +136,13 @@ def test_files_refused(tmp_path, monkeypatch, content, reason):
 
 
 def test_the_shipped_files_are_found_from_any_folder(tmp_path):
-    code = "from exporter.model.spec import spec_from_name; print(spec_from_name('yolov12n').name)"
+    code = "from y12.exporter.model.spec import spec_from_name; print(spec_from_name('yolov12n').name)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout == "yolov12n\n", done.stderr
 
 
 def test_reading_a_model_needs_no_torch():
-    code = "import sys; sys.modules['torch'] = None; import exporter.model.spec"
+    code = "import sys; sys.modules['torch'] = None; import y12.exporter.model.spec"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=models_dir().parents[1], capture_output=True, text=True, check=False
     )

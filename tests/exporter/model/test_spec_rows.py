@@ -7,11 +7,11 @@ import torch
 from tiny_networks import rows
 from torch import nn
 
-from exporter.errors import ModelSpecError
-from exporter.model.blocks.bit import BitConv2d
-from exporter.model.build import detector_from_spec
-from exporter.model.spec import spec_from_yaml
 from tests.each import each
+from y12.exporter.errors import ModelSpecError
+from y12.exporter.model.blocks.bit import BitConv2d
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.spec import spec_from_yaml
 
 NAN, INF = math.nan, math.inf
 DEEP: list = []

@@ -5,8 +5,8 @@ import onnx
 import pytest
 from text_models import copy_of, model_of, noise, ops, run, types_of, weights_of
 
-from exporter.errors import GraphError
-from exporter.precision.cast import cast_to_fp16
+from y12.exporter.errors import GraphError
+from y12.exporter.precision.cast import cast_to_fp16
 
 IO = "(float[1,3,8,8] x) => (float[1,B,H,W] out)"
 W, B = noise(4, 3, 1, 1), noise(4, seed=1)

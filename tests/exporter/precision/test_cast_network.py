@@ -3,8 +3,8 @@
 import onnx
 from text_models import types_of
 
-from exporter.graph.index import GraphIndex
-from exporter.precision.cast import cast_to_fp16
+from y12.exporter.graph.index import GraphIndex
+from y12.exporter.precision.cast import cast_to_fp16
 
 
 def test_every_convolution_computes_in_half(armor):

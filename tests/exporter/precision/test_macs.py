@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from text_models import model_of, noise
 
-from exporter.errors import GraphError
-from exporter.precision.work import multiplications_of, shares_of
-from runtime.manifest import AxisRange, InputProfile
+from y12.exporter.errors import GraphError
+from y12.exporter.precision.macs import multiplications_of, shares_of
+from y12.runtime.artefact.manifest import AxisRange, InputProfile
 
 
 def profile(height, width=None, batch=1):

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from page_reader import Node, embedded, table
 
-from exporter.report.report import ExportReport
+from y12.exporter.report.report import ExportReport
 
 
 def check_page(page: Node, report: ExportReport, thresholds: list) -> None:

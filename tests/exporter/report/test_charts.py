@@ -5,9 +5,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from exporter.report.charts import blocks_chart, curve_chart, curve_svg, work_bar
-from exporter.sensitivity.results import BlockCost, Budget, CurvePoint
-from exporter.svg import Scale
+from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint
+from y12.exporter.report.charts import blocks_chart, curve_chart, curve_svg, work_bar
+from y12.exporter.report.svg import Scale
 
 SVG = "{http://www.w3.org/2000/svg}"
 CURVE = (

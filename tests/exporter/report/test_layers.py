@@ -3,10 +3,10 @@
 import pytest
 from text_models import model_of, noise
 
-from exporter.engine.inspect import EngineFacts
-from exporter.precision.qdq import QdqReport
-from exporter.report.layers import LayerRow, layer_rows
-from runtime.manifest import AxisRange, InputProfile, Manifest
+from y12.exporter.engine.inspect import EngineFacts
+from y12.exporter.precision.qdq.qdq import QdqReport
+from y12.exporter.report.layers import LayerRow, layer_rows
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 
 AXIS = AxisRange(4, 4, 4)
 # 4 outputs x 16 places x 3, 1 product of (16 x 4) x (4 x 16), one of (16 x 16) x (16 x 4), 2 x 16 x 4

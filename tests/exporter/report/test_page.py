@@ -8,9 +8,9 @@ import pytest
 from page_checks import check_page
 from page_reader import embedded, page_from_text
 
-from exporter.report import page as page_module
-from exporter.report.page import page_from_report
-from exporter.report.pictures import Picture
+from y12.exporter.report import page as page_module
+from y12.exporter.report.page import page_from_report
+from y12.exporter.report.pictures import Picture
 
 HOSTILE = (
     "<script>alert(1)</script>",

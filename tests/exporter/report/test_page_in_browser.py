@@ -9,7 +9,7 @@ from page_checks import check_page
 from page_reader import embedded, page_from_text
 from PIL import Image
 
-from exporter.report.page import page_from_report
+from y12.exporter.report.page import page_from_report
 
 # Nothing of it may ask the network for anything by itself, and it runs as root in containers.
 OPTIONS = (

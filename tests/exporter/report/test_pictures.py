@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exporter.report.pictures import MAX_BYTES, picture_from
-from runtime.detections import Detections
+from y12.exporter.report.pictures import MAX_BYTES, picture_from
+from y12.runtime.results.detections import Detections
 
 
 def found(*rows, image_hw=(300, 400)):

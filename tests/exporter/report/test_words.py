@@ -2,8 +2,8 @@
 
 import pytest
 
-from exporter.report.words import NOTHING, drop, number, points, points_lost, share
-from exporter.svg import printable
+from y12.exporter.report.svg import printable
+from y12.exporter.report.words import NOTHING, drop, number, points, points_lost, share
 
 MINUS = "\N{MINUS SIGN}"
 

@@ -13,21 +13,29 @@ import torch
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from exporter.engine.inspect import facts_of
-from exporter.graph.simplify import relative_difference
-from exporter.graph.token_rounding import token_roundings, without_token_rounding
-from exporter.model.blocks.bit import BitLinear, TokenRounding, bit_form, bit_layers, plain_form, round_tokens, ternary
-from exporter.model.blocks.conv import Conv
-from exporter.model.build import seeded_detector
-from exporter.model.spec import spec_from_name
-from exporter.pipeline import export
-from exporter.precision.cast import cast_to_fp16
-from exporter.precision.options import CalibrationOptions
-from exporter.recipe import Int8, Recipe, Shapes
-from exporter.trace.deploy import DeployAttention, deploy_from_detector
-from exporter.verify.images import photos_dir
-from exporter.verify.options import VerifyOptions
-from runtime.ort import OrtExecutor, import_onnxruntime
+from y12.exporter.engine.inspect import facts_of
+from y12.exporter.graph.simplify import relative_difference
+from y12.exporter.graph.token_rounding import token_roundings, without_token_rounding
+from y12.exporter.model.blocks.bit import (
+    BitLinear,
+    TokenRounding,
+    bit_form,
+    bit_layers,
+    plain_form,
+    round_tokens,
+    ternary,
+)
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.pipeline import export
+from y12.exporter.precision.cast import cast_to_fp16
+from y12.exporter.precision.options import CalibrationOptions
+from y12.exporter.recipe import Int8, Recipe, Shapes
+from y12.exporter.trace.deploy import DeployAttention, deploy_from_detector
+from y12.exporter.verify.images import photos_dir
+from y12.exporter.verify.options import VerifyOptions
+from y12.runtime.backends.onnx_runtime import OrtExecutor, import_onnxruntime
 
 SIDE = 64
 PLAIN = {"/model.0/model.0.0/Conv", *(f"/model.18/cv{b}.{i}/cv{b}.{i}.2/Conv" for b in (2, 3) for i in range(3))}

@@ -6,12 +6,12 @@ import torch
 from published import assert_parity, assert_within, errors, exact_answers, limits_of, noise_of, published_answers
 from text_models import ops
 
-from exporter.errors import GraphError
-from exporter.graph.simplify import relative_difference
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-from exporter.trace.deploy import deploy_from_detector
-from exporter.trace.to_onnx import TraceOptions
-from runtime.ort import OrtExecutor
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+from y12.exporter.errors import GraphError
+from y12.exporter.graph.simplify import relative_difference
+from y12.exporter.trace.deploy import deploy_from_detector
+from y12.exporter.trace.to_onnx import TraceOptions
+from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 CHECKPOINTS = (
     "untrained/yolov12n-turbo",

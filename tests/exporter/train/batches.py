@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from exporter.train.batch import Batch, Targets
+from y12.exporter.train.batch import Batch, Targets
 
 
 def batch_of(side: int = 64, count: int = 2, nc: int = 3, points: int = 17) -> Batch:

@@ -8,19 +8,19 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from exporter.accuracy.datasets import labelled_dataset
-from exporter.model.build import detector_from_spec
-from exporter.model.detector import Detector
-from exporter.model.rows import ModelSpec
-from exporter.train.criterion import LossOptions
-from exporter.train.data.collate import collate
-from exporter.train.data.sources import drawn_example
-from exporter.train.network import TrainingNetwork, start_scores_low
-from exporter.train.optimizer import learning_rate, optimizer_for
-from exporter.train.options import OptimizerOptions
-from exporter.train.scenes.forms import CLASS_NAMES
-from exporter.train.scenes.write import INSTANCES, write_shapes
-from exporter.train.validate import Validation
+from y12.exporter.data.open import labelled_dataset
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.rows import ModelSpec
+from y12.exporter.train.examples.collate import collate
+from y12.exporter.train.examples.sources import drawn_example
+from y12.exporter.train.losses.build import LossOptions
+from y12.exporter.train.network import TrainingNetwork, start_scores_low
+from y12.exporter.train.optimizer import learning_rate, optimizer_for
+from y12.exporter.train.options import OptimizerOptions
+from y12.exporter.train.scenes.forms import CLASS_NAMES
+from y12.exporter.train.scenes.write import INSTANCES, write_shapes
+from y12.exporter.train.validate import Validation
 
 SCENES, SIDE, SEED = 4, 96, 11  # of this seed, as their twelve objects reach every level of every head
 SMALLEST = 16  # pixels of an object: two smaller ones may fall into one cell of the finest map

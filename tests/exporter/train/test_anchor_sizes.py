@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporter.errors import RecipeError
-from exporter.train.course import DataChoice
-from exporter.train.data.options import UNCHANGED
-from exporter.train.options import TuneOptions
-from exporter.train.scenes.write import write_shapes
-from exporter.train.tune import Tune, tune
+from y12.exporter.errors import RecipeError
+from y12.exporter.train.datasets import DataChoice
+from y12.exporter.train.examples.options import UNCHANGED
+from y12.exporter.train.options import TuneOptions
+from y12.exporter.train.scenes.write import write_shapes
+from y12.exporter.train.tune import Tune, tune
 
 
 def test_training_at_a_size_smaller_than_an_anchor_is_refused(tmp_path: Path) -> None:

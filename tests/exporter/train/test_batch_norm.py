@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from exporter.model.build import detector_from_spec, seeded_detector
-from exporter.model.detector import Detector
-from exporter.model.spec import spec_from_name
-from exporter.train.batch_norm import are_folded, unfold
+from y12.exporter.model.build import detector_from_spec, seeded_detector
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.train.batch_norm import are_folded, unfold
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from exporter.errors import RecipeError
-from exporter.model.blocks.bit import BitConv2d, bit_layers, ternary
-from exporter.model.build import detector_from_spec
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-from exporter.model.detector import Detector
-from exporter.model.spec import spec_from_yaml
-from exporter.model.writing import write_checkpoint
-from exporter.precision.options import CalibrationOptions, QuantizeOptions
-from exporter.precision.ranges import Ranges
-from exporter.train.batch import Batch
-from exporter.train.loop import Course, StepLog, fabric_for, train
-from exporter.train.options import OptimizerOptions, TuneOptions
-from exporter.train.qat.prepare import QatOptions, initial_ranges, prepare
 from tests.exporter.train.batches import batch_of
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+from y12.exporter.checkpoint.save import write_checkpoint
+from y12.exporter.errors import RecipeError
+from y12.exporter.model.blocks.bit import BitConv2d, bit_layers, ternary
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.spec import spec_from_yaml
+from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
+from y12.exporter.precision.qat.prepare import QatOptions, initial_ranges, prepare
+from y12.exporter.precision.ranges import Ranges
+from y12.exporter.train.batch import Batch
+from y12.exporter.train.loop import Course, StepLog, fabric_for, train
+from y12.exporter.train.options import OptimizerOptions, TuneOptions
 
 ROWS = {
     "nc": 3,
@@ -122,7 +122,7 @@ def test_a_checkpoint_brings_latent_weights_and_bit_layers_back(
 def test_a_killed_run_resumes_where_it_was(
     trained: tuple[Detector, Keeper], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.train.loop._SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("y12.exporter.train.loop._SAVE_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, stop_after=3)
     resumed, keeper = run(tmp_path)

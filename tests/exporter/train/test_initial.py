@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from exporter.errors import CheckpointError, ModelSpecError, RecipeError
-from exporter.model.build import seeded_detector
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-from exporter.model.spec import spec_from_name
-from exporter.model.writing import write_checkpoint
-from exporter.train.start import network_from, starting_detector
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+from y12.exporter.checkpoint.save import write_checkpoint
+from y12.exporter.errors import CheckpointError, ModelSpecError, RecipeError
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.train.initial import network_from, starting_detector
 
 NAMES = ("person", "face")
 

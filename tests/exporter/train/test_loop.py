@@ -7,16 +7,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from exporter.errors import CheckpointError, RecipeError
-from exporter.model.build import detector_from_spec
-from exporter.model.detector import Detector
-from exporter.model.spec import spec_from_name
-from exporter.train.batch import Batch
-from exporter.train.log import ACCURACY_FILE, STEPS_FILE, RunLog, rows_of
-from exporter.train.loop import Course, StepLog, TrainingError, fabric_for, train
-from exporter.train.options import OptimizerOptions, TuneOptions
-from exporter.train.state import STATE_FILE
 from tests.exporter.train.batches import batch_of
+from y12.exporter.errors import CheckpointError, RecipeError
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.train.batch import Batch
+from y12.exporter.train.log import ACCURACY_FILE, STEPS_FILE, RunLog, rows_of
+from y12.exporter.train.loop import Course, StepLog, TrainingError, fabric_for, train
+from y12.exporter.train.options import OptimizerOptions, TuneOptions
+from y12.exporter.train.state import STATE_FILE
 
 OPTIONS = TuneOptions(epochs=3, batch=2, accelerator="cpu", optimizer=OptimizerOptions(lr=1e-3, warmup=2))
 
@@ -90,7 +90,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.train.loop._SAVE_SECONDS", 0.0)  # a state after each step
+    monkeypatch.setattr("y12.exporter.train.loop._SAVE_SECONDS", 0.0)  # a state after each step
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, stop_after=4)  # step 4 is logged, but its state is not saved: it is done again
     assert len(without_times(tmp_path)) == 4

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from exporter.errors import RecipeError
-from exporter.train.optimizer import Ema, learning_rate, optimizer_for
-from exporter.train.options import OptimizerOptions, TuneOptions
+from y12.exporter.errors import RecipeError
+from y12.exporter.train.optimizer import Ema, learning_rate, optimizer_for
+from y12.exporter.train.options import OptimizerOptions, TuneOptions
 
 OPTIONS = OptimizerOptions(lr=1e-2, final=0.1, warmup=4)
 

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from overfit import SCENES, SIDE, Learned, overfit
 
-from exporter.accuracy.datasets import labelled_dataset
-from exporter.model.spec import spec_from_name
-from exporter.model.writing import write_checkpoint
-from exporter.pipeline import export
-from exporter.recipe import Recipe, Shapes
-from exporter.train.scenes.forms import CLASS_NAMES
-from exporter.train.scenes.write import INSTANCES
-from exporter.train.validate import manifest_of
-from exporter.verify.backends import TorchExecutor
-from exporter.verify.options import VerifyOptions
-from runtime import DetectOptions, Runtime
-from runtime.artefact import Artefact
+from y12 import DetectOptions, Runtime
+from y12.exporter.checkpoint.save import write_checkpoint
+from y12.exporter.data.open import labelled_dataset
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.pipeline import export
+from y12.exporter.recipe import Recipe, Shapes
+from y12.exporter.train.scenes.forms import CLASS_NAMES
+from y12.exporter.train.scenes.write import INSTANCES
+from y12.exporter.train.validate import manifest_of
+from y12.exporter.verify.backends import TorchExecutor
+from y12.exporter.verify.options import VerifyOptions
+from y12.runtime.artefact.opened import Artefact
 
 # Name, attentions. The first three have every backbone, every kind of block and every way to tell a place of them all.
 NETWORKS = {

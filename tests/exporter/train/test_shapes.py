@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from exporter.accuracy.datasets import labelled_dataset
-from exporter.errors import OutputError
-from exporter.train.data.rle import decoded
-from exporter.train.data.sources import drawn_example
-from exporter.train.scenes import scene as painting
-from exporter.train.scenes.forms import outline
-from exporter.train.shapes import CLASS_NAMES, draw_scene, main, shapes_ground_truth, write_shapes
-from runtime.images import image_from
+from y12.exporter.data.open import labelled_dataset
+from y12.exporter.data.rle import decoded
+from y12.exporter.errors import OutputError
+from y12.exporter.train.examples.sources import drawn_example
+from y12.exporter.train.scenes import scene as painting
+from y12.exporter.train.scenes.forms import outline
+from y12.exporter.train.shapes import CLASS_NAMES, draw_scene, main, shapes_ground_truth, write_shapes
+from y12.runtime.preprocess.images import image_from
 
 SCENES = [draw_scene(3, index) for index in range(24)]
 

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exporter.cli.export import main as export
-from exporter.cli.tune import main
-from exporter.errors import RecipeError
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-from exporter.train.course import SHAPES, DataChoice, material_for
-from exporter.train.data.options import UNCHANGED
-from exporter.train.log import ACCURACY_FILE, STEPS_FILE, rows_of
-from exporter.train.options import TuneOptions
-from exporter.train.scenes.write import INSTANCES, write_shapes
-from exporter.train.start import network_from
-from exporter.train.state import STATE_FILE
-from exporter.train.tune import CURVES_FILE, Tune, tune
-from runtime.session import Runtime
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+from y12.exporter.cli.export import main as export
+from y12.exporter.cli.tune import main
+from y12.exporter.errors import RecipeError
+from y12.exporter.train.datasets import SHAPES, DataChoice, material_for
+from y12.exporter.train.examples.options import UNCHANGED
+from y12.exporter.train.initial import network_from
+from y12.exporter.train.log import ACCURACY_FILE, STEPS_FILE, rows_of
+from y12.exporter.train.options import TuneOptions
+from y12.exporter.train.scenes.write import INSTANCES, write_shapes
+from y12.exporter.train.state import STATE_FILE
+from y12.exporter.train.tune import CURVES_FILE, Tune, tune
+from y12.runtime.session import Runtime
 
 SIDE = 96
 
@@ -93,7 +93,7 @@ def test_two_processes_share_a_batch(scenes: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    command = [sys.executable, "-m", "exporter.cli.tune", *arguments(scenes, tmp_path / "run", "--devices", "2")]
+    command = [sys.executable, "-m", "y12.exporter.cli.tune", *arguments(scenes, tmp_path / "run", "--devices", "2")]
     done = subprocess.run([*command, "--no-augment"], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert [row["step"] for row in rows_of(tmp_path / "run" / STEPS_FILE)] == ["1", "2", "3", "4"]

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from exporter.verify.backends import TorchExecutor
-from exporter.verify.compare import Ran, compare, outputs_of
-from exporter.verify.images import load_images
-from exporter.verify.options import TOLERANCES, VerifyOptions
-from runtime.decode.boxes import detections_from_output
-from runtime.images import image_from
-from runtime.letterbox import letterbox
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
-from runtime.ort import OrtExecutor
+from y12.exporter.verify.backends import TorchExecutor
+from y12.exporter.verify.compare import Ran, compare, outputs_of
+from y12.exporter.verify.images import load_images
+from y12.exporter.verify.options import TOLERANCES, VerifyOptions
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.backends.onnx_runtime import OrtExecutor
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.boxes import detections_from_output
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import letterbox
 
 # The plate is stated as "x 1242 y 331 w 347 h 350". With x and y as the upper left corner that is what the network
 # finds in FP32 torch (IoU 0.98); with x and y as the centre it is not (IoU 0.14).

@@ -8,14 +8,14 @@ import torch
 from onnx import numpy_helper
 from text_models import copy_of
 
-from exporter.errors import VerificationError
-from exporter.graph.token_rounding import token_roundings
-from exporter.model.blocks.bit import bit_layers
-from exporter.model.build import seeded_detector
-from exporter.model.spec import spec_from_yaml
-from exporter.verify.options import VerifyOptions
-from exporter.verify.verify import Proof, prove
-from runtime.manifest import Manifest
+from y12.exporter.errors import VerificationError
+from y12.exporter.graph.token_rounding import token_roundings
+from y12.exporter.model.blocks.bit import bit_layers
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.spec import spec_from_yaml
+from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.verify.verify import Proof, prove
+from y12.runtime.artefact.manifest import Manifest
 
 ROWS = {
     "nc": 80,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from exporter.errors import VerificationError
-from exporter.verify.compare import Ran, compare
-from exporter.verify.options import TOLERANCES, Tolerance, VerifyOptions
-from runtime.manifest import AxisRange, InputProfile, Manifest
+from y12.exporter.errors import VerificationError
+from y12.exporter.verify.compare import Ran, compare
+from y12.exporter.verify.options import TOLERANCES, Tolerance, VerifyOptions
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 
 HW = (64, 96)
 PROFILE = InputProfile(*(AxisRange(side, side, side) for side in (1, *HW)))

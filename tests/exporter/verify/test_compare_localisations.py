@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from exporter.verify.compare import Ran, compare
-from exporter.verify.options import Tolerance, VerifyOptions
-from runtime.manifest import AxisRange, InputProfile, Manifest
+from y12.exporter.verify.compare import Ran, compare
+from y12.exporter.verify.options import Tolerance, VerifyOptions
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 
 HW = (64, 96)
 PROFILE = InputProfile(*(AxisRange(side, side, side) for side in (1, *HW)))

@@ -4,14 +4,14 @@ import numpy as np
 import onnx
 import pytest
 
-from exporter.errors import VerificationError
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-from exporter.verify import images
-from exporter.verify.fp32 import loosened, nudged
-from exporter.verify.options import TOLERANCES, Tolerance, VerifyOptions
-from exporter.verify.shifts import Comparison
-from exporter.verify.verify import Proof, prove
-from runtime.manifest import Manifest
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+from y12.exporter.errors import VerificationError
+from y12.exporter.verify import images
+from y12.exporter.verify.differences import Comparison
+from y12.exporter.verify.fp32 import loosened, nudged
+from y12.exporter.verify.options import TOLERANCES, Tolerance, VerifyOptions
+from y12.exporter.verify.verify import Proof, prove
+from y12.runtime.artefact.manifest import Manifest
 
 LIMITS = {"p95 box_px": 0.1, "max box_px": 1.0, "p95 logit": 0.01, "p95 mask": 0.02}
 MOVEMENTS = {  # statistic, of what -> limit

@@ -9,17 +9,17 @@ import pytest
 from PIL import Image
 from text_models import copy_of
 
-from exporter.errors import InconclusiveError, VerificationError
-from exporter.model.build import seeded_detector
-from exporter.model.spec import spec_from_name
-from exporter.verify.backends import TorchExecutor
-from exporter.verify.compare import Ran, compare, outputs_of
-from exporter.verify.images import load_images, photos_dir
-from exporter.verify.options import TOLERANCES, VerifyOptions
-from exporter.verify.verify import Proof, prove
-from exporter.verify.weights import check_weights
-from runtime.manifest import Manifest
-from runtime.ort import OrtExecutor
+from y12.exporter.errors import InconclusiveError, VerificationError
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.verify.backends import TorchExecutor
+from y12.exporter.verify.compare import Ran, compare, outputs_of
+from y12.exporter.verify.images import load_images, photos_dir
+from y12.exporter.verify.options import TOLERANCES, VerifyOptions
+from y12.exporter.verify.verify import Proof, prove
+from y12.exporter.verify.weights import check_weights
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 ONE_PHOTO = VerifyOptions(max_images=1)
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from text_models import copy_of
 
-from exporter.errors import VerificationError
-from exporter.graph.nms import Places, predictions_of, with_nms
-from exporter.verify.compare import Ran, outputs_of
-from exporter.verify.images import load_images
-from exporter.verify.nms import check_nms, compare_after_nms
-from exporter.verify.options import TOLERANCES, VerifyOptions
-from runtime.manifest import Manifest, NmsSettings
-from runtime.options import DetectOptions
-from runtime.ort import OrtExecutor
+from y12.exporter.errors import VerificationError
+from y12.exporter.graph.nms.nms import Places, predictions_of, with_nms
+from y12.exporter.verify.compare import Ran, outputs_of
+from y12.exporter.verify.images import load_images
+from y12.exporter.verify.nms import check_nms, compare_after_nms
+from y12.exporter.verify.options import TOLERANCES, VerifyOptions
+from y12.runtime.artefact.manifest import Manifest, NmsSettings
+from y12.runtime.backends.onnx_runtime import OrtExecutor
+from y12.runtime.options import DetectOptions
 
 SETTINGS = NmsSettings("packed", 300, DetectOptions(conf=0.05, iou=0.5, max_det=100))
 

@@ -4,10 +4,17 @@ import struct
 
 import pytest
 
-from runtime.errors import ArtefactError, ExecutorError
-from runtime.manifest import AxisRange, InputProfile, Manifest
-from runtime.plan import HEADER_BYTES
-from runtime.plan_match import Place, check_target, check_version, checked_header, load_advice, targets_in_plan
+from y12.errors import ArtefactError, ExecutorError
+from y12.runtime.artefact.engine_compatibility import (
+    Place,
+    check_target,
+    check_version,
+    checked_header,
+    load_advice,
+    targets_in_plan,
+)
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.plan import HEADER_BYTES
 
 RTX_SMS = (75, 80, 86, 89, 120, 121)
 

@@ -6,11 +6,11 @@ import struct
 
 import pytest
 
-from runtime.artefact import open_artefact, sidecar_of
-from runtime.errors import ArtefactError
-from runtime.foreign import manifest_from_metadata
-from runtime.manifest import ONNX_KEY, AxisRange
-from runtime.onnx_header import read_onnx_header
+from y12.errors import ArtefactError
+from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange
+from y12.runtime.artefact.onnx_header import read_onnx_header
+from y12.runtime.artefact.opened import open_artefact, sidecar_of
+from y12.runtime.artefact.ultralytics_metadata import manifest_from_metadata
 
 FOREIGN = {  # as Ultralytics writes it into an .onnx
     "description": "Ultralytics YOLO11n model trained on coco.yaml",

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from runtime import GpuOptions, Runtime
-from runtime.errors import ArtefactError, ExecutorError, InputError
-from runtime.ort import OrtExecutor
+from y12 import GpuOptions, Runtime
+from y12.errors import ArtefactError, ExecutorError, InputError
+from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 onnxruntime = pytest.importorskip("onnxruntime")
 RED = np.zeros((1, 3, 64, 64), np.float32)
@@ -83,7 +83,7 @@ def test_a_second_close_does_nothing_and_a_later_run_is_refused(make_onnx):
 
 
 def test_nothing_is_written_to_stderr(make_onnx):
-    code = f"from runtime.ort import OrtExecutor; OrtExecutor({str(make_onnx())!r}).close()"
+    code = f"from y12.runtime.backends.onnx_runtime import OrtExecutor; OrtExecutor({str(make_onnx())!r}).close()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

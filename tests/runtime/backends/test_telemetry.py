@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from runtime.ort import import_onnxruntime
+from y12.runtime.backends.onnx_runtime import import_onnxruntime
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 VARIABLE = "ORT_DISABLE_TELEMETRY"
 PLACES = ("HOME", "XDG_CACHE_HOME", "TMPDIR")
 BARE = "import onnxruntime"
-LOAD = "from runtime.ort import import_onnxruntime; import_onnxruntime()"
+LOAD = "from y12.runtime.backends.onnx_runtime import import_onnxruntime; import_onnxruntime()"
 SIMPLIFY = """
 import onnx
-from exporter.graph.simplify import simplify
-from runtime.manifest import AxisRange, InputProfile
+from y12.exporter.graph.simplify import simplify
+from y12.runtime.artefact.manifest import AxisRange, InputProfile
 model = onnx.parser.parse_model(
     '<ir_version: 8, opset_import: ["" : 20]> g (float[1,3,4,4] images) => (float[1,3,4,4] y) { y = Abs(images) }'
 )
@@ -25,7 +25,7 @@ simplify(model, InputProfile(AxisRange(1, 1, 1), AxisRange(4, 4, 4), AxisRange(4
 """
 RUN = """
 import numpy as np, onnx
-from runtime.ort import OrtExecutor
+from y12.runtime.backends.onnx_runtime import OrtExecutor
 model = onnx.parser.parse_model(
     '<ir_version: 8, opset_import: ["" : 20]> g (float[1,3,4,4] x) => (float[1,3,4,4] y) { y = Abs(x) }'
 )
@@ -53,11 +53,11 @@ def test_y12_leaves_nothing_behind(tmp_path, code):
 
 
 def test_a_model_that_runs_leaves_nothing_behind_from_a_command(tmp_path):
-    scene = "import sys; from exporter.cli.export import main; "
+    scene = "import sys; from y12.exporter.cli.export import main; "
     model = tmp_path / "model"
     code = f"{scene}sys.exit(main(['yolov12n', '--imgsz', '64', '--no-verify', '--output', {str(model)!r}]))"
     assert left_behind(tmp_path / "export", code) == []
-    bench = "import sys; from runtime.cli.bench import main; "
+    bench = "import sys; from y12.runtime.cli.bench import main; "
     code = f"{bench}sys.exit(main([{str(model / 'yolov12n.onnx')!r}, '--iterations', '1', '--warmup', '1']))"
     assert left_behind(tmp_path / "bench", code) == []
 

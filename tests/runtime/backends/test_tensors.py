@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from runtime.engine_io import EngineIo, ShapeRange
-from runtime.errors import InputError
+from y12.errors import InputError
+from y12.runtime.backends.tensorrt.tensors import EngineIo, ShapeRange
 
 
 def batch_range(low: int, best: int, high: int, side: int = 640) -> ShapeRange:

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from runtime import DetectOptions, Runtime
-from runtime.artefact import sidecar_of
-from runtime.cli import bench, inspect
-from runtime.manifest import AxisRange, NmsSettings
+from y12 import DetectOptions, Runtime
+from y12.runtime.artefact.manifest import AxisRange, NmsSettings
+from y12.runtime.artefact.opened import sidecar_of
+from y12.runtime.cli import bench, inspect
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.errors import ArtefactError, ExecutorError
-from runtime.health import ENGINE_VARIABLE, check_artefact, check_kernels, main
-from runtime.kernels.sources import entry_points, kernel_names, kernel_source
+from y12.errors import ArtefactError, ExecutorError
+from y12.runtime.cli.health import ENGINE_VARIABLE, check_artefact, check_kernels, main
+from y12.runtime.kernels.sources import entry_points, kernel_names, kernel_source
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NO_DRIVER = "import ctypes; ctypes.CDLL = lambda *a, **k: (_ for _ in ()).throw(OSError('no such file')); "
 
 
 def health(*arguments, before="", **environment):
-    code = f"{before}import sys; from runtime.health import main; sys.exit(main(sys.argv[1:]))"
+    code = f"{before}import sys; from y12.runtime.cli.health import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,
@@ -80,7 +80,7 @@ def test_without_a_driver_it_fails_in_one_line(arguments):
 def test_it_starts_without_numpy():
     done = health("--help", before="import sys; sys.modules['numpy'] = None; ")
     assert done.returncode == 0
-    assert done.stdout.startswith("usage: python -m runtime.health")
+    assert done.stdout.startswith("usage: python -m y12.runtime.cli.health")
     assert f"${ENGINE_VARIABLE}" in done.stdout
 
 
@@ -96,8 +96,8 @@ def test_it_starts_without_numpy():
 )
 def test_the_engine_is_the_argument_or_the_variable(argument, variable, checked, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr("runtime.health.check_gpu", lambda: "a GPU, 9 kernels")
-    monkeypatch.setattr("runtime.health.check_artefact", lambda path: asked.append(path) or f"{path} on a GPU")
+    monkeypatch.setattr("y12.runtime.cli.health.check_gpu", lambda: "a GPU, 9 kernels")
+    monkeypatch.setattr("y12.runtime.cli.health.check_artefact", lambda path: asked.append(path) or f"{path} on a GPU")
     monkeypatch.delenv(ENGINE_VARIABLE, raising=False)
     if variable is not None:
         monkeypatch.setenv(ENGINE_VARIABLE, variable)

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.cli.common import run_command
-from runtime.cli.infer import Output, infer_files, main
-from runtime.cli.saving import Saver
-from runtime.cli.sources import frames_from, paths_from
-from runtime.errors import InputError
-from runtime.manifest import NmsSettings
-from runtime.options import DetectOptions
-from runtime.session import Runtime
+from y12.errors import InputError
+from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.cli.common import run_command
+from y12.runtime.cli.infer import Output, infer_files, main
+from y12.runtime.cli.saving import Saver
+from y12.runtime.cli.sources import frames_from, paths_from
+from y12.runtime.options import DetectOptions
+from y12.runtime.session import Runtime
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RED = np.full((48, 64, 3), (0, 0, 255), np.uint8)
 
 
@@ -398,7 +398,7 @@ def start(code, **streams):
 
 def test_a_closed_pipe_is_no_traceback(make_onnx, images):
     arguments = [str(make_onnx()), *[str(images)] * 1, "--json"]
-    code = f"import sys; from runtime.cli.infer import main; sys.exit(main({arguments!r}))"
+    code = f"import sys; from y12.runtime.cli.infer import main; sys.exit(main({arguments!r}))"
     process = start(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     err = process.stderr.read()
@@ -411,7 +411,7 @@ def test_a_closed_pipe_is_no_traceback(make_onnx, images):
 @pytest.mark.parametrize("command", ["infer", "bench", "inspect"])
 def test_help_loads_nothing_heavy(command):
     code = (
-        f"import sys; from runtime.cli.{command} import main\n"
+        f"import sys; from y12.runtime.cli.{command} import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as e: assert e.code == 0\n"
         "assert not {'cv2', 'PIL', 'onnxruntime', 'torch', 'tensorrt_rtx'} & set(sys.modules)"

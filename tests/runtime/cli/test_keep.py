@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runtime import DetectOptions, Runtime
-from runtime.artefact import open_artefact
-from runtime.cli import infer, inspect
-from runtime.errors import ArtefactError, InputError
-from runtime.manifest import NAME_LIMIT, Manifest, NmsSettings
-from runtime.thresholds import MAX_ROWS, ShiftRow, ThresholdShift
+from y12 import DetectOptions, Runtime
+from y12.errors import ArtefactError, InputError
+from y12.runtime.artefact.manifest import NAME_LIMIT, Manifest, NmsSettings
+from y12.runtime.artefact.opened import open_artefact
+from y12.runtime.cli import infer, inspect
+from y12.runtime.thresholds import MAX_ROWS, ShiftRow, ThresholdShift
 
 # fmt: off
 COCO_NAMES = (

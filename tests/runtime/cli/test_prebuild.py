@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import ExecutorError
-from runtime.installing import install_command
-from runtime.kernels.cache import PREBUILT_VARIABLE
-from runtime.kernels.sources import SMS, kernel_names
-from runtime.nvrtc import nvrtc_version
-from runtime.prebuild import compute_capabilities, main, prebuild
+from y12.errors import ExecutorError
+from y12.installing import install_command
+from y12.runtime.cli.prebuild import compute_capabilities, main, prebuild
+from y12.runtime.kernels.cache import PREBUILT_VARIABLE
+from y12.runtime.kernels.nvrtc import nvrtc_version
+from y12.runtime.kernels.sources import SMS, kernel_names
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 needs_nvrtc = pytest.mark.skipif(
     importlib.util.find_spec("cuda") is None, reason="cuda-core and NVRTC are not installed: pip install -e '.[gpu]'"
 )
@@ -23,8 +23,8 @@ WITHOUT_COMPILER = """
 import sys
 for name in ("cuda", "cuda.core", "cuda.bindings"):
     sys.modules[name] = None
-from runtime.nvrtc import compile_cubin
-from runtime.kernels.sources import kernel_names, kernel_source
+from y12.runtime.kernels.nvrtc import compile_cubin
+from y12.runtime.kernels.sources import kernel_names, kernel_source
 print(sum(len(compile_cubin(kernel_source(name), {sm})) for name in kernel_names()))
 """
 
@@ -99,7 +99,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
 
 
 def test_without_the_compiler_it_says_what_to_install(tmp_path):
-    code = "import sys; sys.modules['cuda'] = None; from runtime.prebuild import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; sys.modules['cuda'] = None; from y12.runtime.cli.prebuild import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "--output", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
@@ -125,7 +125,7 @@ def test_the_default_is_every_generation():
 
 
 def test_a_kernel_that_is_not_in_the_code_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("runtime.prebuild.nvrtc_cubin", lambda source, sm: b"\x7fELF")
+    monkeypatch.setattr("y12.runtime.cli.prebuild.nvrtc_cubin", lambda source, sm: b"\x7fELF")
     with pytest.raises(ExecutorError, match="in the compiled code, found none"):
         list(prebuild((80,), tmp_path))
     assert list(tmp_path.iterdir()) == []

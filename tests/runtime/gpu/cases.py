@@ -4,12 +4,12 @@ from itertools import product
 
 import numpy as np
 
-from runtime.artefact import Artefact
-from runtime.letterbox import Letterbox
-from runtime.manifest import AxisRange, InputProfile, Manifest
-from runtime.options import DetectOptions
-from runtime.tasks import task_for
 from tests.runtime.kernels.references.letterbox import letterboxed
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.opened import Artefact
+from y12.runtime.options import DetectOptions
+from y12.runtime.preprocess.letterbox import Letterbox
+from y12.runtime.tasks import task_for
 
 HW = (64, 96)
 ANCHORS = 126  # of strides 8, 16 and 32

@@ -2,9 +2,9 @@
 
 import pytest
 
-from runtime.session import Runtime
 from tests.runtime.gpu.cases import artefact_of
 from tests.runtime.gpu.host_device import HostNetwork, World
+from y12.runtime.session import Runtime
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from runtime.errors import ExecutorError, InputError
-from runtime.gpu.device import ArrayView, DeviceTensor, quietly
 from tests.runtime.kernels.shim import compiled
+from y12.errors import ExecutorError, InputError
+from y12.runtime.gpu.device import ArrayView, DeviceTensor, quietly
 
 GUARD = 256
 POISON = 0xFF  # as a float, NaN; as an integer, -1
@@ -88,7 +88,7 @@ class World:
 
 
 class HostDevice:
-    """A stream of the world; see `runtime.gpu.device.Device`."""
+    """A stream of the world; see `y12.runtime.gpu.device.Device`."""
 
     device_id = 0
     description = "the host"

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from runtime.ort import OrtExecutor
 from tests.runtime.gpu.host_device import HostNetwork, World
+from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 
 class OrtNetwork(HostNetwork):

@@ -5,13 +5,13 @@ import gc
 import numpy as np
 import pytest
 
-from runtime.errors import InputError
-from runtime.gpu.device import ArrayView
-from runtime.gpu.frames import checked_view, is_on_device
-from runtime.gpu.pipeline import GpuOptions
-from runtime.options import DetectOptions
 from tests.runtime.gpu.cases import answer_of, check_equal, expected_of, images_of, manifest_of
 from tests.runtime.gpu.host_device import OnDevice
+from y12.errors import InputError
+from y12.runtime.gpu.device import ArrayView
+from y12.runtime.gpu.frames import checked_view, is_on_device
+from y12.runtime.gpu.pipeline import GpuOptions
+from y12.runtime.options import DetectOptions
 
 SOME = DetectOptions(conf=0.1, iou=0.5)
 MANIFEST = manifest_of()
@@ -155,7 +155,7 @@ def test_an_image_buffer_lives_as_long_as_its_parts(open_runtime, world):
 
 
 def test_an_array_on_a_gpu_needs_an_engine(make_onnx, rng):
-    from runtime import Runtime
+    from y12 import Runtime
 
     foreign = type("Foreign", (), {"__cuda_array_interface__": {}})()
     with Runtime(make_onnx()) as runtime, pytest.raises(InputError, match=r"on a GPU.*engine"):

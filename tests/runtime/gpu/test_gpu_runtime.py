@@ -6,12 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runtime.errors import ArtefactError, ExecutorError, InputError
-from runtime.gpu import lane
-from runtime.gpu.picker import Limits
-from runtime.gpu.pipeline import GpuOptions
-from runtime.manifest import NmsSettings
-from runtime.options import DetectOptions
 from tests.runtime.gpu.cases import (
     ANCHORS,
     FORMS,
@@ -22,6 +16,12 @@ from tests.runtime.gpu.cases import (
     images_of,
     manifest_of,
 )
+from y12.errors import ArtefactError, ExecutorError, InputError
+from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.gpu import worker as lane
+from y12.runtime.gpu.pipeline import GpuOptions
+from y12.runtime.gpu.postprocess import Limits
+from y12.runtime.options import DetectOptions
 
 SIZES = [(64, 96), (50, 200), (333, 111), (1, 1)]
 SOME = DetectOptions(conf=0.1, iou=0.5)
@@ -101,7 +101,7 @@ def test_results_do_not_depend_on_later_calls(open_runtime, rng, task):
 
 
 def test_more_candidates_than_the_kernels_take_are_told(open_runtime, rng, monkeypatch):
-    monkeypatch.setattr("runtime.gpu.boxes.MAX_CANDIDATES", 64)
+    monkeypatch.setattr("y12.runtime.gpu.boxes.MAX_CANDIDATES", 64)
     manifest = manifest_of()
     answer = answer_of(manifest)
     runtime = open_runtime(manifest, answer)
@@ -145,7 +145,7 @@ def test_masks_that_do_not_fit_are_drawn_again(open_runtime, world, rng, monkeyp
 
 
 def test_masks_beyond_all_memory_are_refused(open_runtime, rng, monkeypatch):
-    monkeypatch.setattr("runtime.gpu.extras.MAX_ARENA_WORDS", 100)
+    monkeypatch.setattr("y12.runtime.gpu.keypoints_and_masks.MAX_ARENA_WORDS", 100)
     monkeypatch.setattr(lane, "Limits", lambda: Limits(arena_words=10))
     manifest = manifest_of("segment")
     runtime = open_runtime(manifest, answer_of(manifest))

@@ -7,13 +7,13 @@ from itertools import count
 import numpy as np
 import pytest
 
-from runtime.errors import ExecutorError, InputError
-from runtime.gpu.lane import MAX_GRAPHS
-from runtime.gpu.pipeline import GpuOptions, GpuPipeline
-from runtime.options import DetectOptions
-from runtime.session import Runtime
 from tests.runtime.gpu.cases import answer_of, artefact_of, check_equal, expected_of, images_of, manifest_of
 from tests.runtime.gpu.host_device import HostNetwork
+from y12.errors import ExecutorError, InputError
+from y12.runtime.gpu.pipeline import GpuOptions, GpuPipeline
+from y12.runtime.gpu.worker import MAX_GRAPHS
+from y12.runtime.options import DetectOptions
+from y12.runtime.session import Runtime
 
 SOME = DetectOptions(conf=0.1, iou=0.5)
 CHANGES = [SOME, DetectOptions(conf=0.5), DetectOptions(iou=0.9, classes=(2,)), DetectOptions(max_det=2, agnostic=True)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runtime.gpu.block import ALIGNMENT, Block, Scratch, aligned
+from y12.runtime.gpu.packed_buffer import ALIGNMENT, Block, Scratch, aligned
 
 PARTS = {"one": ((1,), np.uint8), "odd": ((3, 7), np.float32), "none": ((0, 4), np.int32), "last": ((2,), np.uint64)}
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.kernels.layouts import GATHER_BLOCK, WIDEN_BLOCK, gather_grid, widen_grid
-from runtime.kernels.nms_layout import result_dtype
 from tests.runtime.kernels.references.keypoints import gathered
+from y12.runtime.kernels.layout import GATHER_BLOCK, WIDEN_BLOCK, gather_grid, widen_grid
+from y12.runtime.kernels.nms_layout import result_dtype
 
 __all__ = ["GATHER_CASES", "GatherCase", "check_widen", "halves"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.kernels.layouts import LETTERBOX_BLOCK, letterbox_grid, letterbox_images
-from runtime.letterbox import Letterbox
+from y12.runtime.kernels.layout import LETTERBOX_BLOCK, letterbox_grid, letterbox_images
+from y12.runtime.preprocess.letterbox import Letterbox
 
 __all__ = ["CASES", "LetterboxCase", "run_letterbox"]
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.kernels.layouts import letterbox_images
-from runtime.kernels.masks_layout import (
+from tests.runtime.kernels.references.masks import Drawn, drawn, placed
+from y12.runtime.kernels.layout import letterbox_images
+from y12.runtime.kernels.masks_layout import (
     DRAW_BLOCK,
     MASK_HEADER,
     MASK_PLACE,
@@ -15,9 +16,8 @@ from runtime.kernels.masks_layout import (
     mask_draw_grid,
     mask_plan,
 )
-from runtime.kernels.nms_layout import result_dtype
-from runtime.letterbox import Letterbox, scale_xy
-from tests.runtime.kernels.references.masks import Drawn, drawn, placed
+from y12.runtime.kernels.nms_layout import result_dtype
+from y12.runtime.preprocess.letterbox import Letterbox, scale_xy
 
 __all__ = ["BORDER", "CASES", "LARGE", "MaskCase", "MaskRun"]
 

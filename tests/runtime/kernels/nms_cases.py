@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.kernels.layouts import SELECT_HEADER
-from runtime.kernels.nms_layout import KEEP_THREADS, TILE, mask_grid, nms_options, result_dtype, tiles_of
-from runtime.nms import nms
-from runtime.rotated import probiou, rotated_nms
 from tests.runtime.kernels.references.nms import Candidates, keep_twin, mask_twin
+from y12.runtime.kernels.layout import SELECT_HEADER
+from y12.runtime.kernels.nms_layout import KEEP_THREADS, TILE, mask_grid, nms_options, result_dtype, tiles_of
+from y12.runtime.postprocess.nms import nms
+from y12.runtime.results.oriented import probiou, rotated_nms
 
 __all__ = [
     "HUGE",

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from runtime.kernels.layouts import (
+from tests.runtime.kernels.references.select import Given, Selected, selected
+from y12.runtime.kernels.layout import (
     SELECT_BEST_BLOCK,
     SELECT_COUNTERS,
     SELECT_HEADER,
@@ -15,8 +16,7 @@ from runtime.kernels.layouts import (
     select_scan_grid,
     wanted_classes,
 )
-from runtime.options import DetectOptions
-from tests.runtime.kernels.references.select import Given, Selected, selected
+from y12.runtime.options import DetectOptions
 
 __all__ = ["CASES", "SelectCase", "SelectRun"]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.kernels.sources import entry_points, kernel_source
+from y12.runtime.kernels.sources import entry_points, kernel_source
 
 __all__ = ["ORDERS", "Kernel", "compiled", "compiled_source"]
 

@@ -4,10 +4,10 @@ import importlib.util
 
 import pytest
 
-from runtime.errors import ExecutorError, InputError
-from runtime.kernels.cache import cache_dir, cached
-from runtime.kernels.sources import SMS, entry_points, kernel_names, kernel_source
-from runtime.nvrtc import compile_cubin
+from y12.errors import ExecutorError, InputError
+from y12.runtime.kernels.cache import cache_dir, cached
+from y12.runtime.kernels.nvrtc import compile_cubin
+from y12.runtime.kernels.sources import SMS, entry_points, kernel_names, kernel_source
 
 needs_nvrtc = pytest.mark.skipif(
     importlib.util.find_spec("cuda") is None, reason="cuda-core and NVRTC are not installed: pip install -e '.[gpu]'"

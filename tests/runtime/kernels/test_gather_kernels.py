@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from runtime.kernels.layouts import gather_grid, widen_grid
 from tests.runtime.kernels.gather_cases import GATHER_CASES, GatherCase, check_widen, halves
 from tests.runtime.kernels.shim import ORDERS, compiled
+from y12.runtime.kernels.layout import gather_grid, widen_grid
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
-from exporter.verify.images import photos_dir
-from runtime.errors import InputError
-from runtime.images import image_from
-from runtime.kernels.layouts import letterbox_images
-from runtime.letterbox import Letterbox, blob_from, letterbox, resize_bilinear
 from tests.runtime.kernels.letterbox_cases import CASES, run_letterbox
 from tests.runtime.kernels.references.letterbox import letterboxed
 from tests.runtime.kernels.shim import ORDERS, compiled
+from y12.errors import InputError
+from y12.exporter.verify.images import photos_dir
+from y12.runtime.kernels.layout import letterbox_images
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import Letterbox, blob_from, letterbox, resize_bilinear
 
 PHOTOS = sorted(photos_dir().glob("*.jpg"))
 

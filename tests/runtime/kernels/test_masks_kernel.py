@@ -5,8 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runtime.errors import InputError
-from runtime.kernels.masks_layout import (
+from tests.runtime.kernels.masks_cases import BORDER, CASES, LARGE, POISON, MaskCase, MaskRun
+from tests.runtime.kernels.references.masks import logits_of
+from tests.runtime.kernels.shim import ORDERS, compiled, compiled_source
+from y12.errors import InputError
+from y12.runtime.kernels.masks_layout import (
     MASK_HEADER,
     MASK_PLACE,
     MASK_PLAN,
@@ -15,12 +18,9 @@ from runtime.kernels.masks_layout import (
     mask_plan,
     mask_words,
 )
-from runtime.kernels.sources import kernel_source
-from runtime.letterbox import boxes_to_original, scale_xy
-from runtime.masks import Masks
-from tests.runtime.kernels.masks_cases import BORDER, CASES, LARGE, POISON, MaskCase, MaskRun
-from tests.runtime.kernels.references.masks import logits_of
-from tests.runtime.kernels.shim import ORDERS, compiled, compiled_source
+from y12.runtime.kernels.sources import kernel_source
+from y12.runtime.preprocess.letterbox import boxes_to_original, scale_xy
+from y12.runtime.results.masks import Masks
 
 MOST_DIFFERENT = 1e-4  # of the pixels
 ROUNDING = 2.0**-20  # of the sum of |coefficient x prototype|, where they differ: a few steps of float32

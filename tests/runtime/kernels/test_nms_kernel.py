@@ -6,10 +6,6 @@ from functools import partial
 import numpy as np
 import pytest
 
-from runtime.errors import InputError
-from runtime.kernels.layouts import SELECT_HEADER
-from runtime.kernels.nms_layout import OPTIONS, distance_limit, mask_grid, nms_options, result_dtype, tiles_of
-from runtime.rotated import probiou
 from tests.each import each
 from tests.runtime.kernels.nms_cases import (
     HUGE,
@@ -27,6 +23,10 @@ from tests.runtime.kernels.nms_cases import (
 )
 from tests.runtime.kernels.references.nms import nms_twin, oriented_overlaps, upright_overlaps
 from tests.runtime.kernels.shim import ORDERS, compiled
+from y12.errors import InputError
+from y12.runtime.kernels.layout import SELECT_HEADER
+from y12.runtime.kernels.nms_layout import OPTIONS, distance_limit, mask_grid, nms_options, result_dtype, tiles_of
+from y12.runtime.results.oriented import probiou
 
 
 def by_name(case):

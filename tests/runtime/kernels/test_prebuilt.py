@@ -2,8 +2,8 @@
 
 import pytest
 
-from runtime.errors import ExecutorError
-from runtime.kernels.cache import PREBUILT_VARIABLE, keep_prebuilt, prebuilt, prebuilt_dir
+from y12.errors import ExecutorError
+from y12.runtime.kernels.cache import PREBUILT_VARIABLE, keep_prebuilt, prebuilt, prebuilt_dir
 
 PARTS = ("source", "options")
 
@@ -42,7 +42,9 @@ def test_without_the_variable_there_is_none(folder, unset, monkeypatch, caplog):
 
 def test_a_folder_that_is_not_there_is_refused(folder, monkeypatch):
     monkeypatch.setenv(PREBUILT_VARIABLE, str(folder / "none"))
-    with pytest.raises(ExecutorError, match=r"^Y12_KERNELS: expected a folder .*python -m runtime.prebuild --output"):
+    with pytest.raises(
+        ExecutorError, match=r"^Y12_KERNELS: expected a folder .*python -m y12.runtime.cli.prebuild --output"
+    ):
         prebuilt(PARTS)
 
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from runtime.decode.predictions import Extras, Predictions, predictions_from_output0
-from runtime.decode.select import peaks_only, picked_from_predictions
-from runtime.errors import InputError
-from runtime.kernels.layouts import SELECT_PLAN, SelectShape, select_plan, wanted_classes
-from runtime.options import DetectOptions
 from tests.each import each
 from tests.runtime.kernels.references.select import Given, Selected, selected
 from tests.runtime.kernels.select_cases import CASES, SelectCase, SelectRun
 from tests.runtime.kernels.shim import ORDERS, compiled
+from y12.errors import InputError
+from y12.runtime.kernels.layout import SELECT_PLAN, SelectShape, select_plan, wanted_classes
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.candidates import peaks_only, picked_from_predictions
+from y12.runtime.postprocess.predictions import Extras, Predictions, predictions_from_output0
 
 
 @pytest.mark.parametrize("order", ORDERS)

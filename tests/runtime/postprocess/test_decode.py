@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from runtime.decode.boxes import detections_from_output
-from runtime.errors import ArtefactError, ExecutorError, InputError
-from runtime.letterbox import Letterbox
-from runtime.options import DetectOptions
+from y12.errors import ArtefactError, ExecutorError, InputError
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.boxes import detections_from_output
+from y12.runtime.preprocess.letterbox import Letterbox
 
 NAMES = ("cat", "dog")
 SQUARE = Letterbox.fit((64, 64), (64, 64))
@@ -67,7 +67,7 @@ def test_iou_decides_what_overlaps():
 
 
 def test_too_many_candidates_keep_the_best(monkeypatch):
-    monkeypatch.setattr("runtime.decode.select.MAX_CANDIDATES", 2)
+    monkeypatch.setattr("y12.runtime.postprocess.candidates.MAX_CANDIDATES", 2)
     raw = output((10, 10, 4, 4, 0.5, 0), (20, 20, 4, 4, 0.9, 0), (30, 30, 4, 4, 0.7, 0))
     found = detections_from_output(raw, SQUARE, NAMES, DetectOptions())
     assert found.confidence.tolist() == pytest.approx([0.9, 0.7])

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from runtime import nms as nms_module
-from runtime.errors import InputError
-from runtime.nms import nms
+from y12.errors import InputError
+from y12.runtime.postprocess import nms as nms_module
+from y12.runtime.postprocess.nms import nms
 
 
 def brute_force(xyxy, scores, class_ids, iou, max_det, agnostic=False):

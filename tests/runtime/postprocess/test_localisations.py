@@ -7,13 +7,13 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from runtime.decode.boxes import decode_boxes
-from runtime.decode.predictions import Layout, predictions_from
-from runtime.decode.select import peaks_only
-from runtime.errors import ArtefactError, ExecutorError
-from runtime.letterbox import Letterbox
-from runtime.manifest import AxisRange, InputProfile, Manifest
-from runtime.options import DetectOptions
+from y12.errors import ArtefactError, ExecutorError
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.boxes import decode_boxes
+from y12.runtime.postprocess.candidates import peaks_only
+from y12.runtime.postprocess.predictions import Layout, predictions_from
+from y12.runtime.preprocess.letterbox import Letterbox
 
 LEVELS = ((6, 10), (3, 5))
 HW = (48, 80)

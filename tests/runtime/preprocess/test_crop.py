@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.crop import CentreCrop, centre_crop
-from runtime.errors import InputError
+from y12.errors import InputError
+from y12.runtime.preprocess.crop import CentreCrop, centre_crop
 
 
 def whole_image_resized(image, size):

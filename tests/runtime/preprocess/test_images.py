@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from runtime import images
-from runtime.errors import InputError
-from runtime.files import IMAGE_SUFFIXES
-from runtime.images import image_from
+from y12.errors import InputError
+from y12.files import IMAGE_SUFFIXES
+from y12.runtime.preprocess import images
+from y12.runtime.preprocess.images import image_from
 
 PIL = "images/awkward/pillow/"
 DECODED = {  # file: (height, width) once upright

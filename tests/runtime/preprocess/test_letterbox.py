@@ -6,10 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.errors import InputError
-from runtime.images import image_from
-from runtime.letterbox import PAD_GRAY, Letterbox, blob_from, boxes_to_original, letterbox, resize_bilinear
 from tests.each import each
+from y12.errors import InputError
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import (
+    PAD_GRAY,
+    Letterbox,
+    blob_from,
+    boxes_to_original,
+    letterbox,
+    resize_bilinear,
+)
 
 REFERENCES = [  # checkpoint, the image its recorded input was made from
     ("rmArmor-yolov12n", "armor_blue5.png"),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from runtime.detections import Detections
-from runtime.errors import InputError
-from runtime.letterbox import Letterbox
-from runtime.masks import Masks
+from y12.errors import InputError
+from y12.runtime.preprocess.letterbox import Letterbox
+from y12.runtime.results.detections import Detections
+from y12.runtime.results.masks import Masks
 
 
 def make(count=3, **changes):

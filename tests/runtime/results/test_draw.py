@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from runtime.detections import Detections
-from runtime.draw import PERSON, annotated, class_colour, text_colour
-from runtime.masks import Masks
+from y12.runtime.results.detections import Detections
+from y12.runtime.results.draw import PERSON, annotated, class_colour, text_colour
+from y12.runtime.results.masks import Masks
 
 
 def one_box(xyxy, image_hw, name="person"):

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from runtime.errors import InputError
-from runtime.images import image_from
-from runtime.kernels.masks_layout import MASK_PLACE
-from runtime.letterbox import Letterbox, letterbox
-from runtime.masks import Masks
+from y12.errors import InputError
+from y12.runtime.kernels.masks_layout import MASK_PLACE
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import Letterbox, letterbox
+from y12.runtime.results.masks import Masks
 
 TOO_CLOSE = 1e-3  # logits this near 0 may fall on either side: float32 sums here, Python's floats in the reference
 
@@ -59,8 +59,8 @@ def assert_equals_the_slow_answer(masks, coefficients, protos, xyxy, frame):
     ],
 )
 def test_equals_the_slow_answer(rng, monkeypatch, chunk, tile, image_hw, input_hw, protos_hw):
-    monkeypatch.setattr("runtime.masks.CHUNK", chunk)
-    monkeypatch.setattr("runtime.masks.TILE", tile)
+    monkeypatch.setattr("y12.runtime.results.masks.CHUNK", chunk)
+    monkeypatch.setattr("y12.runtime.results.masks.TILE", tile)
     frame = Letterbox.fit(image_hw, input_hw)
     height, width = image_hw
     xyxy = np.array(

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from runtime import nms as nms_module
-from runtime.errors import InputError
-from runtime.letterbox import Letterbox
-from runtime.rotated import (
+from y12.errors import InputError
+from y12.runtime.postprocess import nms as nms_module
+from y12.runtime.preprocess.letterbox import Letterbox
+from y12.runtime.results.oriented import (
     MIN_SIDE,
     corners_from_xywhr,
     probiou,

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from runtime.detections import Detections
-from runtime.errors import InputError
-from runtime.masks import Masks
+from y12.errors import InputError
+from y12.runtime.results.detections import Detections
+from y12.runtime.results.masks import Masks
 
 
 def bitmaps():

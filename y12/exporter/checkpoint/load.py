@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from exporter.errors import CheckpointError, ModelSpecError
-from exporter.model.build import detector_from_spec
-from exporter.model.detector import Detector
-from exporter.model.metadata import metadata_from
-from exporter.model.pickles import read_pickled_zip
-from exporter.model.published import spec_from_published_yaml
-from exporter.model.records import Record, modules_of, tensors_of
-from exporter.model.rows import ModelSpec
-from exporter.model.shown import shown
-from exporter.model.spec import spec_from_name, spec_from_yaml, specs_at_scale
+from y12.exporter.checkpoint.metadata import metadata_from
+from y12.exporter.checkpoint.pickles import read_pickled_zip
+from y12.exporter.checkpoint.records import Record, modules_of, tensors_of
+from y12.exporter.errors import CheckpointError, ModelSpecError
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.published import spec_from_published_yaml
+from y12.exporter.model.rows import ModelSpec
+from y12.exporter.model.spec import spec_from_name, spec_from_yaml, specs_at_scale
+from y12.text import shown
 
 __all__ = ["Checkpoint", "detector_from_checkpoint", "read_checkpoint", "spec_from_checkpoint"]
 

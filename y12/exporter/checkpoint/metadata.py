@@ -4,7 +4,7 @@
     yaml            its model YAML, every row resolved: a network of the user's own is read back from it
     names           class names by id, a JSON list
     batch_norm_eps  of its BatchNorm modules
-    ranges          of activations, learned with the weights: JSON that `exporter.precision.ranges` reads
+    ranges          of activations, learned with the weights: JSON that `y12.exporter.precision.ranges` reads
     imgsz           side of the images that it was trained on, in pixels
     licence         of the weights, in words
 
@@ -20,13 +20,13 @@ from typing import Any
 
 from torch import nn
 
-from exporter.errors import CheckpointError, ModelSpecError
-from exporter.model.detector import Detector
-from exporter.model.rows import LayerSpec, ModelSpec
-from exporter.model.shown import shown
-from exporter.model.signature import MAX_CHANNELS
-from exporter.model.signatures import SIGNATURES
-from exporter.safe_yaml import mapping_from_yaml
+from y12.exporter.errors import CheckpointError, ModelSpecError
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.rows import LayerSpec, ModelSpec
+from y12.exporter.model.signature import MAX_CHANNELS
+from y12.exporter.model.signatures import SIGNATURES
+from y12.exporter.safe_yaml import mapping_from_yaml
+from y12.text import shown
 
 __all__ = [
     "LICENCE_KEY",

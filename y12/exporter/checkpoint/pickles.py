@@ -10,9 +10,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from exporter.errors import CheckpointError
-from exporter.model.shown import shown
-from exporter.model.unpickler import CheckpointUnpickler
+from y12.exporter.checkpoint.unpickler import CheckpointUnpickler
+from y12.exporter.errors import CheckpointError
+from y12.text import shown
 
 __all__ = ["read_pickled_zip"]
 

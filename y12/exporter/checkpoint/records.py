@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from exporter.errors import CheckpointError
-from exporter.model.shown import shown
+from y12.exporter.errors import CheckpointError
+from y12.text import shown
 
 __all__ = ["Record", "modules_of", "tensors_of"]
 

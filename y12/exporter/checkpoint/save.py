@@ -1,4 +1,4 @@
-"""From a detector to a .safetensors file that `exporter.model.checkpoint` reads."""
+"""From a detector to a .safetensors file that `y12.exporter.checkpoint.load` reads."""
 
 import json
 from collections.abc import Mapping
@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from exporter.errors import CheckpointError
-from exporter.model.detector import Detector
-from exporter.model.metadata import RANGES_KEY, metadata_of
-from runtime.files import write_atomically
+from y12.exporter.checkpoint.metadata import RANGES_KEY, metadata_of
+from y12.exporter.errors import CheckpointError
+from y12.exporter.model.detector import Detector
+from y12.files import write_atomically
 
 __all__ = ["write_checkpoint"]
 

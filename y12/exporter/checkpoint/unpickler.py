@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from exporter.errors import CheckpointError
-from exporter.model.records import Record
-from exporter.model.shown import shown
+from y12.exporter.checkpoint.records import Record
+from y12.exporter.errors import CheckpointError
+from y12.text import shown
 
 __all__ = ["CheckpointUnpickler"]
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from exporter.precision.options import METHODS, TARGETS
-from runtime.cli.common import add_threshold_arguments, put, require_packages, run_command, say
-from runtime.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS, NmsSettings
+from y12.exporter.precision.options import METHODS, TARGETS
+from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS, NmsSettings
+from y12.runtime.cli.common import add_threshold_arguments, put, require_packages, run_command, say
 
 if TYPE_CHECKING:
-    from exporter.recipe import Int8, Recipe
+    from y12.exporter.recipe import Int8, Recipe
 
 DEFAULT_NMS_CANDIDATES = 1024
 
@@ -151,10 +151,10 @@ def _export(arguments: argparse.Namespace) -> int:
     recipe = recipe_from_arguments(arguments)
     require_packages(_PACKAGES, "export", "y12-export")
     if recipe.format == "engine":
-        from exporter.engine.build import bindings_for_build
+        from y12.exporter.engine.build import bindings_for_build
 
         bindings_for_build(recipe.target.tensorrt)  # refused now, not when the graph is done
-    from exporter.pipeline import export
+    from y12.exporter.pipeline import export
 
     with _terminated_like_interrupted():
         result = export(recipe, _progress())
@@ -170,9 +170,9 @@ def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
     Raises:
         RecipeError: options contradict each other, or ask for what this version does not do.
     """
-    from exporter.errors import RecipeError
-    from exporter.recipe import Recipe, Shapes, Target
-    from exporter.verify.options import VerifyOptions
+    from y12.exporter.errors import RecipeError
+    from y12.exporter.recipe import Recipe, Shapes, Target
+    from y12.exporter.verify.options import VerifyOptions
 
     if arguments.no_verify and (arguments.images or arguments.allow_inconclusive):
         raise RecipeError("--no-verify contradicts --images and --allow-inconclusive, which are of the verification")
@@ -205,9 +205,9 @@ def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
 
 
 def _nms(arguments: argparse.Namespace) -> NmsSettings | None:
-    from exporter.errors import RecipeError
-    from runtime.errors import ArtefactError
-    from runtime.options import DetectOptions
+    from y12.errors import ArtefactError
+    from y12.exporter.errors import RecipeError
+    from y12.runtime.options import DetectOptions
 
     thresholds = {
         "conf": arguments.conf,
@@ -232,7 +232,7 @@ def _nms(arguments: argparse.Namespace) -> NmsSettings | None:
 
 
 def _precision(arguments: argparse.Namespace) -> str:
-    from exporter.errors import RecipeError
+    from y12.exporter.errors import RecipeError
 
     half = arguments.half or arguments.quantize == "16"
     int8 = arguments.int8 or arguments.quantize == "8"
@@ -242,10 +242,10 @@ def _precision(arguments: argparse.Namespace) -> str:
 
 
 def _int8(arguments: argparse.Namespace) -> "Int8 | None":
-    from exporter.errors import RecipeError
-    from exporter.precision.options import CalibrationOptions, QuantizeOptions
-    from exporter.recipe import Int8
-    from exporter.sensitivity.options import BudgetOptions
+    from y12.exporter.errors import RecipeError
+    from y12.exporter.precision.mixed.options import BudgetOptions
+    from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
+    from y12.exporter.recipe import Int8
 
     names = ("calib_method", "calib_limit", "int8_target", "max_drop", "max_drop_data")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
@@ -297,7 +297,7 @@ def _numbers(option: str, text: str, separator: str) -> tuple[int, ...]:
 
 
 def _refuse_number(option: str, text: str) -> NoReturn:
-    from exporter.errors import RecipeError
+    from y12.exporter.errors import RecipeError
 
     examples = {"--imgsz": "640, 480,640 or 320:640:960", "--batch": "1 or 1:4:8", "--sm": "80,89"}
     raise RecipeError(f"{option}: expected something like {examples[option]}, found '{text:.60}'")

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.cli.common import put, require_packages, run_command, say
+from y12.runtime.cli.common import put, require_packages, run_command, say
 
 if TYPE_CHECKING:
-    from exporter.train.tune import Progress, Tune
+    from y12.exporter.train.tune import Progress, Tune
 
 
 _TRAINING = ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools", "yaml", "rich")
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 def _tune(arguments: argparse.Namespace) -> int:
     require_packages(_PACKAGES, "train", "y12-tune")
     job = _job(arguments)
-    from exporter.train.tune import tune
+    from y12.exporter.train.tune import tune
 
     with _progress() as progress:
         weights = tune(job, say, progress)
@@ -75,12 +75,12 @@ def _tune(arguments: argparse.Namespace) -> int:
 
 
 def _job(arguments: argparse.Namespace) -> "Tune":
-    from exporter.train.course import DataChoice
-    from exporter.train.criterion import LossOptions
-    from exporter.train.data.options import UNCHANGED, AugmentOptions
-    from exporter.train.options import OptimizerOptions, TuneOptions
-    from exporter.train.qat.prepare import QatOptions
-    from exporter.train.tune import Tune
+    from y12.exporter.precision.qat.prepare import QatOptions
+    from y12.exporter.train.datasets import DataChoice
+    from y12.exporter.train.examples.options import UNCHANGED, AugmentOptions
+    from y12.exporter.train.losses.build import LossOptions
+    from y12.exporter.train.options import OptimizerOptions, TuneOptions
+    from y12.exporter.train.tune import Tune
 
     optimizer = OptimizerOptions(lr=arguments.lr, weight_decay=arguments.weight_decay, warmup=arguments.warmup)
     losses = LossOptions(iou=arguments.iou_loss, class_loss=arguments.class_loss)

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.cli.common import add_runtime_arguments, put, require_packages, run_command, say
+from y12.runtime.cli.common import add_runtime_arguments, put, require_packages, run_command, say
 
 if TYPE_CHECKING:
-    from exporter.accuracy.inference import Progress
-    from exporter.accuracy.options import ValOptions
-    from exporter.accuracy.run import Validation
+    from y12.exporter.evaluate.inference import Progress
+    from y12.exporter.evaluate.options import ValOptions
+    from y12.exporter.evaluate.run import Validation
 
 DATA_HELP = (
     "labelled images: a data.yaml (YOLO: path, val, names, kpt_shape; labels beside the images), a COCO .json, "
@@ -63,7 +63,7 @@ def _val(arguments: argparse.Namespace) -> int:
 
 def options_from_arguments(arguments: argparse.Namespace) -> "ValOptions":
     """Turn the command line into options."""
-    from exporter.accuracy.options import ValOptions
+    from y12.exporter.evaluate.options import ValOptions
 
     return ValOptions(
         conf=arguments.conf,
@@ -79,9 +79,9 @@ def options_from_arguments(arguments: argparse.Namespace) -> "ValOptions":
 
 
 def _validated(arguments: argparse.Namespace, options: "ValOptions") -> "Validation":
-    from exporter.accuracy.options import ValOptions
-    from exporter.accuracy.run import validate, validate_results
-    from exporter.errors import DatasetError
+    from y12.exporter.errors import DatasetError
+    from y12.exporter.evaluate.options import ValOptions
+    from y12.exporter.evaluate.run import validate, validate_results
 
     artefact = Path(arguments.artefact)
     if artefact.suffix.lower() != ".json":
@@ -93,8 +93,8 @@ def _validated(arguments: argparse.Namespace, options: "ValOptions") -> "Validat
 
 
 def _save(path: Path, results: list[dict[str, Any]]) -> None:
-    from exporter.errors import DatasetError
-    from runtime.files import write_atomically
+    from y12.exporter.errors import DatasetError
+    from y12.files import write_atomically
 
     if not results:
         raise DatasetError(f"{path}: nothing to write: nothing was found, or the model is a classifier")

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from exporter.model.shown import shown
-from runtime.images import MAX_PIXELS
+from y12.runtime.preprocess.images import MAX_PIXELS
+from y12.text import shown
 
 __all__ = ["ShapeError", "check_box", "check_keypoints", "check_segmentation", "is_whole", "numbers"]
 

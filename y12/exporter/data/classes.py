@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exporter.errors import DatasetError
-from exporter.model.shown import shown
+from y12.exporter.errors import DatasetError
+from y12.text import shown
 
 __all__ = ["ClassMap", "class_map"]
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.errors import DatasetError
-from exporter.image_lists import data_yaml_from, entries_from, images_named, without_repeats
-from exporter.model.shown import shown
-from runtime.files import IMAGE_SUFFIXES
-from runtime.manifest import MAX_KEYPOINTS
+from y12.exporter.data.image_lists import data_yaml_from, entries_from, images_named, without_repeats
+from y12.exporter.errors import DatasetError
+from y12.files import IMAGE_SUFFIXES
+from y12.runtime.artefact.manifest import MAX_KEYPOINTS
+from y12.text import shown
 
 __all__ = ["IMAGE_SUFFIXES", "SPLITS", "DataYaml", "image_paths", "read_data_yaml"]
 

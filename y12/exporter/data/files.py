@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exporter.errors import DatasetError
-from runtime.files import check_file
+from y12.exporter.errors import DatasetError
+from y12.files import check_file
 
 __all__ = ["read_bytes", "read_json", "read_text"]
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from exporter.safe_yaml import mapping_from_yaml
-from runtime.errors import Y12Error
-from runtime.files import IMAGE_SUFFIXES, check_file
+from y12.errors import Y12Error
+from y12.exporter.safe_yaml import mapping_from_yaml
+from y12.files import IMAGE_SUFFIXES, check_file
 
 __all__ = ["data_yaml_from", "entries_from", "evenly", "images_in", "images_named", "without_repeats"]
 

@@ -9,7 +9,7 @@ class cx cy w h (x y [v]) x K      a box and K keypoints; v is 0 not labelled, 1
 import math
 from dataclasses import dataclass
 
-from exporter.model.shown import shown
+from y12.text import shown
 
 __all__ = ["TOLERANCE", "Label", "LabelForm", "LabelLineError", "parse_line"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.accuracy.label_lines import Label
+from y12.exporter.data.label_lines import Label
 
 __all__ = ["annotation_from_label"]
 
@@ -20,7 +20,7 @@ def annotation_from_label(label: Label, image_hw: tuple[int, int], *, oriented: 
         image_hw: the decoded image's (height, width), in pixels.
         oriented: the outline is an oriented box's.
     """
-    from exporter.accuracy.oriented import xywhr_from_corners
+    from y12.exporter.evaluate.oriented import xywhr_from_corners
 
     height, width = image_hw
     left, top, right, bottom = np.array(label.box) * (width, height, width, height)

@@ -1,6 +1,6 @@
 """The mask that COCO's compressed run lengths stand for.
 
-pycocotools has this too, but warns on NumPy 2 at each call. What the text looks like: `runtime.rle`.
+pycocotools has this too, but warns on NumPy 2 at each call. What the text looks like: `y12.runtime.results.rle`.
 """
 
 from collections.abc import Mapping

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from exporter.accuracy.dataset import Sample
-from exporter.accuracy.problems import Problems
-from exporter.errors import DatasetError
-from runtime.errors import InputError
-from runtime.files import check_file
-from runtime.images import FORMATS, MAX_FILE_BYTES, MAX_PIXELS, image_from
+from y12.errors import InputError
+from y12.exporter.data.dataset import Sample
+from y12.exporter.data.problems import Problems
+from y12.exporter.errors import DatasetError
+from y12.files import check_file
+from y12.runtime.preprocess.images import FORMATS, MAX_FILE_BYTES, MAX_PIXELS, image_from
 
 __all__ = ["Progress", "checked_sizes", "header_hw"]
 
@@ -21,7 +21,7 @@ _ON_ITS_SIDE = (5, 6, 7, 8)  # the EXIF orientations that exchange height and wi
 def checked_sizes(
     samples: Sequence[Sample], origin: Path, *, decode: bool, progress: Progress | None = None
 ) -> dict[int, tuple[int, int]]:
-    """Give the (height, width) of each image, by its id, as `runtime.images` decodes it.
+    """Give the (height, width) of each image, by its id, as `y12.runtime.preprocess.images` decodes it.
 
     Args:
         samples: the images.
@@ -51,7 +51,7 @@ def header_hw(path: Path) -> tuple[int, int]:
     """Read an image's (height, width) from its header, upright as its EXIF orientation says.
 
     Raises:
-        InputError: it is no image that `runtime.images` would decode, as far as its header tells.
+        InputError: it is no image that `y12.runtime.preprocess.images` would decode, as far as its header tells.
     """
     import warnings
 

@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter.engine.layers import Layer, layers_from_inspector, layers_from_log
-from exporter.errors import EngineBuildError
-from runtime.cuda import Gpu
-from runtime.errors import ExecutorError, MissingPackageError, one_line
-from runtime.manifest import InputProfile
-from runtime.trt import Bindings, capture, load_bindings, process_logger
+from y12.errors import ExecutorError, MissingPackageError, one_line
+from y12.exporter.engine.layers import Layer, layers_from_inspector, layers_from_log
+from y12.exporter.errors import EngineBuildError
+from y12.runtime.artefact.manifest import InputProfile
+from y12.runtime.backends.tensorrt.executor import Bindings, capture, load_bindings, process_logger
+from y12.runtime.gpu.cuda import Gpu
 
 if TYPE_CHECKING:
-    from runtime.trt import tensorrt  # names the vendor's classes in annotations; never executed
+    from y12.runtime.backends.tensorrt.executor import (
+        tensorrt,  # names the vendor's classes in annotations; never executed
+    )
 
 __all__ = [
     "RTX_DEFAULT_SMS",

@@ -5,20 +5,14 @@ from dataclasses import replace
 
 import onnx
 
-from exporter.engine.build import (
-    RTX_DEFAULT_SMS,
-    BuildOptions,
-    BuiltEngine,
-    bindings_for_build,
-    engine_from_onnx,
-)
-from exporter.engine.inspect import EngineFacts, facts_of
-from exporter.errors import EngineBuildError
-from exporter.precision.qdq import QdqReport
-from exporter.recipe import Target
-from exporter.report.report import ExportReport
-from exporter.trace.to_onnx import INPUT_NAME
-from runtime.manifest import Manifest
+from y12.exporter.engine.build import RTX_DEFAULT_SMS, BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx
+from y12.exporter.engine.inspect import EngineFacts, facts_of
+from y12.exporter.errors import EngineBuildError
+from y12.exporter.precision.qdq.qdq import QdqReport
+from y12.exporter.recipe import Target
+from y12.exporter.report.report import ExportReport
+from y12.exporter.trace.to_onnx import INPUT_NAME
+from y12.runtime.artefact.manifest import Manifest
 
 __all__ = ["engine_for"]
 

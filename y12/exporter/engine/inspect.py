@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from exporter.engine.layers import Layer
-from exporter.graph.attention import Attention, attentions_of
+from y12.exporter.engine.layers import Layer
+from y12.exporter.graph.attention import Attention, attentions_of
 
 __all__ = ["EngineFacts", "facts_of"]
 

@@ -1,1 +1,1 @@
-"""How well an artefact does on labelled data: reading the labels, running it, COCO's evaluation. No torch here."""
+"""How accurate and how fast: COCO figures of artefacts and of graphs. No torch here."""

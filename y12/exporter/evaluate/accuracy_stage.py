@@ -5,19 +5,19 @@ from contextlib import ExitStack
 
 import onnx
 
-from exporter.engine.build import BuiltEngine
-from exporter.precision.cast import cast_to_fp16
-from exporter.report.pictures import Picture, picture_from
-from exporter.sensitivity.accuracy import Measured, measured
-from exporter.sensitivity.data import Trial
-from exporter.sensitivity.outcome import detections_of
-from exporter.sensitivity.results import Speed
-from exporter.sensitivity.speed import speeds_of
-from runtime.executor import Executor
-from runtime.images import image_from
-from runtime.manifest import Manifest
-from runtime.ort import OrtExecutor
-from runtime.trt import TrtExecutor
+from y12.exporter.engine.build import BuiltEngine
+from y12.exporter.evaluate.evaluation_set import Trial
+from y12.exporter.evaluate.graph_results import detections_of
+from y12.exporter.evaluate.precisions import Measured, measured
+from y12.exporter.evaluate.results import Speed
+from y12.exporter.evaluate.speed import speeds_of
+from y12.exporter.precision.cast import cast_to_fp16
+from y12.exporter.report.pictures import Picture, picture_from
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.backends.onnx_runtime import OrtExecutor
+from y12.runtime.backends.tensorrt.executor import TrtExecutor
+from y12.runtime.executor import Executor
+from y12.runtime.preprocess.images import image_from
 
 __all__ = ["measured_on", "pictures_of", "speeds"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.accuracy.dataset import GroundTruth
-from runtime.errors import MissingPackageError
+from y12.errors import MissingPackageError
+from y12.exporter.data.dataset import GroundTruth
 
 __all__ = [
     "KIND_NAMES",
@@ -116,7 +116,7 @@ def _evaluation(truth: Any, found: Any, kind: str) -> Any:
     from pycocotools.cocoeval import COCOeval
 
     if kind == "obb":
-        from exporter.accuracy.oriented import OrientedEval
+        from y12.exporter.evaluate.oriented import OrientedEval
 
         return OrientedEval(truth, found, "bbox")
     evaluation = COCOeval(truth, found, kind)

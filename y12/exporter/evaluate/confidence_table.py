@@ -7,11 +7,11 @@ the conf they were taken from and misses nothing below it:
     precision  of detections above 0.5, those FP32 is sure of: where as large a share of the artefact's are such ones.
 """
 
-from exporter.accuracy.dataset import GroundTruth
-from exporter.accuracy.thresholds import labels_from_results, shift_points
-from exporter.sensitivity.outcome import USED_FLOOR, Outcome
-from exporter.sensitivity.scoring import Truth
-from runtime.thresholds import ShiftRow, ThresholdShift
+from y12.exporter.data.dataset import GroundTruth
+from y12.exporter.evaluate.graph_results import USED_FLOOR, Outcome
+from y12.exporter.evaluate.scoring import Truth
+from y12.exporter.evaluate.thresholds import labels_from_results, shift_points
+from y12.runtime.thresholds import ShiftRow, ThresholdShift
 
 __all__ = ["shift_between"]
 

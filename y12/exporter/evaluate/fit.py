@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from exporter.accuracy.classes import ClassMap
-from exporter.accuracy.dataset import KINDS_OF_TASK, Dataset
-from exporter.accuracy.evaluate import KIND_NAMES, coco_sigmas_exist
-from exporter.accuracy.options import ValOptions
-from exporter.errors import DatasetError
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
+from y12.exporter.data.classes import ClassMap
+from y12.exporter.data.dataset import KINDS_OF_TASK, Dataset
+from y12.exporter.errors import DatasetError
+from y12.exporter.evaluate.coco import KIND_NAMES, coco_sigmas_exist
+from y12.exporter.evaluate.options import ValOptions
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.options import DetectOptions
 
 __all__ = ["detect_options", "kinds_for"]
 

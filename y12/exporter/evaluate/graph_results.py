@@ -11,20 +11,20 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from exporter.accuracy.classes import ClassMap
-from exporter.accuracy.dataset import KINDS_OF_TASK, Dataset
-from exporter.accuracy.fit import detect_options, kinds_for
-from exporter.accuracy.found import Found
-from exporter.accuracy.inference import Inference
-from exporter.accuracy.options import ValOptions
-from exporter.sensitivity.data import Trial, classes_of
-from runtime.detections import Detections
-from runtime.executor import Executor
-from runtime.manifest import ONNX_KEY, Manifest
-from runtime.options import DetectOptions
-from runtime.ort import OrtExecutor
-from runtime.session import Runtime
-from runtime.tasks import default_options
+from y12.exporter.data.classes import ClassMap
+from y12.exporter.data.dataset import KINDS_OF_TASK, Dataset
+from y12.exporter.evaluate.evaluation_set import Trial, classes_of
+from y12.exporter.evaluate.fit import detect_options, kinds_for
+from y12.exporter.evaluate.inference import Inference
+from y12.exporter.evaluate.options import ValOptions
+from y12.exporter.evaluate.predictions import Found
+from y12.runtime.artefact.manifest import ONNX_KEY, Manifest
+from y12.runtime.backends.onnx_runtime import OrtExecutor
+from y12.runtime.executor import Executor
+from y12.runtime.options import DetectOptions
+from y12.runtime.results.detections import Detections
+from y12.runtime.session import Runtime
+from y12.runtime.tasks import default_options
 
 __all__ = ["CONF", "USED_FLOOR", "Outcome", "Results", "detections_of", "outcome_of"]
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
-from exporter.accuracy.dataset import Sample
-from runtime.detections import Detections
-from runtime.options import DetectOptions
-from runtime.session import Runtime
+from y12.exporter.data.dataset import Sample
+from y12.runtime.options import DetectOptions
+from y12.runtime.results.detections import Detections
+from y12.runtime.session import Runtime
 
 __all__ = ["Inference", "Progress"]
 

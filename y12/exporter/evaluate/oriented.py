@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools.cocoeval import COCOeval
 
-from runtime.rotated import probiou
+from y12.runtime.results.oriented import probiou
 
 __all__ = ["OrientedEval", "xywhr_from_corners"]
 

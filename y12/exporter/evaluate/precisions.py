@@ -7,14 +7,14 @@ from pathlib import Path
 
 import onnx
 
-from exporter.sensitivity.data import Trial
-from exporter.sensitivity.outcome import Outcome, outcome_of
-from exporter.sensitivity.results import Accuracy, Score
-from exporter.sensitivity.scoring import figures_of, truth_from
-from exporter.sensitivity.shift import shift_between
-from exporter.sensitivity.worst import agreement_by_image
-from runtime.manifest import Manifest
-from runtime.thresholds import ThresholdShift
+from y12.exporter.evaluate.confidence_table import shift_between
+from y12.exporter.evaluate.evaluation_set import Trial
+from y12.exporter.evaluate.graph_results import Outcome, outcome_of
+from y12.exporter.evaluate.results import Accuracy, Score
+from y12.exporter.evaluate.scoring import figures_of, truth_from
+from y12.exporter.evaluate.worst import agreement_by_image
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.thresholds import ThresholdShift
 
 __all__ = ["Measured", "measured"]
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from exporter.accuracy.classes import ClassMap
-from exporter.accuracy.dataset import Sample
-from runtime.detections import Detections
+from y12.exporter.data.classes import ClassMap
+from y12.exporter.data.dataset import Sample
+from y12.runtime.results.detections import Detections
 
 __all__ = ["Found"]
 

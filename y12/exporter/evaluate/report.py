@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from exporter.accuracy.evaluate import KIND_NAMES, ClassFigures, Figures
+from y12.exporter.evaluate.coco import KIND_NAMES, ClassFigures, Figures
 
 __all__ = ["ValReport"]
 

@@ -5,25 +5,25 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from exporter.accuracy.classes import ClassMap, class_map
-from exporter.accuracy.classify import class_tree, top_figures
-from exporter.accuracy.coco_json import coco_ground_truth, ground_truth_kinds
-from exporter.accuracy.dataset import GroundTruth
-from exporter.accuracy.datasets import labelled_dataset
-from exporter.accuracy.evaluate import Figures, evaluate, require_pycocotools
-from exporter.accuracy.fit import detect_options, kinds_for
-from exporter.accuracy.found import Found
-from exporter.accuracy.inference import Inference, Progress
-from exporter.accuracy.options import ValOptions
-from exporter.accuracy.report import ValReport
-from exporter.accuracy.results_json import read_results, result_kinds
-from exporter.errors import DatasetError
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
-from runtime.session import GpuOptions, Runtime
+from y12.exporter.data.classes import ClassMap, class_map
+from y12.exporter.data.coco_json import coco_ground_truth, ground_truth_kinds
+from y12.exporter.data.dataset import GroundTruth
+from y12.exporter.data.open import labelled_dataset
+from y12.exporter.errors import DatasetError
+from y12.exporter.evaluate.classify import class_tree, top_figures
+from y12.exporter.evaluate.coco import Figures, evaluate, require_pycocotools
+from y12.exporter.evaluate.fit import detect_options, kinds_for
+from y12.exporter.evaluate.inference import Inference, Progress
+from y12.exporter.evaluate.options import ValOptions
+from y12.exporter.evaluate.predictions import Found
+from y12.exporter.evaluate.report import ValReport
+from y12.exporter.evaluate.results_json import read_results, result_kinds
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.options import DetectOptions
+from y12.runtime.session import GpuOptions, Runtime
 
 if TYPE_CHECKING:
-    from runtime.executor import Executor
+    from y12.runtime.executor import Executor
 
 __all__ = ["Validation", "validate", "validate_results"]
 

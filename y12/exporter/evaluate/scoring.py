@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.accuracy.classify import ClassTree
-from exporter.accuracy.dataset import Dataset, GroundTruth
-from exporter.accuracy.evaluate import KIND_NAMES, evaluate
-from exporter.errors import DatasetError
-from exporter.sensitivity.data import Trial
-from exporter.sensitivity.outcome import CONF, Outcome
+from y12.exporter.data.dataset import Dataset, GroundTruth
+from y12.exporter.errors import DatasetError
+from y12.exporter.evaluate.classify import ClassTree
+from y12.exporter.evaluate.coco import KIND_NAMES, evaluate
+from y12.exporter.evaluate.evaluation_set import Trial
+from y12.exporter.evaluate.graph_results import CONF, Outcome
 
 __all__ = ["Figures", "Truth", "budgeted", "figures_of", "points_lost", "truth_from"]
 

@@ -5,9 +5,9 @@ from time import perf_counter
 
 import numpy as np
 
-from exporter.sensitivity.results import Speed
-from runtime.executor import Executor
-from runtime.manifest import InputProfile
+from y12.exporter.evaluate.results import Speed
+from y12.runtime.artefact.manifest import InputProfile
+from y12.runtime.executor import Executor
 
 __all__ = ["speeds_of"]
 

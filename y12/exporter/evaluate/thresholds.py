@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.accuracy.dataset import GroundTruth
-from exporter.accuracy.evaluate import Result, prepared
+from y12.exporter.data.dataset import GroundTruth
+from y12.exporter.evaluate.coco import Result, prepared
 
 __all__ = ["GRID", "ShiftPoint", "labels_from_results", "shift_points"]
 

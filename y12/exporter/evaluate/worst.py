@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.sensitivity.outcome import Outcome, Results
+from y12.exporter.evaluate.graph_results import Outcome, Results
 
 __all__ = ["agreement_by_image"]
 

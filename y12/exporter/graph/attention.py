@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from exporter.graph.index import GraphIndex
+from y12.exporter.graph.index import GraphIndex
 
 __all__ = ["Attention", "attentions_of"]
 

@@ -11,15 +11,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from exporter.errors import GraphError
-from exporter.graph.align_channels import align_channels
-from exporter.graph.expectation import sum_expectations
-from exporter.graph.passes import Pass, PassReport
-from exporter.graph.split_convs import split_convs
-from runtime.errors import Y12Error
-from runtime.executor import Executor
-from runtime.manifest import InputProfile
-from runtime.ort import OrtExecutor, refuse_telemetry
+from y12.errors import Y12Error
+from y12.exporter.errors import GraphError
+from y12.exporter.graph.align_channels import align_channels
+from y12.exporter.graph.expectation import sum_expectations
+from y12.exporter.graph.passes import Pass, PassReport
+from y12.exporter.graph.split_convs import split_convs
+from y12.runtime.artefact.manifest import InputProfile
+from y12.runtime.backends.onnx_runtime import OrtExecutor, refuse_telemetry
+from y12.runtime.executor import Executor
 
 __all__ = ["OWN_PASSES", "SimplifyReport", "check_same_result", "checked_shapes", "simplify"]
 

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from exporter.graph.index import GraphIndex, silu_nodes
-from exporter.graph.passes import PassReport, label, replace_nodes
+from y12.exporter.graph.index import GraphIndex, silu_nodes
+from y12.exporter.graph.passes import PassReport, label, replace_nodes
 
 __all__ = ["split_convs"]
 

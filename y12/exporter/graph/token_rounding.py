@@ -9,11 +9,11 @@ behind some layers everywhere a little. What is around it can be compared as exa
 import numpy as np
 import onnx
 
-from exporter.graph.index import GraphIndex
+from y12.exporter.graph.index import GraphIndex
 
 __all__ = ["token_roundings", "without_token_rounding"]
 
-# Of exporter.model.blocks.bit, which reads torch.
+# Of y12.exporter.model.blocks.bit, which reads torch.
 _LEVELS, _LEAST_STEP = 127, 2.0**-14
 _AXES = (1, -1)  # of a map's channels, of a row's values
 

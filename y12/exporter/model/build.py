@@ -6,28 +6,28 @@ from typing import Any
 import torch
 from torch import nn
 
-from exporter.model.blocks.aggregate import Aggregate
-from exporter.model.blocks.bit import bit_form
-from exporter.model.blocks.conv import Concat, Conv
-from exporter.model.blocks.csp import C2f, C3k2
-from exporter.model.blocks.fusion import ChannelAttn
-from exporter.model.blocks.patch_embed import PatchEmbed
-from exporter.model.blocks.psa import C2PSA
-from exporter.model.blocks.relan import RELAN, A2C2f, AreaAttn
-from exporter.model.blocks.separable import SepConv7x7
-from exporter.model.blocks.sppf import SPPF
-from exporter.model.blocks.transformer import SpatialAttn, TransformerStage
-from exporter.model.detector import Detector
-from exporter.model.heads.anchors import AnchorDetect
-from exporter.model.heads.classify import Classify
-from exporter.model.heads.detect import Detect
-from exporter.model.heads.head import Head
-from exporter.model.heads.hybrid import HybridOptions, hybrid_head
-from exporter.model.heads.multitask import MultiTask
-from exporter.model.heads.obb import OBB
-from exporter.model.heads.pose import Pose
-from exporter.model.heads.segment import Segment
-from exporter.model.rows import LayerSpec, ModelSpec
+from y12.exporter.model.blocks.aggregate import Aggregate
+from y12.exporter.model.blocks.bit import bit_form
+from y12.exporter.model.blocks.conv import Concat, Conv
+from y12.exporter.model.blocks.csp import C2f, C3k2
+from y12.exporter.model.blocks.fusion import ChannelAttn
+from y12.exporter.model.blocks.patch_embed import PatchEmbed
+from y12.exporter.model.blocks.psa import C2PSA
+from y12.exporter.model.blocks.relan import RELAN, A2C2f, AreaAttn
+from y12.exporter.model.blocks.separable import SepConv7x7
+from y12.exporter.model.blocks.sppf import SPPF
+from y12.exporter.model.blocks.transformer import SpatialAttn, TransformerStage
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.heads.anchors import AnchorDetect
+from y12.exporter.model.heads.classify import Classify
+from y12.exporter.model.heads.detect import Detect
+from y12.exporter.model.heads.head import Head
+from y12.exporter.model.heads.hybrid import HybridOptions, hybrid_head
+from y12.exporter.model.heads.multitask import MultiTask
+from y12.exporter.model.heads.obb import OBB
+from y12.exporter.model.heads.pose import Pose
+from y12.exporter.model.heads.segment import Segment
+from y12.exporter.model.rows import LayerSpec, ModelSpec
 
 __all__ = ["MODULES", "detector_from_spec", "seeded_detector"]
 

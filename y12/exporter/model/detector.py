@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from exporter.model.heads.head import Head
-from exporter.model.rows import ModelSpec
-from exporter.model.signatures import SIGNATURES
+from y12.exporter.model.heads.head import Head
+from y12.exporter.model.rows import ModelSpec
+from y12.exporter.model.signatures import SIGNATURES
 
 __all__ = ["Detector"]
 

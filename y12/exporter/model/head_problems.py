@@ -6,7 +6,7 @@ Each function takes the channels of all inputs and the bound arguments, and give
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.model.shown import shown
+from y12.text import shown
 
 __all__ = ["anchor_problem", "hybrid_problem"]
 

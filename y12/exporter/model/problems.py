@@ -6,8 +6,8 @@ Each function takes the channels of all inputs and the bound arguments, and give
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.model.shown import shown
-from runtime.manifest import MAX_KEYPOINTS
+from y12.runtime.artefact.manifest import MAX_KEYPOINTS
+from y12.text import shown
 
 AREA_HEAD_DIM = 32  # channels a head has where a row does not tell their number
 LEAST_HEAD_DIM = 16  # TensorRT fuses no attention whose heads are narrower

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from exporter.errors import ModelSpecError
-from exporter.model.rows import ModelSpec
-from exporter.model.shown import shown
-from exporter.model.signatures import SIGNATURES
-from exporter.model.spec import TASK_SUFFIXES, spec_from_yaml
+from y12.exporter.errors import ModelSpecError
+from y12.exporter.model.rows import ModelSpec
+from y12.exporter.model.signatures import SIGNATURES
+from y12.exporter.model.spec import TASK_SUFFIXES, spec_from_yaml
+from y12.text import shown
 
 __all__ = ["spec_from_published_yaml"]
 

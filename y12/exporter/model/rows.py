@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.errors import ModelSpecError
-from exporter.model.shown import shown
-from exporter.model.signature import MAX_CHANNELS, Arg, Signature
-from exporter.model.signatures import SIGNATURES
+from y12.exporter.errors import ModelSpecError
+from y12.exporter.model.signature import MAX_CHANNELS, Arg, Signature
+from y12.exporter.model.signatures import SIGNATURES
+from y12.text import shown
 
 _MAX_REPEATS = 64
 _MAX_BLOCKS = 1024  # repeats of all rows together; the largest published network has 41
@@ -23,11 +23,11 @@ class LayerSpec:
         index: its number, counted through backbone and head.
         sources: the rows whose outputs it takes; -1 is the image.
         repeats: scaled by depth.
-        module: a key of `exporter.model.signatures.SIGNATURES`.
+        module: a key of `y12.exporter.model.signatures.SIGNATURES`.
         args: every argument by name, defaults filled in, `c2` scaled by width.
         channels: of its output map; 0 for a head.
         stride: pixels per cell of its output map; 0 for a head.
-        bit: whether its convolutions have their Bit form (`exporter.model.blocks.bit`).
+        bit: whether its convolutions have their Bit form (`y12.exporter.model.blocks.bit`).
     """
 
     index: int

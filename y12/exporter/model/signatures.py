@@ -1,11 +1,11 @@
 """The modules a model YAML can name: their arguments and what they make of channels and strides. No torch here.
 
-A new module is an entry here and its class in `exporter.model.build.MODULES`; the parser does not change.
+A new module is an entry here and its class in `y12.exporter.model.build.MODULES`; the parser does not change.
 """
 
-from exporter.model import head_problems, problems
-from exporter.model.signature import Arg, Signature
-from runtime.manifest import LOCALISATIONS
+from y12.exporter.model import head_problems, problems
+from y12.exporter.model.signature import Arg, Signature
+from y12.runtime.artefact.manifest import LOCALISATIONS
 
 _C2 = Arg("c2", int)
 _NC = Arg("nc", int)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from exporter.errors import ModelSpecError
-from exporter.model.rows import ModelSpec, RowReader, is_value, nearest
-from exporter.model.shown import shown
-from exporter.model.signature import MAX_CHANNELS
-from exporter.safe_yaml import mapping_from_yaml
+from y12.exporter.errors import ModelSpecError
+from y12.exporter.model.rows import ModelSpec, RowReader, is_value, nearest
+from y12.exporter.model.signature import MAX_CHANNELS
+from y12.exporter.safe_yaml import mapping_from_yaml
+from y12.text import shown
 
 _REQUIRED = ("nc", "scales", "backbone", "head")
 _OPTIONAL = ("by_scale", "values", "kpt_shape", "tasks", "neck", "names", "bit")
@@ -37,7 +37,7 @@ def models_dir() -> Path:
     """Give the folder with the shipped model YAMLs: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "configs" / "models"
-    return installed if installed.is_dir() else package.parent / "configs" / "models"
+    return installed if installed.is_dir() else package.parents[1] / "configs" / "models"
 
 
 def spec_from_name(name: str, *, nc: int | None = None, scale: str | None = None) -> ModelSpec:

@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from exporter.errors import GraphError
-from exporter.graph.passes import label
-from runtime.errors import Y12Error
-from runtime.manifest import InputProfile
-from runtime.ort import OrtExecutor
+from y12.errors import Y12Error
+from y12.exporter.errors import GraphError
+from y12.exporter.graph.passes import label
+from y12.runtime.artefact.manifest import InputProfile
+from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 __all__ = ["multiplications_of", "shares_of"]
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
-from exporter.report.words import drop, number, share
-from exporter.sensitivity.results import Budget, CurvePoint
-from exporter.svg import LOOKS, WIDTH, Scale, add, chart_of, file_of, legend, name, printable, span, text_of
+from y12.exporter.evaluate.results import Budget, CurvePoint
+from y12.exporter.report.svg import LOOKS, WIDTH, Scale, add, chart_of, file_of, legend, name, printable, span, text_of
+from y12.exporter.report.words import drop, number, share
 
 __all__ = ["blocks_chart", "curve_chart", "curve_svg", "work_bar"]
 

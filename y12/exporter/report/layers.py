@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from exporter.engine.inspect import EngineFacts
-from exporter.graph.attention import attentions_of
-from exporter.graph.passes import label
-from exporter.precision.qdq import QdqReport
-from exporter.precision.qdq_plan import CONVOLUTIONS
-from exporter.precision.work import multiplications_of, shares_of
-from runtime.manifest import Manifest
+from y12.exporter.engine.inspect import EngineFacts
+from y12.exporter.graph.attention import attentions_of
+from y12.exporter.graph.passes import label
+from y12.exporter.precision.macs import multiplications_of, shares_of
+from y12.exporter.precision.qdq.plan import CONVOLUTIONS
+from y12.exporter.precision.qdq.qdq import QdqReport
+from y12.runtime.artefact.manifest import Manifest
 
 __all__ = ["LayerRow", "layer_rows"]
 

@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from exporter.report import views, words
-from exporter.report.charts import blocks_chart, curve_chart, work_bar
-from exporter.report.pictures import Picture
-from exporter.sensitivity.results import BlockCost, Budget, CurvePoint
-from exporter.svg import printable
+from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint
+from y12.exporter.report import views, words
+from y12.exporter.report.charts import blocks_chart, curve_chart, work_bar
+from y12.exporter.report.pictures import Picture
+from y12.exporter.report.svg import printable
 
 __all__ = ["page_from_report"]
 

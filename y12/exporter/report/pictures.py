@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from runtime.detections import Detections
-from runtime.draw import annotated
+from y12.runtime.results.detections import Detections
+from y12.runtime.results.draw import annotated
 
 __all__ = ["MAX_BYTES", "Picture", "picture_from"]
 

@@ -3,15 +3,15 @@
 import json
 from dataclasses import asdict, dataclass, field
 
-from exporter.engine.inspect import EngineFacts
-from exporter.graph.simplify import SimplifyReport
-from exporter.precision.cast import CastReport
-from exporter.precision.qdq import QdqReport
-from exporter.report.layers import LayerRow
-from exporter.sensitivity.results import Accuracy, Budget, Speed
-from exporter.verify.shifts import Comparison
-from exporter.verify.verify import Verification
-from runtime.thresholds import ThresholdShift
+from y12.exporter.engine.inspect import EngineFacts
+from y12.exporter.evaluate.results import Accuracy, Budget, Speed
+from y12.exporter.graph.simplify import SimplifyReport
+from y12.exporter.precision.cast import CastReport
+from y12.exporter.precision.qdq.qdq import QdqReport
+from y12.exporter.report.layers import LayerRow
+from y12.exporter.verify.differences import Comparison
+from y12.exporter.verify.verify import Verification
+from y12.runtime.thresholds import ThresholdShift
 
 __all__ = ["ExportReport"]
 

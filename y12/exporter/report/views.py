@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from exporter.report.charts import work_bar
-from exporter.report.words import number, points, points_lost, share
+from y12.exporter.report.charts import work_bar
+from y12.exporter.report.words import number, points, points_lost, share
 
 __all__ = ["Block", "Reason", "accuracy_rows", "blocks_of", "built_rows", "highlights", "mood", "reasons_of", "work_of"]
 

@@ -5,10 +5,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from exporter.model.blocks.attention import MapAttention, map_of, tokens_of
-from exporter.model.blocks.bit import BitConv2d, BitLinear, TokenRounding, plain_form
-from exporter.model.blocks.conv import Conv
-from exporter.model.detector import Detector
+from y12.exporter.model.blocks.attention import MapAttention, map_of, tokens_of
+from y12.exporter.model.blocks.bit import BitConv2d, BitLinear, TokenRounding, plain_form
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.detector import Detector
 
 __all__ = ["DeployAttention", "deploy_from_detector"]
 

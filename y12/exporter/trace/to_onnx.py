@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import onnx
 import torch
 
-from exporter.errors import GraphError
-from exporter.model.detector import Detector
-from runtime.manifest import InputProfile
+from y12.exporter.errors import GraphError
+from y12.exporter.model.detector import Detector
+from y12.runtime.artefact.manifest import InputProfile
 
 DEFAULT_OPSET = 20
 
@@ -39,7 +39,7 @@ class TraceOptions:
 
 
 def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto:
-    """Trace a detector in the form `exporter.trace.deploy` gives it.
+    """Trace a detector in the form `y12.exporter.trace.deploy` gives it.
 
     Gives a graph with the input `images` (B, 3, H, W) and the outputs that the head names.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from exporter.model.detector import Detector
+from y12.exporter.model.detector import Detector
 
 __all__ = ["are_folded", "unfold"]
 

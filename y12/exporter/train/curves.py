@@ -6,8 +6,8 @@ from itertools import cycle
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from exporter.svg import WIDTH, Scale, add, chart_of, file_of, legend
-from exporter.train.log import ACCURACY_FILE, STEPS_FILE, rows_of
+from y12.exporter.report.svg import WIDTH, Scale, add, chart_of, file_of, legend
+from y12.exporter.train.log import ACCURACY_FILE, STEPS_FILE, rows_of
 
 __all__ = ["curves_svg"]
 

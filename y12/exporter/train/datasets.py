@@ -4,21 +4,21 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from exporter.accuracy.classify import ClassTree, class_tree
-from exporter.accuracy.dataset import Dataset
-from exporter.accuracy.datasets import labelled_dataset
-from exporter.errors import DatasetError, RecipeError
-from exporter.image_lists import evenly
-from exporter.model.rows import ModelSpec
-from exporter.train.data.batches import Batches
-from exporter.train.data.class_folders import ClassSource, class_folders
-from exporter.train.data.options import AugmentOptions, DataOptions
-from exporter.train.data.sources import ShapesSource, Source, UserSource
-from exporter.train.data.user import training_data
-from exporter.train.loop import Course
-from exporter.train.options import TuneOptions
-from exporter.train.scenes.write import INSTANCES, write_shapes
-from exporter.train.validate import Validation
+from y12.exporter.data.dataset import Dataset
+from y12.exporter.data.image_lists import evenly
+from y12.exporter.data.open import labelled_dataset
+from y12.exporter.errors import DatasetError, RecipeError
+from y12.exporter.evaluate.classify import ClassTree, class_tree
+from y12.exporter.model.rows import ModelSpec
+from y12.exporter.train.examples.batches import Batches
+from y12.exporter.train.examples.class_folders import ClassSource, class_folders
+from y12.exporter.train.examples.options import AugmentOptions, DataOptions
+from y12.exporter.train.examples.sources import ShapesSource, Source, UserSource
+from y12.exporter.train.examples.user import training_data
+from y12.exporter.train.loop import Course
+from y12.exporter.train.options import TuneOptions
+from y12.exporter.train.scenes.write import INSTANCES, write_shapes
+from y12.exporter.train.validate import Validation
 
 __all__ = ["SHAPES", "DataChoice", "Material", "material_for"]
 

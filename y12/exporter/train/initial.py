@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from exporter.errors import RecipeError
-from exporter.model.build import detector_from_spec
-from exporter.model.checkpoint import detector_from_checkpoint, read_checkpoint
-from exporter.model.detector import Detector
-from exporter.model.metadata import MAX_LICENCE, UNKNOWN_LICENCE
-from exporter.model.rows import ModelSpec
-from exporter.model.spec import spec_from_name
-from exporter.train.network import start_scores_low
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+from y12.exporter.checkpoint.metadata import MAX_LICENCE, UNKNOWN_LICENCE
+from y12.exporter.errors import RecipeError
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.rows import ModelSpec
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.train.network import start_scores_low
 
 __all__ = ["Network", "network_from", "starting_detector"]
 

@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from exporter.train.loop import StepLog
-from runtime.files import write_atomically
+from y12.exporter.train.loop import StepLog
+from y12.files import write_atomically
 
 __all__ = ["ACCURACY_FILE", "STEPS_FILE", "RunLog", "rows_of"]
 

@@ -11,14 +11,14 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Dataset
 
-from exporter.errors import RecipeError
-from exporter.model.detector import Detector
-from exporter.train.batch import Batch
-from exporter.train.network import TrainingNetwork
-from exporter.train.optimizer import Ema, learning_rate, optimizer_for
-from exporter.train.options import PRECISIONS, TuneOptions
-from exporter.train.state import STATE_FILE, RunState, load_state, save_state
-from runtime.errors import Y12Error
+from y12.errors import Y12Error
+from y12.exporter.errors import RecipeError
+from y12.exporter.model.detector import Detector
+from y12.exporter.train.batch import Batch
+from y12.exporter.train.network import TrainingNetwork
+from y12.exporter.train.optimizer import Ema, learning_rate, optimizer_for
+from y12.exporter.train.options import PRECISIONS, TuneOptions
+from y12.exporter.train.state import STATE_FILE, RunState, load_state, save_state
 
 __all__ = ["Batches", "Course", "Observer", "StepLog", "TrainingError", "Validate", "fabric_for", "train"]
 

@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from exporter.errors import RecipeError
-from exporter.model.detector import Detector
-from exporter.train.batch import Batch
-from exporter.train.criterion import Losses, LossOptions, criterion_for
+from y12.exporter.errors import RecipeError
+from y12.exporter.model.detector import Detector
+from y12.exporter.train.batch import Batch
+from y12.exporter.train.losses.build import Losses, LossOptions, criterion_for
 
 __all__ = ["TrainingNetwork", "start_scores_low"]
 

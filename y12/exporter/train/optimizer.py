@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from exporter.train.options import OptimizerOptions
+from y12.exporter.train.options import OptimizerOptions
 
 __all__ = ["Ema", "learning_rate", "optimizer_for"]
 

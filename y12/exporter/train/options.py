@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from exporter.errors import RecipeError
-from exporter.train.criterion import LossOptions
+from y12.exporter.errors import RecipeError
+from y12.exporter.train.losses.build import LossOptions
 
 __all__ = ["PRECISIONS", "OptimizerOptions", "TuneOptions"]
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from exporter.model.heads.detect import Grid
-from exporter.train.assign import inside_boxes, inside_oriented
-from exporter.train.batch import Targets
-from exporter.train.losses.iou import box_iou
-from exporter.train.losses.oriented import probiou
-from exporter.train.positives import Positives
+from y12.exporter.model.heads.detect import Grid
+from y12.exporter.train.assign.positives import Positives
+from y12.exporter.train.assign.task_aligned import inside_boxes, inside_oriented
+from y12.exporter.train.batch import Targets
+from y12.exporter.train.losses.terms.iou import box_iou
+from y12.exporter.train.losses.terms.oriented import probiou
 
 __all__ = ["OrientedBoxes", "UprightBoxes"]
 

@@ -1,7 +1,7 @@
 """An endless labelled data set made by code: shapes of ten classes that overlap, before textured backgrounds.
 
 What it is for: to train on where nothing can be downloaded, and to see that training works at all. Each scene is a
-pure function of (seed, index). `python -m exporter.train.shapes FOLDER` writes some of them to look at or to measure
+pure function of (seed, index). `python -m y12.exporter.train.shapes FOLDER` writes some of them to look at or to measure
 on, without torch.
 """
 
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from exporter.train.batch import MASK_STRIDE
-from exporter.train.scenes.forms import CLASS_NAMES
-from exporter.train.scenes.scene import SMALLEST_SIDE, Scene, draw_scene
-from exporter.train.scenes.write import shapes_ground_truth, write_shapes
-from runtime.cli.common import put, require_packages, run_command
-from runtime.errors import InputError
+from y12.errors import InputError
+from y12.exporter.train.batch import MASK_STRIDE
+from y12.exporter.train.scenes.forms import CLASS_NAMES
+from y12.exporter.train.scenes.scene import SMALLEST_SIDE, Scene, draw_scene
+from y12.exporter.train.scenes.write import shapes_ground_truth, write_shapes
+from y12.runtime.cli.common import put, require_packages, run_command
 
 __all__ = ["CLASS_NAMES", "Scene", "draw_scene", "main", "shapes_ground_truth", "write_shapes"]
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m exporter.train.shapes",
+        prog="python -m y12.exporter.train.shapes",
         description="Draw labelled scenes of shapes into FOLDER: images, a data.yaml with boxes, and a COCO "
         "instances.json with masks.",
     )
@@ -53,7 +53,7 @@ def _write(arguments: argparse.Namespace) -> int:
         raise InputError(
             f"--imgsz: expected {SMALLEST_SIDE} to {_LARGEST_SIDE} pixels, a multiple of {MASK_STRIDE}, found {side}"
         )
-    require_packages(("pycocotools",), "val", "python -m exporter.train.shapes")
+    require_packages(("pycocotools",), "val", "python -m y12.exporter.train.shapes")
     write_shapes(arguments.folder, seed, images, side)
     put(f"{arguments.folder}: {images} scenes of {side}x{side} pixels, {len(CLASS_NAMES)} classes")
     return 0

@@ -11,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from exporter.errors import CheckpointError
-from exporter.model.shown import shown
-from runtime.files import write_atomically
+from y12.exporter.errors import CheckpointError
+from y12.files import write_atomically
+from y12.text import shown
 
 __all__ = ["STATE_FILE", "RunState", "load_state", "save_state"]
 

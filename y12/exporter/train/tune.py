@@ -4,22 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from exporter.errors import OutputError, RecipeError
-from exporter.model.detector import Detector
-from exporter.model.metadata import LICENCE_KEY, RANGES_KEY, SIDE_KEY, yaml_of_spec
-from exporter.model.writing import write_checkpoint
-from exporter.precision.options import CalibrationOptions
-from exporter.train.batch_norm import are_folded, unfold
-from exporter.train.course import DataChoice, Material, material_for
-from exporter.train.curves import curves_svg
-from exporter.train.log import RunLog
-from exporter.train.loop import StepLog, fabric_for, train
-from exporter.train.options import TuneOptions
-from exporter.train.qat.convert import convert
-from exporter.train.qat.prepare import PreparedDetector, QatOptions, initial_ranges, prepare
-from exporter.train.start import network_from, starting_detector
-from exporter.train.state import STATE_FILE
-from runtime.files import write_atomically
+from y12.exporter.checkpoint.metadata import LICENCE_KEY, RANGES_KEY, SIDE_KEY, yaml_of_spec
+from y12.exporter.checkpoint.save import write_checkpoint
+from y12.exporter.errors import OutputError, RecipeError
+from y12.exporter.model.detector import Detector
+from y12.exporter.precision.options import CalibrationOptions
+from y12.exporter.precision.qat.convert import convert
+from y12.exporter.precision.qat.prepare import PreparedDetector, QatOptions, initial_ranges, prepare
+from y12.exporter.train.batch_norm import are_folded, unfold
+from y12.exporter.train.curves import curves_svg
+from y12.exporter.train.datasets import DataChoice, Material, material_for
+from y12.exporter.train.initial import network_from, starting_detector
+from y12.exporter.train.log import RunLog
+from y12.exporter.train.loop import StepLog, fabric_for, train
+from y12.exporter.train.options import TuneOptions
+from y12.exporter.train.state import STATE_FILE
+from y12.files import write_atomically
 
 __all__ = ["Tune", "tune"]
 

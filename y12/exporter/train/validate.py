@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-from exporter.accuracy.classes import class_map
-from exporter.accuracy.classify import ClassTree, top_figures
-from exporter.accuracy.dataset import Dataset
-from exporter.accuracy.evaluate import KIND_NAMES, evaluate
-from exporter.accuracy.fit import detect_options, kinds_for
-from exporter.accuracy.found import Found
-from exporter.accuracy.inference import Inference
-from exporter.accuracy.options import ValOptions
-from exporter.model.detector import Detector
-from exporter.verify.backends import TorchExecutor
-from runtime.artefact import Artefact
-from runtime.manifest import AxisRange, InputProfile, Manifest
-from runtime.session import Runtime
+from y12.exporter.data.classes import class_map
+from y12.exporter.data.dataset import Dataset
+from y12.exporter.evaluate.classify import ClassTree, top_figures
+from y12.exporter.evaluate.coco import KIND_NAMES, evaluate
+from y12.exporter.evaluate.fit import detect_options, kinds_for
+from y12.exporter.evaluate.inference import Inference
+from y12.exporter.evaluate.options import ValOptions
+from y12.exporter.evaluate.predictions import Found
+from y12.exporter.model.detector import Detector
+from y12.exporter.verify.backends import TorchExecutor
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.opened import Artefact
+from y12.runtime.session import Runtime
 
 __all__ = ["Validation", "manifest_of"]
 

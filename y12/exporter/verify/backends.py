@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from exporter.model.detector import Detector
+from y12.exporter.model.detector import Detector
 
 __all__ = ["TorchExecutor"]
 

@@ -13,16 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.errors import VerificationError
-from exporter.verify.images import TestImage
-from exporter.verify.options import Tolerance, VerifyOptions
-from exporter.verify.shifts import Comparison, Shifts, comparison_from
-from runtime.decode.predictions import Outputs, Predictions, predictions_from
-from runtime.decode.select import picked_from_predictions, xyxy_from_xywh
-from runtime.executor import Executor
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
-from runtime.tasks import TASKS
+from y12.exporter.errors import VerificationError
+from y12.exporter.verify.differences import Comparison, Shifts, comparison_from
+from y12.exporter.verify.images import TestImage
+from y12.exporter.verify.options import Tolerance, VerifyOptions
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.executor import Executor
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.candidates import picked_from_predictions, xyxy_from_xywh
+from y12.runtime.postprocess.predictions import Outputs, Predictions, predictions_from
+from y12.runtime.tasks import TASKS
 
 __all__ = ["Ran", "compare", "outputs_of", "row_ious"]
 

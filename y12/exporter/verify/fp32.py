@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-from exporter.errors import VerificationError
-from exporter.graph.simplify import NUDGE, ROUNDINGS, checked_shapes, relative_difference
-from exporter.verify.compare import outputs_of
-from exporter.verify.images import TestImage, load_images
-from exporter.verify.options import Tolerance, VerifyOptions
-from exporter.verify.shifts import Comparison
-from runtime.decode.predictions import Outputs
-from runtime.executor import Executor
-from runtime.manifest import Manifest
+from y12.exporter.errors import VerificationError
+from y12.exporter.graph.simplify import NUDGE, ROUNDINGS, checked_shapes, relative_difference
+from y12.exporter.verify.compare import outputs_of
+from y12.exporter.verify.differences import Comparison
+from y12.exporter.verify.images import TestImage, load_images
+from y12.exporter.verify.options import Tolerance, VerifyOptions
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.executor import Executor
+from y12.runtime.postprocess.predictions import Outputs
 
 __all__ = ["check_fp32", "loosened", "nudged"]
 

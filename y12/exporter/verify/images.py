@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.errors import VerificationError
-from exporter.verify.options import VerifyOptions
-from runtime.errors import InputError
-from runtime.files import IMAGE_SUFFIXES
-from runtime.images import image_from
-from runtime.letterbox import blob_from
-from runtime.tasks import TASKS
+from y12.errors import InputError
+from y12.exporter.errors import VerificationError
+from y12.exporter.verify.options import VerifyOptions
+from y12.files import IMAGE_SUFFIXES
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import blob_from
+from y12.runtime.tasks import TASKS
 
 __all__ = ["TestImage", "load_images", "photos_dir", "scenes_dir"]
 

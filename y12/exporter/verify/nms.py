@@ -5,17 +5,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.errors import VerificationError
-from exporter.verify.compare import Ran, row_ious
-from exporter.verify.options import Tolerance, VerifyOptions
-from exporter.verify.shifts import Comparison, Shifts, comparison_from
-from runtime.decode.predictions import Outputs, predictions_from
-from runtime.decode.select import peaks_only
-from runtime.detections import Detections
-from runtime.letterbox import Letterbox
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
-from runtime.tasks import TASKS
+from y12.exporter.errors import VerificationError
+from y12.exporter.verify.compare import Ran, row_ious
+from y12.exporter.verify.differences import Comparison, Shifts, comparison_from
+from y12.exporter.verify.options import Tolerance, VerifyOptions
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.candidates import peaks_only
+from y12.runtime.postprocess.predictions import Outputs, predictions_from
+from y12.runtime.preprocess.letterbox import Letterbox
+from y12.runtime.results.detections import Detections
+from y12.runtime.tasks import TASKS
 
 __all__ = ["check_nms", "compare_after_nms"]
 

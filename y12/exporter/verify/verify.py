@@ -4,23 +4,23 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 
-from exporter.engine.build import BuiltEngine, gpu_problem
-from exporter.errors import InconclusiveError, VerificationError
-from exporter.graph.token_rounding import token_roundings, without_token_rounding
-from exporter.model.blocks.bit import bit_layers, plain_form
-from exporter.model.detector import Detector
-from exporter.verify.backends import TorchExecutor
-from exporter.verify.compare import Ran, compare, outputs_of
-from exporter.verify.fp32 import check_fp32, loosened, nudged
-from exporter.verify.images import TestImage, load_images
-from exporter.verify.nms import check_nms, compare_after_nms
-from exporter.verify.options import ROUNDED, TOLERANCES, Tolerance, VerifyOptions
-from exporter.verify.shifts import Comparison
-from runtime.errors import Y12Error
-from runtime.executor import Executor
-from runtime.manifest import Manifest
-from runtime.ort import OrtExecutor
-from runtime.trt import TrtExecutor
+from y12.errors import Y12Error
+from y12.exporter.engine.build import BuiltEngine, gpu_problem
+from y12.exporter.errors import InconclusiveError, VerificationError
+from y12.exporter.graph.token_rounding import token_roundings, without_token_rounding
+from y12.exporter.model.blocks.bit import bit_layers, plain_form
+from y12.exporter.model.detector import Detector
+from y12.exporter.verify.backends import TorchExecutor
+from y12.exporter.verify.compare import Ran, compare, outputs_of
+from y12.exporter.verify.differences import Comparison
+from y12.exporter.verify.fp32 import check_fp32, loosened, nudged
+from y12.exporter.verify.images import TestImage, load_images
+from y12.exporter.verify.nms import check_nms, compare_after_nms
+from y12.exporter.verify.options import ROUNDED, TOLERANCES, Tolerance, VerifyOptions
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.backends.onnx_runtime import OrtExecutor
+from y12.runtime.backends.tensorrt.executor import TrtExecutor
+from y12.runtime.executor import Executor
 
 __all__ = ["Proof", "Verification", "prove"]
 

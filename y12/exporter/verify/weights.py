@@ -5,12 +5,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from exporter.errors import VerificationError
-from exporter.graph.index import GraphIndex
-from exporter.precision.cast import HALF_SUFFIX
-from exporter.precision.qdq_nodes import INT8_SUFFIX, SCALE_SUFFIX
-from exporter.precision.qdq_plan import CONVOLUTIONS
-from exporter.precision.quantize_weights import weight_scales
+from y12.exporter.errors import VerificationError
+from y12.exporter.graph.index import GraphIndex
+from y12.exporter.precision.cast import HALF_SUFFIX
+from y12.exporter.precision.qdq.nodes import INT8_SUFFIX, SCALE_SUFFIX
+from y12.exporter.precision.qdq.plan import CONVOLUTIONS
+from y12.exporter.precision.qdq.weights import weight_scales
 
 __all__ = ["check_weights"]
 

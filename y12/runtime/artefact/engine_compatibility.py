@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.errors import ArtefactError, ExecutorError
-from runtime.installing import install_command
-from runtime.manifest import Manifest
-from runtime.plan import PRODUCTS, PlanHeader, network_name_in_plan, plan_problem, read_plan_header
+from y12.errors import ArtefactError, ExecutorError
+from y12.installing import install_command
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.plan import PRODUCTS, PlanHeader, network_name_in_plan, plan_problem, read_plan_header
 
 __all__ = ["Place", "check_target", "check_version", "checked_header", "load_advice", "targets_in_plan"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from runtime.errors import ArtefactError, InputError
-from runtime.options import DetectOptions
-from runtime.thresholds import ShiftRow, ThresholdShift
+from y12.errors import ArtefactError, InputError
+from y12.runtime.options import DetectOptions
+from y12.runtime.thresholds import ShiftRow, ThresholdShift
 
 SCHEMA = 1
 ONNX_KEY = "y12"  # the metadata_props entry of an .onnx that holds the manifest as JSON

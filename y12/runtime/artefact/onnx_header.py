@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.errors import ArtefactError
-from runtime.files import check_file
+from y12.errors import ArtefactError
+from y12.files import check_file
 
 MAX_ONNX_BYTES = 2 << 30  # protobuf's own limit; larger models keep their weights outside
 _MAX_DIMS = 16

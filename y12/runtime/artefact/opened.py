@@ -1,7 +1,7 @@
 """An artefact on disk: an .onnx or a TensorRT engine, and the manifest that says how to feed it.
 
 Where the manifest is looked for, first find wins:
-    .onnx    the metadata entry `runtime.manifest.ONNX_KEY`; else Ultralytics' metadata entries.
+    .onnx    the metadata entry `y12.runtime.artefact.manifest.ONNX_KEY`; else Ultralytics' metadata entries.
     .engine  JSON put before the plan (Ultralytics); else the network's name inside the plan, which cannot be
              parted from it; else the sidecar file beside it.
 """
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runtime.errors import ArtefactError
-from runtime.files import check_file
-from runtime.foreign import is_foreign_metadata, manifest_from_metadata
-from runtime.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest
-from runtime.onnx_header import TensorHeader, read_onnx_header
-from runtime.plan import PlanHeader, network_name_in_plan, plan_problem, read_plan_header
+from y12.errors import ArtefactError
+from y12.files import check_file
+from y12.runtime.artefact.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest
+from y12.runtime.artefact.onnx_header import TensorHeader, read_onnx_header
+from y12.runtime.artefact.plan import PlanHeader, network_name_in_plan, plan_problem, read_plan_header
+from y12.runtime.artefact.ultralytics_metadata import is_foreign_metadata, manifest_from_metadata
 
 MAX_ENGINE_BYTES = 8 << 30
 

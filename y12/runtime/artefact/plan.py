@@ -16,7 +16,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from runtime.manifest import NAME_LIMIT, NAME_PREFIX
+from y12.runtime.artefact.manifest import NAME_LIMIT, NAME_PREFIX
 
 Plan = bytes | mmap.mmap
 FLAVOURS = {b"ftrt": "full", b"vtrt": "rtx"}

@@ -6,8 +6,8 @@ front of the plan. Only literals are read; nothing is evaluated.
 
 from collections.abc import Mapping
 
-from runtime.errors import ArtefactError
-from runtime.manifest import TASKS, AxisRange, InputProfile, Manifest
+from y12.errors import ArtefactError
+from y12.runtime.artefact.manifest import TASKS, AxisRange, InputProfile, Manifest
 
 MAX_LITERAL = 1 << 20  # characters; bounds what a stranger's file can make us parse
 MAX_FREE_SIDE = 8192  # a free height or width accepts up to this

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, one_line
-from runtime.installing import install_command
+from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, one_line
+from y12.installing import install_command
 
 __all__ = ["PROVIDERS", "OrtExecutor", "import_onnxruntime", "refuse_telemetry"]
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from runtime.cli.common import add_runtime_arguments, open_runtime, positive, put, run_command, say
+from y12.runtime.cli.common import add_runtime_arguments, open_runtime, positive, put, run_command, say
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from runtime.detections import Detections
-    from runtime.session import Runtime
+    from y12.runtime.results.detections import Detections
+    from y12.runtime.session import Runtime
 
 STAGES = ("decode", "preprocess", "execute", "postprocess", "total")
 MASK_STAGES = ("masks", "postprocess with masks")  # for a model that gives masks, which are drawn on request only

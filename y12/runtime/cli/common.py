@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from runtime.errors import MissingPackageError, Y12Error
-from runtime.manifest import TASKS
+from y12.errors import MissingPackageError, Y12Error
+from y12.runtime.artefact.manifest import TASKS
 
 if TYPE_CHECKING:
-    from runtime.options import DetectOptions
-    from runtime.session import Runtime
+    from y12.runtime.options import DetectOptions
+    from y12.runtime.session import Runtime
 
 # Of the packages that are imported under another name than PyPI has them: what to ask pip for.
 _ON_PYPI = {"lightning_fabric": "lightning-fabric", "yaml": "pyyaml"}
@@ -104,7 +104,7 @@ def open_runtime(arguments: argparse.Namespace) -> "Runtime":
     Raises:
         Y12Error: whatever `Runtime` refuses.
     """
-    from runtime.session import GpuOptions, Runtime
+    from y12.runtime.session import GpuOptions, Runtime
 
     gpu = GpuOptions(device=arguments.device)
     chosen = {"imgsz": arguments.imgsz, "provider": arguments.provider, "task": arguments.task}

@@ -1,6 +1,6 @@
 """Whether this machine can run engines: for a container's health check, and for whoever sets one up.
 
-    python -m runtime.health [ENGINE]
+    python -m y12.runtime.cli.health [ENGINE]
 
 Checks, in this order, that there is a driver and a GPU, that every kernel of the runtime can be loaded on it, and of an
 engine (ENGINE or $Y12_ENGINE) that it can be loaded and gives finite numbers on a gray image. Prints one line; exit
@@ -15,11 +15,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.cli.common import put, run_command
-from runtime.errors import ExecutorError
+from y12.errors import ExecutorError
+from y12.runtime.cli.common import put, run_command
 
 if TYPE_CHECKING:
-    from runtime.gpu.device import Device
+    from y12.runtime.gpu.device import Device
 
 __all__ = ["ENGINE_VARIABLE", "check_artefact", "check_gpu", "check_kernels", "main"]
 
@@ -31,7 +31,7 @@ IMAGE_HW = (480, 640)
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, check, give the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m runtime.health",
+        prog="python -m y12.runtime.cli.health",
         description="Say in one line whether this machine can run y12's engines; exit code 0 if so, else 1.",
     )
     parser.add_argument(
@@ -48,7 +48,7 @@ def check_gpu() -> str:
         ExecutorError: there is no driver or no GPU, or a kernel cannot be loaded.
         MissingPackageError: cuda-core is not installed; or a kernel has to be compiled, and NVRTC is not.
     """
-    from runtime.cuda import Gpu
+    from y12.runtime.gpu.cuda import Gpu
 
     with closing(Gpu()) as device:
         return f"{device.description}, {check_kernels(device)} kernels"
@@ -61,7 +61,7 @@ def check_kernels(device: "Device") -> int:
         ExecutorError: one cannot be loaded.
         MissingPackageError: one has to be compiled, and NVRTC is not installed.
     """
-    from runtime.kernels.sources import entry_points, kernel_names, kernel_source
+    from y12.runtime.kernels.sources import entry_points, kernel_names, kernel_source
 
     entries = [(name, entry) for name in kernel_names() for entry in entry_points(kernel_source(name))]
     for name, entry in entries:
@@ -79,7 +79,7 @@ def check_artefact(path: str | Path) -> str:
     """
     import numpy as np
 
-    from runtime.session import Runtime
+    from y12.runtime.session import Runtime
 
     with Runtime(path) as runtime:
         found = runtime.infer(np.full((*IMAGE_HW, 3), GRAY, np.uint8))

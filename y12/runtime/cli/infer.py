@@ -10,7 +10,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from runtime.cli.common import (
+from y12.errors import ArtefactError, InputError
+from y12.runtime.cli.common import (
     EXIT_FAILED,
     add_runtime_arguments,
     add_threshold_arguments,
@@ -21,15 +22,14 @@ from runtime.cli.common import (
     run_command,
     say,
 )
-from runtime.errors import ArtefactError, InputError
-from runtime.thresholds import KEEPS
+from y12.runtime.thresholds import KEEPS
 
 if TYPE_CHECKING:
-    from runtime.cli.saving import Saver
-    from runtime.cli.sources import Frame
-    from runtime.detections import Detections
-    from runtime.options import DetectOptions
-    from runtime.session import Runtime, Timings
+    from y12.runtime.cli.saving import Saver
+    from y12.runtime.cli.sources import Frame
+    from y12.runtime.options import DetectOptions
+    from y12.runtime.results.detections import Detections
+    from y12.runtime.session import Runtime, Timings
 
 JSON_HELP = (
     "print JSON Lines: one object per image or video frame with source, frame, height, width, detections "
@@ -94,8 +94,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _infer(arguments: argparse.Namespace) -> int:
     """Go through all sources; one that fails is reported, the others are done, and the exit code tells."""
-    from runtime.cli.saving import Saver
-    from runtime.cli.sources import paths_from
+    from y12.runtime.cli.saving import Saver
+    from y12.runtime.cli.sources import paths_from
 
     paths = paths_from(arguments.sources)
     saver = Saver(arguments.save, paths) if arguments.save else None
@@ -129,7 +129,7 @@ def _check_masks(arguments: argparse.Namespace, task: str) -> None:
 
 def infer_files(runtime: "Runtime", paths: list[Path], options: "DetectOptions", output: Output) -> int:
     """Tell what is found in each file, and give how many could not be used; of a video, the rest is then left."""
-    from runtime.cli.sources import Frame, frames_from
+    from y12.runtime.cli.sources import Frame, frames_from
 
     failed: set[Path] = set()
     load = Frame.load_and_keep if output.saver else Frame.load
@@ -160,7 +160,7 @@ def _tell_found(runtime: "Runtime", frame: "Frame", found: "Detections", timings
         say(f"{frame.path}: more candidates than the NMS looks at; some objects may be missing")
     put(_json_line(frame, found, ms, output.masks) if output.as_json else _text_line(frame, found, ms))
     if output.saver:
-        from runtime.draw import annotated
+        from y12.runtime.results.draw import annotated
 
         output.saver.save(frame.path, frame.number, annotated(frame.load(), found))
 

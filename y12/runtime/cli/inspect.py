@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from runtime.cli.common import put, run_command
+from y12.runtime.cli.common import put, run_command
 
 if TYPE_CHECKING:
-    from runtime.artefact import Artefact
-    from runtime.manifest import AxisRange
+    from y12.runtime.artefact.manifest import AxisRange
+    from y12.runtime.artefact.opened import Artefact
 
 
 _BOXES = {
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _inspect(path: str, as_json: bool) -> int:
-    from runtime.artefact import open_artefact
+    from y12.runtime.artefact.opened import open_artefact
 
     facts = facts_from(open_artefact(path))
     put(json.dumps(facts, ensure_ascii=False, indent=2) if as_json else _text(facts))

@@ -1,6 +1,6 @@
 """Compile every kernel beforehand, so that where it runs NVRTC need not be: a container, or a machine without it.
 
-    python -m runtime.prebuild --sm 75,86,89 --output /opt/y12/kernels
+    python -m y12.runtime.cli.prebuild --sm 75,86,89 --output /opt/y12/kernels
     Y12_KERNELS=/opt/y12/kernels y12-infer model.engine images
 
 The folder holds the code of this version's kernels only: fill it again after an update of y12. It needs no GPU.
@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.cli.common import put, run_command
-from runtime.errors import ExecutorError, InputError
-from runtime.kernels.cache import keep_prebuilt
-from runtime.kernels.sources import SMS, entry_points, kernel_names, kernel_source
-from runtime.nvrtc import cubin_parts, nvrtc_cubin, nvrtc_version
+from y12.errors import ExecutorError, InputError
+from y12.runtime.cli.common import put, run_command
+from y12.runtime.kernels.cache import keep_prebuilt
+from y12.runtime.kernels.nvrtc import cubin_parts, nvrtc_cubin, nvrtc_version
+from y12.runtime.kernels.sources import SMS, entry_points, kernel_names, kernel_source
 
 __all__ = ["Built", "main", "prebuild"]
 
@@ -69,7 +69,7 @@ def prebuild(sms: Sequence[int], folder: Path) -> Iterator[Built]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m runtime.prebuild",
+        prog="python -m y12.runtime.cli.prebuild",
         description="Compile every kernel for some GPU generations into a folder that $Y12_KERNELS names later.",
     )
     parser.add_argument(

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
-from runtime.files import write_atomically
+from y12.errors import InputError
+from y12.files import write_atomically
 
 QUALITY = 95  # JPEG
 

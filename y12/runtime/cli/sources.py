@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
-from runtime.files import IMAGE_SUFFIXES
-from runtime.images import image_from
+from y12.errors import InputError
+from y12.files import IMAGE_SUFFIXES
+from y12.runtime.preprocess.images import image_from
 
 if TYPE_CHECKING:
     import cv2

@@ -4,12 +4,13 @@ import contextlib
 
 import numpy as np
 
-from runtime.gpu.block import Block, Part, Scratch
-from runtime.gpu.device import Device, StagedArray
-from runtime.gpu.raw import RawOutputs
-from runtime.kernels import layouts, nms_layout
-from runtime.kernels.layouts import MAX_CANDIDATES
-from runtime.options import DetectOptions
+from y12.runtime.gpu.device import Device, StagedArray
+from y12.runtime.gpu.layout import RawOutputs
+from y12.runtime.gpu.packed_buffer import Block, Part, Scratch
+from y12.runtime.kernels import layout as layouts
+from y12.runtime.kernels import nms_layout
+from y12.runtime.kernels.layout import MAX_CANDIDATES
+from y12.runtime.options import DetectOptions
 
 __all__ = ["Boxes"]
 

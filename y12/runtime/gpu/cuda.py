@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ExecutorError, InputError, one_line
-from runtime.gpu.device import ArrayView
-from runtime.kernels.sources import kernel_source
-from runtime.nvrtc import compile_cubin, cuda_core
+from y12.errors import ExecutorError, InputError, one_line
+from y12.runtime.gpu.device import ArrayView
+from y12.runtime.kernels.nvrtc import compile_cubin, cuda_core
+from y12.runtime.kernels.sources import kernel_source
 
 DRIVER = "libcuda.so.1"
 
 
 class Gpu:
-    """One GPU with a stream of its own; a `runtime.gpu.device.Device`.
+    """One GPU with a stream of its own; a `y12.runtime.gpu.device.Device`.
 
     Several may be open, also of one GPU: each thread that works at the same time needs its own.
 

@@ -1,6 +1,6 @@
 """What the GPU pipeline needs of a device, and of a network on it.
 
-`runtime.cuda.Gpu` is the device and `runtime.trt.TrtNetwork` the network. The tests hand in others: a device whose
+`y12.runtime.gpu.cuda.Gpu` is the device and `y12.runtime.backends.tensorrt.executor.TrtNetwork` the network. The tests hand in others: a device whose
 kernels are compiled for the host, and networks that ONNX Runtime or torch runs.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from runtime.errors import ExecutorError
+from y12.errors import ExecutorError
 
 __all__ = [
     "ArrayView",

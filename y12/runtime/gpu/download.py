@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.detections import Detections
-from runtime.gpu.block import Block, Part
-from runtime.gpu.device import Device, DeviceTensor
-from runtime.letterbox import Letterbox
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
-from runtime.tasks import Decode
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.gpu.device import Device, DeviceTensor
+from y12.runtime.gpu.packed_buffer import Block, Part
+from y12.runtime.options import DetectOptions
+from y12.runtime.preprocess.letterbox import Letterbox
+from y12.runtime.results.detections import Detections
+from y12.runtime.tasks import Decode
 
 __all__ = ["Fetcher"]
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
-from runtime.gpu.block import aligned
-from runtime.gpu.device import ArrayView, Device, PinnedMemory, StagedArray, quietly
-from runtime.images import check_pixels
+from y12.errors import InputError
+from y12.runtime.gpu.device import ArrayView, Device, PinnedMemory, StagedArray, quietly
+from y12.runtime.gpu.packed_buffer import aligned
+from y12.runtime.preprocess.images import check_pixels
 
 __all__ = ["Frames", "PinnedImages", "checked_view", "is_on_device"]
 

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ExecutorError
-from runtime.gpu.block import Block, Part
-from runtime.gpu.device import Device, StagedArray
-from runtime.gpu.raw import RawOutputs
-from runtime.kernels import layouts, masks_layout
-from runtime.letterbox import Letterbox
-from runtime.masks import Masks
+from y12.errors import ExecutorError
+from y12.runtime.gpu.device import Device, StagedArray
+from y12.runtime.gpu.layout import RawOutputs
+from y12.runtime.gpu.packed_buffer import Block, Part
+from y12.runtime.kernels import layout as layouts
+from y12.runtime.kernels import masks_layout
+from y12.runtime.preprocess.letterbox import Letterbox
+from y12.runtime.results.masks import Masks
 
 __all__ = ["ARENA_WORDS", "ArenaTooSmallError", "Keypoints", "MaskBits", "arena_for"]
 

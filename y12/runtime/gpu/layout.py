@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.decode.predictions import Extras, Layout, extras_of, levels_hw, output, protos_name
-from runtime.errors import ArtefactError
-from runtime.gpu.device import DeviceTensor
-from runtime.kernels.layouts import SelectShape
-from runtime.manifest import Manifest
+from y12.errors import ArtefactError
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.gpu.device import DeviceTensor
+from y12.runtime.kernels.layout import SelectShape
+from y12.runtime.postprocess.predictions import Extras, Layout, extras_of, levels_hw, output, protos_name
 
 __all__ = ["RawOutputs", "Rows", "raw_outputs"]
 
@@ -59,7 +59,7 @@ class RawOutputs:
 def raw_outputs(
     outputs: Mapping[str, DeviceTensor], layout: Layout, manifest: Manifest, input_hw: tuple[int, int]
 ) -> RawOutputs:
-    """Find the parts in the outputs of a network without NMS, as `runtime.decode.predictions` does on the host.
+    """Find the parts in the outputs of a network without NMS, as `y12.runtime.postprocess.predictions` does on the host.
 
     Args:
         outputs: by name, (B, ...) float32.

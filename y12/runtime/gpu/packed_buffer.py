@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.gpu.device import Device, StagedArray
+from y12.runtime.gpu.device import Device, StagedArray
 
 __all__ = ["ALIGNMENT", "Block", "Part", "Scratch", "aligned"]
 

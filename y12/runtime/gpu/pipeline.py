@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ExecutorError, InputError
-from runtime.gpu.device import DeviceNetwork, quietly
-from runtime.gpu.frames import PinnedImages, checked_view, is_on_device
-from runtime.gpu.lane import Found, Lane, Settings
-from runtime.images import image_from
-from runtime.kernels.layouts import MAX_CANDIDATES, MAX_SIDE_PX
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
-from runtime.stream import Steps
-from runtime.tasks import task_for
+from y12.errors import ExecutorError, InputError
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.gpu.device import DeviceNetwork, quietly
+from y12.runtime.gpu.frames import PinnedImages, checked_view, is_on_device
+from y12.runtime.gpu.worker import Found, Lane, Settings
+from y12.runtime.kernels.layout import MAX_CANDIDATES, MAX_SIDE_PX
+from y12.runtime.options import DetectOptions
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.stream import Steps
+from y12.runtime.tasks import task_for
 
 __all__ = ["GpuOptions", "GpuPipeline"]
 

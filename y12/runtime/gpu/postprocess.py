@@ -8,20 +8,20 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.decode.boxes import detections_from_picked
-from runtime.decode.predictions import nonfinite_error
-from runtime.decode.select import Picked
-from runtime.detections import Detections
-from runtime.gpu.block import Block
-from runtime.gpu.boxes import Boxes
-from runtime.gpu.device import Device
-from runtime.gpu.extras import ARENA_WORDS, Keypoints, MaskBits
-from runtime.gpu.raw import RawOutputs
-from runtime.kernels.layouts import MAX_CANDIDATES
-from runtime.letterbox import Letterbox
-from runtime.manifest import Manifest
-from runtime.masks import Masks
-from runtime.options import DetectOptions
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.gpu.boxes import Boxes
+from y12.runtime.gpu.device import Device
+from y12.runtime.gpu.keypoints_and_masks import ARENA_WORDS, Keypoints, MaskBits
+from y12.runtime.gpu.layout import RawOutputs
+from y12.runtime.gpu.packed_buffer import Block
+from y12.runtime.kernels.layout import MAX_CANDIDATES
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.boxes import detections_from_picked
+from y12.runtime.postprocess.candidates import Picked
+from y12.runtime.postprocess.predictions import nonfinite_error
+from y12.runtime.preprocess.letterbox import Letterbox
+from y12.runtime.results.detections import Detections
+from y12.runtime.results.masks import Masks
 
 __all__ = ["Limits", "Picker"]
 

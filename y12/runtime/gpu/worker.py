@@ -16,21 +16,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from runtime.decode.predictions import Layout
-from runtime.detections import Detections
-from runtime.errors import ArtefactError, ExecutorError, InputError
-from runtime.gpu.block import Block, Part, Scratch
-from runtime.gpu.device import Device, DeviceContext, DeviceNetwork, DeviceTensor, Graph
-from runtime.gpu.extras import ArenaTooSmallError, arena_for
-from runtime.gpu.fetcher import Fetcher
-from runtime.gpu.frames import Frames, PinnedImages
-from runtime.gpu.picker import Limits, Picker
-from runtime.gpu.raw import raw_outputs
-from runtime.kernels import layouts
-from runtime.letterbox import Letterbox
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
-from runtime.tasks import Decode
+from y12.errors import ArtefactError, ExecutorError, InputError
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.gpu.device import Device, DeviceContext, DeviceNetwork, DeviceTensor, Graph
+from y12.runtime.gpu.download import Fetcher
+from y12.runtime.gpu.frames import Frames, PinnedImages
+from y12.runtime.gpu.keypoints_and_masks import ArenaTooSmallError, arena_for
+from y12.runtime.gpu.layout import raw_outputs
+from y12.runtime.gpu.packed_buffer import Block, Part, Scratch
+from y12.runtime.gpu.postprocess import Limits, Picker
+from y12.runtime.kernels import layout as layouts
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.predictions import Layout
+from y12.runtime.preprocess.letterbox import Letterbox
+from y12.runtime.results.detections import Detections
+from y12.runtime.tasks import Decode
 
 __all__ = ["Lane", "Settings"]
 

@@ -4,7 +4,7 @@ A file is the SHA-256 of the code, then the code; one that does not agree with i
 `kernels` of the user's cache, for its owner only, as what lies there is run.
 
 A second folder, read first and never written to, is the one that $Y12_KERNELS names: a container's, filled by
-`runtime.prebuild`. Its files are of the same form, named without the compiler's version, as where they are
+`y12.runtime.cli.prebuild`. Its files are of the same form, named without the compiler's version, as where they are
 read there need be no compiler. A damaged one is refused.
 """
 
@@ -14,8 +14,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.disk_cache import read_sound, user_cache, write_whole
-from runtime.errors import ExecutorError
+from y12.disk_cache import read_sound, user_cache, write_whole
+from y12.errors import ExecutorError
 
 __all__ = ["PREBUILT_VARIABLE", "cache_dir", "cached", "keep_prebuilt", "prebuilt", "prebuilt_dir"]
 
@@ -64,7 +64,7 @@ def prebuilt_dir() -> Path | None:
     if not folder.is_dir():
         raise ExecutorError(
             f"{PREBUILT_VARIABLE}: expected a folder of compiled kernels, found none at {folder}: fill it with "
-            f"python -m runtime.prebuild --output {folder}, or unset the variable"
+            f"python -m y12.runtime.cli.prebuild --output {folder}, or unset the variable"
         )
     return folder
 
@@ -86,7 +86,7 @@ def prebuilt(parts: tuple[str, ...]) -> bytes | None:
     if code is None and path.exists():
         raise ExecutorError(
             f"{path}: expected a compiled kernel, found a damaged file: fill the folder again with "
-            f"python -m runtime.prebuild --output {folder}"
+            f"python -m y12.runtime.cli.prebuild --output {folder}"
         )
     if code is None:
         LOG.warning("%s has no code of a kernel for this GPU and version of y12: it is compiled here", folder)

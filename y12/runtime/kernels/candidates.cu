@@ -15,7 +15,7 @@
 
 constexpr int MOST_LEVELS = 8;
 
-struct SelectPlan {  // in device memory, so that a captured graph obeys a change: runtime.kernels.layouts.SELECT_PLAN
+struct SelectPlan {  // in device memory, so that a captured graph obeys a change: y12.runtime.kernels.layout.SELECT_PLAN
     float conf;      // candidates score more
     int multi_label; // 1: each class of an anchor may be a candidate; 0: its best class only, the first of equals
     int anchors, classes;

@@ -1,4 +1,4 @@
-// What all kernels share. `runtime.kernels.sources.kernel_source` puts this text in place of the include, so that one
+// What all kernels share. `y12.runtime.kernels.sources.kernel_source` puts this text in place of the include, so that one
 // text is compiled: by NVRTC, or as host C++ behind tests/runtime/kernels/shim.h.
 //
 // Kernels are compiled without contraction (a * b + c is rounded twice), so that they equal their numpy twins.
@@ -22,14 +22,14 @@ __device__ __forceinline__ float from_half(unsigned short bits) {
 
 __device__ __forceinline__ bool is_finite(float x) { return fabsf(x) <= 3.402823466e38f; }  // false for NaN
 
-struct LetterboxImage {         // runtime.kernels.layouts.LETTERBOX_IMAGE
+struct LetterboxImage {         // y12.runtime.kernels.layout.LETTERBOX_IMAGE
     const unsigned char *data;  // BGR, row by row
     int height, width, pitch;   // pixels, pixels, bytes from one row to the next
     int left, top, resized_height, resized_width;  // where it lies in the input
     int unused;
 };
 
-struct SelectHeader {  // runtime.kernels.layouts.SELECT_HEADER
+struct SelectHeader {  // y12.runtime.kernels.layout.SELECT_HEADER
     int count;         // candidates in the results
     int found;         // candidates in all
     int truncated;     // 1: `found` is more than `limit`, these are the best; 2: `capacity` was too small for them

@@ -7,7 +7,7 @@
 // rows: the first keypoint row of the first image; `image_stride` floats to that of the next image, `anchors` to the
 // next row. result: what nms_keep of nms.cu left, whose rows have box_values + 3 values; a kept value that is not finite
 // sets its header's `nonfinite`. out: (B, room, values); rows beyond the count are 0.
-// Grid and block: runtime.kernels.layouts.gather_grid.
+// Grid and block: y12.runtime.kernels.layout.gather_grid.
 extern "C" __global__ void __launch_bounds__(256)
     gather(const float *rows, unsigned *result, float *out, int anchors, long long image_stride, int values,
            int box_values, int room) {

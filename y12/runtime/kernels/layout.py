@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
-from runtime.letterbox import Letterbox
-from runtime.options import DetectOptions
+from y12.errors import InputError
+from y12.runtime.options import DetectOptions
+from y12.runtime.preprocess.letterbox import Letterbox
 
 __all__ = [
     "GATHER_BLOCK",

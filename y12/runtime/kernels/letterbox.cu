@@ -1,4 +1,4 @@
-// A batch of BGR images of any sizes to the network's input, in one launch. Equation: runtime/letterbox.py.
+// A batch of BGR images of any sizes to the network's input, in one launch. Equation: y12/runtime/preprocess/letterbox.py.
 //
 // Sample i of n lies at ((2 i + 1) m - n) / (2 n) in the m pixels of the source, clamped to the edge pixels. That is
 // a whole number over a whole number: quotient and remainder are exact in 32 bits for sides up to 32767 pixels, so no
@@ -78,7 +78,7 @@ __device__ __forceinline__ void letterbox(const LetterboxImage *images, T *out, 
     }
 }
 
-// images (B,); out (B, 3, H, W). Grid and block: runtime.kernels.layouts.letterbox_grid.
+// images (B,); out (B, 3, H, W). Grid and block: y12.runtime.kernels.layout.letterbox_grid.
 extern "C" __global__ void __launch_bounds__(256)
     letterbox_f32(const LetterboxImage *images, float *out, int out_height, int out_width) {
     letterbox(images, out, out_height, out_width);

@@ -3,7 +3,7 @@
 //   mask_place   one block an image: which pixels each box has, and where their bits lie in the image's arena
 //   mask_draw    the bits, by a grid of fixed size whose blocks take tile after tile
 //
-// Equation: runtime/masks.py. A pixel's bit is set where the logit, the sum over m of coefficient[m] x prototype[m]
+// Equation: y12/runtime/results/masks.py. A pixel's bit is set where the logit, the sum over m of coefficient[m] x prototype[m]
 // interpolated bilinearly at the pixel's centre, is above 0. Its centre lies in the prototypes, of `size` pixels over
 // an input of `input`, at
 //
@@ -12,7 +12,7 @@
 // with `resized` pixels of the input, from `offset` on, for the image's `image`: a whole number over a whole number.
 // Quotient and remainder are exact in 64 bits for sides up to 32767 pixels, so that no tap depends on how a float64 was
 // rounded, and no GPU is slow at it; one division a row and column of a tile. float32 rounds the sums: a bit differs
-// from that of runtime/masks.py only where the logit is within that rounding of 0.
+// from that of y12/runtime/results/masks.py only where the logit is within that rounding of 0.
 //
 // Logits are computed once for each prototype pixel of a tile and kept in shared memory; where prototypes are denser
 // than pixels, and the patch does not fit, four for each pixel. Either way in one order: the bits are the same.
@@ -20,7 +20,7 @@
 // Twin: tests/runtime/kernels/references/masks.py.
 #include "common.cuh"
 
-struct MaskPlan {  // runtime.kernels.masks_layout.MASK_PLAN
+struct MaskPlan {  // y12.runtime.kernels.masks_layout.MASK_PLAN
     long long coefficient_stride;  // floats from the coefficients of an image to those of the next
     long long arena_words;         // an image has
     int anchors, coefficients;     // floats from one coefficient to the next; how many, 1 to MOST_COEFFICIENTS
@@ -29,14 +29,14 @@ struct MaskPlan {  // runtime.kernels.masks_layout.MASK_PLAN
     int unused;
 };
 
-struct MaskPlace {  // runtime.kernels.masks_layout.MASK_PLACE: pixels, words, tiles
+struct MaskPlace {  // y12.runtime.kernels.masks_layout.MASK_PLACE: pixels, words, tiles
     int left, top, width, height;
     long long offset;  // of the first word in the image's arena; a row of pixels begins a word
     int first_tile;    // how many tiles the masks before it have
     int anchor;        // which coefficients are its own
 };
 
-struct MaskHeader {   // runtime.kernels.masks_layout.MASK_HEADER
+struct MaskHeader {   // y12.runtime.kernels.masks_layout.MASK_HEADER
     long long words;  // of all masks of the image
     int tiles;        // of those that fit into the arena
     int overflow;     // 1: `words` is more than the arena has; the masks behind its end are not drawn
@@ -67,7 +67,7 @@ __device__ __forceinline__ int words_across(int width) { return (width + 31) / 3
 __device__ __forceinline__ int tiles_across(int width) { return (width + TILE_COLUMNS - 1) / TILE_COLUMNS; }
 
 // The first pixel whose centre is not before an edge of a box, which is at `x` in the input. As
-// runtime.letterbox.boxes_to_original and runtime.masks place it: the factor is the nearest float32 to a quotient of
+// y12.runtime.preprocess.letterbox.boxes_to_original and y12.runtime.results.masks place it: the factor is the nearest float32 to a quotient of
 // whole numbers, and x - 0.5 is exact wherever its ceiling depends on it.
 __device__ __forceinline__ int pixel_edge(float x, int offset, int resized, int size) {
     const float place = (x - float(offset)) / (float(resized) / float(size));
@@ -170,7 +170,7 @@ struct Patch {  // of logits, in shared memory; `fits` says whether they are the
     bool fits;
 };
 
-// The logit at a pixel: first down the columns to either side, then across, as runtime/masks.py does.
+// The logit at a pixel: first down the columns to either side, then across, as y12/runtime/results/masks.py does.
 __device__ __forceinline__ float interpolated(const Protos &protos, const Patch &patch, const Tap &down,
                                               const Tap &across) {
     const int below = down.low + 1 < protos.height, right = across.low + 1 < protos.width;

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
-from runtime.kernels.layouts import MAX_CANDIDATES, MAX_SIDE_PX
+from y12.errors import InputError
+from y12.runtime.kernels.layout import MAX_CANDIDATES, MAX_SIDE_PX
 
 __all__ = [
     "DRAW_BLOCK",

@@ -1,4 +1,4 @@
-// Class-aware greedy NMS, exact: it keeps what runtime/nms.py and runtime/rotated.py keep. Two launches, and no host
+// Class-aware greedy NMS, exact: it keeps what y12/runtime/postprocess/nms.py and y12/runtime/results/oriented.py keep. Two launches, and no host
 // between them:
 //
 //   nms_mask, rotated_mask   which candidate would suppress which later one: one bit a pair, 64 x 64 pairs a block
@@ -17,10 +17,10 @@ constexpr int TILE = 64;        // candidates a word
 constexpr int MOST_TILES = 64;  // capacity / TILE at most
 constexpr int SLICES = 8;       // of the rows of a tile, in nms_keep
 constexpr int KEEP_THREADS = TILE * SLICES;
-constexpr double MIN_SIDE = 1e-3;  // runtime.rotated.MIN_SIDE
+constexpr double MIN_SIDE = 1e-3;  // y12.runtime.results.oriented.MIN_SIDE
 constexpr float SMALLEST_NORMAL = 1.175494351e-38f;
 
-struct NmsOptions {   // runtime.kernels.nms_layout.OPTIONS
+struct NmsOptions {   // y12.runtime.kernels.nms_layout.OPTIONS
     double iou;       // upright boxes: suppressed above it
     double distance;  // oriented boxes: suppressed below this Bhattacharyya distance
     int max_det;
@@ -84,7 +84,7 @@ struct Upright {
     }
 };
 
-// An oriented box as a Gaussian (arXiv 2106.06072), as runtime.rotated writes it.
+// An oriented box as a Gaussian (arXiv 2106.06072), as y12.runtime.results.oriented writes it.
 struct Rotated {
     float x, y, reach;  // reach: 4 * limit * larger variance, a little more; see overlaps
     bool all_finite;

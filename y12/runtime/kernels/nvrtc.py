@@ -5,8 +5,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from runtime.errors import ExecutorError, MissingPackageError, one_line
-from runtime.kernels.cache import cache_dir, cached, prebuilt
+from y12.errors import ExecutorError, MissingPackageError, one_line
+from y12.runtime.kernels.cache import cache_dir, cached, prebuilt
 
 __all__ = ["compile_cubin", "cubin_parts", "cuda_core", "nvrtc_cubin", "nvrtc_version"]
 
@@ -14,13 +14,13 @@ __all__ = ["compile_cubin", "cubin_parts", "cuda_core", "nvrtc_cubin", "nvrtc_ve
 def compile_cubin(source: str, sm: int, folder: Path | None = None) -> bytes:
     """Give the code of CUDA C++ for one GPU generation: compiled once, and kept on disk.
 
-    Where $Y12_KERNELS names a folder that `python -m runtime.prebuild` filled, the code is taken from there, which
+    Where $Y12_KERNELS names a folder that `python -m y12.runtime.cli.prebuild` filled, the code is taken from there, which
     needs no NVRTC.
 
     Args:
         source: without includes.
         sm: compute capability, tens and ones, such as 89.
-        folder: to keep the code in; None takes `runtime.kernels.cache.cache_dir()`.
+        folder: to keep the code in; None takes `y12.runtime.kernels.cache.cache_dir()`.
 
     Raises:
         ExecutorError: NVRTC refused the source, or does not know the GPU generation; or what was compiled

@@ -4,7 +4,7 @@ import functools
 import re
 from pathlib import Path
 
-from runtime.errors import InputError
+from y12.errors import InputError
 
 __all__ = ["SMS", "entry_points", "kernel_names", "kernel_source"]
 

@@ -11,7 +11,7 @@ __device__ __forceinline__ float4 four(uint2 halves) {
                        from_half(static_cast<unsigned short>(halves.y)), from_half(halves.y >> 16));
 }
 
-// in, out: `count` values each. Grid and block: runtime.kernels.layouts.widen_grid.
+// in, out: `count` values each. Grid and block: y12.runtime.kernels.layout.widen_grid.
 extern "C" __global__ void __launch_bounds__(256) widen(const unsigned short *in, float *out, long long count) {
     const long long first = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
     const long long step = static_cast<long long>(gridDim.x) * blockDim.x;

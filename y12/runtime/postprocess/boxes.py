@@ -3,15 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.decode.in_graph import picked_from_graph
-from runtime.decode.predictions import Layout, Outputs, predictions_from, predictions_from_output0
-from runtime.decode.select import Picked, picked_from_predictions
-from runtime.detections import Detections
-from runtime.letterbox import Letterbox, boxes_to_original, points_to_original
-from runtime.manifest import Manifest
-from runtime.masks import Masks
-from runtime.options import DetectOptions
-from runtime.rotated import corners_from_xywhr, rotated_to_original, upright_from_corners
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.candidates import Picked, picked_from_predictions
+from y12.runtime.postprocess.in_graph import picked_from_graph
+from y12.runtime.postprocess.predictions import Layout, Outputs, predictions_from, predictions_from_output0
+from y12.runtime.preprocess.letterbox import Letterbox, boxes_to_original, points_to_original
+from y12.runtime.results.detections import Detections
+from y12.runtime.results.masks import Masks
+from y12.runtime.results.oriented import corners_from_xywhr, rotated_to_original, upright_from_corners
 
 
 def decode_boxes(

@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.decode.predictions import Predictions
-from runtime.nms import nms
-from runtime.options import DetectOptions
-from runtime.rotated import rotated_nms
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.nms import nms
+from y12.runtime.postprocess.predictions import Predictions
+from y12.runtime.results.oriented import rotated_nms
 
 MAX_CANDIDATES = 30_000  # the best-scored boxes that NMS sees
 
@@ -45,7 +45,7 @@ def picked_from_predictions(predictions: Predictions, options: DetectOptions) ->
 
     Without `multi_label` a box has one label, its best class, and `classes` filters after that choice.
     """
-    assert options.keep is None, "resolved by runtime.tasks.resolved_options"
+    assert options.keep is None, "resolved by y12.runtime.tasks.resolved_options"
     scores = predictions.scores
     if predictions.peaks_of is not None:
         scores = peaks_only(scores, predictions.peaks_of, options.conf)

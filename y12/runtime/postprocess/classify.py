@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from runtime.crop import CentreCrop
-from runtime.decode.predictions import Outputs, check_finite, output
-from runtime.detections import Detections
-from runtime.errors import ArtefactError
-from runtime.manifest import Manifest
-from runtime.options import DetectOptions
+from y12.errors import ArtefactError
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.predictions import Outputs, check_finite, output
+from y12.runtime.preprocess.crop import CentreCrop
+from y12.runtime.results.detections import Detections
 
 TOP = 5  # classes listed at most
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.decode.predictions import Extras, Layout, Outputs, check_finite, extras_of, output, protos_from
-from runtime.decode.select import Picked
-from runtime.errors import ArtefactError, ExecutorError, InputError
-from runtime.manifest import Manifest, NmsSettings
-from runtime.options import DetectOptions
+from y12.errors import ArtefactError, ExecutorError, InputError
+from y12.runtime.artefact.manifest import Manifest, NmsSettings
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.candidates import Picked
+from y12.runtime.postprocess.predictions import Extras, Layout, Outputs, check_finite, extras_of, output, protos_from
 
 
 def check_against_graph(options: DetectOptions, nms: NmsSettings) -> None:
@@ -45,7 +45,7 @@ def picked_from_graph(outputs: Outputs, layout: Layout, manifest: Manifest, opti
         ExecutorError: the outputs hold NaN or infinity, or a count that cannot be.
     """
     assert manifest.nms is not None
-    assert options.keep is None, "resolved by runtime.tasks.resolved_options"
+    assert options.keep is None, "resolved by y12.runtime.tasks.resolved_options"
     protos = protos_from(outputs, layout)
     extras = extras_of(layout, None if protos is None else len(protos), manifest.kpt_shape)
     rows, truncated = _FORMS[manifest.nms.form](outputs, extras, manifest.nms.options.max_det)

@@ -6,7 +6,7 @@ times image size costs float32 the precision that decides close cases.
 
 The boxes are worked off in blocks: each block against what is kept so far, then within itself. That is
 exact, needs memory for max_det x BLOCK overlaps only, and stops as soon as max_det boxes are kept. What
-counts as an overlap is an argument of that loop: `runtime.rotated` gives another.
+counts as an overlap is an argument of that loop: `y12.runtime.results.oriented` gives another.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
+from y12.errors import InputError
 
 BLOCK = 64  # measured on one core: smaller blocks pay numpy's call overhead, larger ones needless overlaps
 

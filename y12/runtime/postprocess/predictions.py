@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ArtefactError, ExecutorError
-from runtime.manifest import Manifest
+from y12.errors import ArtefactError, ExecutorError
+from y12.runtime.artefact.manifest import Manifest
 
 Tensor = TypeVar("Tensor")
 Outputs = Mapping[str, NDArray[np.float32]]  # of one image, by name, without the batch axis

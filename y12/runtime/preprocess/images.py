@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
-from runtime.files import check_file
+from y12.errors import InputError
+from y12.files import check_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
+from y12.errors import InputError
 
 PAD_GRAY = 114
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Protocol, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
-from runtime.masks import Masks
-from runtime.records import coco_from, records_from
-from runtime.rotated import corners_from_xywhr
+from y12.errors import InputError
+from y12.runtime.results.masks import Masks
+from y12.runtime.results.oriented import corners_from_xywhr
+from y12.runtime.results.records import coco_from, records_from
 
 Index = int | slice | Sequence[int] | Sequence[bool] | NDArray[np.bool_] | NDArray[np.integer[Any]]
 
@@ -190,7 +190,7 @@ class Detections:
         return self.xyxy[:, :2] + (self.xyxy[:, 2:] - self.xyxy[:, :2]) * along
 
     def as_records(self, masks: str | None = None) -> list[dict[str, Any]]:
-        """Give a JSON-able dict per object: see `runtime.records`.
+        """Give a JSON-able dict per object: see `y12.runtime.results.records`.
 
         Args:
             masks: "rle" or "polygon" adds each object's mask as "segmentation"; None draws no masks.

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.detections import Detections
+from y12.runtime.results.detections import Detections
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-    from runtime.masks import Crop
+    from y12.runtime.results.masks import Crop
 
 Rgb = tuple[int, int, int]
 _GOLDEN_RATIO = 0.618034  # steps of it round the colour circle never come close to an earlier one

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
-from runtime.letterbox import Letterbox
-from runtime.rle import compressed_counts
+from y12.errors import InputError
+from y12.runtime.preprocess.letterbox import Letterbox
+from y12.runtime.results.rle import compressed_counts
 
 CHUNK = 256  # columns drawn at once: a short stretch needs few prototypes, which keeps the matrix product small
 # Multiply-adds at once. OpenBLAS gives larger products to several threads; on a machine that is busy already they

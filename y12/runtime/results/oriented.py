@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
-from runtime.letterbox import Letterbox, points_to_original, scale_xy
-from runtime.nms import keep_greedily
+from y12.errors import InputError
+from y12.runtime.postprocess.nms import keep_greedily
+from y12.runtime.preprocess.letterbox import Letterbox, points_to_original, scale_xy
 
 MIN_SIDE = 1e-3  # pixels; shorter sides count as this long, so that no box is without area
 _NO_OVERLAP = 40.0  # a Bhattacharyya distance whose IoU is 0 in float64

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import InputError
-from runtime.rotated import corners_from_xywhr
+from y12.errors import InputError
+from y12.runtime.results.oriented import corners_from_xywhr
 
 if TYPE_CHECKING:
-    from runtime.detections import Detections
-    from runtime.masks import Masks
+    from y12.runtime.results.detections import Detections
+    from y12.runtime.results.masks import Masks
 
 
 def records_from(detections: "Detections", masks: str | None = None) -> list[dict[str, Any]]:

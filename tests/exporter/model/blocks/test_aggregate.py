@@ -4,7 +4,7 @@ import pytest
 import torch
 from plain_layers import conv, double, randomised, unreached
 
-from exporter.model.blocks.aggregate import Aggregate
+from y12.exporter.model.blocks.aggregate import Aggregate
 
 CHANNELS = (12, 32, 20)
 

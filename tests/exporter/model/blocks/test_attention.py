@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from exporter.model.blocks.attention import AreaAttention, TurboAreaAttention, V1AreaAttention
-from exporter.model.blocks.conv import Conv
-from exporter.model.blocks.relan import RELAN, A2C2f, ABlock, AreaAttn
-from exporter.model.blocks.separable import SepConv7x7
+from y12.exporter.model.blocks.attention import AreaAttention, TurboAreaAttention, V1AreaAttention
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.blocks.relan import RELAN, A2C2f, ABlock, AreaAttn
+from y12.exporter.model.blocks.separable import SepConv7x7
 
 DIM, HEADS, D = 64, 2, 32
 

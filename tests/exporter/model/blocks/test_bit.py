@@ -7,9 +7,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from exporter.model.blocks.bit import BitConv2d, BitLinear, TokenRounding, bit_form, plain_form, round_tokens, ternary
-from exporter.model.blocks.conv import Conv
-from exporter.model.heads.head import DFL
+from y12.exporter.model.blocks.bit import (
+    BitConv2d,
+    BitLinear,
+    TokenRounding,
+    bit_form,
+    plain_form,
+    round_tokens,
+    ternary,
+)
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.heads.head import DFL
 
 LEAST_STEP = 2.0**-14
 CONVS = [

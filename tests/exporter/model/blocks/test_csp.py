@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from exporter.model.blocks.conv import Conv, depthwise_conv
-from exporter.model.blocks.csp import Bottleneck, C2f, C3k, C3k2
+from y12.exporter.model.blocks.conv import Conv, depthwise_conv
+from y12.exporter.model.blocks.csp import Bottleneck, C2f, C3k, C3k2
 
 X = torch.randn(2, 16, 5, 6, generator=torch.Generator().manual_seed(0))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from plain_layers import double, linear, randomised, unreached
 
-from exporter.model.blocks.fusion import ChannelAttn, ChannelFusion
+from y12.exporter.model.blocks.fusion import ChannelAttn, ChannelFusion
 
 
 @torch.no_grad()

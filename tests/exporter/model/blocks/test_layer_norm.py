@@ -11,9 +11,9 @@ from onnx.reference import ReferenceEvaluator
 from plain_layers import double, randomised, unreached
 from torch import nn
 
-from exporter.model.blocks.layer_norm import LayerNorm
-from exporter.precision.cast import cast_to_fp16
-from runtime.ort import OrtExecutor
+from y12.exporter.model.blocks.layer_norm import LayerNorm
+from y12.exporter.precision.cast import cast_to_fp16
+from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 CHANNELS = 24
 

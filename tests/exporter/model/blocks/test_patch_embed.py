@@ -4,7 +4,7 @@ import pytest
 import torch
 from plain_layers import conv, double, randomised, unreached
 
-from exporter.model.blocks.patch_embed import PatchEmbed
+from y12.exporter.model.blocks.patch_embed import PatchEmbed
 
 
 @pytest.mark.parametrize(("patch_size", "widths"), [(2, [24]), (4, [12, 24]), (8, [6, 12, 24])])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from exporter.model.blocks.attention import PartialSelfAttention
-from exporter.model.blocks.psa import C2PSA
-from exporter.model.blocks.sppf import SPPF
-from exporter.trace.deploy import DeployAttention
+from y12.exporter.model.blocks.attention import PartialSelfAttention
+from y12.exporter.model.blocks.psa import C2PSA
+from y12.exporter.model.blocks.sppf import SPPF
+from y12.exporter.trace.deploy import DeployAttention
 
 
 def randomised(module):

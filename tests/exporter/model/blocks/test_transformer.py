@@ -5,9 +5,9 @@ import torch
 from plain_layers import conv, double, randomised, unreached
 from torch import nn
 
-from exporter.model.blocks.attention import AreaAttention
-from exporter.model.blocks.layer_norm import LayerNorm
-from exporter.model.blocks.transformer import SpatialAttn, TransformerBlock, TransformerStage
+from y12.exporter.model.blocks.attention import AreaAttention
+from y12.exporter.model.blocks.layer_norm import LayerNorm
+from y12.exporter.model.blocks.transformer import SpatialAttn, TransformerBlock, TransformerStage
 
 
 @pytest.mark.parametrize(("c1", "heads", "expected"), [(64, None, 2), (24, None, 2), (64, 4, 4)])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from exporter.errors import RecipeError
-from exporter.model.heads.anchors import AnchorDetect
+from y12.exporter.errors import RecipeError
+from y12.exporter.model.heads.anchors import AnchorDetect
 
 CHANNELS, STRIDES, SIZES = (16, 24), (8, 16), ((4, 6), (2, 3))
 ANCHORS = [[[10, 13], [16, 30], [33, 23]], [[30, 61], [62.5, 45], [59, 119]]]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from exporter.model.heads.detect import Detect
-from exporter.model.heads.head import DFL, cell_centres
+from y12.exporter.model.heads.detect import Detect
+from y12.exporter.model.heads.head import DFL, cell_centres
 
 CHANNELS, STRIDES, SIZES = (16, 24, 32), (8, 16, 32), ((4, 6), (2, 3), (1, 2))
 

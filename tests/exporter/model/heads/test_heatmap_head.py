@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from exporter.model.heads.heatmap import HeatmapDetect
+from y12.exporter.model.heads.heatmap import HeatmapDetect
 
 CHANNELS, STRIDES, SIZES = (16, 24), (8, 16), ((4, 6), (2, 3))
 

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from exporter.model.heads.anchors import AnchorDetect
-from exporter.model.heads.detect import Detect
-from exporter.model.heads.heatmap import HeatmapDetect
-from exporter.model.heads.hybrid import HybridOptions, hybrid_head
-from exporter.model.heads.segment import Segment
+from y12.exporter.model.heads.anchors import AnchorDetect
+from y12.exporter.model.heads.detect import Detect
+from y12.exporter.model.heads.heatmap import HeatmapDetect
+from y12.exporter.model.heads.hybrid import HybridOptions, hybrid_head
+from y12.exporter.model.heads.segment import Segment
 
 CHANNELS, STRIDES, SIZES = (16, 24, 32), (8, 16, 32), ((8, 8), (4, 4), (2, 2))
 ANCHORS = [[[10, 13], [16, 30]], [[30, 61], [62, 45]], [[60, 60], [64, 64]]]

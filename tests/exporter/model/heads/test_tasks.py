@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from exporter.model.heads.classify import Classify
-from exporter.model.heads.detect import Detect
-from exporter.model.heads.multitask import MultiTask
-from exporter.model.heads.obb import OBB
-from exporter.model.heads.pose import Pose
-from exporter.model.heads.segment import Segment
+from y12.exporter.model.heads.classify import Classify
+from y12.exporter.model.heads.detect import Detect
+from y12.exporter.model.heads.multitask import MultiTask
+from y12.exporter.model.heads.obb import OBB
+from y12.exporter.model.heads.pose import Pose
+from y12.exporter.model.heads.segment import Segment
 
 CHANNELS, STRIDES, SIZES = (16, 24, 32), (8, 16, 32), ((4, 6), (2, 3), (1, 2))
 CELLS = [(x, y, s) for (h, w), s in zip(SIZES, STRIDES, strict=True) for y in range(h) for x in range(w)]

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from text_models import copy_of, model_of, noise, run
 
-from exporter.precision import activations
-from exporter.precision.calibrate import (
+from y12.errors import ExecutorError
+from y12.exporter.precision.calibration import activations
+from y12.exporter.precision.calibration.calibrate import (
     CalibrationError,
     CalibrationOptions,
     calibrate,
@@ -19,16 +20,15 @@ from exporter.precision.calibrate import (
     collect_histograms,
     ranges_from_histograms,
 )
-from exporter.precision.histograms import Histogram
-from exporter.precision.options import CLIPPINGS
-from exporter.precision.ranges import Range, Ranges
-from exporter.verify.images import photos_dir
-from runtime.crop import centre_crop
-from runtime.errors import ExecutorError
-from runtime.images import image_from
-from runtime.letterbox import blob_from, letterbox
-from runtime.manifest import AxisRange, InputProfile, Manifest
-from runtime.tasks import TASKS
+from y12.exporter.precision.calibration.histograms import Histogram
+from y12.exporter.precision.options import CLIPPINGS
+from y12.exporter.precision.ranges import Range, Ranges
+from y12.exporter.verify.images import photos_dir
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.preprocess.crop import centre_crop
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import blob_from, letterbox
+from y12.runtime.tasks import TASKS
 
 BODY = "{ y = Conv<strides=[2,2]>(images, w) s = Sigmoid(y) z = Mul(y, s) out = Conv(z, u) }"
 WEIGHTS = {"w": noise(4, 3, 2, 2) * 3, "u": noise(2, 4, 1, 1, seed=1)}

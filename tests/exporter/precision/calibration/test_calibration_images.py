@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.precision.calibrate import CalibrationError, calibration_images
+from y12.exporter.precision.calibration.calibrate import CalibrationError, calibration_images
 
 
 @pytest.fixture

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from exporter.precision import clipping
-from exporter.precision.calibrate import CalibrationError, CalibrationOptions, ranges_from_histograms
-from exporter.precision.clipping import (
+from y12.exporter.precision.calibration import clipping
+from y12.exporter.precision.calibration.calibrate import CalibrationError, CalibrationOptions, ranges_from_histograms
+from y12.exporter.precision.calibration.clipping import (
     least_error_range,
     max_range,
     mse_range,
     percentile_range,
     rounding_error,
 )
-from exporter.precision.histograms import Histogram
-from exporter.precision.options import CLIPPINGS
-from exporter.precision.ranges import Range
+from y12.exporter.precision.calibration.histograms import Histogram
+from y12.exporter.precision.options import CLIPPINGS
+from y12.exporter.precision.ranges import Range
 
 RNG = np.random.Generator(np.random.PCG64(5))
 NORMAL = RNG.standard_normal(40_000).astype(np.float32)

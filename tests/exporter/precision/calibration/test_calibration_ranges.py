@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from exporter.errors import CalibrationError
-from exporter.precision.ranges import Range, Ranges
+from y12.exporter.errors import CalibrationError
+from y12.exporter.precision.ranges import Range, Ranges
 
 LEAST = 2.0**-14
 

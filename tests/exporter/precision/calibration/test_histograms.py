@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from exporter.precision.histograms import SIDE_BINS, Histogram
+from y12.exporter.precision.calibration.histograms import SIDE_BINS, Histogram
 
 RNG = np.random.Generator(np.random.PCG64(12))
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from text_models import model_of, noise
 
-from exporter.precision.choose import ScoreError, best_ranges
-from exporter.precision.ranges import Range, Ranges
-from exporter.verify.images import photos_dir
-from runtime.images import image_from
-from runtime.letterbox import blob_from
-from runtime.manifest import AxisRange, InputProfile, Manifest
-from runtime.ort import OrtExecutor
-from runtime.tasks import TASKS
+from y12.exporter.precision.calibration.method_choice import ScoreError, best_ranges
+from y12.exporter.precision.ranges import Range, Ranges
+from y12.exporter.verify.images import photos_dir
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.backends.onnx_runtime import OrtExecutor
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import blob_from
+from y12.runtime.tasks import TASKS
 
 PHOTOS = sorted(photos_dir().glob("*.jpg"))
 MANIFEST = Manifest("detect", ("a", "b"), (8,), InputProfile(AxisRange(1, 1, 1), *[AxisRange(32, 32, 32)] * 2))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.sensitivity.blocks import blocks_of
+from y12.exporter.precision.mixed.blocks import blocks_of
 
 CASES = [
     # enough blocks at the first level

@@ -8,12 +8,12 @@ import pytest
 from colour_network import box_line, convolutions, damaged, manifest_of, network, write_image
 from onnx import helper, numpy_helper
 
-from exporter.errors import BudgetError, DatasetError
-from exporter.sensitivity import budget
-from exporter.sensitivity.blocks import blocks_of
-from exporter.sensitivity.budget import Divisible, budget_kept
-from exporter.sensitivity.data import trial_from
-from exporter.sensitivity.outcome import outcome_of
+from y12.exporter.errors import BudgetError, DatasetError
+from y12.exporter.evaluate.evaluation_set import trial_from
+from y12.exporter.evaluate.graph_results import outcome_of
+from y12.exporter.precision.mixed import budget
+from y12.exporter.precision.mixed.blocks import blocks_of
+from y12.exporter.precision.mixed.budget import Divisible, budget_kept
 
 HARM = 0.3
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from exporter.errors import RecipeError
-from exporter.sensitivity.options import BudgetOptions
+from y12.exporter.errors import RecipeError
+from y12.exporter.precision.mixed.options import BudgetOptions
 
 
 @pytest.mark.parametrize("points", [0, 0.5, 100])

@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 
-from exporter.model.build import seeded_detector
-from exporter.model.spec import spec_from_yaml
-from exporter.precision.qdq import QuantizeOptions, tensors_to_calibrate
-from exporter.precision.ranges import Range, Ranges
-from exporter.train.qat.mapping import simplified_graph
-from exporter.train.qat.prepare import QatOptions, prepare
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.spec import spec_from_yaml
+from y12.exporter.precision.qat.mapping import simplified_graph
+from y12.exporter.precision.qat.prepare import QatOptions, prepare
+from y12.exporter.precision.qdq.qdq import QuantizeOptions, tensors_to_calibrate
+from y12.exporter.precision.ranges import Range, Ranges
 
 # Row 1 is split behind its SiLU and has channels that the export fills up; row 3 has attention with one convolution for
 # q and k and one for v, row 4 with one for each head's q, k and v, row 6 with q and k half as wide as v.

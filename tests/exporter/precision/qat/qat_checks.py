@@ -5,8 +5,8 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from exporter.precision.cast import HALF_SUFFIX
-from runtime.ort import import_onnxruntime
+from y12.exporter.precision.cast import HALF_SUFFIX
+from y12.runtime.backends.onnx_runtime import import_onnxruntime
 
 onnxruntime = import_onnxruntime()  # what it computes is what is compared with
 

@@ -5,10 +5,16 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from exporter.precision.quantize_weights import quantize_weight as exported_weight
-from exporter.precision.ranges import Range
-from exporter.train.qat.fake_quant import ACTIVATION_BOUNDS, fake_quantize, half_step, quantize_weight, weight_steps
-from runtime.ort import import_onnxruntime
+from y12.exporter.precision.qat.fake_quant import (
+    ACTIVATION_BOUNDS,
+    fake_quantize,
+    half_step,
+    quantize_weight,
+    weight_steps,
+)
+from y12.exporter.precision.qdq.weights import quantize_weight as exported_weight
+from y12.exporter.precision.ranges import Range
+from y12.runtime.backends.onnx_runtime import import_onnxruntime
 
 onnxruntime = import_onnxruntime()  # what it computes is what is compared with
 

@@ -6,19 +6,19 @@ import torch
 from onnx import numpy_helper
 from qat_checks import as_if_trained, codes_beside, codes_of, with_fp32_remainder
 
-from exporter.model.build import seeded_detector
-from exporter.model.spec import spec_from_name
-from exporter.precision.calibrate import CalibrationOptions
-from exporter.precision.qdq import QuantizeOptions, quantize
-from exporter.train.qat.convert import convert
-from exporter.train.qat.fake_quant import quantize_weight, weight_steps
-from exporter.train.qat.mapping import quantized_convs, simplified_graph
-from exporter.train.qat.modules import QuantConv
-from exporter.train.qat.prepare import QatOptions, initial_ranges, prepare
-from exporter.verify.images import photos_dir
-from runtime.images import image_from
-from runtime.letterbox import blob_from
-from runtime.tasks import TASKS
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.precision.calibration.calibrate import CalibrationOptions
+from y12.exporter.precision.qat.convert import convert
+from y12.exporter.precision.qat.fake_quant import quantize_weight, weight_steps
+from y12.exporter.precision.qat.mapping import quantized_convs, simplified_graph
+from y12.exporter.precision.qat.modules import QuantConv
+from y12.exporter.precision.qat.prepare import QatOptions, initial_ranges, prepare
+from y12.exporter.precision.qdq.qdq import QuantizeOptions, quantize
+from y12.exporter.verify.images import photos_dir
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import blob_from
+from y12.runtime.tasks import TASKS
 
 PHOTOS = sorted(photos_dir().glob("*.jpg"))[:2]
 

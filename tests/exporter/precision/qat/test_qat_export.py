@@ -11,20 +11,20 @@ import pytest
 from onnx import numpy_helper
 from qat_checks import as_if_trained
 
-from exporter.cli.export import main
-from exporter.errors import CalibrationError, CheckpointError, RecipeError
-from exporter.model.metadata import RANGES_KEY
-from exporter.model.writing import write_checkpoint
-from exporter.pipeline import export
-from exporter.precision.learned import LearnedRanges
-from exporter.precision.options import CalibrationOptions, QuantizeOptions
-from exporter.precision.ranges import Range
-from exporter.recipe import Int8, Recipe, Shapes
-from exporter.sensitivity.options import BudgetOptions
-from exporter.source import source_from_recipe
-from exporter.train.qat.convert import convert
-from exporter.verify.images import photos_dir
-from exporter.verify.options import VerifyOptions
+from y12.exporter.checkpoint.metadata import RANGES_KEY
+from y12.exporter.checkpoint.save import write_checkpoint
+from y12.exporter.cli.export import main
+from y12.exporter.errors import CalibrationError, CheckpointError, RecipeError
+from y12.exporter.pipeline import export
+from y12.exporter.precision.mixed.options import BudgetOptions
+from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
+from y12.exporter.precision.qat.convert import convert
+from y12.exporter.precision.qat.learned import LearnedRanges
+from y12.exporter.precision.ranges import Range
+from y12.exporter.recipe import Int8, Recipe, Shapes
+from y12.exporter.source import source_from_recipe
+from y12.exporter.verify.images import photos_dir
+from y12.exporter.verify.options import VerifyOptions
 
 VERIFY = VerifyOptions(images=photos_dir(), allow_inconclusive=True)
 

@@ -10,13 +10,13 @@ import torch
 from onnx import numpy_helper
 from safetensors.torch import load, save
 
-from exporter.errors import CalibrationError, GraphError, RecipeError
-from exporter.precision.qdq import QuantizeOptions, quantize
-from exporter.precision.qdq_plan import plan_of
-from exporter.train.optimizer import Ema
-from exporter.train.qat.mapping import quantized_convs
-from exporter.train.qat.modules import QuantConv
-from exporter.train.qat.prepare import QatOptions, prepare
+from y12.exporter.errors import CalibrationError, GraphError, RecipeError
+from y12.exporter.precision.qat.mapping import quantized_convs
+from y12.exporter.precision.qat.modules import QuantConv
+from y12.exporter.precision.qat.prepare import QatOptions, prepare
+from y12.exporter.precision.qdq.plan import plan_of
+from y12.exporter.precision.qdq.qdq import QuantizeOptions, quantize
+from y12.exporter.train.optimizer import Ema
 
 
 def quant_convs(network):

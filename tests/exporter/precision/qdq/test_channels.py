@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from text_models import model_of
 
-from exporter.graph.index import GraphIndex
-from exporter.precision.channels import ChannelSources
+from y12.exporter.graph.index import GraphIndex
+from y12.exporter.precision.qdq.channels import ChannelSources
 
 BOTH = "a = Tanh(x) b = Relu(x) "  # 4 and 4 channels
 INTS = {

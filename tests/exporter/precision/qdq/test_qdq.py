@@ -5,9 +5,9 @@ import onnx
 import pytest
 from text_models import copy_of, model_of, noise, ops, run, types_of, weights_of
 
-from exporter.errors import GraphError, RecipeError
-from exporter.precision.qdq import QuantizeOptions, quantize, tensors_to_calibrate
-from exporter.precision.ranges import Range, Ranges
+from y12.exporter.errors import GraphError, RecipeError
+from y12.exporter.precision.qdq.qdq import QuantizeOptions, quantize, tensors_to_calibrate
+from y12.exporter.precision.ranges import Range, Ranges
 
 IO = "(float[1,4,8,8] x) => (float[1,C,H,W] out)"
 WEIGHTS = {name: noise(4, 4, 1, 1, seed=i) for i, name in enumerate("wuvst")} | {

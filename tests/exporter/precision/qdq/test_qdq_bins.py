@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from text_models import model_of, noise, ops, run, weights_of
 
-from exporter.graph.index import GraphIndex
-from exporter.graph.passes import replace_nodes
-from exporter.precision.qdq_bins import expectations_of
+from y12.exporter.graph.index import GraphIndex
+from y12.exporter.graph.passes import replace_nodes
+from y12.exporter.precision.qdq.bins import expectations_of
 
 BINS = np.arange(8, dtype=np.float32).reshape(1, 8, 1, 1)
 HEAD = """t = Transpose<perm=[0,2,1,3]>(x) p = Softmax<axis=1>(t) w = Mul(p, bins)

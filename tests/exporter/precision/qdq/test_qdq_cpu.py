@@ -7,9 +7,9 @@ import onnx
 import pytest
 from text_models import model_of, noise, run, weights_of
 
-from exporter.precision.qdq import QuantizeOptions, quantize, tensors_to_calibrate
-from exporter.precision.ranges import Range, Ranges
-from runtime.ort import import_onnxruntime
+from y12.exporter.precision.qdq.qdq import QuantizeOptions, quantize, tensors_to_calibrate
+from y12.exporter.precision.ranges import Range, Ranges
+from y12.runtime.backends.onnx_runtime import import_onnxruntime
 
 onnxruntime = import_onnxruntime()  # what it makes of a graph, the executor does not tell
 

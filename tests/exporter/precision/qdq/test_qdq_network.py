@@ -5,14 +5,14 @@ import onnx
 import pytest
 from text_models import types_of
 
-from exporter.engine.inspect import facts_of
-from exporter.graph.attention import attentions_of
-from exporter.model.build import seeded_detector
-from exporter.model.spec import spec_from_name
-from exporter.precision.qdq import QuantizeOptions, quantize, tensors_to_calibrate
-from exporter.precision.qdq_plan import plan_of
-from exporter.precision.ranges import Range, Ranges
-from runtime.ort import import_onnxruntime
+from y12.exporter.engine.inspect import facts_of
+from y12.exporter.graph.attention import attentions_of
+from y12.exporter.model.build import seeded_detector
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.precision.qdq.plan import plan_of
+from y12.exporter.precision.qdq.qdq import QuantizeOptions, quantize, tensors_to_calibrate
+from y12.exporter.precision.ranges import Range, Ranges
+from y12.runtime.backends.onnx_runtime import import_onnxruntime
 
 onnxruntime = import_onnxruntime()  # what it makes of a graph, the executor does not tell
 

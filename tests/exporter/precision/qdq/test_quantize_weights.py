@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from text_models import noise
 
-from exporter.precision.quantize_weights import quantize_weight, round_to_nearest, weight_scales
+from y12.exporter.precision.qdq.weights import quantize_weight, round_to_nearest, weight_scales
 
 
 def test_a_channels_largest_weight_is_127_steps():

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from exporter.train.losses.anchors import match_anchors
+from y12.exporter.train.assign.anchor_shapes import match_anchors
 
 ANCHORS = torch.tensor(
     [

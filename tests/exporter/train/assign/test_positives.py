@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from exporter.train.assign import Assignment
-from exporter.train.positives import Positives
+from y12.exporter.train.assign.positives import Positives
+from y12.exporter.train.assign.task_aligned import Assignment
 
 OBJECT_OF = torch.tensor([[-1, 0, 0, 1], [2, -1, -1, 0]])
 TARGET = torch.tensor([[0.0, 0.9, 0.4, 0.8], [0.5, 0.0, 0.0, 0.2]])

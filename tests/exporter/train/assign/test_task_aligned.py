@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from exporter.train.assign import AlignOptions, inside_boxes, inside_oriented, task_aligned
+from y12.exporter.train.assign.task_aligned import AlignOptions, inside_boxes, inside_oriented, task_aligned
 
 STRIDES, SIZE = (8, 16, 32), 64
 

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle
 
-from exporter.train.data.augment import Fitted
-from exporter.train.data.objects import Objects, Outline
-from runtime.letterbox import Letterbox
+from y12.exporter.train.examples.augment import Fitted
+from y12.exporter.train.examples.objects import Objects, Outline
+from y12.runtime.preprocess.letterbox import Letterbox
 
 COLOURS = np.array(
     [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255)], np.uint8

@@ -3,10 +3,10 @@ import pytest
 import torch
 from painted import COLOURS, IMAGE_HW, painted, where
 
-from exporter.train.data.augment import Fitted, augmented, plain, recoloured
-from exporter.train.data.example import Example, reduced_mask
-from exporter.train.data.options import UNCHANGED, AugmentOptions
-from runtime.letterbox import Letterbox, boxes_to_original, letterbox
+from y12.exporter.train.examples.augment import Fitted, augmented, plain, recoloured
+from y12.exporter.train.examples.example import Example, reduced_mask
+from y12.exporter.train.examples.options import UNCHANGED, AugmentOptions
+from y12.runtime.preprocess.letterbox import Letterbox, boxes_to_original, letterbox
 
 STILL = {"mosaic": 0, "flip": 0, "scale": 0, "translate": 0, "hue": 0, "saturation": 0, "brightness": 0}
 SWAP = (1, 0, 2)  # of the painted objects' points: two on the bar of the L, one not labelled
@@ -181,7 +181,7 @@ def test_background_only():
 
 
 def test_the_affine_draws_keep_to_their_bounds():
-    from exporter.train.data.augment import _affine
+    from y12.exporter.train.examples.augment import _affine
 
     side = 320
     centre = np.array([side / 2, side / 2, 1])

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from exporter.errors import RecipeError
-from exporter.train.data.options import COCO_FLIP, AugmentOptions, DataOptions
+from y12.exporter.errors import RecipeError
+from y12.exporter.train.examples.options import COCO_FLIP, AugmentOptions, DataOptions
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from exporter.errors import DatasetError, RecipeError
-from exporter.train.batch import Batch
-from exporter.train.data.batches import Batches
-from exporter.train.data.options import AugmentOptions
-from exporter.train.data.sources import ShapesSource, UserSource, drawn_example
-from exporter.train.data.user import TrainingData, training_data
-from exporter.train.shapes import CLASS_NAMES
+from y12.exporter.errors import DatasetError, RecipeError
+from y12.exporter.train.batch import Batch
+from y12.exporter.train.examples.batches import Batches
+from y12.exporter.train.examples.options import AugmentOptions
+from y12.exporter.train.examples.sources import ShapesSource, UserSource, drawn_example
+from y12.exporter.train.examples.user import TrainingData, training_data
+from y12.exporter.train.shapes import CLASS_NAMES
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from exporter.errors import DatasetError
-from exporter.train.data.batches import Batches
-from exporter.train.data.class_folders import ClassSource, class_folders
-from exporter.train.data.options import AugmentOptions, DataOptions
-from runtime.crop import centre_crop
-from runtime.images import image_from
+from y12.exporter.errors import DatasetError
+from y12.exporter.train.examples.batches import Batches
+from y12.exporter.train.examples.class_folders import ClassSource, class_folders
+from y12.exporter.train.examples.options import AugmentOptions, DataOptions
+from y12.runtime.preprocess.crop import centre_crop
+from y12.runtime.preprocess.images import image_from
 
 
 def _tree(folder: Path, *names: str) -> Path:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from exporter.train.data.collate import collate
-from exporter.train.data.example import Example, reduced_mask
+from y12.exporter.train.examples.collate import collate
+from y12.exporter.train.examples.example import Example, reduced_mask
 
 
 def _example(objects: int, *, masks: bool = True, points: int = 0, side: int = 32) -> Example:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
-from exporter.train.data.objects import Frame, Labels, Objects, joined, moved
+from y12.exporter.train.examples.objects import Frame, Labels, Objects, joined, moved
 
 SIDE = 64
 

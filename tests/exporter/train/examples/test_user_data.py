@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from exporter.errors import DatasetError
-from exporter.train.data.augment import plain
-from exporter.train.data.options import AugmentOptions, DataOptions
-from exporter.train.data.sources import UserSource
-from exporter.train.data.user import training_data
+from y12.exporter.errors import DatasetError
+from y12.exporter.train.examples.augment import plain
+from y12.exporter.train.examples.options import AugmentOptions, DataOptions
+from y12.exporter.train.examples.sources import UserSource
+from y12.exporter.train.examples.user import training_data
 
 
 def _yolo(folder: Path, labels: dict[str, str], extra: str = "") -> Path:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from exporter.model.heads.anchors import AnchorDetect
-from exporter.train.criteria.anchors import AnchorCriterion
-from exporter.train.criterion import LossOptions, criterion_for
 from tests.exporter.train.batches import batch_of
+from y12.exporter.model.heads.anchors import AnchorDetect
+from y12.exporter.train.losses.anchor_heads import AnchorCriterion
+from y12.exporter.train.losses.build import LossOptions, criterion_for
 
 CHANNELS, STRIDES, SIZES = (16, 24), (8, 16), ((8, 8), (4, 4))
 ANCHORS = [[[10, 13], [33, 23]], [[30, 38], [50, 60]]]

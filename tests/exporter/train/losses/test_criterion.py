@@ -4,19 +4,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from exporter.errors import RecipeError
-from exporter.model.build import detector_from_spec
-from exporter.model.detector import Detector
-from exporter.model.heads.head import REG_MAX, cell_centres
-from exporter.model.heads.obb import OBB
-from exporter.model.spec import spec_from_name
-from exporter.train.assign import AlignOptions, Assignment
-from exporter.train.batch import Batch
-from exporter.train.criterion import LossOptions
-from exporter.train.geometry import OrientedBoxes, UprightBoxes
-from exporter.train.network import TrainingNetwork, start_scores_low
-from exporter.train.positives import Positives
 from tests.exporter.train.batches import batch_of
+from y12.exporter.errors import RecipeError
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.heads.head import REG_MAX, cell_centres
+from y12.exporter.model.heads.obb import OBB
+from y12.exporter.model.spec import spec_from_name
+from y12.exporter.train.assign.positives import Positives
+from y12.exporter.train.assign.task_aligned import AlignOptions, Assignment
+from y12.exporter.train.batch import Batch
+from y12.exporter.train.losses.build import LossOptions
+from y12.exporter.train.network import TrainingNetwork, start_scores_low
+from y12.exporter.train.predicted_boxes import OrientedBoxes, UprightBoxes
 
 BOXES = {"class", "box", "dfl"}
 TASKS = [

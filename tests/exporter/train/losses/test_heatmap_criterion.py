@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from exporter.model.heads.heatmap import HeatmapDetect
-from exporter.train.batch import Targets
-from exporter.train.criteria.heatmap import HeatmapCriterion
-from exporter.train.criterion import LossOptions, criterion_for
 from tests.exporter.train.batches import batch_of
+from y12.exporter.model.heads.heatmap import HeatmapDetect
+from y12.exporter.train.batch import Targets
+from y12.exporter.train.losses.build import LossOptions, criterion_for
+from y12.exporter.train.losses.centre_heatmap import HeatmapCriterion
 
 CHANNELS, STRIDES, SIZES = (16, 24, 32), (4, 8, 16), ((16, 16), (8, 8), (4, 4))
 NC = 3

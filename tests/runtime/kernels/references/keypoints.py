@@ -11,7 +11,7 @@ def gathered(rows: NDArray[np.float32], result: NDArray[np.void]) -> tuple[NDArr
 
     Args:
         rows: (B, values, A), the keypoint rows.
-        result: (B,) of `runtime.kernels.nms_layout.result_dtype(room, 4 or 5)`.
+        result: (B,) of `y12.runtime.kernels.nms_layout.result_dtype(room, 4 or 5)`.
 
     Returns:
         (B, room, values), 0 beyond the count; and the result, its `nonfinite` set where a value is NaN or infinite.

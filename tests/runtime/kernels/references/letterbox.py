@@ -1,6 +1,6 @@
 """letterbox.cu in numpy, operation by operation: what the kernel must give, bit for bit.
 
-`runtime.letterbox.resize_bilinear` computes positions in float64; here they are whole numbers over whole numbers,
+`y12.runtime.preprocess.letterbox.resize_bilinear` computes positions in float64; here they are whole numbers over whole numbers,
 which is exact. A weight may thus differ in its last bit, and a level by one where it lies half way; of 7.5 million
 levels of photographs none did.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from runtime.letterbox import PAD_GRAY, Letterbox
+from y12.runtime.preprocess.letterbox import PAD_GRAY, Letterbox
 
 __all__ = ["letterboxed"]
 

@@ -1,6 +1,6 @@
 """masks.cu in numpy, operation by operation: the same places, and the same words, bit for bit.
 
-`runtime.masks` computes positions in float64 and sums by matrix products; here positions are whole numbers over whole
+`y12.runtime.results.masks` computes positions in float64 and sums by matrix products; here positions are whole numbers over whole
 numbers, and sums have one order. A bit differs only where the logit is within the rounding of float32 of 0.
 """
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.kernels.masks_layout import MASK_HEADER, MASK_PLACE, mask_words
-from runtime.letterbox import Letterbox, boxes_to_original
+from y12.runtime.kernels.masks_layout import MASK_HEADER, MASK_PLACE, mask_words
+from y12.runtime.preprocess.letterbox import Letterbox, boxes_to_original
 
 __all__ = ["Drawn", "drawn", "logits_of", "placed"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.decode.select import peaks_only, xyxy_from_xywh
-from runtime.options import DetectOptions
+from y12.runtime.options import DetectOptions
+from y12.runtime.postprocess.candidates import peaks_only, xyxy_from_xywh
 
 __all__ = ["Given", "Selected", "selected"]
 

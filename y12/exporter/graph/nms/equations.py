@@ -1,8 +1,8 @@
-"""The equations of `exporter.graph.nms`, as ONNX text: one step a line, with the shape it gives.
+"""The equations of `y12.exporter.graph.nms.nms`, as ONNX text: one step a line, with the shape it gives.
 
 B images, A anchors, nc classes, K candidates, R = max_det rows, F columns of a row. In a matrix over pairs (B, K, K)
 a row is the box j that is judged, a column the box i that may suppress it: `_i` is (B, 1, K), `_j` is (B, K, 1).
-`exporter.graph.nms_text` chooses among them, fills in what is in braces, and gives the constants they name.
+`y12.exporter.graph.nms.text` chooses among them, fills in what is in braces, and gives the constants they name.
 """
 
 # Anchors tell apart whether there is an object and which.
@@ -122,7 +122,7 @@ UPRIGHT = """
     overlaps = Greater(intersection, limit)
 """
 
-# ProbIoU > t, as BD < L = -ln(1 - (1 - t)^2), in the form of runtime.rotated.probiou, where every term is positive:
+# ProbIoU > t, as BD < L = -ln(1 - (1 - t)^2), in the form of y12.runtime.results.oriented.probiou, where every term is positive:
 #     BD = (spread_i + spread_j) / (4 D) + ln(D / (4 root_i root_j)) / 2,  spread = b p^2 + a q^2
 ROTATED = """
     final_box = Identity(box)                       # (B, 4, K): cx cy w h

@@ -29,10 +29,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from exporter.errors import GraphError
-from exporter.graph.nms_text import Equations, constants_of, outputs_of, text_of
-from runtime.manifest import LOCALISATIONS, NmsSettings
-from runtime.tasks import TASKS
+from y12.exporter.errors import GraphError
+from y12.exporter.graph.nms.text import Equations, constants_of, outputs_of, text_of
+from y12.runtime.artefact.manifest import LOCALISATIONS, NmsSettings
+from y12.runtime.tasks import TASKS
 
 __all__ = ["PREFIX", "Places", "Predictions", "Rows", "predictions_of", "with_nms"]
 
@@ -57,7 +57,7 @@ class Places:
     """How the places of a raw graph tell objects.
 
     Attributes:
-        localisation: one of `runtime.manifest.LOCALISATIONS`.
+        localisation: one of `y12.runtime.artefact.manifest.LOCALISATIONS`.
         strides: of the levels, in pixels of the input; needed where it is "heatmap".
     """
 
@@ -109,7 +109,7 @@ def predictions_of(
         model: with the outputs of y12's graphs: `output0` with everything one below the other, and `protos`; for
             multitask one output for each kind of prediction. A number of rows that neither the graph states nor
             ONNX's inference finds is believed to be right.
-        task: of `runtime.manifest.TASKS`.
+        task: of `y12.runtime.artefact.manifest.TASKS`.
         classes: nc.
         keypoint_values: K * D; 0 where there are no keypoints.
         places: how they tell objects.

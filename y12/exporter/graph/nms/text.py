@@ -1,4 +1,4 @@
-"""The graph of an NMS as ONNX text, put together from `exporter.graph.nms_equations`, and its constants."""
+"""The graph of an NMS as ONNX text, put together from `y12.exporter.graph.nms.equations`, and its constants."""
 
 import math
 from collections.abc import Mapping
@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-import exporter.graph.nms_equations as equation
-from runtime.manifest import NmsSettings
-from runtime.rotated import MIN_SIDE
+from y12.exporter.graph.nms import equations as equation
+from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.results.oriented import MIN_SIDE
 
 __all__ = ["STEPS", "Equations", "constants_of", "outputs_of", "text_of"]
 
 # Steps between two looks at whether anything still changes. TensorRT decides on the host, which costs as much as a
 # few steps; a step after the last change changes nothing.
 STEPS = 2
-# A Bhattacharyya distance whose ProbIoU, 1 - sqrt(1 - exp(-BD)), rounds to 0 in the float64 of runtime.rotated.
+# A Bhattacharyya distance whose ProbIoU, 1 - sqrt(1 - exp(-BD)), rounds to 0 in the float64 of y12.runtime.results.oriented.
 _NO_OVERLAP = 36.7
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from exporter.model.blocks.conv import Conv
-from exporter.model.problems import AREA_HEAD_DIM
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.problems import AREA_HEAD_DIM
 
 __all__ = ["Aggregate", "AggregateMethod"]
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from exporter.model.blocks.conv import Conv
-from exporter.model.problems import AREA_HEAD_DIM
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.problems import AREA_HEAD_DIM
 
 __all__ = [
     "Area",

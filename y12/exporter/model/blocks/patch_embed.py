@@ -4,8 +4,8 @@ import itertools
 
 from torch import Tensor, nn
 
-from exporter.model.blocks.conv import Conv
-from exporter.model.blocks.fusion import ChannelFusion
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.blocks.fusion import ChannelFusion
 
 __all__ = ["PatchEmbed"]
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from exporter.model.blocks.attention import PartialSelfAttention
-from exporter.model.blocks.conv import Conv
+from y12.exporter.model.blocks.attention import PartialSelfAttention
+from y12.exporter.model.blocks.conv import Conv
 
 __all__ = ["C2PSA", "PSABlock"]
 

@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from exporter.model.blocks.attention import Area, AreaAttention, MapAttention, TurboAreaAttention, V1AreaAttention
-from exporter.model.blocks.conv import Conv
-from exporter.model.blocks.csp import C3k
-from exporter.model.problems import AREA_HEAD_DIM
+from y12.exporter.model.blocks.attention import Area, AreaAttention, MapAttention, TurboAreaAttention, V1AreaAttention
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.blocks.csp import C3k
+from y12.exporter.model.problems import AREA_HEAD_DIM
 
 __all__ = ["RELAN", "A2C2f", "ABlock", "AreaAttn", "Layout"]
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from exporter.model.blocks.conv import Conv
+from y12.exporter.model.blocks.conv import Conv
 
 __all__ = ["SepConv7x7"]
 

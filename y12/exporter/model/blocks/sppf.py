@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from exporter.model.blocks.conv import Conv
+from y12.exporter.model.blocks.conv import Conv
 
 __all__ = ["SPPF"]
 

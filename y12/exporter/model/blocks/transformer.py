@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from exporter.model.blocks.attention import Area, AreaAttention
-from exporter.model.blocks.conv import Conv
-from exporter.model.blocks.fusion import ChannelFusion
-from exporter.model.blocks.layer_norm import LayerNorm
-from exporter.model.problems import AREA_HEAD_DIM
+from y12.exporter.model.blocks.attention import Area, AreaAttention
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.blocks.fusion import ChannelFusion
+from y12.exporter.model.blocks.layer_norm import LayerNorm
+from y12.exporter.model.problems import AREA_HEAD_DIM
 
 __all__ = ["SpatialAttn", "TransformerBlock", "TransformerStage"]
 

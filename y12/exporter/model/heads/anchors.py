@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from exporter.errors import RecipeError
-from exporter.model.heads.head import (
+from y12.exporter.errors import RecipeError
+from y12.exporter.model.heads.head import (
     Channels,
     PlaceHead,
     cell_centres,
@@ -17,7 +17,7 @@ from exporter.model.heads.head import (
     prototype_axes,
     rescale,
 )
-from exporter.model.heads.segment import Proto
+from y12.exporter.model.heads.segment import Proto
 
 __all__ = ["REACH", "AnchorDetect", "AnchorGrid", "AnchorShapes"]
 

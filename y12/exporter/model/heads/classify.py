@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from exporter.model.blocks.conv import Conv
-from exporter.model.heads.head import Head
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.heads.head import Head
 
 __all__ = ["Classify"]
 

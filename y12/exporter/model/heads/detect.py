@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from exporter.model.heads.head import (
+from y12.exporter.model.heads.head import (
     DFL,
     REG_MAX,
     Axes,

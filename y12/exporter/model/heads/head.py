@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from exporter.model.blocks.conv import Conv, depthwise_conv
+from y12.exporter.model.blocks.conv import Conv, depthwise_conv
 
 __all__ = [
     "DFL",
@@ -49,7 +49,7 @@ class Head(nn.Module):
     Attributes:
         axes: the outputs' names, in order, each with its axes.
         strides: pixels per cell of each map it reads; set where the whole network is known.
-        localisation: how its boxes are told, one of `runtime.manifest.LOCALISATIONS`.
+        localisation: how its boxes are told, one of `y12.runtime.artefact.manifest.LOCALISATIONS`.
         iou_loss: the kind of overlap by which its boxes learn where the user names none.
     """
 

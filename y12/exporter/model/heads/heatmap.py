@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from exporter.model.heads.head import (
+from y12.exporter.model.heads.head import (
     Channels,
     Grid,
     PlaceHead,
@@ -16,7 +16,7 @@ from exporter.model.heads.head import (
     prototype_axes,
     rescale,
 )
-from exporter.model.heads.segment import Proto
+from y12.exporter.model.heads.segment import Proto
 
 __all__ = ["RANGE", "HeatmapDetect"]
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from exporter.model.heads.anchors import AnchorDetect, AnchorShapes
-from exporter.model.heads.detect import Detect
-from exporter.model.heads.head import Channels, PlaceHead
-from exporter.model.heads.heatmap import HeatmapDetect
-from exporter.model.heads.segment import Segment
+from y12.exporter.model.heads.anchors import AnchorDetect, AnchorShapes
+from y12.exporter.model.heads.detect import Detect
+from y12.exporter.model.heads.head import Channels, PlaceHead
+from y12.exporter.model.heads.heatmap import HeatmapDetect
+from y12.exporter.model.heads.segment import Segment
 
 __all__ = ["HybridOptions", "hybrid_head"]
 

@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
-from exporter.model.heads.detect import Detect
-from exporter.model.heads.head import branch, per_anchor, prototype_axes
-from exporter.model.heads.pose import keypoints_from_logits
-from exporter.model.heads.segment import Proto
+from y12.exporter.model.heads.detect import Detect
+from y12.exporter.model.heads.head import branch, per_anchor, prototype_axes
+from y12.exporter.model.heads.pose import keypoints_from_logits
+from y12.exporter.model.heads.segment import Proto
 
 __all__ = ["MultiTask"]
 

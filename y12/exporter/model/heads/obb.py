@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from exporter.model.heads.detect import Detect, Grid
+from y12.exporter.model.heads.detect import Detect, Grid
 
 __all__ = ["OBB"]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from exporter.model.heads.detect import Detect, Grid
+from y12.exporter.model.heads.detect import Detect, Grid
 
 __all__ = ["Pose", "keypoints_from_logits"]
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from exporter.model.blocks.conv import Conv
-from exporter.model.heads.detect import Detect
-from exporter.model.heads.head import Channels, per_anchor, prototype_axes
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.heads.detect import Detect
+from y12.exporter.model.heads.head import Channels, per_anchor, prototype_axes
 
 __all__ = ["Proto", "Segment"]
 

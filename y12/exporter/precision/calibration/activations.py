@@ -8,13 +8,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from exporter.errors import CalibrationError
-from runtime.errors import Y12Error
-from runtime.images import image_from
-from runtime.letterbox import blob_from
-from runtime.manifest import Manifest
-from runtime.ort import OrtExecutor
-from runtime.tasks import TASKS
+from y12.errors import Y12Error
+from y12.exporter.errors import CalibrationError
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.backends.onnx_runtime import OrtExecutor
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import blob_from
+from y12.runtime.tasks import TASKS
 
 __all__ = ["activations"]
 

@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from exporter.errors import CalibrationError
-from exporter.precision.activations import activations
-from exporter.precision.clipping import least_error_range, max_range, mse_range, percentile_range
-from exporter.precision.histograms import Histogram
-from exporter.precision.options import METHODS, CalibrationOptions
-from exporter.precision.ranges import Range, Ranges
-from exporter.precision.sources import calibration_images
-from runtime.manifest import Manifest
+from y12.exporter.errors import CalibrationError
+from y12.exporter.precision.calibration.activations import activations
+from y12.exporter.precision.calibration.clipping import least_error_range, max_range, mse_range, percentile_range
+from y12.exporter.precision.calibration.histograms import Histogram
+from y12.exporter.precision.calibration.images import calibration_images
+from y12.exporter.precision.options import METHODS, CalibrationOptions
+from y12.exporter.precision.ranges import Range, Ranges
+from y12.runtime.artefact.manifest import Manifest
 
 __all__ = [
     "METHODS",

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.precision.histograms import SIDE_BINS, Histogram
-from exporter.precision.ranges import INT8_MAX, UINT8_MAX, Range
+from y12.exporter.precision.calibration.histograms import SIDE_BINS, Histogram
+from y12.exporter.precision.ranges import INT8_MAX, UINT8_MAX, Range
 
 __all__ = [
     "least_error_range",

@@ -3,10 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from exporter.errors import CalibrationError
-from exporter.image_lists import data_yaml_from, entries_from, evenly, images_in, images_named, without_repeats
-from exporter.model.shown import shown
-from runtime.files import IMAGE_SUFFIXES
+from y12.exporter.data.image_lists import (
+    data_yaml_from,
+    entries_from,
+    evenly,
+    images_in,
+    images_named,
+    without_repeats,
+)
+from y12.exporter.errors import CalibrationError
+from y12.files import IMAGE_SUFFIXES
+from y12.text import shown
 
 __all__ = ["calibration_images"]
 

@@ -16,12 +16,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from exporter.image_lists import evenly
-from exporter.precision.activations import activations
-from exporter.precision.ranges import Ranges
-from runtime.decode.predictions import predictions_from
-from runtime.manifest import Manifest
-from runtime.tasks import TASKS
+from y12.exporter.data.image_lists import evenly
+from y12.exporter.precision.calibration.activations import activations
+from y12.exporter.precision.ranges import Ranges
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.postprocess.predictions import predictions_from
+from y12.runtime.tasks import TASKS
 
 __all__ = ["ScoreError", "best_ranges"]
 

@@ -1,1 +1,1 @@
-"""What a precision costs on data: scores of graphs, block by block, and the blocks that a budget keeps in FP16."""
+"""Which blocks stay in FP16 under a budget of accuracy."""

@@ -12,14 +12,14 @@ from itertools import pairwise
 
 import onnx
 
-from exporter.errors import BudgetError, DatasetError
-from exporter.image_lists import evenly
-from exporter.sensitivity.blocks import Block
-from exporter.sensitivity.data import Trial
-from exporter.sensitivity.outcome import outcome_of
-from exporter.sensitivity.results import BlockCost, Budget, CurvePoint
-from exporter.sensitivity.scoring import Figures, Truth, budgeted, figures_of, points_lost, truth_from
-from runtime.manifest import Manifest
+from y12.exporter.data.image_lists import evenly
+from y12.exporter.errors import BudgetError, DatasetError
+from y12.exporter.evaluate.evaluation_set import Trial
+from y12.exporter.evaluate.graph_results import outcome_of
+from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint
+from y12.exporter.evaluate.scoring import Figures, Truth, budgeted, figures_of, points_lost, truth_from
+from y12.exporter.precision.mixed.blocks import Block
+from y12.runtime.artefact.manifest import Manifest
 
 __all__ = ["Divisible", "Progress", "budget_kept"]
 

@@ -1,1 +1,1 @@
-"""Quantisation-aware training: prepare a detector, train it as any other, convert it back."""
+"""Training for INT8, and ranges that weights bring along."""

@@ -2,13 +2,13 @@
 
 from torch import nn
 
-from exporter.model.build import detector_from_spec
-from exporter.model.detector import Detector
-from exporter.precision.learned import LearnedRanges
-from exporter.precision.ranges import INT8_MAX, Range, Ranges
-from exporter.trace.to_onnx import INPUT_NAME
-from exporter.train.qat.modules import ActivationQuantizer
-from exporter.train.qat.prepare import PreparedDetector
+from y12.exporter.model.build import detector_from_spec
+from y12.exporter.model.detector import Detector
+from y12.exporter.precision.qat.learned import LearnedRanges
+from y12.exporter.precision.qat.modules import ActivationQuantizer
+from y12.exporter.precision.qat.prepare import PreparedDetector
+from y12.exporter.precision.ranges import INT8_MAX, Range, Ranges
+from y12.exporter.trace.to_onnx import INPUT_NAME
 
 __all__ = ["convert"]
 

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exporter.precision.ranges import INT8_MAX
+from y12.exporter.precision.ranges import INT8_MAX
 
 __all__ = ["ACTIVATION_BOUNDS", "fake_quantize", "half_step", "quantize_weight", "weight_steps"]
 
 # QuantizeLinear saturates at -128; a weight's own scale keeps it from there, an activation's does not.
 ACTIVATION_BOUNDS = (-INT8_MAX - 1, INT8_MAX)
-# The exporter's, of exporter/precision/ranges.py and quantize_weights.py.
+# The exporter's, of y12/exporter/precision/ranges.py and quantize_weights.py.
 _LEAST_STEP = 2.0**-14
 _LEAST_WEIGHT_STEP = float(np.finfo(np.float16).smallest_subnormal)
 
@@ -86,7 +86,7 @@ def half_step(step: Tensor) -> Tensor:
 
 @torch.no_grad()
 def weight_steps(weight: Tensor) -> Tensor:
-    """Give each output channel's step (O,) for a weight (O, ...), as `exporter.precision.quantize_weights` does.
+    """Give each output channel's step (O,) for a weight (O, ...), as `y12.exporter.precision.qdq.weights` does.
 
     max|w| / 127, rounded up to an FP16 number so that the largest weight still fits.
     """

@@ -7,10 +7,10 @@ from typing import Self
 
 import onnx
 
-from exporter.errors import CalibrationError
-from exporter.precision.options import QuantizeOptions
-from exporter.precision.qdq import tensors_to_calibrate
-from exporter.precision.ranges import Ranges
+from y12.exporter.errors import CalibrationError
+from y12.exporter.precision.options import QuantizeOptions
+from y12.exporter.precision.qdq.qdq import tensors_to_calibrate
+from y12.exporter.precision.ranges import Ranges
 
 __all__ = ["LearnedRanges"]
 

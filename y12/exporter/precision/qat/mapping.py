@@ -14,17 +14,17 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from exporter.errors import GraphError
-from exporter.graph.passes import label
-from exporter.graph.simplify import simplify
-from exporter.model.blocks.attention import MapAttention
-from exporter.model.blocks.conv import Conv
-from exporter.model.detector import Detector
-from exporter.precision.options import QuantizeOptions
-from exporter.precision.qdq_plan import Plan, plan_of
-from exporter.trace.deploy import deploy_from_detector
-from exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
-from runtime.manifest import AxisRange, InputProfile
+from y12.exporter.errors import GraphError
+from y12.exporter.graph.passes import label
+from y12.exporter.graph.simplify import simplify
+from y12.exporter.model.blocks.attention import MapAttention
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.detector import Detector
+from y12.exporter.precision.options import QuantizeOptions
+from y12.exporter.precision.qdq.plan import Plan, plan_of
+from y12.exporter.trace.deploy import deploy_from_detector
+from y12.exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
+from y12.runtime.artefact.manifest import AxisRange, InputProfile
 
 __all__ = ["QuantizedConv", "quantized_convs", "simplified_graph"]
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from exporter.model.blocks.conv import Conv
-from exporter.train.qat.fake_quant import fake_quantize, half_step, quantize_weight
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.precision.qat.fake_quant import fake_quantize, half_step, quantize_weight
 
 __all__ = ["ActivationQuantizer", "QuantConv"]
 

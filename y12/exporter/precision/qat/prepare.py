@@ -9,21 +9,21 @@ from pathlib import Path
 import onnx
 from torch import nn
 
-from exporter.errors import CalibrationError, RecipeError
-from exporter.model.blocks.bit import bit_layers
-from exporter.model.blocks.conv import Conv
-from exporter.model.detector import Detector
-from exporter.model.rows import ModelSpec
-from exporter.precision.calibrate import calibrate
-from exporter.precision.choose import best_ranges
-from exporter.precision.options import CalibrationOptions, QuantizeOptions
-from exporter.precision.qdq import quantize, tensors_to_calibrate
-from exporter.precision.qdq_plan import IMAGES_RANGE, plan_of
-from exporter.precision.ranges import Ranges
-from exporter.trace.to_onnx import INPUT_NAME
-from exporter.train.qat.mapping import QuantizedConv, quantized_convs, simplified_graph
-from exporter.train.qat.modules import ActivationQuantizer, QuantConv
-from runtime.manifest import AxisRange, InputProfile, Manifest
+from y12.exporter.errors import CalibrationError, RecipeError
+from y12.exporter.model.blocks.bit import bit_layers
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.detector import Detector
+from y12.exporter.model.rows import ModelSpec
+from y12.exporter.precision.calibration.calibrate import calibrate
+from y12.exporter.precision.calibration.method_choice import best_ranges
+from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
+from y12.exporter.precision.qat.mapping import QuantizedConv, quantized_convs, simplified_graph
+from y12.exporter.precision.qat.modules import ActivationQuantizer, QuantConv
+from y12.exporter.precision.qdq.plan import IMAGES_RANGE, plan_of
+from y12.exporter.precision.qdq.qdq import quantize, tensors_to_calibrate
+from y12.exporter.precision.ranges import Ranges
+from y12.exporter.trace.to_onnx import INPUT_NAME
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 
 __all__ = ["PreparedDetector", "QatOptions", "initial_ranges", "prepare"]
 

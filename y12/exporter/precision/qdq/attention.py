@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 import onnx
 
-from exporter.errors import RecipeError
-from exporter.graph.attention import attentions_of
-from exporter.graph.index import GraphIndex
-from exporter.graph.passes import label
+from y12.exporter.errors import RecipeError
+from y12.exporter.graph.attention import attentions_of
+from y12.exporter.graph.index import GraphIndex
+from y12.exporter.graph.passes import label
 
 __all__ = ["attention_tensors", "softmax_outputs"]
 

@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from exporter.graph.index import GraphIndex
-from exporter.precision.qdq_nodes import Replacements, constant
+from y12.exporter.graph.index import GraphIndex
+from y12.exporter.precision.qdq.nodes import Replacements, constant
 
 __all__ = ["expectations_of"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from exporter.graph.index import GraphIndex
+from y12.exporter.graph.index import GraphIndex
 
 __all__ = ["ChannelSources"]
 

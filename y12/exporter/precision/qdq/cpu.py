@@ -16,15 +16,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from exporter.graph.index import GraphIndex, silu_nodes
-from exporter.graph.passes import label
-from exporter.precision.channels import ChannelSources
-from exporter.precision.qdq_bins import expectations_of
-from exporter.precision.qdq_layout import channels_last
-from exporter.precision.qdq_nodes import INT8_SUFFIX, QdqNodes
-from exporter.precision.qdq_plan import Plan, QdqReport, range_of
-from exporter.precision.quantize_weights import QuantizedWeight, quantize_weight
-from exporter.precision.ranges import INT8_MAX, UINT8_MAX, Range, Ranges
+from y12.exporter.graph.index import GraphIndex, silu_nodes
+from y12.exporter.graph.passes import label
+from y12.exporter.precision.qdq.bins import expectations_of
+from y12.exporter.precision.qdq.channels import ChannelSources
+from y12.exporter.precision.qdq.layout import channels_last
+from y12.exporter.precision.qdq.nodes import INT8_SUFFIX, QdqNodes
+from y12.exporter.precision.qdq.plan import Plan, QdqReport, range_of
+from y12.exporter.precision.qdq.weights import QuantizedWeight, quantize_weight
+from y12.exporter.precision.ranges import INT8_MAX, UINT8_MAX, Range, Ranges
 
 __all__ = ["cpu_tensors", "quantize_for_cpu"]
 

@@ -16,9 +16,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from exporter.graph.index import GraphIndex
-from exporter.precision.channels import ChannelSources
-from exporter.precision.qdq_nodes import Replacements, constant
+from y12.exporter.graph.index import GraphIndex
+from y12.exporter.precision.qdq.channels import ChannelSources
+from y12.exporter.precision.qdq.nodes import Replacements, constant
 
 __all__ = ["channels_last"]
 

@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from exporter.precision.quantize_weights import QuantizedWeight
+from y12.exporter.precision.qdq.weights import QuantizedWeight
 
 __all__ = ["INT8_SUFFIX", "SCALE_SUFFIX", "QdqNodes", "Replacements", "constant"]
 

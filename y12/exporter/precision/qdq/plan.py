@@ -7,13 +7,13 @@ from math import prod
 
 import onnx
 
-from exporter.errors import GraphError, RecipeError
-from exporter.graph.index import GraphIndex
-from exporter.graph.passes import label
-from exporter.precision.channels import ChannelSources
-from exporter.precision.options import TARGETS, QuantizeOptions
-from exporter.precision.qdq_attention import attention_tensors
-from exporter.precision.ranges import Range, Ranges
+from y12.exporter.errors import GraphError, RecipeError
+from y12.exporter.graph.index import GraphIndex
+from y12.exporter.graph.passes import label
+from y12.exporter.precision.options import TARGETS, QuantizeOptions
+from y12.exporter.precision.qdq.attention import attention_tensors
+from y12.exporter.precision.qdq.channels import ChannelSources
+from y12.exporter.precision.ranges import Range, Ranges
 
 __all__ = [
     "CONVOLUTIONS",

@@ -2,10 +2,10 @@
 
 import onnx
 
-from exporter.precision.qdq_cpu import cpu_tensors, quantize_for_cpu
-from exporter.precision.qdq_plan import TARGETS, QdqReport, QuantizeOptions, plan_of
-from exporter.precision.qdq_trt import quantize_for_trt, trt_tensors
-from exporter.precision.ranges import Ranges
+from y12.exporter.precision.qdq.cpu import cpu_tensors, quantize_for_cpu
+from y12.exporter.precision.qdq.plan import TARGETS, QdqReport, QuantizeOptions, plan_of
+from y12.exporter.precision.qdq.tensorrt import quantize_for_trt, trt_tensors
+from y12.exporter.precision.ranges import Ranges
 
 __all__ = ["TARGETS", "QdqReport", "QuantizeOptions", "quantize", "tensors_to_calibrate"]
 

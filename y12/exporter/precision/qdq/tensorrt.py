@@ -9,13 +9,13 @@ quantised then: a dequantised tensor has its scale's type, which a cast pass tha
 import numpy as np
 import onnx
 
-from exporter.errors import GraphError
-from exporter.precision.cast import cast_to_fp16
-from exporter.precision.qdq_attention import softmax_outputs
-from exporter.precision.qdq_nodes import QdqNodes
-from exporter.precision.qdq_plan import CONVOLUTIONS, Plan, QdqReport, range_of
-from exporter.precision.quantize_weights import quantize_weight
-from exporter.precision.ranges import INT8_MAX, Ranges
+from y12.exporter.errors import GraphError
+from y12.exporter.precision.cast import cast_to_fp16
+from y12.exporter.precision.qdq.attention import softmax_outputs
+from y12.exporter.precision.qdq.nodes import QdqNodes
+from y12.exporter.precision.qdq.plan import CONVOLUTIONS, Plan, QdqReport, range_of
+from y12.exporter.precision.qdq.weights import quantize_weight
+from y12.exporter.precision.ranges import INT8_MAX, Ranges
 
 __all__ = ["quantize_for_trt", "trt_tensors"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.precision.ranges import INT8_MAX
+from y12.exporter.precision.ranges import INT8_MAX
 
 __all__ = ["QuantizedWeight", "quantize_weight", "round_to_nearest", "weight_scales"]
 

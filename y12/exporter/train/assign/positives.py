@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from exporter.train.assign import Assignment
-from exporter.train.batch import Targets
+from y12.exporter.train.assign.task_aligned import Assignment
+from y12.exporter.train.batch import Targets
 
 __all__ = ["Positives"]
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from exporter.train.data.example import Example
-from exporter.train.data.objects import Frame, Labels, Objects, joined, moved
-from exporter.train.data.options import AugmentOptions
-from runtime.letterbox import PAD_GRAY, Letterbox, scale_xy
+from y12.exporter.train.examples.example import Example
+from y12.exporter.train.examples.objects import Frame, Labels, Objects, joined, moved
+from y12.exporter.train.examples.options import AugmentOptions
+from y12.runtime.preprocess.letterbox import PAD_GRAY, Letterbox, scale_xy
 
 __all__ = ["Fitted", "augmented", "plain", "recoloured"]
 

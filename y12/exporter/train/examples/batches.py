@@ -2,10 +2,10 @@
 
 from torch.utils.data import Dataset
 
-from exporter.errors import RecipeError
-from exporter.train.batch import Batch
-from exporter.train.data.collate import collate
-from exporter.train.data.sources import Source
+from y12.exporter.errors import RecipeError
+from y12.exporter.train.batch import Batch
+from y12.exporter.train.examples.collate import collate
+from y12.exporter.train.examples.sources import Source
 
 __all__ = ["Batches"]
 

@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from exporter.accuracy.classify import class_tree
-from exporter.accuracy.data_yaml import read_data_yaml
-from exporter.errors import DatasetError
-from exporter.train.data.augment import recoloured
-from exporter.train.data.example import Example
-from exporter.train.data.options import UNCHANGED, AugmentOptions, DataOptions
-from exporter.train.data.reading import Progress, checked_sizes
-from exporter.train.data.sources import DRAWS, STRIDE, check_side, permutation
-from runtime.crop import centre_crop
-from runtime.images import image_from
+from y12.exporter.data.data_yaml import read_data_yaml
+from y12.exporter.data.sizes import Progress, checked_sizes
+from y12.exporter.errors import DatasetError
+from y12.exporter.evaluate.classify import class_tree
+from y12.exporter.train.examples.augment import recoloured
+from y12.exporter.train.examples.example import Example
+from y12.exporter.train.examples.options import UNCHANGED, AugmentOptions, DataOptions
+from y12.exporter.train.examples.sources import DRAWS, STRIDE, check_side, permutation
+from y12.runtime.preprocess.crop import centre_crop
+from y12.runtime.preprocess.images import image_from
 
 __all__ = ["ClassFolders", "ClassSource", "class_folders"]
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from exporter.train.batch import Batch, Targets
-from exporter.train.data.example import Example
+from y12.exporter.train.batch import Batch, Targets
+from y12.exporter.train.examples.example import Example
 
 __all__ = ["collate"]
 

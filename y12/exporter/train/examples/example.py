@@ -6,7 +6,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.train.batch import MASK_STRIDE
+from y12.exporter.train.batch import MASK_STRIDE
 
 __all__ = ["Example", "reduced_mask"]
 

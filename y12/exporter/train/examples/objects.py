@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.train.data.example import reduced_mask
-from exporter.train.data.rle import decoded
+from y12.exporter.data.rle import decoded
+from y12.exporter.train.examples.example import reduced_mask
 
 __all__ = ["Frame", "Labels", "Objects", "joined", "moved"]
 

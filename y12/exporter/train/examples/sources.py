@@ -7,15 +7,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.errors import DatasetError, RecipeError
-from exporter.train.data.augment import Fitted, augmented, plain
-from exporter.train.data.example import Example, reduced_mask
-from exporter.train.data.options import UNCHANGED, AugmentOptions
-from exporter.train.data.user import TrainingData
-from exporter.train.scenes.forms import CLASS_NAMES
-from exporter.train.scenes.scene import draw_scene
-from runtime.images import image_from
-from runtime.letterbox import Letterbox, letterbox
+from y12.exporter.errors import DatasetError, RecipeError
+from y12.exporter.train.examples.augment import Fitted, augmented, plain
+from y12.exporter.train.examples.example import Example, reduced_mask
+from y12.exporter.train.examples.options import UNCHANGED, AugmentOptions
+from y12.exporter.train.examples.user import TrainingData
+from y12.exporter.train.scenes.forms import CLASS_NAMES
+from y12.exporter.train.scenes.scene import draw_scene
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import Letterbox, letterbox
 
 __all__ = [
     "CACHE_BYTES",

@@ -1,4 +1,4 @@
-"""A user's data set for training: a data.yaml or a COCO JSON through the readers of `exporter.accuracy`."""
+"""A user's data set for training: a data.yaml or a COCO JSON through the readers of `y12.exporter.evaluate`."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.accuracy.dataset import Dataset
-from exporter.accuracy.datasets import labelled_dataset
-from exporter.errors import DatasetError
-from exporter.train.data.objects import Objects, Outline
-from exporter.train.data.options import DataOptions
-from exporter.train.data.reading import Progress, checked_sizes
-from runtime.rotated import corners_from_xywhr
+from y12.exporter.data.dataset import Dataset
+from y12.exporter.data.open import labelled_dataset
+from y12.exporter.data.sizes import Progress, checked_sizes
+from y12.exporter.errors import DatasetError
+from y12.exporter.train.examples.objects import Objects, Outline
+from y12.exporter.train.examples.options import DataOptions
+from y12.runtime.results.oriented import corners_from_xywhr
 
 __all__ = ["TrainingData", "training_data"]
 

@@ -1,1 +1,1 @@
-"""The losses of each kind of head, put together from `exporter.train.losses`."""
+"""The losses of each kind of head, put together from `y12.exporter.train.losses.terms`."""

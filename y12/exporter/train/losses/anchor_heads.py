@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from exporter.model.heads.anchors import AnchorDetect
-from exporter.train.batch import Targets
-from exporter.train.criteria.options import Losses, LossOptions
-from exporter.train.geometry import UprightBoxes
-from exporter.train.losses.anchors import match_anchors
-from exporter.train.losses.classes import CLASS_LOSSES, binary_cross_entropy
-from exporter.train.positives import Positives
-from exporter.train.terms import mask_losses
+from y12.exporter.model.heads.anchors import AnchorDetect
+from y12.exporter.train.assign.anchor_shapes import match_anchors
+from y12.exporter.train.assign.positives import Positives
+from y12.exporter.train.batch import Targets
+from y12.exporter.train.losses.masks_and_keypoints import mask_losses
+from y12.exporter.train.losses.options import Losses, LossOptions
+from y12.exporter.train.losses.terms.classes import CLASS_LOSSES, binary_cross_entropy
+from y12.exporter.train.predicted_boxes import UprightBoxes
 
 __all__ = ["AnchorCriterion"]
 

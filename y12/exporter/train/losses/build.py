@@ -6,17 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from exporter.errors import RecipeError
-from exporter.model.heads.anchors import AnchorDetect
-from exporter.model.heads.classify import Classify
-from exporter.model.heads.detect import Detect
-from exporter.model.heads.head import Head
-from exporter.model.heads.heatmap import HeatmapDetect
-from exporter.train.batch import Targets
-from exporter.train.criteria.anchors import AnchorCriterion
-from exporter.train.criteria.distances import DetectCriterion
-from exporter.train.criteria.heatmap import HeatmapCriterion
-from exporter.train.criteria.options import Criterion, Losses, LossOptions
+from y12.exporter.errors import RecipeError
+from y12.exporter.model.heads.anchors import AnchorDetect
+from y12.exporter.model.heads.classify import Classify
+from y12.exporter.model.heads.detect import Detect
+from y12.exporter.model.heads.head import Head
+from y12.exporter.model.heads.heatmap import HeatmapDetect
+from y12.exporter.train.batch import Targets
+from y12.exporter.train.losses.anchor_heads import AnchorCriterion
+from y12.exporter.train.losses.centre_heatmap import HeatmapCriterion
+from y12.exporter.train.losses.detect import DetectCriterion
+from y12.exporter.train.losses.options import Criterion, Losses, LossOptions
 
 __all__ = ["Criterion", "LossOptions", "Losses", "criterion_for"]
 

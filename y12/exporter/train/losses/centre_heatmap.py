@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from exporter.model.heads.heatmap import RANGE, HeatmapDetect
-from exporter.train.batch import Targets
-from exporter.train.criteria.options import Losses, LossOptions
-from exporter.train.geometry import UprightBoxes
-from exporter.train.losses.heatmap import draw_heatmap, gaussian_focal_loss
-from exporter.train.positives import Positives
-from exporter.train.terms import mask_losses
+from y12.exporter.model.heads.heatmap import RANGE, HeatmapDetect
+from y12.exporter.train.assign.positives import Positives
+from y12.exporter.train.batch import Targets
+from y12.exporter.train.losses.masks_and_keypoints import mask_losses
+from y12.exporter.train.losses.options import Losses, LossOptions
+from y12.exporter.train.losses.terms.heatmap import draw_heatmap, gaussian_focal_loss
+from y12.exporter.train.predicted_boxes import UprightBoxes
 
 __all__ = ["HeatmapCriterion"]
 

@@ -5,20 +5,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from exporter.model.heads.detect import Detect, Grid
-from exporter.model.heads.head import REG_MAX
-from exporter.model.heads.multitask import MultiTask
-from exporter.model.heads.obb import OBB
-from exporter.model.heads.pose import Pose
-from exporter.model.heads.segment import Segment
-from exporter.train.assign import task_aligned
-from exporter.train.batch import Targets
-from exporter.train.criteria.options import Losses, LossOptions
-from exporter.train.geometry import OrientedBoxes, UprightBoxes
-from exporter.train.losses.classes import CLASS_LOSSES
-from exporter.train.losses.distribution import distribution_focal_loss
-from exporter.train.positives import Positives
-from exporter.train.terms import keypoint_losses, mask_losses
+from y12.exporter.model.heads.detect import Detect, Grid
+from y12.exporter.model.heads.head import REG_MAX
+from y12.exporter.model.heads.multitask import MultiTask
+from y12.exporter.model.heads.obb import OBB
+from y12.exporter.model.heads.pose import Pose
+from y12.exporter.model.heads.segment import Segment
+from y12.exporter.train.assign.positives import Positives
+from y12.exporter.train.assign.task_aligned import task_aligned
+from y12.exporter.train.batch import Targets
+from y12.exporter.train.losses.masks_and_keypoints import keypoint_losses, mask_losses
+from y12.exporter.train.losses.options import Losses, LossOptions
+from y12.exporter.train.losses.terms.classes import CLASS_LOSSES
+from y12.exporter.train.losses.terms.distribution import distribution_focal_loss
+from y12.exporter.train.predicted_boxes import OrientedBoxes, UprightBoxes
 
 __all__ = ["DetectCriterion"]
 

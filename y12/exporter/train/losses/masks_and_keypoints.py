@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from exporter.model.heads.detect import Grid
-from exporter.model.heads.pose import keypoints_from_logits
-from exporter.train.batch import MASK_STRIDE, Targets
-from exporter.train.losses.keypoints import oks_loss, sigmas_of, visibility_loss
-from exporter.train.losses.masks import mask_loss
-from exporter.train.positives import Positives
+from y12.exporter.model.heads.detect import Grid
+from y12.exporter.model.heads.pose import keypoints_from_logits
+from y12.exporter.train.assign.positives import Positives
+from y12.exporter.train.batch import MASK_STRIDE, Targets
+from y12.exporter.train.losses.terms.keypoints import oks_loss, sigmas_of, visibility_loss
+from y12.exporter.train.losses.terms.masks import mask_loss
 
 __all__ = ["keypoint_losses", "mask_losses"]
 

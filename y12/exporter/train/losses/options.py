@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from exporter.errors import RecipeError
-from exporter.train.assign import AlignOptions
-from exporter.train.batch import Targets
-from exporter.train.losses.classes import CLASS_LOSSES
-from exporter.train.losses.iou import IOU_KINDS
+from y12.exporter.errors import RecipeError
+from y12.exporter.train.assign.task_aligned import AlignOptions
+from y12.exporter.train.batch import Targets
+from y12.exporter.train.losses.terms.classes import CLASS_LOSSES
+from y12.exporter.train.losses.terms.iou import IOU_KINDS
 
 __all__ = ["Criterion", "LossOptions", "Losses"]
 

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.train.batch import MASK_STRIDE
-from exporter.train.scenes.forms import CLASS_NAMES, outline
-from exporter.train.scenes.paint import background, fill
+from y12.exporter.train.batch import MASK_STRIDE
+from y12.exporter.train.scenes.forms import CLASS_NAMES, outline
+from y12.exporter.train.scenes.paint import background, fill
 
 Pixel = TypeVar("Pixel", np.uint8, np.bool_)
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.accuracy.dataset import GroundTruth
-from exporter.errors import OutputError
-from exporter.train.scenes.forms import CLASS_NAMES
-from exporter.train.scenes.scene import Scene, draw_scene
+from y12.exporter.data.dataset import GroundTruth
+from y12.exporter.errors import OutputError
+from y12.exporter.train.scenes.forms import CLASS_NAMES
+from y12.exporter.train.scenes.scene import Scene, draw_scene
 
 __all__ = ["INSTANCES", "shapes_ground_truth", "write_shapes"]
 
@@ -21,7 +21,7 @@ _MOST_IMAGES = 1_000_000
 
 
 def shapes_ground_truth(seed: int, count: int, side: int = 320) -> tuple[list[NDArray[np.uint8]], GroundTruth]:
-    """Give scenes 0 to count - 1 of a seed, and their labels as `exporter.accuracy` takes them.
+    """Give scenes 0 to count - 1 of a seed, and their labels as `y12.exporter.evaluate` takes them.
 
     Choose another seed than that of the training: the scenes are the same for the same seed.
 

@@ -11,12 +11,12 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from runtime.errors import ExecutorError, InputError, MissingPackageError, one_line
-from runtime.installing import install_command
-from runtime.plan import PRODUCTS
+from y12.errors import ExecutorError, InputError, MissingPackageError, one_line
+from y12.installing import install_command
+from y12.runtime.artefact.plan import PRODUCTS
 
 if TYPE_CHECKING:
-    from runtime.trt import tensorrt
+    from y12.runtime.backends.tensorrt.executor import tensorrt
 
 __all__ = ["Bindings", "RefusedError", "capture", "load_bindings", "process_logger", "vendor_call"]
 

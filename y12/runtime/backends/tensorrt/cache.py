@@ -10,11 +10,11 @@ import threading
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from runtime.disk_cache import DiskCache, user_cache
-from runtime.errors import one_line
+from y12.disk_cache import DiskCache, user_cache
+from y12.errors import one_line
 
 if TYPE_CHECKING:
-    from runtime.trt import tensorrt
+    from y12.runtime.backends.tensorrt.executor import tensorrt
 
 __all__ = ["MAX_CACHE_BYTES", "CompiledKernels", "cache_key", "compiled_kernels", "rtx_disk_cache"]
 

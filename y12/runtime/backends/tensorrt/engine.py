@@ -5,16 +5,23 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from runtime.engine_io import EngineIo, io_of_engine
-from runtime.errors import ExecutorError
-from runtime.gpu.device import Device, quietly
-from runtime.plan import HEADER_BYTES
-from runtime.plan_match import Place, check_target, check_version, checked_header, load_advice, targets_in_plan
-from runtime.trt_bindings import Bindings, RefusedError, load_bindings, process_logger, vendor_call
-from runtime.trt_cache import CompiledKernels, cache_key, compiled_kernels, rtx_disk_cache
+from y12.errors import ExecutorError
+from y12.runtime.artefact.engine_compatibility import (
+    Place,
+    check_target,
+    check_version,
+    checked_header,
+    load_advice,
+    targets_in_plan,
+)
+from y12.runtime.artefact.plan import HEADER_BYTES
+from y12.runtime.backends.tensorrt.bindings import Bindings, RefusedError, load_bindings, process_logger, vendor_call
+from y12.runtime.backends.tensorrt.cache import CompiledKernels, cache_key, compiled_kernels, rtx_disk_cache
+from y12.runtime.backends.tensorrt.tensors import EngineIo, io_of_engine
+from y12.runtime.gpu.device import Device, quietly
 
 if TYPE_CHECKING:
-    from runtime.trt import tensorrt
+    from y12.runtime.backends.tensorrt.executor import tensorrt
 
 __all__ = ["GpuDevice", "LoadedEngine", "OpenDevice"]
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.cuda import Gpu
-from runtime.engine_io import EngineIo
-from runtime.errors import ExecutorError
-from runtime.gpu.device import Device, DeviceTensor, quietly
-from runtime.trt_bindings import Bindings, capture, load_bindings, process_logger
-from runtime.trt_engine import GpuDevice, LoadedEngine, OpenDevice
+from y12.errors import ExecutorError
+from y12.runtime.backends.tensorrt.bindings import Bindings, capture, load_bindings, process_logger
+from y12.runtime.backends.tensorrt.engine import GpuDevice, LoadedEngine, OpenDevice
+from y12.runtime.backends.tensorrt.tensors import EngineIo
+from y12.runtime.gpu.cuda import Gpu
+from y12.runtime.gpu.device import Device, DeviceTensor, quietly
 
 if TYPE_CHECKING:
     import tensorrt as tensorrt  # names the vendor's classes in annotations; never executed
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class TrtNetwork:
-    """An engine, loaded once and run by any number of contexts; a `runtime.gpu.device.DeviceNetwork`.
+    """An engine, loaded once and run by any number of contexts; a `y12.runtime.gpu.device.DeviceNetwork`.
 
     Args:
         plan: the engine: a plain plan, nothing before or after it.
@@ -88,7 +88,7 @@ class TrtNetwork:
 
 
 class TrtContext:
-    """An engine for one shape on one device's stream, with all its memory; a `runtime.gpu.device.DeviceContext`.
+    """An engine for one shape on one device's stream, with all its memory; a `y12.runtime.gpu.device.DeviceContext`.
 
     A captured graph holds addresses and shape, so that each graph needs a context of its own.
 
@@ -144,7 +144,7 @@ class TrtContext:
 
 
 class TrtExecutor:
-    """Run a plan on host arrays, in the contexts that the GPU pipeline has; a `runtime.executor.Executor`.
+    """Run a plan on host arrays, in the contexts that the GPU pipeline has; a `y12.runtime.executor.Executor`.
 
     Threads take turns.
 
@@ -247,7 +247,7 @@ class _StagedContext:
 
 
 def read_engine_name(plan: bytes) -> str:
-    """Give the network's name as TensorRT reads it, on a GPU; `runtime.plan.network_name_in_plan` needs none.
+    """Give the network's name as TensorRT reads it, on a GPU; `y12.runtime.artefact.plan.network_name_in_plan` needs none.
 
     Raises:
         ArtefactError: the bytes are no whole plan.

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import ArtefactError, InputError
+from y12.errors import ArtefactError, InputError
 
 if TYPE_CHECKING:
-    from runtime.trt import tensorrt
+    from y12.runtime.backends.tensorrt.executor import tensorrt
 
 __all__ = ["EngineIo", "ShapeRange", "io_of_engine"]
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from exporter.train.losses.classes import CLASS_LOSSES, binary_cross_entropy, focal_loss, varifocal_loss
+from y12.exporter.train.losses.terms.classes import CLASS_LOSSES, binary_cross_entropy, focal_loss, varifocal_loss
 
 LOGITS, TARGETS = (-6.0, -1.3, 0.0, 0.7, 4.0), (0.0, 0.2, 0.5, 1.0)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from exporter.train.losses.distribution import distribution_focal_loss
+from y12.exporter.train.losses.terms.distribution import distribution_focal_loss
 
 BINS = 7
 

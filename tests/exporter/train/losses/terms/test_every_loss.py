@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from exporter.train.losses.classes import CLASS_LOSSES
-from exporter.train.losses.distribution import distribution_focal_loss
-from exporter.train.losses.heatmap import gaussian_focal_loss
-from exporter.train.losses.iou import IOU_KINDS, box_iou
-from exporter.train.losses.keypoints import oks_loss, sigmas_of, visibility_loss
-from exporter.train.losses.masks import mask_loss
-from exporter.train.losses.oriented import probiou
+from y12.exporter.train.losses.terms.classes import CLASS_LOSSES
+from y12.exporter.train.losses.terms.distribution import distribution_focal_loss
+from y12.exporter.train.losses.terms.heatmap import gaussian_focal_loss
+from y12.exporter.train.losses.terms.iou import IOU_KINDS, box_iou
+from y12.exporter.train.losses.terms.keypoints import oks_loss, sigmas_of, visibility_loss
+from y12.exporter.train.losses.terms.masks import mask_loss
+from y12.exporter.train.losses.terms.oriented import probiou
 
 N = 6
 

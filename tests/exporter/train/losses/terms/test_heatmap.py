@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from exporter.train.losses.heatmap import draw_heatmap, gaussian_focal_loss, gaussian_radius
+from y12.exporter.train.losses.terms.heatmap import draw_heatmap, gaussian_focal_loss, gaussian_radius
 
 
 def least_overlap(w, h, r):

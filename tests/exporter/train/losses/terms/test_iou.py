@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from exporter.train.losses.iou import IOU_KINDS, box_iou
+from y12.exporter.train.losses.terms.iou import IOU_KINDS, box_iou
 
 PAIRS = {
     "overlapping": ((1.0, 2.0, 7.0, 5.0), (3.0, 1.0, 9.0, 11.0)),

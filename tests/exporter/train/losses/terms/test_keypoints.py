@@ -6,7 +6,7 @@ import pytest
 import torch
 from pycocotools.cocoeval import Params
 
-from exporter.train.losses.keypoints import COCO_SIGMAS, oks_loss, sigmas_of, visibility_loss
+from y12.exporter.train.losses.terms.keypoints import COCO_SIGMAS, oks_loss, sigmas_of, visibility_loss
 
 K = 4
 SIGMAS = torch.tensor([0.03, 0.08, 0.06, 0.25], dtype=torch.float64)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from exporter.train.losses.masks import mask_loss
+from y12.exporter.train.losses.terms.masks import mask_loss
 
 B, MASKS, H, W = 3, 5, 9, 7
 IMAGE_OF = torch.tensor([2, 0, 2, 0, 0, 2])  # not sorted, and nothing in image 1

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from exporter.train.losses.oriented import probiou
-from runtime.rotated import probiou as runtime_probiou
+from y12.exporter.train.losses.terms.oriented import probiou
+from y12.runtime.results.oriented import probiou as runtime_probiou
 
 PAIRS = {
     "turned": ((10.0, 12.0, 8.0, 3.0, 0.3), (11.0, 11.5, 7.0, 4.0, 0.9)),

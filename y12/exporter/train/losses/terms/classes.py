@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from exporter.train.losses.precise import precise
+from y12.exporter.train.losses.terms.precise import precise
 
 __all__ = ["CLASS_LOSSES", "binary_cross_entropy", "focal_loss", "varifocal_loss"]
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from exporter.train.losses.precise import precise
+from y12.exporter.train.losses.terms.precise import precise
 
 __all__ = ["distribution_focal_loss"]
 

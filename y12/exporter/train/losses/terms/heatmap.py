@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from exporter.train.losses.precise import precise
+from y12.exporter.train.losses.terms.precise import precise
 
 __all__ = ["draw_heatmap", "gaussian_focal_loss", "gaussian_radius"]
 

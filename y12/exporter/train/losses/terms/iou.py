@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from exporter.train.losses.precise import precise
+from y12.exporter.train.losses.terms.precise import precise
 
 __all__ = ["IOU_KINDS", "box_iou"]
 

@@ -1,0 +1,61 @@
+"""Take a trained YOLOv12-family detector to a verified ONNX graph and TensorRT engine, and run it without torch.
+
+What is named here is imported on first use: `import y12` alone, and a command's --help, do not wait for numpy or torch.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import version
+
+    from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, Y12Error
+    from y12.exporter.pipeline import export
+    from y12.exporter.recipe import Recipe
+    from y12.runtime.gpu.pipeline import GpuOptions
+    from y12.runtime.options import DetectOptions
+    from y12.runtime.results.detections import Detections
+    from y12.runtime.session import Runtime
+
+    __version__ = version("y12")
+
+__all__ = [
+    "ArtefactError",
+    "DetectOptions",
+    "Detections",
+    "ExecutorError",
+    "GpuOptions",
+    "InputError",
+    "MissingPackageError",
+    "Recipe",
+    "Runtime",
+    "Y12Error",
+    "__version__",
+    "export",
+]
+
+if not TYPE_CHECKING:  # a type checker takes the imports above, and so still finds a name that does not exist
+    _MODULES = {  # the others are errors
+        "Detections": "runtime.results.detections",
+        "DetectOptions": "runtime.options",
+        "GpuOptions": "runtime.gpu.pipeline",
+        "Recipe": "exporter.recipe",
+        "Runtime": "runtime.session",
+        "export": "exporter.pipeline",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value: object = version("y12")
+        else:
+            from importlib import import_module
+
+            value = getattr(import_module(f"y12.{_MODULES.get(name, 'errors')}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

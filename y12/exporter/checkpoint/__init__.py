@@ -1,0 +1,1 @@
+"""Strangers' weights, read and never run."""

@@ -1,0 +1,1 @@
+"""Images and labels of users, whatever wrote them. No torch here."""

@@ -1,0 +1,1 @@
+"""NMS inside the graph, in plain operators."""

@@ -1,0 +1,1 @@
+"""From ranges to a graph with Q/DQ nodes, by target."""

@@ -1,0 +1,1 @@
+"""The vendors that execute a network, each met in one place."""

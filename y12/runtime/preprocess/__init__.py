@@ -1,0 +1,1 @@
+"""From a user's image to the network's input."""

@@ -1,0 +1,1 @@
+"""`Detections`, masks, oriented boxes, JSON, drawing."""
