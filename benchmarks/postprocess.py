@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from a checkout
 
+from y12.runtime.postprocess.nms import rotated_nms
 from y12.runtime.preprocess.letterbox import Letterbox
 from y12.runtime.results.masks import Masks
-from y12.runtime.results.oriented import rotated_nms
 
 REPEATS = 15
 IMAGE_HW, INPUT_HW, OBJECTS = (1080, 1920), (640, 640), 20

@@ -11,8 +11,7 @@ from y12.exporter.graph.nms.nms import predictions_of, with_nms
 from y12.runtime.artefact.manifest import NmsSettings
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import xyxy_from_xywh
-from y12.runtime.postprocess.nms import nms
-from y12.runtime.results.oriented import rotated_nms
+from y12.runtime.postprocess.nms import nms, rotated_nms
 
 MASKS, KEYPOINT_VALUES = 4, 6
 EXTRAS = {

@@ -8,8 +8,8 @@ import numpy as np
 from tests.runtime.kernels.references.nms import Candidates, keep_twin, mask_twin
 from y12.runtime.kernels.layout import SELECT_HEADER
 from y12.runtime.kernels.nms_layout import KEEP_THREADS, TILE, mask_grid, nms_options, result_dtype, tiles_of
-from y12.runtime.postprocess.nms import nms
-from y12.runtime.results.oriented import probiou, rotated_nms
+from y12.runtime.postprocess.nms import nms, rotated_nms
+from y12.runtime.results.oriented import probiou
 
 __all__ = [
     "HUGE",

@@ -7,12 +7,12 @@ import pytest
 
 from y12.errors import InputError
 from y12.runtime.postprocess import nms as nms_module
+from y12.runtime.postprocess.nms import rotated_nms
 from y12.runtime.preprocess.letterbox import Letterbox
 from y12.runtime.results.oriented import (
     MIN_SIDE,
     corners_from_xywhr,
     probiou,
-    rotated_nms,
     rotated_to_original,
     upright_from_corners,
 )

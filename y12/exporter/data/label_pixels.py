@@ -20,7 +20,7 @@ def annotation_from_label(label: Label, image_hw: tuple[int, int], *, oriented: 
         image_hw: the decoded image's (height, width), in pixels.
         oriented: the outline is an oriented box's.
     """
-    from y12.exporter.evaluate.oriented import xywhr_from_corners
+    from y12.runtime.results.oriented import xywhr_from_corners
 
     height, width = image_hw
     left, top, right, bottom = np.array(label.box) * (width, height, width, height)

@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools.cocoeval import COCOeval
 
 from y12.runtime.results.oriented import probiou
 
-__all__ = ["OrientedEval", "xywhr_from_corners"]
+__all__ = ["OrientedEval"]
 
 
 class OrientedEval(COCOeval):  # type: ignore[misc]  # pycocotools has no types
@@ -22,11 +21,3 @@ class OrientedEval(COCOeval):  # type: ignore[misc]  # pycocotools has no types
         order = np.argsort([-result["score"] for result in found], kind="mergesort")[: self.params.maxDets[-1]]
         boxes = np.array([found[i]["xywhr"] for i in order], np.float64)
         return probiou(boxes[:, None], np.array([label["xywhr"] for label in truth], np.float64)[None])
-
-
-def xywhr_from_corners(corners: NDArray[np.float64]) -> list[float]:
-    """Give the smallest oriented box round (4, 2) corners: centre, sides and the angle in radians."""
-    import cv2
-
-    (x, y), (width, height), degrees = cv2.minAreaRect(corners.astype(np.float32))
-    return [float(v) for v in (x, y, width, height, np.deg2rad(degrees))]

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.runtime.options import DetectOptions
-from y12.runtime.postprocess.nms import nms
+from y12.runtime.postprocess.nms import nms, rotated_nms
 from y12.runtime.postprocess.predictions import Predictions
-from y12.runtime.results.oriented import rotated_nms
 
 MAX_CANDIDATES = 30_000  # the best-scored boxes that NMS sees
 

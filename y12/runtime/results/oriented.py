@@ -1,4 +1,4 @@
-"""Oriented boxes: their corners, how much two of them overlap (ProbIoU), and NMS among them.
+"""Oriented boxes: their corners, and how much two of them overlap (ProbIoU).
 
 A box is (centre x, centre y, w, h, r): w runs along the direction (cos r, sin r), with y downwards, r in radians.
 """
@@ -8,12 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.errors import InputError
-from y12.runtime.postprocess.nms import keep_greedily
 from y12.runtime.preprocess.letterbox import Letterbox, points_to_original, scale_xy
 
 MIN_SIDE = 1e-3  # pixels; shorter sides count as this long, so that no box is without area
-_NO_OVERLAP = 40.0  # a Bhattacharyya distance whose IoU is 0 in float64
 
 
 def corners_from_xywhr(xywhr: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -73,58 +70,11 @@ def probiou(xywhr: NDArray[np.floating], others: NDArray[np.floating]) -> NDArra
     Returns:
         (...), the overlaps.
     """
-    one, other = (_shapes(np.moveaxis(np.asarray(boxes, np.float64), -1, 0)) for boxes in (xywhr, others))
-    return _iou(one, other)
+    one, other = (gaussians(np.moveaxis(np.asarray(boxes, np.float64), -1, 0)) for boxes in (xywhr, others))
+    return gaussian_iou(one, other)
 
 
-def rotated_nms(
-    xywhr: NDArray[np.floating],
-    scores: NDArray[np.floating],
-    class_ids: NDArray[np.integer],
-    iou: float,
-    max_det: int,
-    agnostic: bool = False,
-) -> NDArray[np.intp]:
-    """Give the indices of the oriented boxes to keep, best first, at most `max_det`: greedy NMS with `probiou`.
-
-    Args:
-        xywhr: (N, 5).
-        scores: (N,).
-        class_ids: (N,); boxes of different classes leave each other alone unless `agnostic`.
-        iou: boxes whose `probiou` is above this are suppressed, 0-1.
-        max_det: the most boxes to keep.
-        agnostic: treat all boxes as one class.
-
-    Raises:
-        InputError: the shapes disagree, or a number is NaN or infinite.
-    """
-    _check(xywhr, scores, class_ids)
-    order = np.argsort(-scores, kind="stable")
-    shapes = np.stack(_shapes(xywhr[order].T.astype(np.float64)))  # (7, N)
-    classes = np.zeros(len(order), np.intp) if agnostic else class_ids[order]
-    left, right = _nearness(shapes, iou)
-
-    def overlaps(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.bool_]:
-        near = np.flatnonzero(left[rows] @ right[:, columns] <= 0)  # few are, and only they need the logarithm
-        one, other = rows[near // len(columns)], columns[near % len(columns)]
-        same = classes[one] == classes[other]
-        near, one, other = near[same], one[same], other[same]
-        result = np.zeros(len(rows) * len(columns), dtype=np.bool_)
-        result[near] = _iou(_Shapes(*shapes[:, one]), _Shapes(*shapes[:, other])) > iou
-        return result.reshape(len(rows), len(columns))
-
-    return order[keep_greedily(len(order), overlaps, max_det)]
-
-
-def _check(xywhr: NDArray[np.floating], scores: NDArray[np.floating], class_ids: NDArray[np.integer]) -> None:
-    if xywhr.ndim != 2 or xywhr.shape[1] != 5 or not len(xywhr) == len(scores) == len(class_ids):
-        found = f"{xywhr.shape}, {scores.shape}, {class_ids.shape}"
-        raise InputError(f"rotated_nms: expected boxes (N, 5), scores (N,) and class ids (N,), found {found}")
-    if not (np.isfinite(xywhr).all() and np.isfinite(scores).all()):
-        raise InputError("rotated_nms: expected finite numbers, found NaN or infinity in the boxes or scores")
-
-
-class _Shapes(NamedTuple):
+class Gaussians(NamedTuple):
     """Boxes as Gaussians, each (...): centre, variances along and across, cos and sin of r, area / 12."""
 
     x: NDArray[np.float64]
@@ -136,14 +86,14 @@ class _Shapes(NamedTuple):
     root: NDArray[np.float64]
 
 
-def _shapes(xywhr: NDArray[np.float64]) -> _Shapes:
+def gaussians(xywhr: NDArray[np.float64]) -> Gaussians:
     """Give the Gaussians of boxes (5, ...)."""
     x, y, w, h, r = xywhr
     w, h = np.maximum(w, MIN_SIDE), np.maximum(h, MIN_SIDE)
-    return _Shapes(x, y, w * w / 12, h * h / 12, np.cos(r), np.sin(r), w * h / 12)
+    return Gaussians(x, y, w * w / 12, h * h / 12, np.cos(r), np.sin(r), w * h / 12)
 
 
-def _iou(one: _Shapes, other: _Shapes) -> NDArray[np.float64]:
+def gaussian_iou(one: Gaussians, other: Gaussians) -> NDArray[np.float64]:
     """Give `probiou` of Gaussians that broadcast against each other."""
     dx, dy = one.x - other.x, one.y - other.y
     cos2 = (one.cos * other.cos + one.sin * other.sin) ** 2
@@ -160,24 +110,15 @@ def _iou(one: _Shapes, other: _Shapes) -> NDArray[np.float64]:
     return np.asarray(1 - np.sqrt(-np.expm1(-np.maximum(distance, 0))))
 
 
-def _spread(box: _Shapes, dx: NDArray[np.float64], dy: NDArray[np.float64]) -> NDArray[np.float64]:
+def _spread(box: Gaussians, dx: NDArray[np.float64], dy: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give d' adj(S) d = b p^2 + a q^2."""
     along, across = dx * box.cos + dy * box.sin, dy * box.cos - dx * box.sin
     return np.asarray(box.b * along**2 + box.a * across**2)
 
 
-def _nearness(shapes: NDArray[np.float64], iou: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give (N, 4) and (4, N) whose product is above 0 only for pairs whose IoU is certainly not above `iou`.
+def xywhr_from_corners(corners: NDArray[np.floating]) -> list[float]:
+    """Return the smallest oriented box round (4, 2) corners: centre, sides and the angle in radians."""
+    import cv2
 
-    IoU > iou needs BD < L = -ln(1 - (1 - iou)^2), and BD is at least |d|^2 / (4 (v1 + v2)) with v the larger
-    variance of a box: pairs with |d|^2 - 4 L v1 - 4 L v2 > 0 cannot overlap. Spelled out as a matrix product,
-    this looks at every pair for the price of a few operations.
-    """
-    limit = _NO_OVERLAP if iou <= 0 else min(-np.log1p(-((1 - iou) ** 2)), _NO_OVERLAP)
-    x, y = shapes[:2] - shapes[:2].mean(axis=1, keepdims=True) if shapes.size else shapes[:2]
-    square = x * x + y * y
-    reach = 4 * limit * np.maximum(shapes[2], shapes[3]) * (1 + 1e-9)
-    slack = 1e-12 * square.max(initial=0.0)  # more than the product's rounding: near misses are looked at closely
-    ones = np.ones_like(x)
-    left = np.stack([-2 * x, -2 * y, ones, square - reach - slack], axis=1)
-    return left, np.stack([x, y, square - reach, ones])
+    (x, y), (width, height), degrees = cv2.minAreaRect(corners.astype(np.float32))
+    return [float(v) for v in (x, y, width, height, np.deg2rad(degrees))]

@@ -15,8 +15,8 @@ from y12.exporter.train.assign.positives import Positives
 from y12.exporter.train.assign.task_aligned import AlignOptions, Assignment
 from y12.exporter.train.batch import Batch
 from y12.exporter.train.losses.build import LossOptions
+from y12.exporter.train.losses.predicted_boxes import OrientedBoxes, UprightBoxes
 from y12.exporter.train.network import TrainingNetwork, start_scores_low
-from y12.exporter.train.predicted_boxes import OrientedBoxes, UprightBoxes
 
 BOXES = {"class", "box", "dfl"}
 TASKS = [

@@ -11,8 +11,8 @@ from y12.exporter.train.assign.positives import Positives
 from y12.exporter.train.batch import Targets
 from y12.exporter.train.losses.masks_and_keypoints import mask_losses
 from y12.exporter.train.losses.options import Losses, LossOptions
+from y12.exporter.train.losses.predicted_boxes import UprightBoxes
 from y12.exporter.train.losses.terms.classes import CLASS_LOSSES, binary_cross_entropy
-from y12.exporter.train.predicted_boxes import UprightBoxes
 
 __all__ = ["AnchorCriterion"]
 

@@ -10,8 +10,8 @@ from y12.exporter.train.assign.positives import Positives
 from y12.exporter.train.batch import Targets
 from y12.exporter.train.losses.masks_and_keypoints import mask_losses
 from y12.exporter.train.losses.options import Losses, LossOptions
+from y12.exporter.train.losses.predicted_boxes import UprightBoxes
 from y12.exporter.train.losses.terms.heatmap import draw_heatmap, gaussian_focal_loss
-from y12.exporter.train.predicted_boxes import UprightBoxes
 
 __all__ = ["HeatmapCriterion"]
 

@@ -16,9 +16,9 @@ from y12.exporter.train.assign.task_aligned import task_aligned
 from y12.exporter.train.batch import Targets
 from y12.exporter.train.losses.masks_and_keypoints import keypoint_losses, mask_losses
 from y12.exporter.train.losses.options import Losses, LossOptions
+from y12.exporter.train.losses.predicted_boxes import OrientedBoxes, UprightBoxes
 from y12.exporter.train.losses.terms.classes import CLASS_LOSSES
 from y12.exporter.train.losses.terms.distribution import distribution_focal_loss
-from y12.exporter.train.predicted_boxes import OrientedBoxes, UprightBoxes
 
 __all__ = ["DetectCriterion"]
 
