@@ -52,7 +52,7 @@ def test_help_loads_nothing_heavy(module):
     "module",
     [
         "exporter",
-        "y12.exporter.errors",
+        "y12.errors",
         "y12.exporter.recipe",
         "y12.exporter.cli.export",
         "y12.exporter.verify.options",

@@ -4,10 +4,21 @@ Y12Error
 ├── InputError           an image, option or array that was handed in cannot be used
 ├── ArtefactError        an .onnx or .engine file (or its manifest) is damaged, foreign or contradicts itself
 ├── ExecutorError        the artefact is sound, but it cannot be run here, or the vendor's library failed
-└── MissingPackageError  an optional package is not installed; the message ends with the pip line
+├── MissingPackageError  an optional package is not installed; the message ends with the pip line
+├── RecipeError          options contradict each other or the model
+├── ModelSpecError       a model YAML is wrong: file, row and the nearest known name are in the message
+├── CheckpointError      a weights file is truncated, foreign, malicious, or does not fit the model
+├── GraphError           a graph pass or the simplifier failed, or changed the result
+├── CalibrationError     images to calibrate on, or the ranges found on them, cannot be used
+├── BudgetError          INT8 cannot stay within what it may cost
+├── EngineBuildError     TensorRT could not build the engine, or built another than was asked for
+├── VerificationError    the artefact differs from the model beyond tolerance
+│   └── InconclusiveErrortoo few detections to tell
+├── DatasetError         labelled data is damaged, contradicts itself or does not fit the model
+└── OutputError          the output folder cannot be written
 
-Each message is one line: what was expected, what was found, what to do. The exporter's errors (`y12.exporter.errors`)
-are children of Y12Error too, so that `except Y12Error` catches everything a command reports without a traceback.
+Each message is one line: what was expected, what was found, what to do. `except Y12Error` catches everything a command
+reports without a traceback.
 """
 
 
@@ -45,6 +56,45 @@ class MissingPackageError(Y12Error):
         )
 
 
-def one_line(text: str, limit: int = 300) -> str:
-    """Give what another library says on one line of at most `limit` characters."""
-    return " ".join(text.split())[:limit]
+class RecipeError(Y12Error):
+    """Options contradict each other or the model."""
+
+
+class ModelSpecError(Y12Error):
+    """A model YAML is wrong."""
+
+
+class CheckpointError(Y12Error):
+    """A weights file is truncated, foreign, malicious, or does not fit the model."""
+
+
+class GraphError(Y12Error):
+    """A graph pass or the simplifier failed, or changed the result."""
+
+
+class CalibrationError(Y12Error):
+    """Images to calibrate on, or the ranges found on them, cannot be used."""
+
+
+class BudgetError(Y12Error):
+    """INT8 cannot stay within what it may cost: FP16 is the better choice."""
+
+
+class EngineBuildError(Y12Error):
+    """TensorRT could not build the engine, or built another than was asked for."""
+
+
+class VerificationError(Y12Error):
+    """The artefact differs from the model beyond tolerance."""
+
+
+class InconclusiveError(VerificationError):
+    """Too few detections to tell whether the artefact equals the model."""
+
+
+class DatasetError(Y12Error):
+    """Labelled data is damaged, contradicts itself or does not fit the model."""
+
+
+class OutputError(Y12Error):
+    """The output folder cannot be written."""

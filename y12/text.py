@@ -1,8 +1,8 @@
-"""What a message may show of a value out of a stranger's file."""
+"""Text for a message: what it may show of a stranger's value, and another library's words on one line."""
 
 import reprlib
 
-__all__ = ["shown"]
+__all__ = ["one_line", "shown"]
 
 
 class _Short(reprlib.Repr):
@@ -27,3 +27,8 @@ def shown(value: object, length: int = 60) -> str:
     "['Conv', 1000000000]"
     """
     return "".join(c if c.isprintable() else "?" for c in _SHORT.repr(value)[:length])
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Return what another library says on one line of at most `limit` characters."""
+    return " ".join(text.split())[:limit]

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from y12 import Runtime
-from y12.exporter.errors import BudgetError, DatasetError
+from y12.errors import BudgetError, DatasetError
 from y12.exporter.int8 import int8_images
 from y12.exporter.pipeline import export
 from y12.exporter.precision.mixed.options import BudgetOptions

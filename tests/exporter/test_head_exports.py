@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from y12 import DetectOptions, Runtime
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.pipeline import export
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions
 from y12.exporter.precision.qdq.qdq import QuantizeOptions

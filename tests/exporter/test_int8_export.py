@@ -8,9 +8,9 @@ import pytest
 from onnx import numpy_helper
 
 from y12 import Runtime
+from y12.errors import CalibrationError, EngineBuildError, RecipeError, VerificationError
 from y12.exporter.engine.engine import _check_precision
 from y12.exporter.engine.inspect import EngineFacts
-from y12.exporter.errors import CalibrationError, EngineBuildError, RecipeError, VerificationError
 from y12.exporter.pipeline import export
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions, calibrate
 from y12.exporter.precision.options import ImproveOptions

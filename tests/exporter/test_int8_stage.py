@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from y12.exporter.errors import VerificationError
+from y12.errors import VerificationError
 from y12.exporter.int8 import Int8Images, int8_from_fp32, int8_images
 from y12.exporter.precision.mixed.options import BudgetOptions
 from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions

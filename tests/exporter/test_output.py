@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from y12.exporter.errors import OutputError
+from y12.errors import OutputError
 from y12.exporter.output import output_folder
 
 

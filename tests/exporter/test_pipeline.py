@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from y12 import Runtime
-from y12.exporter.errors import InconclusiveError, RecipeError, VerificationError
+from y12.errors import InconclusiveError, RecipeError, VerificationError
 from y12.exporter.pipeline import export
 from y12.exporter.recipe import Recipe, Shapes
 from y12.exporter.verify.options import VerifyOptions

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.recipe import Recipe, Shapes, Target
 from y12.runtime.artefact.manifest import AxisRange
 

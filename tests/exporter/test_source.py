@@ -8,8 +8,7 @@ import torch
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
-from y12.errors import ArtefactError
-from y12.exporter.errors import CheckpointError, GraphError, ModelSpecError, RecipeError
+from y12.errors import ArtefactError, CheckpointError, GraphError, ModelSpecError, RecipeError
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.spec import spec_from_name
 from y12.exporter.recipe import Recipe

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.evaluate.evaluation_set import Trial, trial_from, trial_of_images
 from y12.exporter.evaluate.results import Budget
 from y12.exporter.graph.passes import label

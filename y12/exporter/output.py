@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from y12.exporter.errors import OutputError
+from y12.errors import OutputError
 
 __all__ = ["Outputs", "output_folder"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import onnx
 
+from y12.errors import RecipeError
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.engine.engine import engine_for
-from y12.exporter.errors import RecipeError
 from y12.exporter.evaluate.accuracy_stage import measured_on, pictures_of, speeds
 from y12.exporter.evaluate.evaluation_set import trial_from
 from y12.exporter.export_files import Made, write_files

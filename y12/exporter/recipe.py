@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from y12.errors import ArtefactError
-from y12.exporter.errors import RecipeError
+from y12.errors import ArtefactError, RecipeError
 from y12.exporter.precision.mixed.options import BudgetOptions
 from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.options import VerifyOptions

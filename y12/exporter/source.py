@@ -6,9 +6,9 @@ from pathlib import Path
 
 import onnx
 
+from y12.errors import CalibrationError, CheckpointError, GraphError, RecipeError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
-from y12.exporter.errors import CalibrationError, CheckpointError, GraphError, RecipeError
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.spec import models_dir, spec_from_name

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from y12.errors import CheckpointError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
-from y12.exporter.errors import CheckpointError
 
 
 def loaded(path):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from published import assert_parity, exact_answers, noise_of, published_answers
 
+from y12.errors import CheckpointError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
-from y12.exporter.errors import CheckpointError
 from y12.exporter.model.spec import spec_from_name
 
 # What the files hold, and the shipped YAML that says the same.

@@ -12,9 +12,9 @@ import pytest
 import torch
 from tiny_networks import call, pickled, storage, tensor, text, write_zip
 
+from y12.errors import CheckpointError
 from y12.exporter.checkpoint.load import read_checkpoint
 from y12.exporter.checkpoint.pickles import read_pickled_zip
-from y12.exporter.errors import CheckpointError
 
 MARK = "MARKER"  # what every attack tries to leave in the current folder
 TOUCH = text(f"touch {MARK}")

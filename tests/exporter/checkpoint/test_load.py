@@ -6,8 +6,8 @@ from checkpoint_checks import assert_equal_states, halved, loaded, refusal
 from tiny_networks import published_yaml, rows, tiny_detector, write_published
 from torch import nn
 
+from y12.errors import CheckpointError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
-from y12.exporter.errors import CheckpointError
 from y12.exporter.model.spec import spec_from_yaml
 
 IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))

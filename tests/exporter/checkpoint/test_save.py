@@ -7,11 +7,10 @@ from safetensors.torch import save_file
 from tiny_networks import tiny_detector
 from torch import nn
 
-from y12.errors import InputError
+from y12.errors import CheckpointError, InputError
 from y12.exporter.checkpoint.load import read_checkpoint
 from y12.exporter.checkpoint.metadata import metadata_of, yaml_of_spec
 from y12.exporter.checkpoint.save import write_checkpoint
-from y12.exporter.errors import CheckpointError
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.spec import spec_from_name, specs_at_scale
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from y12.errors import DatasetError
 from y12.exporter.data.classes import class_map
-from y12.exporter.errors import DatasetError
 
 MATCHED = [
     (("cat", "dog"), [(1, "cat"), (3, "dog")], (1, 3), "by name, 2 of the model's 2"),

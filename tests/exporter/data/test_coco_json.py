@@ -6,9 +6,9 @@ import pytest
 from pycocotools import mask
 from tiny_data import coco_data
 
+from y12.errors import DatasetError
 from y12.exporter.data.bounds import ShapeError, check_segmentation
 from y12.exporter.data.coco_json import coco_dataset, coco_ground_truth, ground_truth_kinds
-from y12.exporter.errors import DatasetError
 
 
 def changed(part, **values):

@@ -2,8 +2,8 @@
 
 import pytest
 
+from y12.errors import DatasetError
 from y12.exporter.data.data_yaml import image_paths, read_data_yaml
-from y12.exporter.errors import DatasetError
 
 
 def written(tmp_path, text):

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from y12.errors import InputError
+from y12.errors import DatasetError, InputError
 from y12.exporter.data.dataset import Sample
 from y12.exporter.data.sizes import checked_sizes, header_hw
-from y12.exporter.errors import DatasetError
 from y12.runtime.preprocess.images import image_from
 
 

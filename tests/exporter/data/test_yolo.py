@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from y12.errors import DatasetError
 from y12.exporter.data.label_lines import LabelForm, parse_line
 from y12.exporter.data.label_pixels import annotation_from_label
 from y12.exporter.data.yolo import label_path, yolo_dataset
-from y12.exporter.errors import DatasetError
 
 BOX = "0 0.5 0.5 0.5 0.25"
 POLYGON = "1 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from text_models import model_of, noise
 
+from y12.errors import EngineBuildError
 from y12.exporter.engine.build import BuildOptions, _config, bindings_for_build, engine_from_onnx, gpu_problem
-from y12.exporter.errors import EngineBuildError
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 from y12.runtime.artefact.plan import network_name_in_plan, plan_problem, read_plan_header
 from y12.runtime.backends.tensorrt.executor import process_logger

@@ -201,7 +201,7 @@ RESULTS = [
 
 @pytest.mark.parametrize(("results", "message"), RESULTS, ids=[row[1] for row in RESULTS])
 def test_results_are_refused(tmp_path, results, message):
-    from y12.exporter.errors import DatasetError
+    from y12.errors import DatasetError
 
     path = tmp_path / "r.json"
     path.write_text(json.dumps(results))

@@ -5,8 +5,8 @@ import json
 import pytest
 from colour_network import SIDE, box_line, drawings, manifest_of, outline_line, pose_line, write_image, write_labels
 
+from y12.errors import DatasetError
 from y12.exporter.data.dataset import Dataset
-from y12.exporter.errors import DatasetError
 from y12.exporter.evaluate.classify import ClassTree
 from y12.exporter.evaluate.evaluation_set import trial_from, trial_of_images
 from y12.exporter.evaluate.graph_results import Outcome

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from tiny_data import ClassExecutor, Found, ScriptedExecutor, coco_data
 
-from y12.errors import InputError, Y12Error
-from y12.exporter.errors import DatasetError
+from y12.errors import DatasetError, InputError, Y12Error
 from y12.exporter.evaluate.options import ValOptions
 from y12.exporter.evaluate.run import validate, validate_results
 from y12.runtime.artefact.manifest import NmsSettings

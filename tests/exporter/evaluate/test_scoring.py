@@ -16,7 +16,7 @@ from colour_network import (
     write_images,
 )
 
-from y12.exporter.errors import DatasetError
+from y12.errors import DatasetError
 from y12.exporter.evaluate.evaluation_set import trial_from
 from y12.exporter.evaluate.graph_results import CONF, USED_FLOOR, Outcome, detections_of, outcome_of
 from y12.exporter.evaluate.scoring import figures_of, points_lost, truth_from

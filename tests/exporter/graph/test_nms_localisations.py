@@ -6,7 +6,7 @@ import pytest
 from nms_graphs import MASKS, Raw, clustered, expected, packed, split
 from text_models import model_of, run
 
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError
 from y12.exporter.graph.nms.nms import Places, predictions_of, with_nms
 
 ANCHORS, HEATMAP = Places("anchors"), Places("heatmap", (1, 2))

@@ -5,8 +5,7 @@ import pytest
 from nms_graphs import Raw, packed
 from text_models import model_of, noise
 
-from y12.errors import InputError
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError, InputError
 from y12.exporter.graph.nms.nms import Predictions, Rows, predictions_of, with_nms
 
 PLAIN = Predictions(Rows("output0", 0, 4), Rows("output0", 4, 3))

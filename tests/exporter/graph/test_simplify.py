@@ -8,7 +8,7 @@ import onnxsim
 import pytest
 from text_models import copy_of, model_of, noise, ops, run
 
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError
 from y12.exporter.graph import simplify as module
 from y12.exporter.graph.passes import PassReport
 from y12.exporter.graph.simplify import check_same_result, quiet_native_output, relative_difference, simplify

@@ -6,9 +6,9 @@ import pytest
 import torch
 from tiny_networks import rows
 
+from y12.errors import ModelSpecError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.save import write_checkpoint
-from y12.exporter.errors import ModelSpecError
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.spec import spec_from_yaml
 

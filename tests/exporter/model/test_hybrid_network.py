@@ -5,7 +5,7 @@ import torch
 import yaml
 from torch import nn
 
-from y12.exporter.errors import ModelSpecError
+from y12.errors import ModelSpecError
 from y12.exporter.model.blocks.aggregate import Aggregate
 from y12.exporter.model.blocks.attention import AreaAttention
 from y12.exporter.model.blocks.conv import Conv

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tiny_networks import rows
 
-from y12.exporter.errors import ModelSpecError
+from y12.errors import ModelSpecError
 from y12.exporter.model.spec import models_dir, spec_from_name, specs_at_scale
 
 FIVE = {letter: [1.0, 1.0, 64] for letter in "nsmlx"}

@@ -8,7 +8,7 @@ from tiny_networks import rows
 from torch import nn
 
 from tests.each import each
-from y12.exporter.errors import ModelSpecError
+from y12.errors import ModelSpecError
 from y12.exporter.model.blocks.bit import BitConv2d
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.spec import spec_from_yaml

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from text_models import copy_of, model_of, noise, ops, run, types_of, weights_of
 
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError
 from y12.exporter.precision.cast import cast_to_fp16
 
 IO = "(float[1,3,8,8] x) => (float[1,B,H,W] out)"

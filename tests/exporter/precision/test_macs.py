@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from text_models import model_of, noise
 
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError
 from y12.exporter.precision.macs import multiplications_of, shares_of
 from y12.runtime.artefact.manifest import AxisRange, InputProfile
 

@@ -6,8 +6,8 @@ import torch
 from published import assert_parity, assert_within, errors, exact_answers, limits_of, noise_of, published_answers
 from text_models import ops
 
+from y12.errors import GraphError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
-from y12.exporter.errors import GraphError
 from y12.exporter.graph.simplify import relative_difference
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import TraceOptions

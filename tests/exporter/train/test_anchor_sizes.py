@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.train.datasets import DataChoice
 from y12.exporter.train.examples.options import UNCHANGED
 from y12.exporter.train.options import TuneOptions

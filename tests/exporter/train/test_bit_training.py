@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.exporter.train.batches import batch_of
+from y12.errors import RecipeError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.save import write_checkpoint
-from y12.exporter.errors import RecipeError
 from y12.exporter.model.blocks.bit import BitConv2d, bit_layers, ternary
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector

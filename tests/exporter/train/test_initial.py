@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from y12.errors import CheckpointError, ModelSpecError, RecipeError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.save import write_checkpoint
-from y12.exporter.errors import CheckpointError, ModelSpecError, RecipeError
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.spec import spec_from_name
 from y12.exporter.train.initial import network_from, starting_detector

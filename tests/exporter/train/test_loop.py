@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.exporter.train.batches import batch_of
-from y12.exporter.errors import CheckpointError, RecipeError
+from y12.errors import CheckpointError, RecipeError
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.spec import spec_from_name

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.train.optimizer import Ema, learning_rate, optimizer_for
 from y12.exporter.train.options import OptimizerOptions, TuneOptions
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from y12.errors import OutputError
 from y12.exporter.data.open import labelled_dataset
 from y12.exporter.data.rle import decoded
-from y12.exporter.errors import OutputError
 from y12.exporter.train.examples.sources import drawn_example
 from y12.exporter.train.scenes import scene as painting
 from y12.exporter.train.scenes.forms import outline

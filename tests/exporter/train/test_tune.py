@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from y12.errors import RecipeError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.cli.export import main as export
 from y12.exporter.cli.tune import main
-from y12.exporter.errors import RecipeError
 from y12.exporter.train.datasets import SHAPES, DataChoice, material_for
 from y12.exporter.train.examples.options import UNCHANGED
 from y12.exporter.train.initial import network_from

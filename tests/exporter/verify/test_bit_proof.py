@@ -8,7 +8,7 @@ import torch
 from onnx import numpy_helper
 from text_models import copy_of
 
-from y12.exporter.errors import VerificationError
+from y12.errors import VerificationError
 from y12.exporter.graph.token_rounding import token_roundings
 from y12.exporter.model.blocks.bit import bit_layers
 from y12.exporter.model.build import seeded_detector

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from y12.exporter.errors import VerificationError
+from y12.errors import VerificationError
 from y12.exporter.verify.compare import Ran, compare
 from y12.exporter.verify.options import TOLERANCES, Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest

@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
+from y12.errors import VerificationError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
-from y12.exporter.errors import VerificationError
 from y12.exporter.verify import images
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.fp32 import loosened, nudged

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from text_models import copy_of
 
-from y12.exporter.errors import InconclusiveError, VerificationError
+from y12.errors import InconclusiveError, VerificationError
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.spec import spec_from_name
 from y12.exporter.verify.backends import TorchExecutor

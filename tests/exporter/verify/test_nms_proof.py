@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from text_models import copy_of
 
-from y12.exporter.errors import VerificationError
+from y12.errors import VerificationError
 from y12.exporter.graph.nms.nms import Places, predictions_of, with_nms
 from y12.exporter.verify.compare import Ran, outputs_of
 from y12.exporter.verify.images import load_images

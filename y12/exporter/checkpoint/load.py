@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from y12.errors import CheckpointError, ModelSpecError
 from y12.exporter.checkpoint.metadata import metadata_from
 from y12.exporter.checkpoint.pickles import read_pickled_zip
 from y12.exporter.checkpoint.records import Record, modules_of, tensors_of
-from y12.exporter.errors import CheckpointError, ModelSpecError
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.published import spec_from_published_yaml

@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import nn
 
-from y12.exporter.errors import CheckpointError, ModelSpecError
+from y12.errors import CheckpointError, ModelSpecError
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.rows import LayerSpec, ModelSpec
 from y12.exporter.model.signature import MAX_CHANNELS

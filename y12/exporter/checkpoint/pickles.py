@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from y12.errors import CheckpointError
 from y12.exporter.checkpoint.unpickler import CheckpointUnpickler
-from y12.exporter.errors import CheckpointError
 from y12.text import shown
 
 __all__ = ["read_pickled_zip"]

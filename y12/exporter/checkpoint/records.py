@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from y12.exporter.errors import CheckpointError
+from y12.errors import CheckpointError
 from y12.text import shown
 
 __all__ = ["Record", "modules_of", "tensors_of"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from y12.errors import CheckpointError
 from y12.exporter.checkpoint.metadata import RANGES_KEY, metadata_of
-from y12.exporter.errors import CheckpointError
 from y12.exporter.model.detector import Detector
 from y12.files import write_atomically
 

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from y12.errors import CheckpointError
 from y12.exporter.checkpoint.records import Record
-from y12.exporter.errors import CheckpointError
 from y12.text import shown
 
 __all__ = ["CheckpointUnpickler"]

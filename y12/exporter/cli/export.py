@@ -170,7 +170,7 @@ def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
     Raises:
         RecipeError: options contradict each other, or ask for what this version does not do.
     """
-    from y12.exporter.errors import RecipeError
+    from y12.errors import RecipeError
     from y12.exporter.recipe import Recipe, Shapes, Target
     from y12.exporter.verify.options import VerifyOptions
 
@@ -205,8 +205,7 @@ def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
 
 
 def _nms(arguments: argparse.Namespace) -> NmsSettings | None:
-    from y12.errors import ArtefactError
-    from y12.exporter.errors import RecipeError
+    from y12.errors import ArtefactError, RecipeError
     from y12.runtime.options import DetectOptions
 
     thresholds = {
@@ -232,7 +231,7 @@ def _nms(arguments: argparse.Namespace) -> NmsSettings | None:
 
 
 def _precision(arguments: argparse.Namespace) -> str:
-    from y12.exporter.errors import RecipeError
+    from y12.errors import RecipeError
 
     half = arguments.half or arguments.quantize == "16"
     int8 = arguments.int8 or arguments.quantize == "8"
@@ -242,7 +241,7 @@ def _precision(arguments: argparse.Namespace) -> str:
 
 
 def _int8(arguments: argparse.Namespace) -> "Int8 | None":
-    from y12.exporter.errors import RecipeError
+    from y12.errors import RecipeError
     from y12.exporter.precision.mixed.options import BudgetOptions
     from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
     from y12.exporter.recipe import Int8
@@ -297,7 +296,7 @@ def _numbers(option: str, text: str, separator: str) -> tuple[int, ...]:
 
 
 def _refuse_number(option: str, text: str) -> NoReturn:
-    from y12.exporter.errors import RecipeError
+    from y12.errors import RecipeError
 
     examples = {"--imgsz": "640, 480,640 or 320:640:960", "--batch": "1 or 1:4:8", "--sm": "80,89"}
     raise RecipeError(f"{option}: expected something like {examples[option]}, found '{text:.60}'")

@@ -79,7 +79,7 @@ def options_from_arguments(arguments: argparse.Namespace) -> "ValOptions":
 
 
 def _validated(arguments: argparse.Namespace, options: "ValOptions") -> "Validation":
-    from y12.exporter.errors import DatasetError
+    from y12.errors import DatasetError
     from y12.exporter.evaluate.options import ValOptions
     from y12.exporter.evaluate.run import validate, validate_results
 
@@ -93,7 +93,7 @@ def _validated(arguments: argparse.Namespace, options: "ValOptions") -> "Validat
 
 
 def _save(path: Path, results: list[dict[str, Any]]) -> None:
-    from y12.exporter.errors import DatasetError
+    from y12.errors import DatasetError
     from y12.files import write_atomically
 
     if not results:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from y12.exporter.errors import DatasetError
+from y12.errors import DatasetError
 from y12.text import shown
 
 __all__ = ["ClassMap", "class_map"]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from y12.errors import DatasetError
 from y12.exporter.data.bounds import ShapeError, check_box, check_keypoints, check_segmentation, is_whole, numbers
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_json
 from y12.exporter.data.problems import Problems
-from y12.exporter.errors import DatasetError
 from y12.text import shown
 
 __all__ = ["coco_dataset", "coco_ground_truth", "ground_truth_kinds"]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from y12.errors import DatasetError
 from y12.exporter.data.image_lists import data_yaml_from, entries_from, images_named, without_repeats
-from y12.exporter.errors import DatasetError
 from y12.files import IMAGE_SUFFIXES
 from y12.runtime.artefact.manifest import MAX_KEYPOINTS
 from y12.text import shown

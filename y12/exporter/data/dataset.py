@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from y12.exporter.errors import DatasetError
+from y12.errors import DatasetError
 
 __all__ = ["KINDS_OF_TASK", "Dataset", "GroundTruth", "Sample", "SizesHw"]
 

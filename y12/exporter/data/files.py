@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from y12.exporter.errors import DatasetError
+from y12.errors import DatasetError
 from y12.files import check_file
 
 __all__ = ["read_bytes", "read_json", "read_text"]

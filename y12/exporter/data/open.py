@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from y12.errors import DatasetError
 from y12.exporter.data.coco_json import coco_dataset
 from y12.exporter.data.dataset import Dataset
 from y12.exporter.data.yolo import yolo_dataset
-from y12.exporter.errors import DatasetError
 
 __all__ = ["labelled_dataset"]
 

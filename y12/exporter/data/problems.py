@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from y12.exporter.errors import DatasetError
+from y12.errors import DatasetError
 
 __all__ = ["MAX_SHOWN", "Problems"]
 

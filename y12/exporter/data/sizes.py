@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from y12.errors import InputError
+from y12.errors import DatasetError, InputError
 from y12.exporter.data.dataset import Sample
 from y12.exporter.data.problems import Problems
-from y12.exporter.errors import DatasetError
 from y12.files import check_file
 from y12.runtime.preprocess.images import FORMATS, MAX_FILE_BYTES, MAX_PIXELS, image_from
 

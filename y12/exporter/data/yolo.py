@@ -7,13 +7,13 @@ image. An image without such a file shows background only.
 from collections.abc import Sequence
 from pathlib import Path
 
+from y12.errors import DatasetError
 from y12.exporter.data.data_yaml import DataYaml, image_paths, read_data_yaml
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_text
 from y12.exporter.data.label_lines import Label, LabelForm, LabelLineError, parse_line
 from y12.exporter.data.label_pixels import annotation_from_label
 from y12.exporter.data.problems import Problems
-from y12.exporter.errors import DatasetError
 
 __all__ = ["label_path", "yolo_dataset", "yolo_labels"]
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from y12.errors import ExecutorError, MissingPackageError, one_line
+from y12.errors import EngineBuildError, ExecutorError, MissingPackageError
 from y12.exporter.engine.layers import Layer, layers_from_inspector, layers_from_log
-from y12.exporter.errors import EngineBuildError
 from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.tensorrt.executor import Bindings, capture, load_bindings, process_logger
 from y12.runtime.gpu.cuda import Gpu
+from y12.text import one_line
 
 if TYPE_CHECKING:
     from y12.runtime.backends.tensorrt.executor import (

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import onnx
 
+from y12.errors import EngineBuildError
 from y12.exporter.engine.build import RTX_DEFAULT_SMS, BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx
 from y12.exporter.engine.inspect import EngineFacts, facts_of
-from y12.exporter.errors import EngineBuildError
 from y12.exporter.precision.qdq.qdq import QdqReport
 from y12.exporter.recipe import Target
 from y12.exporter.report.report import ExportReport

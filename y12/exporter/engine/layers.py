@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from y12.exporter.errors import EngineBuildError
+from y12.errors import EngineBuildError
 
 __all__ = ["Layer", "Tensor", "layers_from_inspector", "layers_from_log"]
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from y12.errors import DatasetError
 from y12.exporter.data.classes import ClassMap, class_map
 from y12.exporter.data.data_yaml import IMAGE_SUFFIXES, read_data_yaml
 from y12.exporter.data.dataset import Sample
-from y12.exporter.errors import DatasetError
 from y12.exporter.evaluate.inference import Inference
 
 __all__ = ["ClassTree", "TopFigures", "class_tree", "top_figures"]

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from y12.errors import DatasetError
 from y12.exporter.data.classes import ClassMap, class_map
 from y12.exporter.data.data_yaml import DataYaml, read_data_yaml
 from y12.exporter.data.dataset import Dataset, Sample
 from y12.exporter.data.image_lists import images_in, without_repeats
 from y12.exporter.data.open import labelled_dataset
 from y12.exporter.data.yolo import label_path, yolo_labels
-from y12.exporter.errors import DatasetError
 from y12.exporter.evaluate.classify import ClassTree, class_tree
 from y12.exporter.evaluate.fit import kinds_for
 from y12.runtime.artefact.manifest import Manifest

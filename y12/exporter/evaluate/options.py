@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from y12.errors import DatasetError
 from y12.exporter.data.data_yaml import SPLITS
-from y12.exporter.errors import DatasetError
 
 __all__ = ["ValOptions"]
 

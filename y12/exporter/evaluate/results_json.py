@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from y12.errors import DatasetError
 from y12.exporter.data.bounds import ShapeError, check_box, check_keypoints, check_segmentation, numbers
 from y12.exporter.data.dataset import GroundTruth
 from y12.exporter.data.files import read_json
 from y12.exporter.data.problems import Problems
-from y12.exporter.errors import DatasetError
 from y12.text import shown
 
 __all__ = ["read_results", "result_kinds"]

@@ -5,11 +5,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from y12.errors import DatasetError
 from y12.exporter.data.classes import ClassMap, class_map
 from y12.exporter.data.coco_json import coco_ground_truth, ground_truth_kinds
 from y12.exporter.data.dataset import GroundTruth
 from y12.exporter.data.open import labelled_dataset
-from y12.exporter.errors import DatasetError
 from y12.exporter.evaluate.classify import class_tree, top_figures
 from y12.exporter.evaluate.coco import Figures, evaluate, require_pycocotools
 from y12.exporter.evaluate.fit import detect_options, kinds_for

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from y12.errors import DatasetError
 from y12.exporter.data.dataset import Dataset, GroundTruth
-from y12.exporter.errors import DatasetError
 from y12.exporter.evaluate.classify import ClassTree
 from y12.exporter.evaluate.coco import KIND_NAMES, evaluate
 from y12.exporter.evaluate.evaluation_set import Trial

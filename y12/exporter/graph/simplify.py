@@ -11,8 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from y12.errors import Y12Error
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError, Y12Error
 from y12.exporter.graph.align_channels import align_channels
 from y12.exporter.graph.expectation import sum_expectations
 from y12.exporter.graph.passes import Pass, PassReport

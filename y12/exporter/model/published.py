@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from y12.exporter.errors import ModelSpecError
+from y12.errors import ModelSpecError
 from y12.exporter.model.rows import ModelSpec
 from y12.exporter.model.signatures import SIGNATURES
 from y12.exporter.model.spec import TASK_SUFFIXES, spec_from_yaml

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from y12.exporter.errors import ModelSpecError
+from y12.errors import ModelSpecError
 from y12.exporter.model.signature import MAX_CHANNELS, Arg, Signature
 from y12.exporter.model.signatures import SIGNATURES
 from y12.text import shown

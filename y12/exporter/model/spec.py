@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from y12.exporter.errors import ModelSpecError
+from y12.errors import ModelSpecError
 from y12.exporter.model.rows import ModelSpec, RowReader, is_value, nearest
 from y12.exporter.model.signature import MAX_CHANNELS
 from y12.exporter.safe_yaml import mapping_from_yaml

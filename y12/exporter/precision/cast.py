@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError
 from y12.exporter.graph.index import GraphIndex, constant_tensor
 
 __all__ = ["HALF_SUFFIX", "CastReport", "cast_to_fp16"]

@@ -7,8 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from y12.errors import Y12Error
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError, Y12Error
 from y12.exporter.graph.passes import label
 from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.onnx_runtime import OrtExecutor

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from y12.exporter.errors import CalibrationError, RecipeError
+from y12.errors import CalibrationError, RecipeError
 
 __all__ = ["CLIPPINGS", "METHODS", "TARGETS", "CalibrationOptions", "QuantizeOptions"]
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from y12.exporter.errors import CalibrationError
+from y12.errors import CalibrationError
 
 __all__ = ["INT8_MAX", "UINT8_MAX", "Range", "Ranges"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import onnx
 import torch
 
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError
 from y12.exporter.model.detector import Detector
 from y12.runtime.artefact.manifest import InputProfile
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from y12.errors import RecipeError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import MAX_LICENCE, UNKNOWN_LICENCE
-from y12.exporter.errors import RecipeError
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.rows import ModelSpec

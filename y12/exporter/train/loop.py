@@ -11,8 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Dataset
 
-from y12.errors import Y12Error
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError, Y12Error
 from y12.exporter.model.detector import Detector
 from y12.exporter.train.batch import Batch
 from y12.exporter.train.network import TrainingNetwork

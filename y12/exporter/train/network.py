@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.model.detector import Detector
 from y12.exporter.train.batch import Batch
 from y12.exporter.train.losses.build import Losses, LossOptions, criterion_for

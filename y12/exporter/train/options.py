@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.train.losses.build import LossOptions
 
 __all__ = ["PRECISIONS", "OptimizerOptions", "TuneOptions"]

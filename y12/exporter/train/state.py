@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from y12.exporter.errors import CheckpointError
+from y12.errors import CheckpointError
 from y12.files import write_atomically
 from y12.text import shown
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from y12.errors import OutputError, RecipeError
 from y12.exporter.checkpoint.metadata import LICENCE_KEY, RANGES_KEY, SIDE_KEY, yaml_of_spec
 from y12.exporter.checkpoint.save import write_checkpoint
-from y12.exporter.errors import OutputError, RecipeError
 from y12.exporter.model.detector import Detector
 from y12.exporter.precision.options import CalibrationOptions
 from y12.exporter.precision.qat.convert import convert

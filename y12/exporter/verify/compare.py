@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.exporter.errors import VerificationError
+from y12.errors import VerificationError
 from y12.exporter.verify.differences import Comparison, Shifts, comparison_from
 from y12.exporter.verify.images import TestImage
 from y12.exporter.verify.options import Tolerance, VerifyOptions

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from y12.exporter.errors import VerificationError
+from y12.errors import VerificationError
 from y12.exporter.graph.simplify import NUDGE, ROUNDINGS, checked_shapes, relative_difference
 from y12.exporter.verify.compare import outputs_of
 from y12.exporter.verify.differences import Comparison

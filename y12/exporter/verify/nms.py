@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.exporter.errors import VerificationError
+from y12.errors import VerificationError
 from y12.exporter.verify.compare import Ran, row_ious
 from y12.exporter.verify.differences import Comparison, Shifts, comparison_from
 from y12.exporter.verify.options import Tolerance, VerifyOptions

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 
-from y12.errors import Y12Error
+from y12.errors import InconclusiveError, VerificationError, Y12Error
 from y12.exporter.engine.build import BuiltEngine, gpu_problem
-from y12.exporter.errors import InconclusiveError, VerificationError
 from y12.exporter.graph.token_rounding import token_roundings, without_token_rounding
 from y12.exporter.model.blocks.bit import bit_layers, plain_form
 from y12.exporter.model.detector import Detector

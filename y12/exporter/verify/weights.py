@@ -5,7 +5,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from y12.exporter.errors import VerificationError
+from y12.errors import VerificationError
 from y12.exporter.graph.index import GraphIndex
 from y12.exporter.precision.cast import HALF_SUFFIX
 from y12.exporter.precision.qdq.nodes import INT8_SUFFIX, SCALE_SUFFIX

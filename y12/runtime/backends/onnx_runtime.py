@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, one_line
+from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
 from y12.installing import install_command
+from y12.text import one_line
 
 __all__ = ["PROVIDERS", "OrtExecutor", "import_onnxruntime", "refuse_telemetry"]
 

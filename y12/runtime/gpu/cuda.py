@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.errors import ExecutorError, InputError, one_line
+from y12.errors import ExecutorError, InputError
 from y12.runtime.gpu.device import ArrayView
 from y12.runtime.kernels.nvrtc import compile_cubin, cuda_core
 from y12.runtime.kernels.sources import kernel_source
+from y12.text import one_line
 
 DRIVER = "libcuda.so.1"
 

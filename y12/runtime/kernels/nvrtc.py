@@ -5,8 +5,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from y12.errors import ExecutorError, MissingPackageError, one_line
+from y12.errors import ExecutorError, MissingPackageError
 from y12.runtime.kernels.cache import cache_dir, cached, prebuilt
+from y12.text import one_line
 
 __all__ = ["compile_cubin", "cubin_parts", "cuda_core", "nvrtc_cubin", "nvrtc_version"]
 

@@ -6,20 +6,33 @@ a list of outlines, each a list of [x, y].
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import InputError
+from y12.runtime.results.masks import Masks
 from y12.runtime.results.oriented import corners_from_xywhr
 
-if TYPE_CHECKING:
-    from y12.runtime.results.detections import Detections
-    from y12.runtime.results.masks import Masks
+
+class Objects(Protocol):
+    """What is read of a `Detections`, which imports this file."""
+
+    xyxy: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    class_id: NDArray[np.integer[Any]]
+    names: tuple[str, ...]
+    masks: Masks | None
+    keypoints: NDArray[np.float32] | None
+    xywhr: NDArray[np.float32] | None
+
+    @property
+    def class_name(self) -> list[str]:
+        """The name of each object's class."""
 
 
-def records_from(detections: "Detections", masks: str | None = None) -> list[dict[str, Any]]:
+def records_from(detections: Objects, masks: str | None = None) -> list[dict[str, Any]]:
     """Give one record an object; `masks` is "rle", "polygon" or None.
 
     Raises:
@@ -47,9 +60,7 @@ def records_from(detections: "Detections", masks: str | None = None) -> list[dic
     return records
 
 
-def coco_from(
-    detections: "Detections", image_id: int, category_ids: Sequence[int] | None = None
-) -> list[dict[str, Any]]:
+def coco_from(detections: Objects, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
     """Give COCO's results: bbox as left, top, width, height; segmentation as RLE; keypoints flat as x, y, v.
 
     Raises:
@@ -77,7 +88,7 @@ def coco_from(
     return results
 
 
-def _segmentations(detections: "Detections", form: str | None) -> list[Any] | None:
+def _segmentations(detections: Objects, form: str | None) -> list[Any] | None:
     if form is None:
         return None
     if form not in _FORMS:
@@ -87,11 +98,11 @@ def _segmentations(detections: "Detections", form: str | None) -> list[Any] | No
     return _FORMS[form](detections.masks)
 
 
-def _outlines(masks: "Masks") -> list[Any]:
+def _outlines(masks: Masks) -> list[Any]:
     return [[outline.tolist() for outline in outlines] for outlines in masks.polygons()]
 
 
-_FORMS: dict[str, Callable[["Masks"], list[Any]]] = {"rle": lambda masks: masks.coco_rle(), "polygon": _outlines}
+_FORMS: dict[str, Callable[[Masks], list[Any]]] = {"rle": lambda masks: masks.coco_rle(), "polygon": _outlines}
 
 
 def _rounded(values: NDArray[np.floating]) -> Any:

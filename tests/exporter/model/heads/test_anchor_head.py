@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.model.heads.anchors import AnchorDetect
 
 CHANNELS, STRIDES, SIZES = (16, 24), (8, 16), ((4, 6), (2, 3))

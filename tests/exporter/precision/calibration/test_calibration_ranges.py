@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from y12.exporter.errors import CalibrationError
+from y12.errors import CalibrationError
 from y12.exporter.precision.ranges import Range, Ranges
 
 LEAST = 2.0**-14

@@ -8,7 +8,7 @@ import pytest
 from colour_network import box_line, convolutions, damaged, manifest_of, network, write_image
 from onnx import helper, numpy_helper
 
-from y12.exporter.errors import BudgetError, DatasetError
+from y12.errors import BudgetError, DatasetError
 from y12.exporter.evaluate.evaluation_set import trial_from
 from y12.exporter.evaluate.graph_results import outcome_of
 from y12.exporter.precision.mixed import budget

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.precision.mixed.options import BudgetOptions
 
 

@@ -11,10 +11,10 @@ import pytest
 from onnx import numpy_helper
 from qat_checks import as_if_trained
 
+from y12.errors import CalibrationError, CheckpointError, RecipeError
 from y12.exporter.checkpoint.metadata import RANGES_KEY
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.cli.export import main
-from y12.exporter.errors import CalibrationError, CheckpointError, RecipeError
 from y12.exporter.pipeline import export
 from y12.exporter.precision.mixed.options import BudgetOptions
 from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions

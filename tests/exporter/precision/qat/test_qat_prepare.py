@@ -10,7 +10,7 @@ import torch
 from onnx import numpy_helper
 from safetensors.torch import load, save
 
-from y12.exporter.errors import CalibrationError, GraphError, RecipeError
+from y12.errors import CalibrationError, GraphError, RecipeError
 from y12.exporter.precision.qat.mapping import quantized_convs
 from y12.exporter.precision.qat.modules import QuantConv
 from y12.exporter.precision.qat.prepare import QatOptions, prepare

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from text_models import copy_of, model_of, noise, ops, run, types_of, weights_of
 
-from y12.exporter.errors import GraphError, RecipeError
+from y12.errors import GraphError, RecipeError
 from y12.exporter.precision.qdq.qdq import QuantizeOptions, quantize, tensors_to_calibrate
 from y12.exporter.precision.ranges import Range, Ranges
 

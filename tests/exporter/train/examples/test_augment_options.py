@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.train.examples.options import COCO_FLIP, AugmentOptions, DataOptions
 
 

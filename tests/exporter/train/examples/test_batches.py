@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from y12.exporter.errors import DatasetError, RecipeError
+from y12.errors import DatasetError, RecipeError
 from y12.exporter.train.batch import Batch
 from y12.exporter.train.examples.batches import Batches
 from y12.exporter.train.examples.options import AugmentOptions

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from y12.exporter.errors import DatasetError
+from y12.errors import DatasetError
 from y12.exporter.train.examples.batches import Batches
 from y12.exporter.train.examples.class_folders import ClassSource, class_folders
 from y12.exporter.train.examples.options import AugmentOptions, DataOptions

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from y12.exporter.errors import DatasetError
+from y12.errors import DatasetError
 from y12.exporter.train.examples.augment import plain
 from y12.exporter.train.examples.options import AugmentOptions, DataOptions
 from y12.exporter.train.examples.sources import UserSource

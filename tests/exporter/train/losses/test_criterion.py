@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.exporter.train.batches import batch_of
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.heads.head import REG_MAX, cell_centres

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.model.heads.anchors import AnchorDetect
 from y12.exporter.model.heads.classify import Classify
 from y12.exporter.model.heads.detect import Detect

@@ -29,7 +29,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError
 from y12.exporter.graph.nms.text import Equations, constants_of, outputs_of, text_of
 from y12.runtime.artefact.manifest import LOCALISATIONS, NmsSettings
 from y12.runtime.tasks import TASKS

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.model.heads.head import (
     Channels,
     PlaceHead,

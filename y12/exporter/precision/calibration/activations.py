@@ -8,8 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from y12.errors import Y12Error
-from y12.exporter.errors import CalibrationError
+from y12.errors import CalibrationError, Y12Error
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.preprocess.images import image_from

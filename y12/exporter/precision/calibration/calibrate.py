@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from y12.exporter.errors import CalibrationError
+from y12.errors import CalibrationError
 from y12.exporter.precision.calibration.activations import activations
 from y12.exporter.precision.calibration.clipping import least_error_range, max_range, mse_range, percentile_range
 from y12.exporter.precision.calibration.histograms import Histogram

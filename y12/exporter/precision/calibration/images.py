@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from y12.errors import CalibrationError
 from y12.exporter.data.image_lists import (
     data_yaml_from,
     entries_from,
@@ -11,7 +12,6 @@ from y12.exporter.data.image_lists import (
     images_named,
     without_repeats,
 )
-from y12.exporter.errors import CalibrationError
 from y12.files import IMAGE_SUFFIXES
 from y12.text import shown
 

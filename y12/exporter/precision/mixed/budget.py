@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import onnx
 
+from y12.errors import BudgetError, DatasetError
 from y12.exporter.data.image_lists import evenly
-from y12.exporter.errors import BudgetError, DatasetError
 from y12.exporter.evaluate.evaluation_set import Trial
 from y12.exporter.evaluate.graph_results import outcome_of
 from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 
 __all__ = ["BudgetOptions"]
 

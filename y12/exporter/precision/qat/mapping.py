@@ -14,7 +14,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError
 from y12.exporter.graph.passes import label
 from y12.exporter.graph.simplify import simplify
 from y12.exporter.model.blocks.attention import MapAttention

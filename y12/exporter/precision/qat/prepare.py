@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 from torch import nn
 
-from y12.exporter.errors import CalibrationError, RecipeError
+from y12.errors import CalibrationError, RecipeError
 from y12.exporter.model.blocks.bit import bit_layers
 from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.detector import Detector

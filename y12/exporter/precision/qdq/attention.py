@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.graph.attention import attentions_of
 from y12.exporter.graph.index import GraphIndex
 from y12.exporter.graph.passes import label

@@ -7,7 +7,7 @@ from math import prod
 
 import onnx
 
-from y12.exporter.errors import GraphError, RecipeError
+from y12.errors import GraphError, RecipeError
 from y12.exporter.graph.index import GraphIndex
 from y12.exporter.graph.passes import label
 from y12.exporter.precision.options import TARGETS, QuantizeOptions

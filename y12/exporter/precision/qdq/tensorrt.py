@@ -9,7 +9,7 @@ quantised then: a dequantised tensor has its scale's type, which a cast pass tha
 import numpy as np
 import onnx
 
-from y12.exporter.errors import GraphError
+from y12.errors import GraphError
 from y12.exporter.precision.cast import cast_to_fp16
 from y12.exporter.precision.qdq.attention import softmax_outputs
 from y12.exporter.precision.qdq.nodes import QdqNodes

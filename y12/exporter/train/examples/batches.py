@@ -2,7 +2,7 @@
 
 from torch.utils.data import Dataset
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.train.batch import Batch
 from y12.exporter.train.examples.collate import collate
 from y12.exporter.train.examples.sources import Source

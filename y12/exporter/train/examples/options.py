@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 
 __all__ = ["COCO_FLIP", "UNCHANGED", "AugmentOptions", "DataOptions"]
 

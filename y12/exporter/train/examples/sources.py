@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.exporter.errors import DatasetError, RecipeError
+from y12.errors import DatasetError, RecipeError
 from y12.exporter.train.examples.augment import Fitted, augmented, plain
 from y12.exporter.train.examples.example import Example, reduced_mask
 from y12.exporter.train.examples.options import UNCHANGED, AugmentOptions

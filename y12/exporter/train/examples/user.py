@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from y12.errors import DatasetError
 from y12.exporter.data.dataset import Dataset
 from y12.exporter.data.open import labelled_dataset
 from y12.exporter.data.sizes import Progress, checked_sizes
-from y12.exporter.errors import DatasetError
 from y12.exporter.train.examples.objects import Objects, Outline
 from y12.exporter.train.examples.options import DataOptions
 from y12.runtime.results.oriented import corners_from_xywhr

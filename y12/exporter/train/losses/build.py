@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.model.heads.anchors import AnchorDetect
 from y12.exporter.model.heads.classify import Classify
 from y12.exporter.model.heads.detect import Detect

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from y12.exporter.errors import RecipeError
+from y12.errors import RecipeError
 from y12.exporter.train.assign.task_aligned import AlignOptions
 from y12.exporter.train.batch import Targets
 from y12.exporter.train.losses.terms.classes import CLASS_LOSSES

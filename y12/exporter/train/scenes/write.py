@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from y12.errors import OutputError
 from y12.exporter.data.dataset import GroundTruth
-from y12.exporter.errors import OutputError
 from y12.exporter.train.scenes.forms import CLASS_NAMES
 from y12.exporter.train.scenes.scene import Scene, draw_scene
 

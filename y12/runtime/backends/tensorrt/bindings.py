@@ -11,9 +11,10 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from y12.errors import ExecutorError, InputError, MissingPackageError, one_line
+from y12.errors import ExecutorError, InputError, MissingPackageError
 from y12.installing import install_command
 from y12.runtime.artefact.plan import PRODUCTS
+from y12.text import one_line
 
 if TYPE_CHECKING:
     from y12.runtime.backends.tensorrt.executor import tensorrt

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from y12.disk_cache import DiskCache, user_cache
-from y12.errors import one_line
+from y12.text import one_line
 
 if TYPE_CHECKING:
     from y12.runtime.backends.tensorrt.executor import tensorrt
