@@ -13,7 +13,7 @@ Y12Error
 ├── BudgetError          INT8 cannot stay within what it may cost
 ├── EngineBuildError     TensorRT could not build the engine, or built another than was asked for
 ├── VerificationError    the artefact differs from the model beyond tolerance
-│   └── InconclusiveErrortoo few detections to tell
+│   └── InconclusiveError too few detections to tell
 ├── DatasetError         labelled data is damaged, contradicts itself or does not fit the model
 └── OutputError          the output folder cannot be written
 

@@ -9,13 +9,14 @@ from onnx import numpy_helper
 
 from y12 import Runtime
 from y12.errors import CalibrationError, EngineBuildError, RecipeError, VerificationError
-from y12.exporter.engine.engine import _check_precision
 from y12.exporter.engine.inspect import EngineFacts
+from y12.exporter.engine.options import Target
 from y12.exporter.pipeline import export
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions, calibrate
 from y12.exporter.precision.options import ImproveOptions
 from y12.exporter.precision.qdq.qdq import QdqReport, QuantizeOptions, quantize, tensors_to_calibrate
-from y12.exporter.recipe import Int8, Recipe, Shapes, Target
+from y12.exporter.recipe import Int8, Recipe, Shapes
+from y12.exporter.verify.engine_precision import check_engine_precision
 from y12.exporter.verify.images import photos_dir
 from y12.exporter.verify.options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
@@ -116,9 +117,9 @@ def facts(**convolutions):
 
 def test_an_engine_of_another_precision_is_refused():
     asked = QdqReport("trt", 89, 96, 80, {})
-    _check_precision("int8", facts(int8=89, fp16=7), asked)
+    check_engine_precision("int8", facts(int8=89, fp16=7), asked)
     with pytest.raises(EngineBuildError, match="asked for INT8, but TensorRT computes 60 of the 89 INT8 convolutions"):
-        _check_precision("int8", facts(int8=60, fp16=36), asked)
+        check_engine_precision("int8", facts(int8=60, fp16=36), asked)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,25 @@
-"""Write all of an export's files or none: into a hidden folder first, renamed into place at the end."""
+"""What an export leaves on disk: all files or none, written to a hidden folder first, renamed into place at the end."""
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from y12.errors import OutputError
+import onnx
 
-__all__ = ["Outputs", "output_folder"]
+from y12.errors import OutputError
+from y12.exporter.engine.build import BuiltEngine
+from y12.exporter.report.charts import curve_svg
+from y12.exporter.report.page import page_from_report
+from y12.exporter.report.pictures import Picture
+from y12.exporter.report.report import ExportReport
+from y12.runtime.artefact.manifest import Manifest
+
+__all__ = ["Made", "Outputs", "files_of", "output_folder", "write_files"]
 
 
 class Outputs:
@@ -91,3 +101,44 @@ def _remove_if_empty(folder: Path) -> None:
 
 def _refused(folder: Path, error: OSError) -> OutputError:
     return OutputError(f"--output: cannot write to '{folder}' ({error.strerror}); name another folder")
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an export made.
+
+    Attributes:
+        graph: the ONNX graph.
+        built: the engine; None without one.
+        manifest: of the artefact.
+        pictures: for the report's page.
+    """
+
+    graph: onnx.ModelProto
+    built: BuiltEngine | None
+    manifest: Manifest
+    pictures: tuple[Picture, ...]
+
+
+def files_of(stem: str, *, engine: bool, curve: bool) -> list[str]:
+    """Return the names of an export's files, the artefact asked for first."""
+    endings = [".engine", ".engine.json"] * engine + [".onnx"] + [".curve.svg"] * curve
+    return [stem + ending for ending in (*endings, ".report.html", ".report.json")]
+
+
+def write_files(outputs: Outputs, stem: str, made: Made, report: ExportReport) -> None:
+    """Write the artefact, its manifest and its report as JSON and as a page.
+
+    Raises:
+        OutputError: one cannot be written.
+    """
+    if made.built is not None:
+        outputs.add(f"{stem}.engine", made.built.plan)
+        outputs.add(f"{stem}.engine.json", made.manifest.to_json(indent=2).encode())
+    outputs.add(f"{stem}.onnx", made.graph.SerializeToString())
+    if report.budget is not None:
+        outputs.add(f"{stem}.curve.svg", curve_svg(report.budget).encode())
+    text = report.to_json()
+    outputs.add(f"{stem}.report.html", page_from_report(json.loads(text), made.pictures).encode())
+    outputs.add(f"{stem}.report.json", text.encode())
+    outputs.commit()

@@ -11,24 +11,26 @@ import onnx
 
 from y12.errors import RecipeError
 from y12.exporter.data.image_lists import evenly
-from y12.exporter.engine.engine import engine_for
-from y12.exporter.evaluate.accuracy_stage import measured_on, pictures_of, speeds
-from y12.exporter.evaluate.evaluation_set import trial_from
-from y12.exporter.export_files import Made, write_files
+from y12.exporter.engine.engine import Engine, engine_for
+from y12.exporter.evaluate.evaluation_set import Trial, trial_from
+from y12.exporter.evaluate.precisions import Measured, measured
+from y12.exporter.evaluate.results import Speed
+from y12.exporter.evaluate.speed import speeds
 from y12.exporter.graph.nms.nms import Places, Predictions, predictions_of, with_nms
-from y12.exporter.graph.simplify import simplify
+from y12.exporter.graph.simplify import SimplifyReport, simplify
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
-from y12.exporter.output import output_folder
+from y12.exporter.output import Made, files_of, output_folder, write_files
 from y12.exporter.precision.cast import cast_to_fp16
 from y12.exporter.recipe import Recipe
 from y12.exporter.report.layers import layer_rows
-from y12.exporter.report.pictures import Picture
+from y12.exporter.report.pictures import Picture, pictures_of
 from y12.exporter.report.report import ExportReport
 from y12.exporter.source import Source, source_from_recipe
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
+from y12.exporter.verify.engine_precision import check_engine_precision, engine_notes
 from y12.exporter.verify.options import VerifyOptions
-from y12.exporter.verify.verify import Proof, prove
+from y12.exporter.verify.verify import Proof, Verification, prove
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import ONNX_KEY, InputProfile, Manifest, NmsSettings
 
@@ -62,48 +64,58 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
             source = source_from_recipe(recipe)
             images = None if recipe.int8 is None else int8_images(recipe.int8, source.learned)
         stem = _stem(recipe, source)
-        profile = _profile(recipe, source)
-        manifest = _manifest(recipe, source, profile)
-        trial = None
-        if recipe.val is not None:
-            with clock("load images"):
-                trial = trial_from(recipe.val, manifest)
-        report = ExportReport(source.model, source.file, recipe.precision, _in_words(profile), list(source.notes))
-        report.licence = source.licence
-        simplified = _graph(recipe, source, profile, report, clock)
+        manifest = _manifest(recipe, source, _profile(recipe, source))
+        trial = _trial(recipe, manifest, clock)
+        simplified, simplification = _simplified(recipe, source, manifest.profile, clock)
         typed = _typed(recipe, images, simplified, manifest, clock)
-        _note_precision(typed, report)
-        pictures: tuple[Picture, ...] = ()
-        if trial is not None:
-            with clock("accuracy") as advance:
-                found = measured_on(trial, simplified, typed.graph, manifest, advance)
-                manifest = replace(manifest, thresholds=found.thresholds)
-                pictures = pictures_of(found, simplified, typed.graph, manifest)
-                report.accuracy, report.thresholds = found.accuracy, found.thresholds
-                report.notes += [note for note in trial.notes if note not in report.notes]
-        final = typed.graph
-        if manifest.nms is not None:
-            with clock("nms"):
-                final = with_nms(typed.graph, manifest.nms, _predictions(typed.graph, manifest))
-                report.nms = _nms_in_words(manifest.nms)
-        _embed(manifest, final)
-        built = None
-        if recipe.format == "engine":
-            with clock("engine"):
-                built, manifest = engine_for(recipe.target, final, manifest, report)
-        report.layers = layer_rows(simplified, manifest, report.quantization, report.engine)
+        accuracy, pictures = _measured(trial, simplified, typed, manifest, clock)
+        if accuracy is not None:
+            manifest = replace(manifest, thresholds=accuracy.thresholds)
+        final = _final(typed.graph, manifest, clock)
+        engine = _engine(recipe, typed, final, manifest, clock)
+        if engine is not None:
+            manifest = engine.manifest
+        built = None if engine is None else engine.built
+        verification, weights_checked = None, None
         if recipe.verify is not None:
             with clock("verify"):
-                report.weights_checked = check_weights(simplified, typed.graph)
+                weights_checked = check_weights(simplified, typed.graph)
                 trained = None if images is None else as_trained(source.detector, simplified, images, typed)
                 proof = Proof(source.detector, source.graph, simplified, typed.graph, final, built, manifest, trained)
-                report.verification = prove(proof, _verify_options(images, source, recipe.verify))
-        if _runs_here(typed, report):
+                verification = prove(proof, _verify_options(images, source, recipe.verify))
+        speed: tuple[Speed, ...] = ()
+        if _runs_here(typed, verification):
             with clock("speed"):
-                report.speed = speeds(simplified, typed.graph, built, manifest)
-        report.seconds = clock.seconds
+                speed = speeds(simplified, typed.graph, built, manifest)
         with clock("write"):
-            write_files(outputs, stem, Made(final, built, manifest, report, pictures))
+            facts = None if engine is None else engine.facts
+            files = files_of(stem, engine=built is not None, curve=typed.budget is not None)
+            report = ExportReport(
+                model=source.model,
+                source=source.file,
+                precision=recipe.precision,
+                input=_in_words(manifest.profile),
+                notes=_notes(source, typed, trial, engine, recipe.precision),
+                simplification=simplification,
+                cast=typed.cast,
+                calibration=typed.calibration,
+                quantization=typed.quantization,
+                weights_checked=weights_checked,
+                engine=facts,
+                builder="" if engine is None else engine.builder,
+                gpus="" if engine is None else engine.gpus,
+                nms="" if manifest.nms is None else _nms_in_words(manifest.nms),
+                verification=verification,
+                layers=layer_rows(simplified, manifest, typed.quantization, facts),
+                accuracy=None if accuracy is None else accuracy.accuracy,
+                budget=typed.budget,
+                thresholds=manifest.thresholds,
+                speed=speed,
+                licence=source.licence,
+                seconds=clock.seconds,
+                files=[outputs.path(name) for name in files],
+            )
+            write_files(outputs, stem, Made(final, built, manifest, pictures), report)
     return ExportResult(report, report.files[0])
 
 
@@ -151,9 +163,18 @@ def _profile(recipe: Recipe, source: Source) -> InputProfile:
     return asked
 
 
-def _graph(
-    recipe: Recipe, source: Source, profile: InputProfile, report: ExportReport, clock: _Clock
-) -> onnx.ModelProto:
+def _trial(recipe: Recipe, manifest: Manifest, clock: _Clock) -> Trial | None:
+    """Return the images that the accuracy is measured on, where any are named."""
+    if recipe.val is None:
+        return None
+    with clock("load images"):
+        return trial_from(recipe.val, manifest)
+
+
+def _simplified(
+    recipe: Recipe, source: Source, profile: InputProfile, clock: _Clock
+) -> tuple[onnx.ModelProto, SimplifyReport | None]:
+    """Return the graph of the network, and what was simplified."""
     if source.graph is not None:
         graph = source.graph
     else:
@@ -161,10 +182,10 @@ def _graph(
         with clock("trace"):
             deploy = deploy_from_detector(source.detector, tokens=recipe.int8 is None)
             graph = onnx_from_deploy(deploy, TraceOptions(profile, recipe.opset or DEFAULT_OPSET))
-    if recipe.simplify:
-        with clock("simplify"):
-            graph, report.simplification = simplify(graph, profile)
-    return graph
+    if not recipe.simplify:
+        return graph, None
+    with clock("simplify"):
+        return simplify(graph, profile)
 
 
 def _typed(
@@ -180,18 +201,52 @@ def _typed(
     return Typed(simplified)
 
 
-def _note_precision(typed: Typed, report: ExportReport) -> None:
-    report.cast, report.quantization, report.budget = typed.cast, typed.quantization, typed.budget
-    report.calibration = typed.calibration
-    report.notes += typed.notes
+def _measured(
+    trial: Trial | None, simplified: onnx.ModelProto, typed: Typed, manifest: Manifest, clock: _Clock
+) -> tuple[Measured | None, tuple[Picture, ...]]:
+    """Return the accuracy on `trial`, and pictures of the images on which FP32 and the artefact differ most."""
+    if trial is None:
+        return None, ()
+    with clock("accuracy") as advance:
+        graphs = {"fp32": simplified}
+        if manifest.precision != "fp32":
+            graphs["fp16"] = typed.graph if manifest.precision == "fp16" else cast_to_fp16(simplified)[0]
+            graphs[manifest.precision] = typed.graph
+        results = measured(graphs, trial, manifest, advance)
+        return results, pictures_of(results, simplified, typed.graph, manifest)
 
 
-def _runs_here(typed: Typed, report: ExportReport) -> bool:
+def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.ModelProto:
+    """Return the typed graph with the NMS that was asked for, and the manifest in its metadata."""
+    if manifest.nms is not None:
+        with clock("nms"):
+            graph = with_nms(graph, manifest.nms, _predictions(graph, manifest))
+    _embed(manifest, graph)
+    return graph
+
+
+def _engine(recipe: Recipe, typed: Typed, final: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> Engine | None:
+    """Return the engine, which computes in the precision that was asked for; None where none was asked for."""
+    if recipe.format != "engine":
+        return None
+    with clock("engine"):
+        engine = engine_for(recipe.target, final, manifest)
+        check_engine_precision(recipe.precision, engine.facts, typed.quantization)
+    return engine
+
+
+def _notes(source: Source, typed: Typed, trial: Trial | None, engine: Engine | None, precision: str) -> list[str]:
+    """Return what the user must be told, each once."""
+    of_engine = () if engine is None else engine_notes(precision, engine.facts, engine.flavour)
+    return list(dict.fromkeys([*source.notes, *typed.notes, *(() if trial is None else trial.notes), *of_engine]))
+
+
+def _runs_here(typed: Typed, verification: Verification | None) -> bool:
     """Tell whether this machine can run what the artefact is for, so that its time says something.
 
     A graph for TensorRT says nothing of TensorRT's speed when ONNX Runtime runs it.
     """
-    executed = report.verification is not None and report.verification.engine_executed.startswith("executed")
+    executed = verification is not None and verification.engine_executed.startswith("executed")
     return executed or (typed.quantization is not None and typed.quantization.target == "cpu")
 
 

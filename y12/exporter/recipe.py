@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from y12.errors import ArtefactError, RecipeError
+from y12.exporter.engine.options import Target
 from y12.exporter.precision.mixed.options import BudgetOptions
 from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.options import VerifyOptions
 from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
 
-__all__ = ["FORMATS", "NEEDS_IMAGES", "Int8", "Recipe", "Shapes", "Target"]
+__all__ = ["FORMATS", "NEEDS_IMAGES", "Int8", "Recipe", "Shapes"]
 
 FORMATS = ("onnx", "engine")
 
@@ -83,31 +84,6 @@ def _multiple(value: int, stride: int) -> int:
 
 def _three(values: tuple[int, ...] | list[int]) -> tuple[int, int, int]:
     return (values[0], values[0], values[0]) if len(values) == 1 else (values[0], values[1], values[2])
-
-
-@dataclass(frozen=True)
-class Target:
-    """The engine asked for.
-
-    Attributes:
-        tensorrt: "auto", "full" or "rtx".
-        workspace_gib: scratch memory of a layer at most, in GiB.
-        sms: compute capabilities to build for, in TensorRT-RTX.
-    """
-
-    tensorrt: str = "auto"
-    workspace_gib: float | None = None
-    sms: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.workspace_gib is not None and not 0 < self.workspace_gib <= 1024:
-            raise RecipeError(f"--workspace: expected GiB from above 0 to 1024, found {self.workspace_gib:g}")
-        if self.sms and self.tensorrt == "full":
-            raise RecipeError(
-                "--sm chooses targets for TensorRT-RTX; full TensorRT builds for the GPU at hand: drop one of them"
-            )
-        if len(set(self.sms)) != len(self.sms):
-            raise RecipeError(f"--sm: expected each target once, found {', '.join(map(str, self.sms))}")
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,8 @@ def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
         RecipeError: options contradict each other, or ask for what this version does not do.
     """
     from y12.errors import RecipeError
-    from y12.exporter.recipe import Recipe, Shapes, Target
+    from y12.exporter.engine.options import Target
+    from y12.exporter.recipe import Recipe, Shapes
     from y12.exporter.verify.options import VerifyOptions
 
     if arguments.no_verify and (arguments.images or arguments.allow_inconclusive):

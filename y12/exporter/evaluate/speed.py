@@ -1,15 +1,20 @@
 """How long runs take, in turns, so that a busy moment of the machine falls on all alike."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from time import perf_counter
 
 import numpy as np
+import onnx
 
+from y12.exporter.engine.build import BuiltEngine
 from y12.exporter.evaluate.results import Speed
-from y12.runtime.artefact.manifest import InputProfile
+from y12.runtime.artefact.manifest import InputProfile, Manifest
+from y12.runtime.backends.onnx_runtime import OrtExecutor
+from y12.runtime.backends.tensorrt.executor import TrtExecutor
 from y12.runtime.executor import Executor
 
-__all__ = ["speeds_of"]
+__all__ = ["speeds", "speeds_of"]
 
 _WARM_UP, _RUNS, _LEAST_RUNS, _SECONDS = 2, 50, 5, 20.0
 
@@ -44,3 +49,24 @@ def speeds_of(
         Speed(f"{name} in {executors[name].description}", float(np.median(ms)), float(np.percentile(ms, 90)), len(ms))
         for name, ms in times_ms.items()
     )
+
+
+def speeds(
+    simplified: onnx.ModelProto, typed: onnx.ModelProto, built: BuiltEngine | None, manifest: Manifest
+) -> tuple[Speed, ...]:
+    """Time the engine on the GPU at hand, or where there is no engine the graph beside FP32's in ONNX Runtime.
+
+    Raises:
+        Y12Error: one of them failed.
+    """
+    precision = manifest.precision.upper()
+    executors: dict[str, Executor] = {}
+    with ExitStack() as stack:
+        if built is not None:
+            executors[f"{precision} engine"] = TrtExecutor(built.plan)
+            stack.callback(executors[f"{precision} engine"].close)
+        else:
+            for name, graph in {"FP32": simplified, precision: typed}.items():
+                executors[f"{name} ONNX"] = OrtExecutor(graph.SerializeToString(), "cpu")
+                stack.callback(executors[f"{name} ONNX"].close)
+        return speeds_of(executors, manifest.profile)

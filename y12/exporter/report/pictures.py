@@ -4,13 +4,18 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from PIL import Image
 
+from y12.exporter.evaluate.graph_results import detections_of
+from y12.exporter.evaluate.precisions import Measured
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.preprocess.images import image_from
 from y12.runtime.results.detections import Detections
 from y12.runtime.results.draw import annotated
 
-__all__ = ["MAX_BYTES", "Picture", "picture_from"]
+__all__ = ["MAX_BYTES", "Picture", "picture_from", "pictures_of"]
 
 MAX_BYTES = 64 * 1024  # of one image: eight pairs then fit into 1.5 MB of page, written as base64
 # What is tried one after the other until an image fits: its longest side in pixels, and JPEG's quality. The last one
@@ -41,6 +46,20 @@ def picture_from(
     """Draw what both find in an (H, W, 3) image."""
     left, right = (_jpeg(annotated(image_bgr, detections)) for detections in (reference, candidate))
     return Picture(name, caption, left, right)
+
+
+def pictures_of(
+    found: Measured, simplified: onnx.ModelProto, typed: onnx.ModelProto, manifest: Manifest
+) -> tuple[Picture, ...]:
+    """Draw what FP32 and the artefact find in the images on which they differ most."""
+    if not found.worst:
+        return ()
+    paths = list(found.worst.values())
+    ours, theirs = (detections_of(graph, manifest, paths) for graph in (simplified, typed))
+    return tuple(
+        picture_from(image_from(path), name, before, after, f"Agreement {found.accuracy.worst[name]:.3f}.")
+        for (name, path), before, after in zip(found.worst.items(), ours, theirs, strict=True)
+    )
 
 
 def _jpeg(image_bgr: NDArray[np.uint8]) -> bytes:

@@ -25,9 +25,9 @@ _SHOWN = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class ExportReport:
-    """Filled stage by stage; what has not been run stays None.
+    """Results of an export's stages; what has not been run is None.
 
     Attributes:
         model: the architecture.

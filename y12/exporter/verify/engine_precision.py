@@ -1,0 +1,46 @@
+"""An engine computes in the precision that its graph says, or is refused; what else must be told of it."""
+
+from collections.abc import Iterator
+
+from y12.errors import EngineBuildError
+from y12.exporter.engine.inspect import EngineFacts
+from y12.exporter.precision.qdq.qdq import QdqReport
+
+__all__ = ["check_engine_precision", "engine_notes"]
+
+
+def check_engine_precision(precision: str, facts: EngineFacts, quantization: QdqReport | None) -> None:
+    """Refuse an engine that computes in another precision what the graph says.
+
+    Raises:
+        EngineBuildError: it does.
+    """
+    asked = f"asked for {precision.upper()}, but TensorRT"
+    if precision != "fp32" and facts.fp32_convolutions:
+        raise EngineBuildError(
+            f"{asked} left {len(facts.fp32_convolutions)} convolutions in FP32, first {facts.fp32_convolutions[0]}"
+        )
+    if quantization is not None and quantization.attentions and facts.unfused:
+        raise EngineBuildError(
+            f"asked for INT8 attention, but TensorRT fuses {facts.attentions_fused} of {facts.attentions_expected}; "
+            "drop --int8-attention"
+        )
+    found = facts.convolutions_by_precision.get("int8", 0)
+    if quantization is not None and found < quantization.quantized:
+        raise EngineBuildError(f"{asked} computes {found} of the {quantization.quantized} INT8 convolutions in INT8")
+
+
+def engine_notes(precision: str, facts: EngineFacts, flavour: str) -> Iterator[str]:
+    """Yield what the user must be told of an engine."""
+    if precision == "int8" and flavour == "rtx":
+        yield (
+            "TensorRT-RTX runs what follows an INT8 convolution (bias, activation) as a kernel of its own; with its "
+            f"{facts.kernels} kernels this engine may be slower than --half: measure both with y12-bench"
+        )
+    if precision == "fp32" and facts.unfused and flavour == "rtx":
+        yield "TensorRT-RTX does not fuse attention in FP32; --half fuses it"
+    if precision != "fp32" and facts.unfused:
+        yield (
+            f"{len(facts.unfused)} of {facts.attentions_expected} attentions are not fused, "
+            f"first {facts.unfused[0]}; export from the checkpoint to get the form that fuses"
+        )
