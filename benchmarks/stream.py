@@ -38,7 +38,7 @@ onnxruntime = import_onnxruntime()  # how its threads wait, the executor does no
 
 GOAL = 0.9
 ROOT = Path(__file__).resolve().parents[1]
-PHOTOS = ROOT / "exporter" / "verify" / "photos"
+PHOTOS = ROOT / "y12" / "exporter" / "verify" / "photos"
 WEIGHTS = ROOT / "configs" / "weights" / "yolov12n-shapes.safetensors"
 
 Case = Callable[[], object]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from y12.errors import InputError, Y12Error
 
-# What `y12.runtime.preprocess.images.FORMATS` are called on disk; kept here, as those who only list files need no numpy.
+# What `runtime.preprocess.images.FORMATS` are called on disk; kept here, as those who only list files need no numpy.
 IMAGE_SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
@@ -211,3 +212,30 @@ def write_labels(images, drawn, line=box_line):
         folder = image.parent.parent / "labels" if image.parent.name == "images" else image.parent
         folder.mkdir(exist_ok=True)
         (folder / f"{image.stem}.txt").write_text("\n".join(map(line, cells)))
+
+
+@pytest.fixture
+def make_folder(tmp_path):
+    """Write images and, where a form of line is given, labels beside them; gives the images' folder."""
+
+    def make(line=None, **changes):
+        drawn = drawings(**changes)
+        images = write_images(tmp_path / "set" / "images", drawn)
+        if line is not None:
+            write_labels(images, drawn, line)
+        return images[0].parent
+
+    return make
+
+
+@pytest.fixture
+def make_yaml(make_folder):
+    """Write a data set with a data.yaml that names it; gives the data.yaml."""
+
+    def make(line, extra="", **changes):
+        folder = make_folder(line, **changes)
+        path = folder.parent / "data.yaml"
+        path.write_text(f"val: images\ntrain: images\nnames: [red, green]\n{extra}")
+        return path
+
+    return make

@@ -9,6 +9,11 @@ import onnx
 import onnxsim
 import pytest
 import torch
+from colour_network import make_folder as make_folder
+from colour_network import make_yaml as make_yaml
+from label_files import make_artefact as make_artefact
+from label_files import make_coco as make_coco
+from label_files import make_yolo as make_yolo
 
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.engine.build import BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx

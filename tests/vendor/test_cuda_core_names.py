@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 core = pytest.importorskip("cuda.core", exc_type=ImportError)
-CUDA = Path(__file__).parents[2] / "runtime" / "cuda.py"
+CUDA = Path(__file__).parents[2] / "y12" / "runtime" / "gpu" / "cuda.py"
 SELF = object()
 
 # module, name, positional arguments, keywords

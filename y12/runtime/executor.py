@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 class Executor(Protocol):
     """Run one network: a batch of images in, its named outputs out.
 
-    Implementations: `y12.runtime.backends.onnx_runtime.OrtExecutor` (ONNX Runtime) and `y12.runtime.backends.tensorrt.executor.TrtExecutor` (TensorRT and
+    Implementations, in `y12.runtime.backends`: `OrtExecutor` (ONNX Runtime) and `TrtExecutor` (TensorRT and
     TensorRT-RTX). A test hands in its own; nothing else of the runtime knows which one runs.
     """
 

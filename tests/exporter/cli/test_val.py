@@ -120,8 +120,8 @@ WITHOUT_TORCH = """
 import sys
 for name in ("torch", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda"):
     sys.modules[name] = None
-import importlib, pkgutil, y12.exporter.evaluate
-for module in pkgutil.walk_packages(y12.exporter.evaluate.__path__, "y12.exporter.evaluate."):
+import importlib, pkgutil, y12.exporter.data
+for module in pkgutil.walk_packages(y12.exporter.data.__path__, "y12.exporter.data."):
     importlib.import_module(module.name)
 from y12.exporter.cli.val import main
 print(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
 """What the GPU pipeline needs of a device, and of a network on it.
 
-`y12.runtime.gpu.cuda.Gpu` is the device and `y12.runtime.backends.tensorrt.executor.TrtNetwork` the network. The tests hand in others: a device whose
-kernels are compiled for the host, and networks that ONNX Runtime or torch runs.
+`gpu.cuda.Gpu` is the device and `backends.tensorrt.executor.TrtNetwork` the network. The tests hand in others:
+a device whose kernels are compiled for the host, and networks that ONNX Runtime or torch runs.
 """
 
 import contextlib

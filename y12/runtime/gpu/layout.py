@@ -59,7 +59,7 @@ class RawOutputs:
 def raw_outputs(
     outputs: Mapping[str, DeviceTensor], layout: Layout, manifest: Manifest, input_hw: tuple[int, int]
 ) -> RawOutputs:
-    """Find the parts in the outputs of a network without NMS, as `y12.runtime.postprocess.predictions` does on the host.
+    """Find the parts in the outputs of a network without NMS, as `postprocess.predictions` does on the host.
 
     Args:
         outputs: by name, (B, ...) float32.

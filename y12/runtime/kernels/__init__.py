@@ -9,6 +9,6 @@ widen.cu        FP16 outputs to FP32
 
 A kernel is proven without a GPU: tests compile its source as host C++ and compare it with its twin in
 tests/runtime/kernels/references, and the twin with the runtime's own numpy code. `sources.py` gives its text, which
-`y12.runtime.kernels.nvrtc.compile_cubin` compiles for a GPU and `cache.py` keeps; `layouts.py`, `nms_layout.py` and
+`nvrtc.compile_cubin` compiles for a GPU and `cache.py` keeps; `layouts.py`, `nms_layout.py` and
 `masks_layout.py` say what lies in device memory and how many threads are launched.
 """

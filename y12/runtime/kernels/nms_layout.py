@@ -42,7 +42,7 @@ def nms_options(iou: float, max_det: int, agnostic: bool = False) -> NDArray[np.
 def distance_limit(iou: float) -> float:
     """Give the Bhattacharyya distance below which two oriented boxes overlap by more than `iou`.
 
-    The least float64 whose overlap 1 - sqrt(1 - exp(-distance)) (arXiv 2106.06072), rounded as `y12.runtime.results.oriented`
+    The least float64 whose overlap 1 - sqrt(1 - exp(-distance)) (arXiv 2106.06072), rounded as `results.oriented`
     rounds it, is not above `iou`: so comparing distances decides as comparing overlaps does, and spares the kernel the
     exponential and the root. Found by halving over the float64 bit patterns, which are in the order of the numbers.
     """

@@ -15,7 +15,7 @@ __all__ = ["compile_cubin", "cubin_parts", "cuda_core", "nvrtc_cubin", "nvrtc_ve
 def compile_cubin(source: str, sm: int, folder: Path | None = None) -> bytes:
     """Give the code of CUDA C++ for one GPU generation: compiled once, and kept on disk.
 
-    Where $Y12_KERNELS names a folder that `python -m y12.runtime.cli.prebuild` filled, the code is taken from there, which
+    Where $Y12_KERNELS names a folder that `y12.runtime.cli.prebuild` filled, the code is taken from there, which
     needs no NVRTC.
 
     Args:

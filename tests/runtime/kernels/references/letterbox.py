@@ -1,6 +1,6 @@
 """letterbox.cu in numpy, operation by operation: what the kernel must give, bit for bit.
 
-`y12.runtime.preprocess.letterbox.resize_bilinear` computes positions in float64; here they are whole numbers over whole numbers,
+`preprocess.letterbox.resize_bilinear` computes positions in float64; here they are whole numbers over whole numbers,
 which is exact. A weight may thus differ in its last bit, and a level by one where it lies half way; of 7.5 million
 levels of photographs none did.
 """

@@ -1,6 +1,6 @@
 """masks.cu in numpy, operation by operation: the same places, and the same words, bit for bit.
 
-`y12.runtime.results.masks` computes positions in float64 and sums by matrix products; here positions are whole numbers over whole
+`results.masks` computes positions in float64 and sums by matrix products; here positions are whole numbers over whole
 numbers, and sums have one order. A bit differs only where the logit is within the rounding of float32 of 0.
 """
 

@@ -165,7 +165,7 @@ def _reach(boxes: NDArray[np.float32], limit: np.float64) -> NDArray[np.float32]
 
 
 def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the Bhattacharyya distance of oriented boxes (N, 5), (N,), as `y12.runtime.results.oriented.probiou` writes it."""
+    """Give the Bhattacharyya distance of oriented boxes (N, 5), (N,), as `results.oriented.probiou` writes it."""
     dx, dy = one[:, 0] - other[:, 0], one[:, 1] - other[:, 1]
     (a, b, root, c, s), (a2, b2, root2, c2, s2) = _gaussians(one), _gaussians(other)
     determinant = (

@@ -122,7 +122,7 @@ UPRIGHT = """
     overlaps = Greater(intersection, limit)
 """
 
-# ProbIoU > t, as BD < L = -ln(1 - (1 - t)^2), in the form of y12.runtime.results.oriented.probiou, where every term is positive:
+# ProbIoU > t, as BD < L = -ln(1 - (1 - t)^2), in the form of the runtime's `probiou`, where every term is positive:
 #     BD = (spread_i + spread_j) / (4 D) + ln(D / (4 root_i root_j)) / 2,  spread = b p^2 + a q^2
 ROTATED = """
     final_box = Identity(box)                       # (B, 4, K): cx cy w h

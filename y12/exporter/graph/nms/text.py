@@ -17,7 +17,7 @@ __all__ = ["STEPS", "Equations", "constants_of", "outputs_of", "text_of"]
 # Steps between two looks at whether anything still changes. TensorRT decides on the host, which costs as much as a
 # few steps; a step after the last change changes nothing.
 STEPS = 2
-# A Bhattacharyya distance whose ProbIoU, 1 - sqrt(1 - exp(-BD)), rounds to 0 in the float64 of y12.runtime.results.oriented.
+# A Bhattacharyya distance whose ProbIoU, 1 - sqrt(1 - exp(-BD)), rounds to 0 in the float64 of `probiou`.
 _NO_OVERLAP = 36.7
 
 

@@ -17,7 +17,7 @@ from y12.runtime.artefact.plan import PRODUCTS
 from y12.text import one_line
 
 if TYPE_CHECKING:
-    from y12.runtime.backends.tensorrt.executor import tensorrt
+    import tensorrt as tensorrt  # names the vendor's classes in annotations; never executed
 
 __all__ = ["Bindings", "RefusedError", "capture", "load_bindings", "process_logger", "vendor_call"]
 

@@ -14,7 +14,7 @@ from y12.disk_cache import DiskCache, user_cache
 from y12.text import one_line
 
 if TYPE_CHECKING:
-    from y12.runtime.backends.tensorrt.executor import tensorrt
+    from y12.runtime.backends.tensorrt.bindings import tensorrt
 
 __all__ = ["MAX_CACHE_BYTES", "CompiledKernels", "cache_key", "compiled_kernels", "rtx_disk_cache"]
 

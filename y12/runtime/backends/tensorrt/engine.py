@@ -21,7 +21,7 @@ from y12.runtime.backends.tensorrt.tensors import EngineIo, io_of_engine
 from y12.runtime.gpu.device import Device, quietly
 
 if TYPE_CHECKING:
-    from y12.runtime.backends.tensorrt.executor import tensorrt
+    from y12.runtime.backends.tensorrt.bindings import tensorrt
 
 __all__ = ["GpuDevice", "LoadedEngine", "OpenDevice"]
 

@@ -1,8 +1,7 @@
 """TensorRT: full TensorRT (10.12 and later, 11) and TensorRT-RTX behind one set of names.
 
-    trt_bindings.py  the vendor's module, and its log         trt_cache.py    what TensorRT-RTX compiled, on disk
-    trt_engine.py    a loaded plan, and the calls to run it   engine_io.py    the tensors and the profiles
-    plan_match.py    may this plan run here
+    bindings.py  the vendor's module, and its log         cache.py    what TensorRT-RTX compiled, on disk
+    engine.py    a loaded plan, and the calls to run it   tensors.py  an engine's tensors and profiles
 
 Differences between the flavours are found by `hasattr`, and the annotations name the vendor's class of each object
 (docs/decisions/0004-tensorrt-api-records.md, 0026-tensorrt-at-run-time.md).
@@ -24,7 +23,7 @@ from y12.runtime.gpu.cuda import Gpu
 from y12.runtime.gpu.device import Device, DeviceTensor, quietly
 
 if TYPE_CHECKING:
-    import tensorrt as tensorrt  # names the vendor's classes in annotations; never executed
+    from y12.runtime.backends.tensorrt.bindings import tensorrt
 
 __all__ = [
     "Bindings",
@@ -247,7 +246,7 @@ class _StagedContext:
 
 
 def read_engine_name(plan: bytes) -> str:
-    """Give the network's name as TensorRT reads it, on a GPU; `y12.runtime.artefact.plan.network_name_in_plan` needs none.
+    """Give the network's name as TensorRT reads it, on a GPU; `artefact.plan.network_name_in_plan` needs none.
 
     Raises:
         ArtefactError: the bytes are no whole plan.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from y12.errors import ArtefactError, InputError
 
 if TYPE_CHECKING:
-    from y12.runtime.backends.tensorrt.executor import tensorrt
+    from y12.runtime.backends.tensorrt.bindings import tensorrt
 
 __all__ = ["EngineIo", "ShapeRange", "io_of_engine"]
 

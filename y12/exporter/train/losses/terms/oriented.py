@@ -22,7 +22,7 @@ def probiou(a: Tensor, b: Tensor) -> Tensor:
         BD  = 1/8 d' S^-1 d  +  1/2 ln( det S / sqrt(det S1 det S2) ),  S = (S1 + S2) / 2
         IoU = 1 - sqrt(1 - exp(-BD))
 
-    Every term is a sum of positive ones, as in `y12.runtime.results.oriented.probiou`, which says how, so that float32 will do.
+    Every term is a sum of positive ones, as in the runtime's `probiou`, which says how, so that float32 will do.
     The root's slope is infinite where two boxes are equal; below 1e-6 it is the line through 0 instead, which
     changes the overlap by 2.5e-4 at most.
 
