@@ -99,7 +99,8 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
 
 
 def test_without_the_compiler_it_says_what_to_install(tmp_path):
-    code = "import sys; sys.modules['cuda'] = None\nfrom y12.runtime.cli.prebuild import main\nsys.exit(main(sys.argv[1:]))"
+    code = "import sys; sys.modules['cuda'] = None\nfrom y12.runtime.cli.prebuild import main\n"
+    code += "sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "--output", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
