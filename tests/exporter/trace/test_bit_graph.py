@@ -41,15 +41,6 @@ SIDE = 64
 PLAIN = {"/model.0/model.0.0/Conv", *(f"/model.18/cv{b}.{i}/cv{b}.{i}.2/Conv" for b in (2, 3) for i in range(3))}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """More of them wait for each other on layers as small as these."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def stages(stages_of, make_profile):
     """bitfalcon-n through the stages of an export."""

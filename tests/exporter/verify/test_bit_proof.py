@@ -32,15 +32,6 @@ ROWS = {
 ONE_PHOTO = VerifyOptions(max_images=1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """More of them wait for each other on layers as small as these."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def tiny(stages_of, make_profile):
     return stages_of(seeded_detector(spec_from_yaml(ROWS, "tiny.yaml", "tiny bit")), make_profile(160, 160))

@@ -1,8 +1,8 @@
 """An endless labelled data set made by code: shapes of ten classes that overlap, before textured backgrounds.
 
 What it is for: to train on where nothing can be downloaded, and to see that training works at all. Each scene is a
-pure function of (seed, index). `python -m y12.exporter.train.shapes FOLDER` writes some of them to look at or to measure
-on, without torch.
+pure function of (seed, index). `python -m y12.exporter.train.shapes FOLDER` writes some to look at or to measure on,
+without torch.
 """
 
 import argparse
