@@ -104,7 +104,7 @@ class _Moments:
         self._counts = counts.astype(np.float64)
         self._origin, self._power = origin, power
         self._edges = np.arange(counts.size + 1, dtype=np.float64) - origin
-        self._constants = []
+        self._constants: list[Array] = []
         for k in range(1, power + 2):
             edges = self._edges**k
             below = np.concatenate(([0.0], np.cumsum(self._counts * np.diff(edges) / k)))
@@ -122,7 +122,7 @@ class _Moments:
         points[:, 2:-1:2] = (levels[:, 1:] + levels[:, :-1]) / 2
         np.clip(points, self._edges[0], self._edges[-1], out=points)
         bins = np.minimum((points + self._origin).astype(np.intp), self._counts.size - 1)
-        moments = []  # sum x^k over each level's halves
+        moments: list[Array] = []  # sum x^k over each level's halves
         raised = self._counts.take(bins)  # h t^(k+1), by products: numpy's ** takes ten times as long above squares
         for k, constants in enumerate(self._constants):
             raised *= points
