@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PYPI = "https://pypi.org/simple"
 # GB to download and GB unpacked, of everything with that build of torch.
-CPU_SIZE = (0.7, 2.1)
-CUDA_SIZE = (3.2, 6.2)
+CPU_SIZE = (0.7, 2.3)
+CUDA_SIZE = (3.2, 6.3)
 
 
 class SetUpError(Exception):
