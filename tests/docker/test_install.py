@@ -60,7 +60,7 @@ def test_the_runtime_needs_neither_torch_nor_pip(image):
 
 
 def test_y12_is_installed_as_a_wheel(image):
-    done = python(image, "import y12; print(runtime.__file__)")
+    done = python(image, "import y12; print(y12.__file__)")
     assert Path(done.stdout.strip()).is_relative_to(image / "venv")
 
 

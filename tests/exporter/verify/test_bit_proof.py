@@ -4,7 +4,6 @@ import copy
 
 import numpy as np
 import pytest
-import torch
 from onnx import numpy_helper
 from text_models import copy_of
 
