@@ -41,7 +41,7 @@ PAGES = {  # each page's networks; "*" is the scale
 
 
 def size_of(spec: ModelSpec) -> tuple[int, float]:
-    """Give the parameters of a network and the floating-point operations of an image, two for a multiplication.
+    """Return the parameters of a network and the floating-point operations of an image, two for a multiplication.
 
     Counted are convolutions and matrix products of the exported form at 640x640, in thousand millions.
     """
@@ -54,7 +54,7 @@ def size_of(spec: ModelSpec) -> tuple[int, float]:
 
 
 def row_of(name: str) -> str:
-    """Give a network's row of the table; builds its engine."""
+    """Return a network's row of the table; builds its engine."""
     parameters, flops = size_of(spec_from_name(name))
     with tempfile.TemporaryDirectory() as folder:
         recipe = Recipe(name, format="engine", precision="fp16", verify=None, output=Path(folder))

@@ -65,7 +65,7 @@ class Form:
         return sum(p.numel() for p in self.detector.parameters() if (id(p) in bits) == ternary)
 
     def mebibytes(self, ternary_bits: int, other_bits: int) -> float:
-        """Give the size of all parameters at so many bits each."""
+        """Return the size of all parameters at so many bits each."""
         bits = self.weights(ternary=True) * ternary_bits + self.weights(ternary=False) * other_bits
         return bits / 8 / MIB
 
@@ -81,7 +81,7 @@ class Told:
         """Nothing to do."""
 
     def stepped(self, log: StepLog) -> None:
-        """Say how large the losses are, now and then."""
+        """Return how large the losses are, now and then."""
         if log.step % 50 == 0:
             losses = ", ".join(f"{name} {value:.3f}" for name, value in log.losses.items())
             print(f"{self.name}: step {log.step}: {losses}; {log.seconds:.2f} s", file=sys.stderr, flush=True)

@@ -42,7 +42,7 @@ def diagram_of(spec: ModelSpec) -> str:
 
 
 def _place(layer: LayerSpec, strides: list[float]) -> tuple[float, float]:
-    """Give a row's left upper corner; the head has all columns."""
+    """Return a row's left upper corner; the head has all columns."""
     column = strides.index(layer.stride) if layer.stride in strides else 0
     return _LEFT + _COLUMN * column, _TOP + _STEP * layer.index
 
@@ -58,7 +58,7 @@ def _headings(svg: ET.Element, strides: list[float]) -> None:
 
 
 def _reads(spec: ModelSpec) -> Iterator[tuple[int, LayerSpec]]:
-    """Give what each row reads, with the row; the image is not drawn."""
+    """Yield what each row reads, with the row; the image is not drawn."""
     for layer in spec.layers:
         for source in layer.sources:
             if source >= 0:

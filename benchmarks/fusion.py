@@ -34,7 +34,7 @@ def facts_of(name: str) -> tuple[EngineFacts, str]:
 
 
 def is_right(facts: EngineFacts) -> bool:
-    """Tell whether everything that should be fused is, and every convolution computes in FP16."""
+    """Return whether everything that should be fused is, and every convolution computes in FP16."""
     return facts.attentions_fused == facts.attentions_expected and set(facts.convolutions_by_precision) == {"fp16"}
 
 

@@ -65,7 +65,7 @@ class CountingGpu(Gpu):
     launched = 0
 
     def kernel(self, source: str, entry: str) -> Any:
-        """Give a kernel that counts."""
+        """Return a kernel that counts."""
         kernel = super().kernel(source, entry)
 
         def launch(*arguments: Any) -> None:
@@ -75,7 +75,7 @@ class CountingGpu(Gpu):
         return launch
 
     def capture(self, enqueue: Callable[[], None]) -> Any:
-        """Give a graph that counts."""
+        """Return a graph that counts."""
         graph = super().capture(enqueue)
         replay = graph.launch
 
@@ -88,7 +88,7 @@ class CountingGpu(Gpu):
 
 
 def opened_network(engine: Path | None) -> tuple[DeviceNetwork, Artefact]:
-    """Give the engine, or what stands in for it."""
+    """Return the engine, or what stands in for it."""
     if engine is not None:
         from y12.runtime.backends.tensorrt.executor import TrtNetwork
 
@@ -149,14 +149,14 @@ def overheads(engine: Path | None, runs: int) -> dict[str, Any]:
 
 
 def table(head: str, rows: list[tuple[Any, ...]]) -> str:
-    """Give a Markdown table; numbers that are not whole have three digits."""
+    """Return a Markdown table; numbers that are not whole have three digits."""
     names = [name.strip() for name in head.split("|")]
     cells = [[f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in [names, ["---"] * len(names), *cells])
 
 
 def report(found: dict[str, Any]) -> str:
-    """Give the tables."""
+    """Return the tables."""
     calls = {name: row for name, row in found["overhead"].items() if name != "network"}
     parts = [f"{found['gpu']}; {found['overhead']['network']}"]
     rows = [

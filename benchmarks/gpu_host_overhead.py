@@ -50,7 +50,7 @@ class IdleDevice:
         """Do nothing."""
 
     def memory(self, size_bytes: int) -> Memory:
-        """Give memory."""
+        """Return memory."""
         return Memory(size_bytes)
 
     pinned = memory
@@ -67,11 +67,11 @@ class IdleDevice:
             result["rows"]["box"][:OBJECTS] = (100, 200, 150, 260)
 
     def kernel(self, source: str, entry: str) -> Callable[..., None]:
-        """Give a kernel that does nothing."""
+        """Return a kernel that does nothing."""
         return lambda *arguments: None
 
     def capture(self, enqueue: Callable[[], None]) -> "IdleDevice":
-        """Give a graph that does nothing."""
+        """Return a graph that does nothing."""
         return self
 
     def launch(self) -> None:
@@ -106,11 +106,11 @@ class IdleNetwork:
     description = "a network that does nothing"
 
     def device(self) -> IdleDevice:
-        """Give a device."""
+        """Return a device."""
         return IdleDevice()
 
     def context(self, device: Any, shape: tuple[int, ...]) -> IdleContext:
-        """Give a context."""
+        """Return a context."""
         return IdleContext(shape)
 
     def close(self) -> None:

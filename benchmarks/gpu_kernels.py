@@ -26,7 +26,7 @@ SECTOR_BYTES = 32  # the least that a GPU reads of its memory
 
 
 def made_up_boxes(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
-    """Give boxes round 40 objects, (count, 4), as centre and size in pixels of the input."""
+    """Return boxes round 40 objects, (count, 4), as centre and size in pixels of the input."""
     objects = rng.uniform((40, 40, 20, 20), (600, 600, 200, 200), (40, 4))
     return (objects[rng.integers(0, 40, count)] + rng.normal(0, 4, (count, 4))).clip(1, 639).astype(np.float32)
 
@@ -75,7 +75,7 @@ def torch_nms(boxes: Tensor, scores: Tensor, class_ids: Tensor, iou: float) -> T
 
 
 def other_nms() -> tuple[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]]:
-    """Give torchvision's NMS, or that of torch's operations where it is not installed."""
+    """Return torchvision's NMS, or that of torch's operations where it is not installed."""
     try:
         from torchvision import __version__
         from torchvision.ops import batched_nms
@@ -85,7 +85,7 @@ def other_nms() -> tuple[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]]
 
 
 def uploaded(array: NDArray[Any]) -> Tensor:
-    """Give an array's bytes on the GPU."""
+    """Return an array's bytes on the GPU."""
     return torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8)).cuda()
 
 

@@ -51,7 +51,7 @@ def exported(model: Path, arguments: argparse.Namespace, folder: Path) -> tuple[
 
 
 def integer_share(artefact: Path, folder: Path) -> str:
-    """Say how many of the convolutions ONNX Runtime computes in integers."""
+    """Return how many of the convolutions ONNX Runtime computes in integers."""
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath, options.log_severity_level = str(folder / "optimised.onnx"), 4
     onnxruntime.InferenceSession(str(artefact), options, providers=["CPUExecutionProvider"])
@@ -78,12 +78,12 @@ def opened(artefact: Path, threads: int) -> Run:
 
 
 def in_turns(fp32: Run, int8: Run, runs: int) -> NDArray[np.float64]:
-    """Give the milliseconds of both, (runs, 2)."""
+    """Return the milliseconds of both, (runs, 2)."""
     return np.array([(fp32() * 1000, int8() * 1000) for _ in range(runs)])
 
 
 def rows(model: Path, arguments: argparse.Namespace, folder: Path) -> Iterator[str]:
-    """Give the table's lines for one model."""
+    """Yield the table's lines for one model."""
     fp32, int8 = exported(model, arguments, folder)
     size, share = int8.stat().st_size / fp32.stat().st_size, integer_share(int8, folder)
     for threads in arguments.threads:

@@ -55,7 +55,7 @@ def median_ms(call: Callable[[], object]) -> float:
 
 
 def mask_boxes(rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
-    """Give boxes x1 y1 x2 y2 by case, (OBJECTS, 4)."""
+    """Return boxes x1 y1 x2 y2 by case, (OBJECTS, 4)."""
     size = np.array(IMAGE_HW[::-1])
     sides = rng.uniform(0.25, 0.5, (OBJECTS, 2)) * size
     corner = rng.random((OBJECTS, 2)) * (size - sides)
@@ -84,7 +84,7 @@ def mask_times(rng: np.random.Generator, xyxy: NDArray[np.float32]) -> dict[str,
 
 
 def oriented_boxes(rng: np.random.Generator) -> dict[str, tuple[NDArray[np.float32], int]]:
-    """Give boxes (CANDIDATES, 5) and their number of classes by case; as aerial images have them, and worse."""
+    """Return boxes (CANDIDATES, 5) and their number of classes by case; as aerial images have them, and worse."""
     centres = rng.random((CANDIDATES, 2)) * SIDE
     sides = rng.random((CANDIDATES, 2)) * [60, 20] + [10, 6]
     angles = rng.random((CANDIDATES, 1)) * np.pi

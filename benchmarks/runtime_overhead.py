@@ -77,14 +77,14 @@ def measure(path: Path, output0: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def made_up_scene(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Give a 480x640 picture whose detail, and so whose JPEG, resembles a photograph's."""
+    """Return a 480x640 picture whose detail, and so whose JPEG, resembles a photograph's."""
     coarse = rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)
     scene = cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC).astype(np.int16)
     return np.clip(scene + rng.normal(0, 6, scene.shape), 0, 255).astype(np.uint8)
 
 
 def made_up_output(rng: np.random.Generator, objects: int = 20, candidates: int = 12) -> NDArray[np.float32]:
-    """Give a raw output (84, 8400): objects that several anchors see, the rest below the threshold."""
+    """Return a raw output (84, 8400): objects that several anchors see, the rest below the threshold."""
     output0 = np.concatenate([rng.random((4, 8400)) * 600, rng.random((80, 8400)) * 0.05]).astype(np.float32)
     anchors = rng.choice(8400, (objects, candidates), replace=False)
     for group in anchors:

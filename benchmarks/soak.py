@@ -91,7 +91,7 @@ def soak(runtime: Runtime, count: int, threads: int) -> dict[str, object]:
 
 
 def made_up_images(rng: np.random.Generator) -> list[NDArray[np.uint8]]:
-    """Give images of many sizes, with something in them that a network may take for an object."""
+    """Return images of many sizes, with something in them that a network may take for an object."""
     found = []
     for _ in range(IMAGES):
         height, width = rng.choice(SIDES, 2)
@@ -104,19 +104,19 @@ def made_up_images(rng: np.random.Generator) -> list[NDArray[np.uint8]]:
 
 
 def digest(found: Detections) -> bytes:
-    """Give what must not change."""
+    """Return what must not change."""
     return b"".join(array.tobytes() for array in (found.xyxy, found.confidence, found.class_id))
 
 
 def memory_bytes() -> int:
-    """Give what the process holds, and on a GPU what is taken of its memory."""
+    """Return what the process holds, and on a GPU what is taken of its memory."""
     ctypes.CDLL(None).malloc_trim(0)
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
     return resident + gpu_bytes()
 
 
 def gpu_bytes() -> int:
-    """Give what is taken of the current GPU's memory, 0 where there is none; by the driver's cuMemGetInfo."""
+    """Return what is taken of the current GPU's memory, 0 where there is none; by the driver's cuMemGetInfo."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

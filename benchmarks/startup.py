@@ -25,7 +25,7 @@ CASES = {
 
 
 def best_seconds(command: list[str]) -> float:
-    """Give the shortest wall time of several runs of a command."""
+    """Return the shortest wall time of several runs of a command."""
     times = []
     for _ in range(REPEATS):
         started = time.perf_counter()

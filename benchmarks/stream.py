@@ -126,7 +126,7 @@ def sleeping_session(model: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 def cases_of(runtime: Runtime, executor: OrtExecutor, paths: list[Path], aheads: list[int]) -> dict[str, Case]:
-    """Give what is measured, each once over all paths."""
+    """Return what is measured, each once over all paths."""
     blob = blob_from([letterbox(image_from(paths[0]), runtime.input_hw)[0]])
     session = executor._session
     (given,) = session.get_inputs()
@@ -159,7 +159,7 @@ def timed_round(cases: dict[str, Case], images: int) -> dict[str, tuple[float, f
 
 
 def timed(case: Case, images: int) -> tuple[float, float]:
-    """Give images per second, and the process' CPU milliseconds per image."""
+    """Return images per second, and the process' CPU milliseconds per image."""
     wall, cpu = time.perf_counter(), time.process_time()
     case()
     return images / (time.perf_counter() - wall), (time.process_time() - cpu) / images * 1e3

@@ -28,7 +28,7 @@ class Times:
         self.seconds: list[float] = []
 
     def started(self, step: int, steps: int) -> None:
-        """Say how many there will be."""
+        """Return how many there will be."""
         print(f"{steps} steps", flush=True)
 
     def stepped(self, log: StepLog) -> None:

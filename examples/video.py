@@ -19,7 +19,7 @@ from y12 import Runtime, Y12Error
 
 
 def frames(path: str) -> Iterator[NDArray[np.uint8]]:
-    """Give a video's frames, (H, W, 3) BGR, in new arrays: `stream` looks at several of them at a time."""
+    """Yield a video's frames, (H, W, 3) BGR, in new arrays: `stream` looks at several of them at a time."""
     video = cv2.VideoCapture(path)
     try:
         while True:

@@ -73,7 +73,7 @@ class UnresolvableError(Exception):
 
 
 def own_settings_off() -> dict[str, str]:
-    """Give the environment's variables without those that would change what pip and uv find."""
+    """Return the environment's variables without those that would change what pip and uv find."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
 
 
@@ -92,13 +92,13 @@ def run_uv(settings: Settings, arguments: list[str]) -> dict[str, str]:
 
 
 def pinned_names(files: Iterable[Path]) -> list[str]:
-    """Give the names of the pinned packages, as the index writes them."""
+    """Return the names of the pinned packages, as the index writes them."""
     lines = [line.partition("==")[0] for file in files for line in file.read_text().splitlines()]
     return [re.sub(r"[-_.]+", "-", line).lower() for line in lines if line and not line.startswith("#")]
 
 
 def resolve(case: Case, settings: Settings, wheels: Path) -> dict[str, str]:
-    """Give the packages of a case."""
+    """Return the packages of a case."""
     arguments = ["--python-version", case.python]
     arguments += [word for extra in case.extras for word in ("--extra", extra)]
     arguments += [
@@ -129,7 +129,7 @@ def stand_in(version: str, index: str, wheels: Path) -> str:
 
 
 def attempt(case: Case, settings: Settings, wheels: Path) -> dict[str, str] | str:
-    """Give the packages of a case, or why there are none."""
+    """Return the packages of a case, or why there are none."""
     try:
         return resolve(case, settings, wheels)
     except UnresolvableError as error:
@@ -140,14 +140,14 @@ Outcomes = dict[Case, dict[str, str] | str]
 
 
 def run_all(cases: Iterable[Case], settings: Settings, wheels: Path) -> Outcomes:
-    """Give what each case comes to; resolving waits on the network, so that several go at once."""
+    """Return what each case comes to; resolving waits on the network, so that several go at once."""
     cases = list(cases)
     with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
         return dict(zip(cases, pool.map(lambda case: attempt(case, settings, wheels), cases), strict=True))
 
 
 def alone(extras: Iterable[str], pythons: Iterable[str]) -> Iterator[Case]:
-    """Give y12 without extras and each extra alone, for each Python, with the pins and without."""
+    """Yield y12 without extras and each extra alone, for each Python, with the pins and without."""
     for python in pythons:
         for pinned in (True, False):
             yield Case(python, (), pinned)
@@ -168,7 +168,7 @@ def together(outcomes: Outcomes) -> Iterator[Case]:
 
 
 def cpu_cases(outcomes: Outcomes, settings: Settings, wheels: Path) -> Iterator[Case]:
-    """Give the cases that draw in torch again, with a CPU build of the newest torch that was found for that Python."""
+    """Yield the cases that draw in torch again, with a CPU build of the newest torch that was found for that Python."""
     with_torch = {
         case: found["torch"] for case, found in outcomes.items() if isinstance(found, dict) and "torch" in found
     }

@@ -50,7 +50,7 @@ def check_python() -> None:
 
 
 def driver_found() -> bool:
-    """Say whether an NVIDIA driver is there."""
+    """Return whether an NVIDIA driver is there."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -151,7 +151,7 @@ def pinned_torch() -> str:
 
 
 def torch_source(environment: Environment, pin: str, asked: str) -> str:
-    """Say where torch is taken from, and return that index; nothing means what pip is set up to use."""
+    """Return where torch is taken from, and return that index; nothing means what pip is set up to use."""
     cpu = f"{pin}+cpu"
     if asked:
         found = max(
@@ -184,7 +184,7 @@ def chosen(environment: Environment, size: tuple, line: str, index: str = "") ->
 
 
 def cpu_index_answers(environment: Environment, version: str) -> bool:
-    """Say whether the index of CPU builds can be reached and has a version."""
+    """Return whether the index of CPU builds can be reached and has a version."""
     try:
         return version in environment.versions(CPU_INDEX)
     except SetUpError:

@@ -20,7 +20,7 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def user_cache(name: str) -> Path:
-    """Give the folder `y12`/`name` in $XDG_CACHE_HOME or in ~/.cache (XDG Base Directory Specification 0.8)."""
+    """Return the folder `y12`/`name` in $XDG_CACHE_HOME or in ~/.cache (XDG Base Directory Specification 0.8)."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():  # the specification: a relative path is to be ignored
         base = Path.home() / ".cache"
@@ -39,7 +39,7 @@ class DiskCache:
         self._folder, self._limit_bytes = folder, limit_bytes
 
     def get(self, key: str) -> bytes | None:
-        """Give what was kept under `key`, a file name without a suffix; None where there is nothing sound."""
+        """Return what was kept under `key`, a file name without a suffix; None where there is nothing sound."""
         path = self._place(key)
         try:
             self._check_folder()
@@ -86,7 +86,7 @@ class DiskCache:
 
 
 def read_sound(path: Path, limit_bytes: int) -> bytes | None:
-    """Give what `write_whole` wrote; None where the file does not agree with itself, or is larger than the limit.
+    """Return what `write_whole` wrote; None where the file does not agree with itself, or is larger than the limit.
 
     Raises:
         OSError: it is not there, or cannot be read.

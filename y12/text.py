@@ -13,7 +13,7 @@ class _Short(reprlib.Repr):
         self.maxlevel, self.maxstring = 3, 80
 
     def repr_int(self, value: int, _level: int) -> str:
-        """Give a number; Python refuses to write out one of thousands of digits."""
+        """Return a number; Python refuses to write out one of thousands of digits."""
         return repr(value) if value.bit_length() < 128 else f"a number of {value.bit_length()} bits"
 
 
@@ -21,7 +21,7 @@ _SHORT = _Short()
 
 
 def shown(value: object, length: int = 60) -> str:
-    """Give a value, a string in quotes, as one printable line of at most `length` characters.
+    """Return a value, a string in quotes, as one printable line of at most `length` characters.
 
     >>> shown(["Conv", 10**9])
     "['Conv', 1000000000]"

@@ -19,7 +19,7 @@ def build(*arguments, prefix=(), **variables):
 
 
 def refused(done, complaint):
-    """Say whether a run ended with one line that begins with the complaint."""
+    """Return whether a run ended with one line that begins with the complaint."""
     return (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1) and done.stderr.startswith(
         f"build.sh: {complaint}"
     )

@@ -14,7 +14,7 @@ TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
 
 
 def plan(output, input_hw, second=False, input_type=0):
-    """Give what the stub takes for a plan; `output` has its batch axis."""
+    """Return what the stub takes for a plan; `output` has its batch axis."""
     sizes = [*output.shape, 0, 0, 0, 0][:4]
     header = [input_type, *input_hw, output.ndim, TYPES.get(output.dtype, 3), *sizes, int(second)]
     return np.array(header, np.int64).tobytes() + output.tobytes()

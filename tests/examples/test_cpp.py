@@ -13,7 +13,7 @@ from y12.runtime.options import DetectOptions
 
 
 def expected(folder, output, image, options):
-    """Give what the runtime finds where a network gives `output`, and what it fed that network."""
+    """Return what the runtime finds where a network gives `output`, and what it fed that network."""
     executor = FakeExecutor(lambda blob: {"output0": output.astype(np.float32)})
     names = tuple(f"class {i}" for i in range(output.shape[1] - 4))
     path = folder / "model.onnx"

@@ -15,7 +15,7 @@ def noise_of(h, w, batch=1):
 
 
 def published_answers(path):
-    """Give (images (1, 3, H, W), outputs by our names) for each input the file has outputs of."""
+    """Return (images (1, 3, H, W), outputs by our names) for each input the file has outputs of."""
     data = np.load(path)
     if "input_bgr_u8" in data:
         rgb = data["input_bgr_u8"].reshape(640, 640, 3)[..., ::-1]
@@ -31,7 +31,7 @@ def published_answers(path):
 
 
 def exact_answers(detector, images):
-    """Give what a detector makes of each image alone, in float64: rounding is out of it, and so is the processor."""
+    """Return what a detector makes of each image alone, in float64: rounding is out of it, and so is the processor."""
     exact = copy.deepcopy(detector).double()
     with torch.no_grad():
         alone = [exact(torch.from_numpy(image[None]).double()) for image in images]
@@ -55,7 +55,7 @@ def assert_parity(found, published, exact, nc):
 
 
 def errors(found, expected, nc):
-    """Give the largest difference of each kind of value, {(output, kind): difference}."""
+    """Return the largest difference of each kind of value, {(output, kind): difference}."""
     assert found.keys() == expected.keys()
     worst = {}
     for name, wanted in expected.items():
@@ -67,7 +67,7 @@ def errors(found, expected, nc):
 
 
 def rows_of(name, values, nc):
-    """Give the rows of each kind of value that an output has."""
+    """Return the rows of each kind of value that an output has."""
     rows = np.arange(values.shape[1])
     if name == "protos" or values.ndim == 2:
         return {"prototypes" if name == "protos" else "probabilities": rows}
@@ -79,7 +79,7 @@ def rows_of(name, values, nc):
 
 
 def limits_of(worst):
-    """Give the plain limit of each entry."""
+    """Return the plain limit of each entry."""
     return {key: LIMITS.get(key[1], SCORE) for key in worst}
 
 

@@ -198,7 +198,7 @@ def ended(running: dict[int, Run]) -> tuple[int, int | None, float]:
 
 
 def outcomes(faults: Sequence[Fault], jobs: int, seconds: float) -> Iterator[Outcome]:
-    """Give each fault's outcome as it comes; as many copies of the checkout are used as there are jobs."""
+    """Yield each fault's outcome as it comes; as many copies of the checkout are used as there are jobs."""
     with tempfile.TemporaryDirectory(prefix="y12-mutants-") as folder, contextlib.ExitStack() as cleaning:
         free = [copied(Path(folder, str(i))) for i in range(jobs)]
         running: dict[int, Run] = {}

@@ -45,7 +45,7 @@ def colour_model(batch: int | str = 1, metadata: dict[str, str] | None = None, s
 
 
 def constant_model(outputs: dict[str, NDArray[np.float32]], metadata: dict[str, str]) -> bytes:
-    """Give `outputs`, each with its batch axis of 1, whatever the 64x64 image."""
+    """Return `outputs`, each with its batch axis of 1, whatever the 64x64 image."""
     nodes = [
         helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),

@@ -18,7 +18,7 @@ BLUE, GREEN, RED = plain((255, 0, 0)), plain((0, 255, 0)), plain((0, 0, 255))
 
 
 def answer(columns):
-    """Give the same (A, 7) anchors for every image of a batch."""
+    """Return the same (A, 7) anchors for every image of a batch."""
     raw = np.array(columns, np.float32).T
     return lambda blob: {"output0": np.repeat(raw[None], len(blob), axis=0)}
 

@@ -22,7 +22,7 @@ SIZES = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Say how large each environment was."""
+    """Return how large each environment was."""
     for extras, mebibytes in config.stash.get(SIZES, {}).items():
         terminalreporter.write_line(f"{mebibytes:6} MiB  [{extras}]")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from y12.errors import RecipeError
-from y12.exporter.evaluate.evaluation_set import Trial, trial_from, trial_of_images
+from y12.exporter.evaluate.evaluation_set import EvaluationSet, evaluation_set_of_images, open_evaluation_set
 from y12.exporter.evaluate.results import Budget
 from y12.exporter.graph.passes import label
 from y12.exporter.model.detector import Detector
@@ -125,12 +125,16 @@ def int8_from_fp32(
     quantized, budget = options.quantize, None
     if options.budget is not None:
         with stage("budget") as advance:
-            trial = _trial(options, images, manifest)
+            evaluation_set = _trial(options, images, manifest)
             network = _divisible(graph, ranges, quantized, manifest)
-            budget = budget_kept(network, trial, options.budget.max_drop, advance)
+            budget = budget_kept(network, evaluation_set, options.budget.max_drop, advance)
         kept = {block.name: block.convolutions for block in network.blocks}
         quantized = replace(quantized, keep=quantized.keep.union(*(kept[name] for name in budget.chosen.kept)))
-        notes += [*trial.notes, *_budget_notes(budget, network.remainder), *_seen_notes(trial, images)]
+        notes += [
+            *evaluation_set.notes,
+            *_budget_notes(budget, network.remainder),
+            *_seen_notes(evaluation_set, images),
+        ]
     with stage("precision"):
         typed, report = quantize(graph, ranges, quantized)
         by_budget = dict.fromkeys(quantized.keep - options.quantize.keep, _BY_BUDGET)
@@ -147,7 +151,7 @@ def int8_from_fp32(
 def as_trained(
     detector: Detector | None, graph: onnx.ModelProto, images: Int8Images, typed: Typed
 ) -> PreparedDetector | None:
-    """Give the network that the INT8 graph has to equal where its ranges were learned; None where they were not.
+    """Return the network that the INT8 graph has to equal where its ranges were learned; None where they were not.
 
     Its own weights in FP32 are another: training moved them to where their rounded values are right.
 
@@ -164,7 +168,7 @@ def as_trained(
 
 
 def _calibrated(graph: onnx.ModelProto, manifest: Manifest, images: Int8Images, options: Int8, stage: Stage) -> Ranges:
-    """Give the ranges of the method asked for, or of the one that keeps the scores best."""
+    """Return the ranges of the method asked for, or of the one that keeps the scores best."""
     with stage("calibrate") as advance:
         tensors = tensors_to_calibrate(graph, options.quantize)
         candidates = calibrate(graph, tensors, images.calibration, manifest, options.calibration, advance)
@@ -175,13 +179,13 @@ def _calibrated(graph: onnx.ModelProto, manifest: Manifest, images: Int8Images, 
         return best_ranges(graph, quantized_with, candidates, images.calibration, manifest, advance)
 
 
-def _trial(options: Int8, images: Int8Images, manifest: Manifest) -> Trial:
+def _trial(options: Int8, images: Int8Images, manifest: Manifest) -> EvaluationSet:
     assert options.budget is not None
     if options.budget.data is not None:
-        return trial_from(options.budget.data, manifest)
+        return open_evaluation_set(options.budget.data, manifest)
     assert options.images is not None  # held out of them
-    trial = trial_of_images(images.held_out, manifest, options.images)
-    return replace(trial, data=f"{trial.data} held out from calibration")
+    evaluation_set = evaluation_set_of_images(images.held_out, manifest, options.images)
+    return replace(evaluation_set, data=f"{evaluation_set.data} held out from calibration")
 
 
 def _divisible(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions, manifest: Manifest) -> Divisible:
@@ -205,14 +209,16 @@ def _convolutions(graph: onnx.ModelProto) -> list[str]:
     return [label(node) for node in graph.graph.node if node.op_type in CONVOLUTIONS]
 
 
-def _seen_notes(trial: Trial, images: Int8Images) -> list[str]:
-    """Say where the budget was measured on what was calibrated on."""
-    seen = {path.resolve() for path in images.calibration} & {sample.path.resolve() for sample in trial.samples}
+def _seen_notes(evaluation_set: EvaluationSet, images: Int8Images) -> list[str]:
+    """Return where the budget was measured on what was calibrated on."""
+    seen = {path.resolve() for path in images.calibration} & {
+        sample.path.resolve() for sample in evaluation_set.samples
+    }
     return [f"--max-drop: {len(seen)} of its images were calibrated on too; name others"] if seen else []
 
 
 def _budget_notes(budget: Budget, remainder: str) -> list[str]:
-    """Say what a reader of the figures has to know, and where the remainder's precision may be the better choice."""
+    """Return what a reader of the figures has to know, and where the remainder's precision may be the better choice."""
     chosen, notes = budget.chosen, []
     if budget.truth != "labels":
         notes.append("--max-drop: there are no labels; points are of agreement with FP32's detections above 0.25")

@@ -40,7 +40,7 @@ class Outputs:
         return [self.path(name) for name in self._names]
 
     def path(self, name: str) -> str:
-        """Give where a file of this name will lie."""
+        """Return where a file of this name will lie."""
         return str(self._folder / name)
 
     def add(self, name: str, content: bytes) -> None:

@@ -12,11 +12,11 @@ import onnx
 from y12.errors import RecipeError
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.engine.engine import Engine, engine_for
-from y12.exporter.evaluate.evaluation_set import Trial, trial_from
+from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_set
 from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
 from y12.exporter.evaluate.speed import speeds
-from y12.exporter.graph.nms.nms import Places, Predictions, predictions_of, with_nms
+from y12.exporter.graph.nms.nms import AnchorLayout, Predictions, predictions_of, with_nms
 from y12.exporter.graph.simplify import SimplifyReport, simplify
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
 from y12.exporter.output import Made, files_of, output_folder, write_files
@@ -30,7 +30,7 @@ from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
 from y12.exporter.verify.engine_precision import check_engine_precision, engine_notes
 from y12.exporter.verify.options import VerifyOptions
-from y12.exporter.verify.verify import Proof, Verification, prove
+from y12.exporter.verify.verify import Verification, VerificationInput, verify
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import ONNX_KEY, InputProfile, Manifest, NmsSettings
 
@@ -65,10 +65,10 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
             images = None if recipe.int8 is None else int8_images(recipe.int8, source.learned)
         stem = _stem(recipe, source)
         manifest = _manifest(recipe, source, _profile(recipe, source))
-        trial = _trial(recipe, manifest, clock)
+        evaluation_set = _trial(recipe, manifest, clock)
         simplified, simplification = _simplified(recipe, source, manifest.profile, clock)
         typed = _typed(recipe, images, simplified, manifest, clock)
-        accuracy, pictures = _measured(trial, simplified, typed, manifest, clock)
+        accuracy, pictures = _measured(evaluation_set, simplified, typed, manifest, clock)
         if accuracy is not None:
             manifest = replace(manifest, thresholds=accuracy.thresholds)
         final = _final(typed.graph, manifest, clock)
@@ -81,8 +81,10 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
             with clock("verify"):
                 weights_checked = check_weights(simplified, typed.graph)
                 trained = None if images is None else as_trained(source.detector, simplified, images, typed)
-                proof = Proof(source.detector, source.graph, simplified, typed.graph, final, built, manifest, trained)
-                verification = prove(proof, _verify_options(images, source, recipe.verify))
+                proof = VerificationInput(
+                    source.detector, source.graph, simplified, typed.graph, final, built, manifest, trained
+                )
+                verification = verify(proof, _verify_options(images, source, recipe.verify))
         speed: tuple[Speed, ...] = ()
         if _runs_here(typed, verification):
             with clock("speed"):
@@ -95,7 +97,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
                 source=source.file,
                 precision=recipe.precision,
                 input=_in_words(manifest.profile),
-                notes=_notes(source, typed, trial, engine, recipe.precision),
+                notes=_notes(source, typed, evaluation_set, engine, recipe.precision),
                 simplification=simplification,
                 cast=typed.cast,
                 calibration=typed.calibration,
@@ -135,7 +137,7 @@ class _Clock:
 
 
 def _stem(recipe: Recipe, source: Source) -> str:
-    """Give what the artefacts' names begin with.
+    """Return what the artefacts' names begin with.
 
     Raises:
         RecipeError: an artefact would take the place of the file it is made from.
@@ -163,12 +165,12 @@ def _profile(recipe: Recipe, source: Source) -> InputProfile:
     return asked
 
 
-def _trial(recipe: Recipe, manifest: Manifest, clock: _Clock) -> Trial | None:
+def _trial(recipe: Recipe, manifest: Manifest, clock: _Clock) -> EvaluationSet | None:
     """Return the images that the accuracy is measured on, where any are named."""
     if recipe.val is None:
         return None
     with clock("load images"):
-        return trial_from(recipe.val, manifest)
+        return open_evaluation_set(recipe.val, manifest)
 
 
 def _simplified(
@@ -202,17 +204,17 @@ def _typed(
 
 
 def _measured(
-    trial: Trial | None, simplified: onnx.ModelProto, typed: Typed, manifest: Manifest, clock: _Clock
+    evaluation_set: EvaluationSet | None, simplified: onnx.ModelProto, typed: Typed, manifest: Manifest, clock: _Clock
 ) -> tuple[Measured | None, tuple[Picture, ...]]:
-    """Return the accuracy on `trial`, and pictures of the images on which FP32 and the artefact differ most."""
-    if trial is None:
+    """Return the accuracy, and pictures of the images on which FP32 and the artefact differ most."""
+    if evaluation_set is None:
         return None, ()
     with clock("accuracy") as advance:
         graphs = {"fp32": simplified}
         if manifest.precision != "fp32":
             graphs["fp16"] = typed.graph if manifest.precision == "fp16" else cast_to_fp16(simplified)[0]
             graphs[manifest.precision] = typed.graph
-        results = measured(graphs, trial, manifest, advance)
+        results = measured(graphs, evaluation_set, manifest, advance)
         return results, pictures_of(results, simplified, typed.graph, manifest)
 
 
@@ -235,14 +237,20 @@ def _engine(recipe: Recipe, typed: Typed, final: onnx.ModelProto, manifest: Mani
     return engine
 
 
-def _notes(source: Source, typed: Typed, trial: Trial | None, engine: Engine | None, precision: str) -> list[str]:
+def _notes(
+    source: Source, typed: Typed, evaluation_set: EvaluationSet | None, engine: Engine | None, precision: str
+) -> list[str]:
     """Return what the user must be told, each once."""
     of_engine = () if engine is None else engine_notes(precision, engine.facts, engine.flavour)
-    return list(dict.fromkeys([*source.notes, *typed.notes, *(() if trial is None else trial.notes), *of_engine]))
+    return list(
+        dict.fromkeys(
+            [*source.notes, *typed.notes, *(() if evaluation_set is None else evaluation_set.notes), *of_engine]
+        )
+    )
 
 
 def _runs_here(typed: Typed, verification: Verification | None) -> bool:
-    """Tell whether this machine can run what the artefact is for, so that its time says something.
+    """Return whether this machine can run what the artefact is for, so that its time says something.
 
     A graph for TensorRT says nothing of TensorRT's speed when ONNX Runtime runs it.
     """
@@ -278,7 +286,7 @@ def _manifest(recipe: Recipe, source: Source, profile: InputProfile) -> Manifest
 
 
 def _predictions(graph: onnx.ModelProto, manifest: Manifest) -> Predictions:
-    """Say where a raw graph has what NMS needs.
+    """Return where a raw graph has what NMS needs.
 
     Raises:
         RecipeError: there is nothing NMS could do.
@@ -286,7 +294,7 @@ def _predictions(graph: onnx.ModelProto, manifest: Manifest) -> Predictions:
     if manifest.task == "classify":
         raise RecipeError(f"--nms: expected a model that finds boxes, found {manifest.model}, a classifier; drop --nms")
     keypoints = manifest.kpt_shape[0] * manifest.kpt_shape[1] if manifest.kpt_shape else 0
-    places = Places(manifest.localisation, manifest.strides)
+    places = AnchorLayout(manifest.localisation, manifest.strides)
     return predictions_of(graph, manifest.task, len(manifest.names), keypoints, places)
 
 

@@ -46,7 +46,7 @@ class Shapes:
                 raise RecipeError(f"{name}: expected one value, or least:best:largest; found {len(values)} values")
 
     def profile(self, stride: int, task: str = "detect", side: int | None = None) -> InputProfile:
-        """Give the input profile for a network of a task whose sides must be multiples of `stride` pixels.
+        """Return the input profile for a network of a task whose sides must be multiples of `stride` pixels.
 
         Where none was asked for, the input has the `side` the network was trained on, else what is usual for the task.
 

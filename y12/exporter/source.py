@@ -67,7 +67,7 @@ class Source:
 
 
 def demo_weights() -> Path:
-    """Give the file of the demo model: `yolov12n-multitask` trained on drawn scenes (docs/training.md)."""
+    """Return the file of the demo model: `yolov12n-multitask` trained on drawn scenes (docs/training.md)."""
     return models_dir().with_name("weights") / "yolov12n-shapes.safetensors"
 
 

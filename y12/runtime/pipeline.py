@@ -39,17 +39,17 @@ class Pipeline(Protocol):
         """
 
     def load(self, source: Any) -> Any:
-        """Give an image as `steps` take it.
+        """Return an image as `steps` take it.
 
         Raises:
             InputError: it cannot be used.
         """
 
     def steps(self, load: Callable[[Any], Any], options: DetectOptions) -> Steps:
-        """Give what is done with each batch of what `load` loads."""
+        """Return what is done with each batch of what `load` loads."""
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
-        """Give an (h, w, 3) array to write images into, not initialised.
+        """Return an (h, w, 3) array to write images into, not initialised.
 
         Raises:
             InputError: it would have no pixels, or too many.
@@ -85,7 +85,7 @@ class HostPipeline:
         """Refuse nothing."""
 
     def steps(self, load: Callable[[Any], Any], options: DetectOptions) -> Steps:
-        """Give what is done with each batch of what `load` loads: (h, w, 3) uint8 BGR."""
+        """Return what is done with each batch of what `load` loads: (h, w, 3) uint8 BGR."""
         return Steps(
             load=load,
             fit=lambda image: self._task.fit(image, self._input_hw),
@@ -95,7 +95,7 @@ class HostPipeline:
         )
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
-        """Give an (h, w, 3) array.
+        """Return an (h, w, 3) array.
 
         Raises:
             InputError: it would have no pixels, or too many.
@@ -104,7 +104,7 @@ class HostPipeline:
         return np.empty((height, width, 3), np.uint8)
 
     def _run(self, blob: NDArray[np.float32]) -> list[dict[str, NDArray[np.float32]]]:
-        """Give each image's outputs by name, without the batch axis."""
+        """Return each image's outputs by name, without the batch axis."""
         filled = _filled(blob, self._manifest.profile.batch.min)
         outputs = self._executor.run(filled)
         for name, array in outputs.items():

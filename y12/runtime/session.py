@@ -104,7 +104,7 @@ class Runtime:
         self.resolved_options(options)
 
     def resolved_options(self, options: DetectOptions) -> DetectOptions:
-        """Give the options that really apply: with `keep`, `conf` becomes the artefact's own and `keep` None.
+        """Return the options that really apply: with `keep`, `conf` becomes the artefact's own and `keep` None.
 
         Raises:
             InputError: the artefact cannot follow one of them.
@@ -221,11 +221,11 @@ class Runtime:
                 yield outcome.result
 
     def _steps(self, load: Callable[[Item], Any], options: DetectOptions | None) -> Steps:
-        """Give what is done with each batch; the options are resolved once."""
+        """Return what is done with each batch; the options are resolved once."""
         return self._pipeline.steps(load, self.resolved_options(options or self.options))
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
-        """Give an (h, w, 3) array for images to be written into, again and again; not initialised.
+        """Return an (h, w, 3) array for images to be written into, again and again; not initialised.
 
         On a GPU it lies in page-locked memory: its images, or whole rows of them, are uploaded without the copy that
         other arrays need.

@@ -266,7 +266,7 @@ class Streams:
 
     @contextmanager
     def threads(self, runners: int) -> Iterator[_Threads]:
-        """Give a stream its threads, and end them with the block, however it is left."""
+        """Return a stream its threads, and end them with the block, however it is left."""
         threads = _Threads(runners)
         with self._lock:
             self.check_open()

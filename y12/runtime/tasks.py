@@ -56,7 +56,7 @@ TASKS = {
 
 
 def task_for(manifest: Manifest) -> Task:
-    """Give what the artefact's task needs.
+    """Return what the artefact's task needs.
 
     Raises:
         ArtefactError: a classifier with NMS, which contradicts itself.
@@ -67,12 +67,12 @@ def task_for(manifest: Manifest) -> Task:
 
 
 def default_options(manifest: Manifest) -> DetectOptions:
-    """Give the artefact's own options: those of the NMS in its graph, else its task's defaults."""
+    """Return the artefact's own options: those of the NMS in its graph, else its task's defaults."""
     return manifest.nms.options if manifest.nms else TASKS[manifest.task].options
 
 
 def resolved_options(options: DetectOptions, manifest: Manifest) -> DetectOptions:
-    """Give the options as the decoders need them: with the artefact's own conf, where `keep` asks for it.
+    """Return the options as the decoders need them: with the artefact's own conf, where `keep` asks for it.
 
     Raises:
         InputError: the artefact cannot follow one of them.
@@ -85,7 +85,7 @@ def resolved_options(options: DetectOptions, manifest: Manifest) -> DetectOption
 
 
 def _own_conf(options: DetectOptions, manifest: Manifest) -> float:
-    """Give the confidence that keeps what the model the artefact was made of has at `options.conf`."""
+    """Return the confidence that keeps what the model the artefact was made of has at `options.conf`."""
     assert options.keep is not None
     if manifest.task == "classify":
         raise InputError("keep: expected a model that finds objects, found a classifier: leave it out")

@@ -23,7 +23,7 @@ class ShiftRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ThresholdShift:
+class ConfidenceTable:
     """The table that leads from the reference's confidences to the artefact's.
 
     Attributes:
@@ -59,12 +59,12 @@ class ThresholdShift:
                 )
 
     def interval(self, keep: str) -> tuple[float, float] | None:
-        """Give the lowest and the highest confidence of the reference that was measured; None where none was."""
+        """Return the lowest and the highest confidence of the reference that was measured; None where none was."""
         measured = self._measured(keep)
         return (measured[0][0], measured[-1][0]) if measured else None
 
     def conf_for(self, conf: float, keep: str) -> float:
-        """Give the artefact's confidence that keeps what the reference has at `conf`; linear between the rows.
+        """Return the artefact's confidence that keeps what the reference has at `conf`; linear between the rows.
 
         Args:
             conf: a confidence of the reference.
@@ -103,5 +103,5 @@ def check_keep(keep: str | None) -> None:
 
 
 def _is_share(value: object) -> bool:
-    """Say whether a value is a number from 0 to 1."""
+    """Return whether a value is a number from 0 to 1."""
     return type(value) in (int, float) and 0 <= value <= 1  # type: ignore[operator]  # False for NaN

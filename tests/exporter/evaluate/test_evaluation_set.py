@@ -8,32 +8,32 @@ from colour_network import SIDE, box_line, drawings, manifest_of, outline_line, 
 from y12.errors import DatasetError
 from y12.exporter.data.dataset import Dataset
 from y12.exporter.evaluate.classify import ClassTree
-from y12.exporter.evaluate.evaluation_set import trial_from, trial_of_images
+from y12.exporter.evaluate.evaluation_set import evaluation_set_of_images, open_evaluation_set
 from y12.exporter.evaluate.graph_results import Outcome
 from y12.exporter.evaluate.scoring import truth_from
 
 DETECT = manifest_of()
 
 
-def boxes_in(trial):
+def boxes_in(evaluation_set):
     """How many labels there are, once the images' sizes are known."""
-    sizes = {sample.image_id: (SIDE, SIDE) for sample in trial.samples}
-    return len(truth_from(trial, Outcome([], sizes, kinds=("bbox",))).coco["annotations"])
+    sizes = {sample.image_id: (SIDE, SIDE) for sample in evaluation_set.samples}
+    return len(truth_from(evaluation_set, Outcome([], sizes, kinds=("bbox",))).coco["annotations"])
 
 
 def test_the_val_of_a_data_yaml(make_yaml):
-    trial = trial_from(make_yaml(box_line), DETECT)
-    assert isinstance(trial.labels, Dataset)
-    assert (trial.data, trial.truth, trial.notes) == ("data.yaml, 6 images", "labels", ())
-    assert len(trial.samples) == 6
-    assert boxes_in(trial) == 48
+    evaluation_set = open_evaluation_set(make_yaml(box_line), DETECT)
+    assert isinstance(evaluation_set.labels, Dataset)
+    assert (evaluation_set.data, evaluation_set.truth, evaluation_set.notes) == ("data.yaml, 6 images", "labels", ())
+    assert len(evaluation_set.samples) == 6
+    assert boxes_in(evaluation_set) == 48
 
 
 def test_what_a_reader_has_to_know_is_noted(make_yaml):
     path = make_yaml(lambda cell: f"{box_line(cell)}\n{box_line(cell)}")
-    assert trial_from(path, DETECT).notes == ("48 labels repeat another of their image and were left out",)
-    trial = trial_from(path, manifest_of("segment"))
-    assert trial.notes[0] == "masks were not evaluated: the labels have none"
+    assert open_evaluation_set(path, DETECT).notes == ("48 labels repeat another of their image and were left out",)
+    evaluation_set = open_evaluation_set(path, manifest_of("segment"))
+    assert evaluation_set.notes[0] == "masks were not evaluated: the labels have none"
 
 
 def test_a_coco_json(make_folder):
@@ -49,31 +49,40 @@ def test_a_coco_json(make_folder):
     categories = [{"id": 1, "name": "red"}, {"id": 2, "name": "green"}]
     numbered = [{"id": i, "area": 64, "iscrowd": 0, **a} for i, a in enumerate(annotations, 1)]
     path.write_text(json.dumps({"images": images, "annotations": numbered, "categories": categories}))
-    trial = trial_from(path, DETECT)
-    assert (trial.data, trial.truth, len(trial.samples)) == ("coco.json, 6 images", "labels", 6)
-    assert boxes_in(trial) == 48
+    evaluation_set = open_evaluation_set(path, DETECT)
+    assert (evaluation_set.data, evaluation_set.truth, len(evaluation_set.samples)) == (
+        "coco.json, 6 images",
+        "labels",
+        6,
+    )
+    assert boxes_in(evaluation_set) == 48
 
 
 @pytest.mark.parametrize(("task", "line"), [("detect", box_line), ("pose", pose_line), ("obb", outline_line)])
 def test_a_folder_with_labels_beside(make_folder, task, line):
     folder = make_folder(line)
-    trial = trial_from(folder, manifest_of(task))
-    assert trial.truth == "labels"
-    assert trial.notes[-1] == f"labels found beside the images of {folder} are used"
+    evaluation_set = open_evaluation_set(folder, manifest_of(task))
+    assert evaluation_set.truth == "labels"
+    assert evaluation_set.notes[-1] == f"labels found beside the images of {folder} are used"
 
 
 def test_a_folder_without_labels(make_folder):
-    trial = trial_from(make_folder(), DETECT)
-    assert (trial.data, trial.truth, trial.labels, trial.notes) == ("images, 6 images", "detections of FP32", None, ())
-    assert [sample.image_id for sample in trial.samples] == [1, 2, 3, 4, 5, 6]
+    evaluation_set = open_evaluation_set(make_folder(), DETECT)
+    assert (evaluation_set.data, evaluation_set.truth, evaluation_set.labels, evaluation_set.notes) == (
+        "images, 6 images",
+        "detections of FP32",
+        None,
+        (),
+    )
+    assert [sample.image_id for sample in evaluation_set.samples] == [1, 2, 3, 4, 5, 6]
 
 
 def test_images_without_a_file_of_labels_show_background(make_folder):
     folder = make_folder(box_line)
     write_image(folder / "empty.png", [])
-    trial = trial_from(folder, DETECT)
-    assert trial.labels.background == 1
-    assert len(trial.samples) == 7
+    evaluation_set = open_evaluation_set(folder, DETECT)
+    assert evaluation_set.labels.background == 1
+    assert len(evaluation_set.samples) == 7
 
 
 @pytest.mark.parametrize(
@@ -87,9 +96,9 @@ def test_images_without_a_file_of_labels_show_background(make_folder):
 )
 def test_labels_beside_that_do_not_fit_are_not_used(make_folder, task, line, reason):
     folder = make_folder(line)
-    trial = trial_from(folder, manifest_of(task))
-    assert (trial.truth, trial.labels, len(trial.samples)) == ("detections of FP32", None, 6)
-    (note,) = trial.notes
+    evaluation_set = open_evaluation_set(folder, manifest_of(task))
+    assert (evaluation_set.truth, evaluation_set.labels, len(evaluation_set.samples)) == ("detections of FP32", None, 6)
+    (note,) = evaluation_set.notes
     assert note.startswith(f"labels beside the images of {folder} are not used, as they do not fit the model: ")
     assert reason in note
 
@@ -105,68 +114,76 @@ def test_labels_of_a_file_that_do_not_fit_are_refused_before_anything_is_run(mak
     path = make_yaml(lambda cell: f"0{box_line(cell)[1:]}")
     path.write_text(f"val: images\n{yaml}\n")
     with pytest.raises(DatasetError, match=message):
-        trial_from(path, manifest_of(task))
+        open_evaluation_set(path, manifest_of(task))
 
 
 def test_held_out_images_take_the_classes_of_their_data_yaml(make_yaml):
     path = make_yaml(box_line)
     path.write_text("train: images\nnames: [green, red]\n")  # the model has them the other way round
     images = sorted((path.parent / "images").iterdir())[1::2]
-    trial = trial_of_images(images, DETECT, path)
-    assert (trial.data, trial.truth, len(trial.samples)) == ("data.yaml, 3 images", "labels", 3)
-    assert trial.labels.categories == ((0, "green"), (1, "red"))
+    evaluation_set = evaluation_set_of_images(images, DETECT, path)
+    assert (evaluation_set.data, evaluation_set.truth, len(evaluation_set.samples)) == (
+        "data.yaml, 3 images",
+        "labels",
+        3,
+    )
+    assert evaluation_set.labels.categories == ((0, "green"), (1, "red"))
     path.write_text("train: images\nnames: [green]\n")
     with pytest.raises(DatasetError, match="line"):
-        trial_of_images(images, DETECT, path)
+        evaluation_set_of_images(images, DETECT, path)
 
 
 def test_a_model_with_two_classes_of_one_name_has_its_own_labels(make_folder):
-    trial = trial_from(make_folder(box_line), manifest_of(names=("thing", "thing")))
-    assert trial.truth == "labels"
+    evaluation_set = open_evaluation_set(make_folder(box_line), manifest_of(names=("thing", "thing")))
+    assert evaluation_set.truth == "labels"
 
 
 def test_a_tree_of_classes(tmp_path):
     manifest = manifest_of("classify")
     for name in ("red/1.png", "red/2.png", "green/1.png"):
         write_image(tmp_path / "tree" / name, [])
-    trial = trial_from(tmp_path / "tree", manifest)
-    assert isinstance(trial.labels, ClassTree)
-    assert (trial.data, trial.truth, trial.labels.labels) == ("tree, 3 images", "labels", (0, 0, 1))
-    assert "by name, 2 of the model's 3" in trial.notes[0]
+    evaluation_set = open_evaluation_set(tmp_path / "tree", manifest)
+    assert isinstance(evaluation_set.labels, ClassTree)
+    assert (evaluation_set.data, evaluation_set.truth, evaluation_set.labels.labels) == (
+        "tree, 3 images",
+        "labels",
+        (0, 0, 1),
+    )
+    assert "by name, 2 of the model's 3" in evaluation_set.notes[0]
     path = tmp_path / "data.yaml"
     path.write_text("val: tree\nnames: [red, green, blue]\n")
-    assert trial_from(path, manifest).labels.labels == (0, 0, 1)
+    assert open_evaluation_set(path, manifest).labels.labels == (0, 0, 1)
 
 
 def test_a_classifiers_folders_that_are_no_classes_are_only_images(tmp_path):
     for name in ("monday/1.png", "tuesday/1.png"):
         write_image(tmp_path / "days" / name, [])
-    trial = trial_from(tmp_path / "days", manifest_of("classify"))
-    assert (trial.truth, len(trial.samples)) == ("detections of FP32", 2)
-    assert "are not taken for classes: " in trial.notes[0]
+    evaluation_set = open_evaluation_set(tmp_path / "days", manifest_of("classify"))
+    assert (evaluation_set.truth, len(evaluation_set.samples)) == ("detections of FP32", 2)
+    assert "are not taken for classes: " in evaluation_set.notes[0]
 
 
 def test_a_classifiers_folder_of_images(tmp_path):
     write_image(tmp_path / "flat" / "1.png", [])
-    trial = trial_from(tmp_path / "flat", manifest_of("classify"))
-    assert (trial.truth, len(trial.samples), trial.notes) == ("detections of FP32", 1, ())
+    evaluation_set = open_evaluation_set(tmp_path / "flat", manifest_of("classify"))
+    assert (evaluation_set.truth, len(evaluation_set.samples), evaluation_set.notes) == ("detections of FP32", 1, ())
 
 
 @pytest.mark.parametrize("task", ["detect", "classify"])
 def test_what_has_no_images_is_refused(tmp_path, task):
     with pytest.raises(DatasetError, match="expected images to measure on, found none"):
-        trial_from(tmp_path, manifest_of(task))
+        open_evaluation_set(tmp_path, manifest_of(task))
     with pytest.raises(DatasetError, match="nowhere"):
-        trial_from(tmp_path / "nowhere", manifest_of(task))
+        open_evaluation_set(tmp_path / "nowhere", manifest_of(task))
 
 
 def test_labels_of_another_format_are_refused(tmp_path):
     (tmp_path / "labels.csv").write_text("a,b")
     with pytest.raises(DatasetError, match=r"labels.csv: expected a data.yaml or a COCO .json"):
-        trial_from(tmp_path / "labels.csv", DETECT)
+        open_evaluation_set(tmp_path / "labels.csv", DETECT)
 
 
 def test_labels_that_lie_in_the_same_folder(tmp_path):
     images = [write_image(tmp_path / "flat" / f"{i}.png", cells) for i, cells in enumerate(drawings(images=2))]
     write_labels(images, drawings(images=2))
-    assert trial_from(tmp_path / "flat", DETECT).labels.labels == 16
+    assert open_evaluation_set(tmp_path / "flat", DETECT).labels.labels == 16

@@ -17,7 +17,7 @@ from colour_network import (
 )
 
 from y12.errors import DatasetError
-from y12.exporter.evaluate.evaluation_set import trial_from
+from y12.exporter.evaluate.evaluation_set import open_evaluation_set
 from y12.exporter.evaluate.graph_results import CONF, USED_FLOOR, Outcome, detections_of, outcome_of
 from y12.exporter.evaluate.scoring import figures_of, points_lost, truth_from
 
@@ -35,14 +35,14 @@ MIXED = dict.fromkeys(convolutions(), 0.1)
 @pytest.mark.parametrize("task", TASKS)
 def test_agreement_of_each_task(make_folder, task):
     manifest, graph = manifest_of(task), network(task)
-    trial = trial_from(make_folder(), manifest)
-    reference = outcome_of(graph, manifest, trial)
-    truth = truth_from(trial, reference)
+    evaluation_set = open_evaluation_set(make_folder(), manifest)
+    reference = outcome_of(graph, manifest, evaluation_set)
+    truth = truth_from(evaluation_set, reference)
     own = figures_of(truth, reference)
-    assert truth.words == trial.truth == "detections of FP32"
+    assert truth.words == evaluation_set.truth == "detections of FP32"
     assert own == {f"{kind} {name}": pytest.approx(1) for kind in TASKS[task] for name in ("AP50-95", "AP50")}
     assert points_lost(own, own) == 0
-    other = figures_of(truth, outcome_of(damaged(graph, MIXED), manifest, trial))
+    other = figures_of(truth, outcome_of(damaged(graph, MIXED), manifest, evaluation_set))
     assert all(other[name] < 0.99 for name in own if name.endswith("AP50-95"))
     lost = [100 * (own[name] - other[name]) for name in own if name.endswith("AP50-95")]
     assert points_lost(own, other) == max(lost) > 1
@@ -51,16 +51,18 @@ def test_agreement_of_each_task(make_folder, task):
 @pytest.mark.parametrize("task", LINES)
 def test_labels_of_each_task(make_yaml, task):
     manifest, graph = manifest_of(task), network(task)
-    trial = trial_from(make_yaml(LINES[task], "kpt_shape: [2, 3]" if task == "pose" else ""), manifest)
-    reference = outcome_of(graph, manifest, trial)
-    truth = truth_from(trial, reference)
+    evaluation_set = open_evaluation_set(
+        make_yaml(LINES[task], "kpt_shape: [2, 3]" if task == "pose" else ""), manifest
+    )
+    reference = outcome_of(graph, manifest, evaluation_set)
+    truth = truth_from(evaluation_set, reference)
     own = figures_of(truth, reference)
-    assert truth.words == trial.truth == "labels"
+    assert truth.words == evaluation_set.truth == "labels"
     assert list(own) == [f"{kind} {name}" for kind in TASKS[task] for name in ("AP50-95", "AP50")]
     assert own[f"{TASKS[task][0]} AP50"] > 0.85  # the labels were drawn, and it finds what was drawn
-    other = figures_of(truth, outcome_of(damaged(graph, MIXED), manifest, trial))
+    other = figures_of(truth, outcome_of(damaged(graph, MIXED), manifest, evaluation_set))
     assert points_lost(own, other) > 1
-    agreement = truth_from(trial, reference, labels=False)
+    agreement = truth_from(evaluation_set, reference, labels=False)
     assert agreement.words == "detections of FP32"
     assert figures_of(agreement, reference)[f"{TASKS[task][0]} AP50"] == pytest.approx(1)
 
@@ -70,17 +72,17 @@ def test_labels_say_what_fp32_misses(make_yaml):
     path = make_yaml(box_line)
     for file in (path.parent / "labels").iterdir():  # two in each image that nothing is at
         file.write_text(file.read_text() + "\n0 0.5 0.5 0.9 0.02\n1 0.5 0.5 0.02 0.9")
-    trial = trial_from(path, manifest)
-    reference = outcome_of(network(), manifest, trial)
-    figures = figures_of(truth_from(trial, reference), reference)
+    evaluation_set = open_evaluation_set(path, manifest)
+    reference = outcome_of(network(), manifest, evaluation_set)
+    figures = figures_of(truth_from(evaluation_set, reference), reference)
     assert figures["boxes AP50"] == pytest.approx(0.8, abs=0.01)  # of five labels of a class four are found
 
 
 def test_a_model_of_several_tasks_without_masks_is_measured_without_them(make_folder):
     manifest, graph = manifest_of("multitask"), network("multitask", masks=False)
-    trial = trial_from(make_folder(), manifest)
-    reference = outcome_of(graph, manifest, trial)
-    figures = figures_of(truth_from(trial, reference), reference)
+    evaluation_set = open_evaluation_set(make_folder(), manifest)
+    reference = outcome_of(graph, manifest, evaluation_set)
+    figures = figures_of(truth_from(evaluation_set, reference), reference)
     assert list(figures) == ["boxes AP50-95", "boxes AP50", "keypoints AP50-95", "keypoints AP50"]
     assert list(figures.values()) == pytest.approx([1] * 4)
 
@@ -89,15 +91,15 @@ def test_without_keypoints_in_its_manifest_either(make_folder):
     manifest = manifest_of("multitask", kpt_shape=None)
     graph = network("multitask")
     del graph.graph.output[2 + [o.name for o in graph.graph.output][2:].index("keypoints")]
-    trial = trial_from(make_folder(), manifest)
-    reference = outcome_of(graph, manifest, trial)
-    assert truth_from(trial, reference).kinds == ("bbox", "segm")
+    evaluation_set = open_evaluation_set(make_folder(), manifest)
+    reference = outcome_of(graph, manifest, evaluation_set)
+    assert truth_from(evaluation_set, reference).kinds == ("bbox", "segm")
 
 
 def test_keypoints_that_fp32_does_not_see_need_not_be_found(make_folder):
-    manifest, trial = manifest_of("pose"), trial_from(make_folder(), manifest_of("pose"))
-    reference = outcome_of(network("pose"), manifest, trial)
-    labels = truth_from(trial, reference).coco["annotations"]
+    manifest, evaluation_set = manifest_of("pose"), open_evaluation_set(make_folder(), manifest_of("pose"))
+    reference = outcome_of(network("pose"), manifest, evaluation_set)
+    labels = truth_from(evaluation_set, reference).coco["annotations"]
     assert {value for label in labels for value in label["keypoints"][2::3]} == {0, 2}
     for label, result in zip(labels, reference.sure, strict=True):
         assert [v == 2 for v in label["keypoints"][2::3]] == [v >= 0.5 for v in result["keypoints"][2::3]]
@@ -107,7 +109,7 @@ def test_keypoints_that_fp32_does_not_see_need_not_be_found(make_folder):
         x = [value if v >= 0.5 else value + 32 for value, v in zip(x, seen, strict=True)]
         moved.append(result | {"keypoints": [v for point in zip(x, y, seen, strict=True) for v in point]})
     candidate = Outcome(moved, reference.sizes_hw, reference.category_ids, reference.kinds)
-    assert figures_of(truth_from(trial, reference), candidate)["keypoints AP50-95"] == pytest.approx(1)
+    assert figures_of(truth_from(evaluation_set, reference), candidate)["keypoints AP50-95"] == pytest.approx(1)
 
 
 def write_classes(folder, colours):
@@ -125,18 +127,18 @@ BLUE, GREEN, RED = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 def test_a_classifier_by_folders_and_by_agreement(tmp_path):
     manifest, graph = manifest_of("classify"), network("classify")
     folder = write_classes(tmp_path / "tree", [("red", RED), ("red", BLUE), ("green", GREEN), ("blue", BLUE)])
-    trial = trial_from(folder, manifest)
-    reference = outcome_of(graph, manifest, trial)
-    assert figures_of(truth_from(trial, reference), reference) == {"top-1": 0.75}
-    agreement = truth_from(trial, reference, labels=False)
+    evaluation_set = open_evaluation_set(folder, manifest)
+    reference = outcome_of(graph, manifest, evaluation_set)
+    assert figures_of(truth_from(evaluation_set, reference), reference) == {"top-1": 0.75}
+    agreement = truth_from(evaluation_set, reference, labels=False)
     assert (agreement.words, agreement.kinds) == ("detections of FP32", ())
     assert figures_of(agreement, reference) == {"top-1": 1}
     swapped = damaged(graph, {})
     conv = next(node for node in swapped.graph.node if node.name == "/model.3/conv/Conv")
     weight = next(w for w in swapped.graph.initializer if w.name == conv.input[1])
     weight.raw_data = np.eye(3, dtype=np.float32)[[1, 0, 2]].tobytes()  # red for green
-    candidate = outcome_of(swapped, manifest, trial)
-    assert figures_of(truth_from(trial, reference), candidate) == {"top-1": 0.25}
+    candidate = outcome_of(swapped, manifest, evaluation_set)
+    assert figures_of(truth_from(evaluation_set, reference), candidate) == {"top-1": 0.25}
     assert figures_of(agreement, candidate) == {"top-1": 0.5}
     assert points_lost({"top-1": 0.75}, {"top-1": 0.25}) == 50
 
@@ -156,40 +158,40 @@ def test_points_are_of_the_figure_that_loses_most(reference, candidate, lost):
 def test_a_model_that_finds_nothing_needs_labels(tmp_path):
     manifest = manifest_of()
     write_image(tmp_path / "black" / "a.png", [])
-    trial = trial_from(tmp_path / "black", manifest)
-    reference = outcome_of(network(), manifest, trial)
+    evaluation_set = open_evaluation_set(tmp_path / "black", manifest)
+    reference = outcome_of(network(), manifest, evaluation_set)
     with pytest.raises(DatasetError, match=r"black, 1 images: expected images in which .* nothing above 0.25"):
-        truth_from(trial, reference)
+        truth_from(evaluation_set, reference)
 
 
 def test_nothing_found_is_a_score_of_0(make_folder):
-    manifest, trial = manifest_of(), trial_from(make_folder(), manifest_of())
-    truth = truth_from(trial, outcome_of(network(), manifest, trial))
+    manifest, evaluation_set = manifest_of(), open_evaluation_set(make_folder(), manifest_of())
+    truth = truth_from(evaluation_set, outcome_of(network(), manifest, evaluation_set))
     assert figures_of(truth, Outcome([], {})) == {"boxes AP50-95": 0, "boxes AP50": 0}
 
 
 def test_a_part_of_the_images(make_folder):
-    manifest, trial = manifest_of(), trial_from(make_folder(), manifest_of())
-    whole = outcome_of(network(), manifest, trial, used=True)
+    manifest, evaluation_set = manifest_of(), open_evaluation_set(make_folder(), manifest_of())
+    whole = outcome_of(network(), manifest, evaluation_set, used=True)
     part = whole.of({2, 3})
     assert set(part.sizes_hw) == {result["image_id"] for result in part.results} == {2, 3}
     assert {result["image_id"] for result in part.used} == {2, 3}
     assert len(part.results) == sum(result["image_id"] in (2, 3) for result in whole.results)
     assert (part.kinds, part.category_ids) == (whole.kinds, whole.category_ids)
-    assert figures_of(truth_from(trial, part), part)["boxes AP50-95"] == pytest.approx(1)
+    assert figures_of(truth_from(evaluation_set, part), part)["boxes AP50-95"] == pytest.approx(1)
 
 
 def test_results_as_used_have_one_class_to_a_box(make_folder):
     manifest, graph, drawn = manifest_of(), network(), drawings()
-    trial = trial_from(make_folder(), manifest)
-    both = outcome_of(graph, manifest, trial, used=True)
-    alone = outcome_of(graph, manifest, trial)
+    evaluation_set = open_evaluation_set(make_folder(), manifest)
+    both = outcome_of(graph, manifest, evaluation_set, used=True)
+    alone = outcome_of(graph, manifest, evaluation_set)
     assert alone.results == both.results
     assert alone.used == ()
     assert min(r["score"] for r in both.used) > USED_FLOOR
     assert len(both.used) == sum(map(len, drawn)) < len(both.results)
     sure = [r for r in both.used if r["score"] > CONF]
-    shown = detections_of(graph, manifest, [sample.path for sample in trial.samples])
+    shown = detections_of(graph, manifest, [sample.path for sample in evaluation_set.samples])
     assert [r["score"] for r in sure] == [float(score) for found in shown for score in found.confidence]
 
 

@@ -97,7 +97,7 @@ def found(raw: Raw, settings: NmsSettings, rows: NDArray[np.float32]) -> Outputs
 
 
 def expected(raw: Raw, settings: NmsSettings, rows: NDArray[np.float32]) -> Outputs:
-    """Give the packed outputs by numpy, for predictions (B, rows, A)."""
+    """Return the packed outputs by numpy, for predictions (B, rows, A)."""
     images = [_one(raw, settings, image) for image in rows]
     detections = np.zeros((len(images), settings.options.max_det, 2 + raw.rows - raw.classes), np.float32)
     for table, (kept, _) in zip(detections, images, strict=True):
@@ -110,7 +110,7 @@ def expected(raw: Raw, settings: NmsSettings, rows: NDArray[np.float32]) -> Outp
 
 
 def _one(raw: Raw, settings: NmsSettings, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """Give the rows of one image, and how many anchors pass the threshold and the filter."""
+    """Return the rows of one image, and how many anchors pass the threshold and the filter."""
     options, nc = settings.options, raw.classes
     scores = rows[4 : 4 + nc]
     best, labels = scores.max(axis=0), scores.argmax(axis=0)
@@ -150,12 +150,12 @@ def clustered(raw: Raw, settings: NmsSettings, batch: int = 1, anchors: int = 60
 
 
 def _close_calls(raw: Raw, settings: NmsSettings, rows: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Give the boxes that overlap an earlier one by almost exactly the threshold."""
+    """Return the boxes that overlap an earlier one by almost exactly the threshold."""
     return np.flatnonzero(np.triu(np.abs(overlaps(raw, rows) - settings.options.iou) < 1e-4, k=1).any(axis=0))
 
 
 def overlaps(raw: Raw, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Give the IoU, of rotated boxes the ProbIoU, of all pairs of an image's boxes, in float64 and spelled out."""
+    """Return the IoU, of rotated boxes the ProbIoU, of all pairs of an image's boxes, in float64 and spelled out."""
     x, y, w, h = rows[:4].astype(np.float64)
     if raw.task == "obb":
         return _probiou(x, y, w, h, rows[-1].astype(np.float64))

@@ -7,9 +7,9 @@ from nms_graphs import MASKS, Raw, clustered, expected, packed, split
 from text_models import model_of, run
 
 from y12.errors import GraphError
-from y12.exporter.graph.nms.nms import Places, predictions_of, with_nms
+from y12.exporter.graph.nms.nms import AnchorLayout, predictions_of, with_nms
 
-ANCHORS, HEATMAP = Places("anchors"), Places("heatmap", (1, 2))
+ANCHORS, HEATMAP = AnchorLayout("anchors"), AnchorLayout("heatmap", (1, 2))
 H, W = 10, 12
 CELLS = H * W + H * W // 4
 
@@ -158,7 +158,7 @@ def test_the_engine_builds(rtx, make_profile):
     }"""
     weight = np.random.Generator(np.random.PCG64(0)).random((9, 3, 1, 1), dtype=np.float32)
     graph = model_of(text, weight=weight, flat=np.array([0, 0, -1]))
-    predictions = predictions_of(graph, "detect", 5, 0, Places("heatmap", (8, 16)))
+    predictions = predictions_of(graph, "detect", 5, 0, AnchorLayout("heatmap", (8, 16)))
     model = with_nms(graph, packed(1024, max_det=300), predictions)
     profile = make_profile(320, 320, batch=(1, 4, 8), sides=2)
     built = engine_from_onnx(model.SerializeToString(), BuildOptions(profile), rtx)

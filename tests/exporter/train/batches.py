@@ -9,7 +9,7 @@ from y12.exporter.train.batch import Batch, Targets
 
 
 def batch_of(side: int = 64, count: int = 2, nc: int = 3, points: int = 17) -> Batch:
-    """Give images of noise with two, one, two, one … objects each, coloured by class."""
+    """Return images of noise with two, one, two, one … objects each, coloured by class."""
     generator = torch.Generator().manual_seed(3)
     images = torch.rand(count, 3, side, side, generator=generator) * 0.2
     boxes = torch.tensor([[4.0, 6, 36, 40], [30.0, 20, 62, 58]]).repeat(count, 1, 1) * (side / 64)

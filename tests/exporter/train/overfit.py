@@ -74,7 +74,7 @@ def overfit(spec: ModelSpec, folder: Path, most_steps: int = 150, lr: float = 5e
 
 
 def _indices() -> list[int]:
-    """Give the scenes that are learned."""
+    """Return the scenes that are learned."""
     examples = [drawn_example(SEED, i, SIDE) for i in range(DRAWN)]
     sides = [(e.boxes[:, 2:] - e.boxes[:, :2]).min() if len(e.boxes) else 0 for e in examples]
     return [i for i, side in enumerate(sides) if side >= SMALLEST][:SCENES]

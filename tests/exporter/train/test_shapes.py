@@ -50,7 +50,7 @@ def test_boxes_are_tight_and_masks_share_no_pixel(index: int):
 
 
 def _edge_strength(image: NDArray[np.uint8], masks: NDArray[np.bool_]) -> float:
-    """Give how much steeper the image is along the masks' outlines than elsewhere."""
+    """Return how much steeper the image is along the masks' outlines than elsewhere."""
     gray = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (5, 5), 1.5).astype(np.float32)
     steep = np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
     lines = [cv2.morphologyEx(m.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0 for m in masks]

@@ -13,7 +13,7 @@ from y12.exporter.model.blocks.bit import bit_layers
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.spec import spec_from_yaml
 from y12.exporter.verify.options import VerifyOptions
-from y12.exporter.verify.verify import Proof, prove
+from y12.exporter.verify.verify import VerificationInput, verify
 from y12.runtime.artefact.manifest import Manifest
 
 ROWS = {
@@ -41,7 +41,7 @@ def proved(stages, precision="fp32", simplified=None, typed=None, detector=None,
     typed = (simplified if precision == "fp32" else stages.typed) if typed is None else typed
     manifest = Manifest(spec.task, stages.detector.names, spec.strides, stages.profile, precision)
     given = None if original is not None else detector or stages.detector
-    return prove(Proof(given, original, simplified, typed, typed, None, manifest), ONE_PHOTO)
+    return verify(VerificationInput(given, original, simplified, typed, typed, None, manifest), ONE_PHOTO)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

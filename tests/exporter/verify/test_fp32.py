@@ -10,7 +10,7 @@ from y12.exporter.verify import images
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.fp32 import loosened, nudged
 from y12.exporter.verify.options import TOLERANCES, Tolerance, VerifyOptions
-from y12.exporter.verify.verify import Proof, prove
+from y12.exporter.verify.verify import VerificationInput, verify
 from y12.runtime.artefact.manifest import Manifest
 
 LIMITS = {"p95 box_px": 0.1, "max box_px": 1.0, "p95 logit": 0.01, "p95 mask": 0.02}
@@ -50,8 +50,8 @@ def unstable(shared, stages_of, make_profile):
 def proved(stages, typed):
     spec = stages.detector.spec
     manifest = Manifest(spec.task, stages.detector.names, spec.strides, stages.profile)
-    proof = Proof(stages.detector, None, stages.simplified, typed, typed, None, manifest)
-    return prove(proof, VerifyOptions(max_images=2))
+    proof = VerificationInput(stages.detector, None, stages.simplified, typed, typed, None, manifest)
+    return verify(proof, VerifyOptions(max_images=2))
 
 
 def test_a_processor_that_rounds_otherwise_does_not_refuse_an_unstable_model(unstable, monkeypatch):

@@ -16,7 +16,7 @@ from y12.exporter.verify.backends import TorchExecutor
 from y12.exporter.verify.compare import Ran, compare, outputs_of
 from y12.exporter.verify.images import load_images, photos_dir
 from y12.exporter.verify.options import TOLERANCES, VerifyOptions
-from y12.exporter.verify.verify import Proof, prove
+from y12.exporter.verify.verify import VerificationInput, verify
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.backends.onnx_runtime import OrtExecutor
@@ -44,8 +44,10 @@ def manifest_of(stages, precision="fp32"):
 def proved(stages, simplified=None, typed=None, precision="fp16", detector=None, options=ONE_PHOTO):
     simplified = stages.simplified if simplified is None else simplified
     typed = (simplified if precision == "fp32" else stages.typed) if typed is None else typed
-    proof = Proof(detector or stages.detector, None, simplified, typed, typed, None, manifest_of(stages, precision))
-    return prove(proof, options)
+    proof = VerificationInput(
+        detector or stages.detector, None, simplified, typed, typed, None, manifest_of(stages, precision)
+    )
+    return verify(proof, options)
 
 
 def mutated(model, mutation):

@@ -7,7 +7,7 @@ import pytest
 from text_models import copy_of
 
 from y12.errors import VerificationError
-from y12.exporter.graph.nms.nms import Places, predictions_of, with_nms
+from y12.exporter.graph.nms.nms import AnchorLayout, predictions_of, with_nms
 from y12.exporter.verify.compare import Ran, outputs_of
 from y12.exporter.verify.images import load_images
 from y12.exporter.verify.nms import check_nms, compare_after_nms
@@ -83,7 +83,7 @@ def test_a_wrong_column_is_found(small, images, column, by, what):
 
 def heatmaps_of(stages):
     """Manifest and places as if the network's scores were heatmaps, of which only peaks count."""
-    return replace(manifest_of(stages), localisation="heatmap"), Places("heatmap", (8, 16, 32))
+    return replace(manifest_of(stages), localisation="heatmap"), AnchorLayout("heatmap", (8, 16, 32))
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, NmsSettings("packed", 20, DetectOptions(conf=0.001, max_det=20))])
@@ -95,7 +95,7 @@ def test_peaks_in_the_graph_are_proved_too(small, images, settings):
     assert check_nms(raw, outputs(peaks, images), manifest) >= 5
     with pytest.raises(VerificationError, match="the NMS in the graph differs from y12's"):
         check_nms(raw, outputs(graph_of(small, settings), images), manifest)  # without the peaks
-    wrong = Places("heatmap", (32, 16, 8))
+    wrong = AnchorLayout("heatmap", (32, 16, 8))
     swapped = with_nms(small.simplified, settings, predictions_of(small.simplified, "detect", 80, 0, wrong))
     with pytest.raises(VerificationError, match="the NMS in the graph differs from y12's"):
         check_nms(raw, outputs(swapped, images), manifest)

@@ -6,7 +6,7 @@ import pytest
 
 from y12.errors import ArtefactError, ExecutorError
 from y12.runtime.artefact.engine_compatibility import (
-    Place,
+    Environment,
     check_target,
     check_version,
     checked_header,
@@ -32,8 +32,8 @@ def named(gpus: str) -> bytes:
     return plan_of(content=struct.pack("<Q", len(name)) + name)
 
 
-def place_of(gpu: str, sm: int, flavour: str = "rtx", version: str = "1.7.1.116") -> Place:
-    return Place(flavour, version, f"{gpu}, SM {sm}", sm, RTX_SMS if flavour == "rtx" else ())
+def environment_of(gpu: str, sm: int, flavour: str = "rtx", version: str = "1.7.1.116") -> Environment:
+    return Environment(flavour, version, f"{gpu}, SM {sm}", sm, RTX_SMS if flavour == "rtx" else ())
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_a_plan_that_does_not_tell_has_no_targets(plan):
 @pytest.mark.parametrize(
     ("targets", "place"),
     [
-        ((80, 89), place_of("NVIDIA L4", 89)),
-        ((), place_of("NVIDIA L4", 89)),
-        ((), place_of("NVIDIA H100", 90, "full", "10.16.1.11")),
+        ((80, 89), environment_of("NVIDIA L4", 89)),
+        ((), environment_of("NVIDIA L4", 89)),
+        ((), environment_of("NVIDIA H100", 90, "full", "10.16.1.11")),
     ],
 )
-def test_a_gpu_that_fits_is_let_through(targets, place):
-    check_target(targets, place)
+def test_a_gpu_that_fits_is_let_through(targets, environment):
+    check_target(targets, environment)
 
 
 @pytest.mark.parametrize(
@@ -115,20 +115,20 @@ def test_a_gpu_that_fits_is_let_through(targets, place):
     [
         (
             (80, 86, 89),
-            place_of("Tesla T4", 75),
+            environment_of("Tesla T4", 75),
             "expected a GPU of SM 80, 86 or 89, which the engine was built for, found Tesla T4, SM 75: "
             "export again with y12-export --format engine --tensorrt rtx --sm 75",
         ),
         (
             (89,),
-            place_of("NVIDIA A100", 80),
+            environment_of("NVIDIA A100", 80),
             "expected a GPU of SM 89, which the engine was built for, found NVIDIA A100, SM 80: "
             "export again with y12-export --format engine --tensorrt rtx --sm 80",
         ),
         *(
             (
                 targets,
-                place_of("NVIDIA H100", 90),
+                environment_of("NVIDIA H100", 90),
                 "expected a GPU of SM 75, 80, 86, 89, 120 or 121, found NVIDIA H100, SM 90: TensorRT-RTX has no code "
                 "for SM 90; export again on this GPU with y12-export --format engine --tensorrt full",
             )
@@ -136,9 +136,9 @@ def test_a_gpu_that_fits_is_let_through(targets, place):
         ),
     ],
 )
-def test_a_gpu_that_does_not_fit_is_told_what_to_rebuild(targets, place, message):
+def test_a_gpu_that_does_not_fit_is_told_what_to_rebuild(targets, environment, message):
     with pytest.raises(ExecutorError) as caught:
-        check_target(targets, place)
+        check_target(targets, environment)
     assert str(caught.value) == message
 
 
@@ -151,26 +151,31 @@ RTX = checked_header(plan_of(), "auto")
     [
         (
             FULL,
-            place_of("NVIDIA L4", 89, "full", "10.16.1.11"),
+            environment_of("NVIDIA L4", 89, "full", "10.16.1.11"),
             [],
             "It was built by TensorRT 10.9.0.34, found 10.16.1.11 on NVIDIA L4, SM 89: a plan runs on the kind of GPU "
             "and with the version that built it, so export again on this GPU with y12-export --format engine "
             "--tensorrt full",
         ),
-        (RTX, place_of("Tesla T4", 75), ["UNSUPPORTED_CC"], "y12-export --format engine --tensorrt rtx --sm 75"),
-        (RTX, place_of("NVIDIA H100", 90), ["UNSUPPORTED_CC"], "TensorRT-RTX has no code for SM 90; export again on"),
-        (RTX, place_of("NVIDIA L4", 89), ["VERSION_MISMATCH"], "y12-export --format engine --tensorrt rtx"),
-        (RTX, place_of("NVIDIA L4", 89), ["OLD_CUDA_DRIVER"], "update the NVIDIA driver"),
-        (RTX, place_of("NVIDIA L4", 89), ["OLD_CUDA_RUNTIME"], "pip install --upgrade '"),
-        (RTX, place_of("NVIDIA L4", 89), ["INSUFFICIENT_GPU_MEMORY"], "smaller --batch or --imgsz"),
-        (RTX, place_of("NVIDIA L4", 89), ["MALFORMED_ENGINE"], "copy the engine again"),
-        (RTX, place_of("NVIDIA L4", 89), ["OLD_CUDA_DRIVER", "CUDA_ERROR"], "driver; check with nvidia-smi"),
-        (RTX, place_of("NVIDIA L4", 89), ["SOMETHING_NEW"], "copy the engine again, or export it again"),
-        (RTX, place_of("NVIDIA L4", 89), [], "copy the engine again, or export it again"),
+        (RTX, environment_of("Tesla T4", 75), ["UNSUPPORTED_CC"], "y12-export --format engine --tensorrt rtx --sm 75"),
+        (
+            RTX,
+            environment_of("NVIDIA H100", 90),
+            ["UNSUPPORTED_CC"],
+            "TensorRT-RTX has no code for SM 90; export again on",
+        ),
+        (RTX, environment_of("NVIDIA L4", 89), ["VERSION_MISMATCH"], "y12-export --format engine --tensorrt rtx"),
+        (RTX, environment_of("NVIDIA L4", 89), ["OLD_CUDA_DRIVER"], "update the NVIDIA driver"),
+        (RTX, environment_of("NVIDIA L4", 89), ["OLD_CUDA_RUNTIME"], "pip install --upgrade '"),
+        (RTX, environment_of("NVIDIA L4", 89), ["INSUFFICIENT_GPU_MEMORY"], "smaller --batch or --imgsz"),
+        (RTX, environment_of("NVIDIA L4", 89), ["MALFORMED_ENGINE"], "copy the engine again"),
+        (RTX, environment_of("NVIDIA L4", 89), ["OLD_CUDA_DRIVER", "CUDA_ERROR"], "driver; check with nvidia-smi"),
+        (RTX, environment_of("NVIDIA L4", 89), ["SOMETHING_NEW"], "copy the engine again, or export it again"),
+        (RTX, environment_of("NVIDIA L4", 89), [], "copy the engine again, or export it again"),
     ],
 )
-def test_what_tensorrt_refuses_to_load_ends_in_advice(header, place, reasons, expected):
-    advice = load_advice(header, place, reasons)
+def test_what_tensorrt_refuses_to_load_ends_in_advice(header, environment, reasons, expected):
+    advice = load_advice(header, environment, reasons)
     assert expected in advice
-    assert advice.startswith(f"It was built by {header.product}, found {place.version} on {place.gpu}: ")
+    assert advice.startswith(f"It was built by {header.product}, found {environment.version} on {environment.gpu}: ")
     assert "\n" not in advice

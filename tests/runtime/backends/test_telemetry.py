@@ -63,7 +63,7 @@ def test_a_model_that_runs_leaves_nothing_behind_from_a_command(tmp_path):
 
 
 def test_without_the_variable_it_is_written(tmp_path):
-    """What the tests above would see: if this fails, ONNX Runtime has changed and they prove nothing."""
+    """What the tests above would see: if this fails, ONNX Runtime has changed and they verify nothing."""
     assert any("onnxruntime" in path for path in left_behind(tmp_path, BARE))
 
 

@@ -12,7 +12,7 @@ from y12.errors import ArtefactError, InputError
 from y12.runtime.artefact.manifest import NAME_LIMIT, Manifest, NmsSettings
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.cli import infer, inspect
-from y12.runtime.thresholds import MAX_ROWS, ShiftRow, ThresholdShift
+from y12.runtime.thresholds import MAX_ROWS, ConfidenceTable, ShiftRow
 
 # fmt: off
 COCO_NAMES = (
@@ -26,7 +26,7 @@ COCO_NAMES = (
     "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
 )
 # fmt: on
-TABLE = ThresholdShift(
+TABLE = ConfidenceTable(
     against="fp32",
     data="128 images, labels",
     rows=(
@@ -165,7 +165,7 @@ def test_the_largest_table_fits_into_an_engines_name_beside_the_names_of_coco(ma
         engine={"builder": "TensorRT-RTX", "version": "1.7.1.116", "gpus": "SM 75, 80, 86, 89, 120, 121"},
         licence="AGPL-3.0: the weights come from Ultralytics; what you make of them stays under their licence",
         nms=NmsSettings("packed", 1000, DetectOptions()),
-        thresholds=ThresholdShift("fp32", "x" * 120, rows),
+        thresholds=ConfidenceTable("fp32", "x" * 120, rows),
     )
     name = manifest.to_network_name()
     assert len(name) < NAME_LIMIT

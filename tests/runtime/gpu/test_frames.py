@@ -172,7 +172,7 @@ def test_nothing_is_under_way_when_an_image_has_gone(open_runtime, world, rng):
     vanishing = type("Vanishing", (), {"__cuda_array_interface__": property(lambda self: next(looks))})()
     with pytest.raises(InputError, match="contiguous copy"):
         runtime.infer_batch([image, vanishing], SOME)
-    (lane,) = runtime._pipeline._idle
-    assert lane.device.is_idle
+    (worker,) = runtime._pipeline._idle
+    assert worker.device.is_idle
     check_equal([runtime.infer(image, SOME)], expected_of(MANIFEST, ANSWER, [image], SOME))
     foreign.close()

@@ -18,7 +18,7 @@ from tests.runtime.gpu.cases import (
 )
 from y12.errors import ArtefactError, ExecutorError, InputError
 from y12.runtime.artefact.manifest import NmsSettings
-from y12.runtime.gpu import worker as lane
+from y12.runtime.gpu import worker as worker
 from y12.runtime.gpu.pipeline import GpuOptions
 from y12.runtime.gpu.postprocess import Limits
 from y12.runtime.options import DetectOptions
@@ -86,7 +86,7 @@ def test_nms_in_the_graph_is_fetched(open_runtime, world, rng):
 
 @pytest.mark.parametrize("task", ["segment", "pose", "nms in the graph"])
 def test_results_do_not_depend_on_later_calls(open_runtime, rng, task):
-    """In a stream, a batch's Detections are made while its lane is at work on another batch."""
+    """In a stream, a batch's Detections are made while its worker is at work on another batch."""
     if task == "nms in the graph":
         manifest, answer = nms_in_graph(rng)
     else:
@@ -134,7 +134,7 @@ def test_more_than_the_kernels_can_give_is_refused(open_runtime):
 
 @pytest.mark.parametrize("words", [1, 40, 40_000])
 def test_masks_that_do_not_fit_are_drawn_again(open_runtime, world, rng, monkeypatch, words):
-    monkeypatch.setattr(lane, "Limits", lambda: Limits(arena_words=words))
+    monkeypatch.setattr(worker, "Limits", lambda: Limits(arena_words=words))
     manifest = manifest_of("segment")
     answer = answer_of(manifest)
     runtime = open_runtime(manifest, answer)
@@ -146,7 +146,7 @@ def test_masks_that_do_not_fit_are_drawn_again(open_runtime, world, rng, monkeyp
 
 def test_masks_beyond_all_memory_are_refused(open_runtime, rng, monkeypatch):
     monkeypatch.setattr("y12.runtime.gpu.keypoints_and_masks.MAX_ARENA_WORDS", 100)
-    monkeypatch.setattr(lane, "Limits", lambda: Limits(arena_words=10))
+    monkeypatch.setattr(worker, "Limits", lambda: Limits(arena_words=10))
     manifest = manifest_of("segment")
     runtime = open_runtime(manifest, answer_of(manifest))
     with pytest.raises(ExecutorError, match=r"masks: expected at most .* ask for fewer objects"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from y12.runtime.gpu.packed_buffer import ALIGNMENT, Block, Scratch, aligned
+from y12.runtime.gpu.packed_buffer import ALIGNMENT, PackedBuffer, Scratch, aligned
 
 PARTS = {"one": ((1,), np.uint8), "odd": ((3, 7), np.float32), "none": ((0, 4), np.int32), "last": ((2,), np.uint64)}
 
@@ -13,7 +13,7 @@ def test_aligned(size, expected):
     assert aligned(size) == expected
 
 
-@pytest.mark.parametrize("kind", [Block, Scratch])
+@pytest.mark.parametrize("kind", [PackedBuffer, Scratch])
 def test_every_part_begins_where_vectors_can_be_loaded(world, kind):
     device = world.device()
     device.make_current()
@@ -33,7 +33,7 @@ def test_every_part_begins_where_vectors_can_be_loaded(world, kind):
 def test_parts_travel_together(world):
     device = world.device()
     device.make_current()
-    block = Block(device, PARTS)
+    block = PackedBuffer(device, PARTS)
     block.host("odd")[...] = np.arange(21).reshape(3, 7)
     block.host("last")[...] = 5, 6
     block.upload()

@@ -30,7 +30,7 @@ class GatherCase:
         return self.name
 
     def outputs(self) -> np.ndarray:
-        """Give (B, rows, A)."""
+        """Return (B, rows, A)."""
         rows = self.before + self.values + self.after
         outputs = np.random.default_rng(3).normal(size=(len(self.counts), rows, self.anchors)).astype(np.float32)
         result = self.result()
@@ -40,7 +40,7 @@ class GatherCase:
         return outputs
 
     def result(self) -> np.ndarray:
-        """Give the block of NMS, (B,): anchors differ from each other, rows beyond the counts have some too."""
+        """Return the block of NMS, (B,): anchors differ from each other, rows beyond the counts have some too."""
         rng = np.random.default_rng(4)
         result = np.zeros(len(self.counts), result_dtype(self.room, self.box_values))
         result["header"]["count"] = self.counts
@@ -82,7 +82,7 @@ GATHER_CASES = (
 
 
 def halves() -> np.ndarray:
-    """Give every number that FP16 has, and both infinities and every NaN."""
+    """Return every number that FP16 has, and both infinities and every NaN."""
     return np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 
 

@@ -22,7 +22,7 @@ class LetterboxCase:
         return self.name
 
     def images(self) -> list[np.ndarray]:
-        """Give images of noise; of rows with a gap, the gap is 255."""
+        """Return images of noise; of rows with a gap, the gap is 255."""
         rng = np.random.default_rng(12)
         images = []
         for height, width in self.image_hws:

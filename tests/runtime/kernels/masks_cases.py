@@ -104,7 +104,7 @@ class MaskRun:
         return self.result["rows"]["anchor"][image, : len(self.case.boxes[image])]
 
     def coefficients(self, image: int) -> np.ndarray:
-        """Give those of the kept rows, (N, M)."""
+        """Return those of the kept rows, (N, M)."""
         rows = slice(ROWS_BEFORE, ROWS_BEFORE + self.case.protos_mhw[0])
         return self.outputs[image, rows][:, self.anchors(image)].T
 
@@ -135,7 +135,7 @@ class MaskRun:
 
 
 def _boxes(height: int, width: int) -> tuple[tuple[float, ...], ...]:
-    """Give boxes in and round an image, that have many pixels, one, or none."""
+    """Return boxes in and round an image, that have many pixels, one, or none."""
     return (
         (0, 0, width, height),
         (width * 0.2, height * 0.1, width * 0.71, height * 0.93),

@@ -51,7 +51,7 @@ class Case:
 
 
 def candidates_of(cases: list[Case], capacity: int) -> Candidates:
-    """Give the cases as the images of a batch, sorted as select.cu sorts; anchors are the places in the case.
+    """Return the cases as the images of a batch, sorted as select.cu sorts; anchors are the places in the case.
 
     What lies beyond a count is what suppresses most: a box as large as all others together, of every class.
     """
@@ -121,7 +121,7 @@ def _case(name: str, boxes, class_ids=None, scores=None, **options) -> Case:
 
 
 def crowd(count: int, side: float, seed: int = 0, objects: int = 20) -> np.ndarray:
-    """Give boxes round a few objects, as a network does, (count, 4)."""
+    """Return boxes round a few objects, as a network does, (count, 4)."""
     rng = np.random.default_rng(seed)
     corners = rng.random((objects, 4)) * [side, side, 60, 60] + [0, 0, 8, 8]
     xywh = corners[rng.integers(0, objects, count)] + rng.normal(0, 3, (count, 4))
@@ -129,7 +129,7 @@ def crowd(count: int, side: float, seed: int = 0, objects: int = 20) -> np.ndarr
 
 
 def oriented_crowd(count: int, side: float, seed: int = 0, objects: int = 20) -> np.ndarray:
-    """Give oriented boxes round a few objects, (count, 5); some are thin."""
+    """Return oriented boxes round a few objects, (count, 5); some are thin."""
     rng = np.random.default_rng(seed)
     shapes = np.exp(rng.random((objects, 2)) * 4)
     base = np.concatenate([rng.random((objects, 2)) * side, shapes, rng.random((objects, 1)) * 7 - 3], axis=1)
@@ -137,7 +137,7 @@ def oriented_crowd(count: int, side: float, seed: int = 0, objects: int = 20) ->
 
 
 def border_pairs(iou: float, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Give two sets of boxes, (count, 4) each, that overlap pair by pair by `iou`, give or take three float32 steps.
+    """Return two sets of boxes, (count, 4) each, that overlap pair by pair by `iou`, give or take three float32 steps.
 
     Half of them lie on integers, of which many overlap by exactly `iou` in exact arithmetic.
     """
@@ -162,7 +162,7 @@ def border_pairs(iou: float, count: int, seed: int = 0) -> tuple[np.ndarray, np.
 
 
 def oriented_border_pairs(iou: float, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Give two sets of oriented boxes, (n <= count, 5) each, whose `probiou` is `iou` give or take float32 steps."""
+    """Return two sets of oriented boxes, (n <= count, 5) each, whose `probiou` is `iou` give or take float32 steps."""
     rng = np.random.default_rng(seed)
     one, other = (
         np.concatenate(
@@ -186,7 +186,7 @@ def oriented_border_pairs(iou: float, count: int, seed: int = 0) -> tuple[np.nda
 
 
 def pairs_case(name: str, pairs: tuple[np.ndarray, np.ndarray], iou: float, **options) -> Case:
-    """Give a case where each pair has a class of its own."""
+    """Return a case where each pair has a class of its own."""
     one, other = pairs
     boxes = np.concatenate([one, other])
     options.setdefault("max_det", len(boxes))

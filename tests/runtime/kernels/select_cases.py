@@ -54,7 +54,7 @@ class SelectCase:
         return SelectShape(self.anchors, self.classes, stride, score_stride, self.angle, self.levels_hw)
 
     def outputs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Give (B, rows, A), (B, nc, A): boxes of up to 640 pixels, scores of 0 to 1, angles up to a quarter turn.
+        """Return (B, rows, A), (B, nc, A): boxes of up to 640 pixels, scores of 0 to 1, angles up to a quarter turn.
 
         The second is empty where scores are rows of the first.
         """
@@ -82,7 +82,7 @@ class SelectCase:
         return self.rows - self.others - 1
 
     def expected(self) -> list[Selected]:
-        """Give what the twin selects of each image."""
+        """Return what the twin selects of each image."""
         images = zip(*self.outputs(), strict=True)
         return [selected(self.given(*image), self.options, self.limit) for image in images]
 
@@ -180,7 +180,7 @@ class SelectRun:
         kernels["select_best"]((case.batch,), SELECT_BEST_BLOCK, *best, **options)
 
     def _parts(self) -> tuple[np.ndarray | int, ...]:
-        """Give boxes, scores, objectness and angles, each from its first row on, or a null pointer."""
+        """Return boxes, scores, objectness and angles, each from its first row on, or a null pointer."""
         case, flat = self.case, self.outputs.reshape(-1)
         flat.flags.writeable = False
         scores = self.separate.reshape(-1) if case.separate else flat[(4 + case.objectness) * case.anchors :]

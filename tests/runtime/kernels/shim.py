@@ -84,13 +84,13 @@ class Kernel:
 
 
 def compiled(name: str) -> Mapping[str, Kernel]:
-    """Give the kernels of runtime/kernels/NAME.cu by name; skips the test where there is no g++."""
+    """Return the kernels of runtime/kernels/NAME.cu by name; skips the test where there is no g++."""
     return compiled_source(kernel_source(name))
 
 
 @functools.cache
 def compiled_source(source: str) -> Mapping[str, Kernel]:
-    """Give the kernels of a source by name, each declared `extern "C" __global__ void NAME(...)`."""
+    """Return the kernels of a source by name, each declared `extern "C" __global__ void NAME(...)`."""
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("no g++ on the PATH: a kernel's source is checked by running it as host C++")
@@ -103,7 +103,7 @@ def compiled_source(source: str) -> Mapping[str, Kernel]:
 
 
 def _built(compiler: str, code: str) -> Path:
-    """Give the library that `code` is compiled to; kept among pytest's own files, as compiling takes seconds."""
+    """Return the library that `code` is compiled to; kept among pytest's own files, as compiling takes seconds."""
     headers = sorted(Path(__file__).parent.glob("*.h"))
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
     parts = (code, version, FLAGS, [path.read_text() for path in headers])
@@ -137,7 +137,7 @@ def _three(sizes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _guarded(array: np.ndarray) -> np.ndarray:
-    """Give the bytes of an array with GUARD poisoned bytes on either side; the array itself is 256-byte aligned."""
+    """Return the bytes of an array with GUARD poisoned bytes on either side; the array itself is 256-byte aligned."""
     if not array.flags.c_contiguous:
         raise RuntimeError("expected a C-contiguous array, as its bytes are what the kernel sees")
     room = np.full(array.nbytes + 3 * GUARD, POISON, np.uint8)

@@ -160,7 +160,7 @@ def _sha256(path: Path) -> str:
 
 
 def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
-    """Tell which network a checkpoint fits: by its own YAML, by the name written in it, or by its shapes.
+    """Return which network a checkpoint fits: by its own YAML, by the name written in it, or by its shapes.
 
     Raises:
         CheckpointError: its architecture is none of ours; the message names it.
@@ -197,7 +197,7 @@ def _spec_by_shapes(checkpoint: Checkpoint) -> ModelSpec:
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Give the shapes of what tells networks apart: batch counts may be missing, and some files have a bias in pe."""
+    """Return the shapes of what tells networks apart: batch counts may be missing, and some files have a bias in pe."""
     uncertain = ("num_batches_tracked", ".pe.conv.bias")
     return {key: tuple(value.shape) for key, value in state.items() if not key.endswith(uncertain)}
 

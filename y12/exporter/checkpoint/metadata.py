@@ -78,7 +78,7 @@ class Metadata:
 
 
 def metadata_of(detector: Detector) -> dict[str, str]:
-    """Give what a file has to say so that a detector can be built again, by key."""
+    """Return what a file has to say so that a detector can be built again, by key."""
     found = {m.eps for m in detector.modules() if isinstance(m, nn.BatchNorm2d)}
     if len(found) > 1:
         raise CheckpointError(f"to be written: expected one BatchNorm eps throughout, found {sorted(found)}")
@@ -91,7 +91,7 @@ def metadata_of(detector: Detector) -> dict[str, str]:
 
 
 def yaml_of_spec(spec: ModelSpec) -> str:
-    """Give a model YAML of one scale that `spec_from_yaml` reads as the same rows."""
+    """Return a model YAML of one scale that `spec_from_yaml` reads as the same rows."""
     scale = _SCALE.match(spec.name)
     rows = [f"  - {json.dumps(_row(layer))}" for layer in spec.layers]
     lines = [

@@ -50,11 +50,11 @@ class Record:
         self.state.setdefault("items", []).extend(values)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Give an attribute of the pickled object."""
+        """Return an attribute of the pickled object."""
         return self.state.get(name, default)
 
     def members(self, group: str) -> Mapping[Any, Any]:
-        """Give what a pickled module holds under `_parameters`, `_buffers` or `_modules`."""
+        """Return what a pickled module holds under `_parameters`, `_buffers` or `_modules`."""
         members = self.get(group)
         return members if isinstance(members, dict) else {}
 

@@ -141,7 +141,7 @@ class CheckpointUnpickler(pickle._Unpickler):
     )
 
     def find_class(self, module: str, name: str) -> Any:
-        """Give what stands for a global; one of the standard library that is not on the list is refused."""
+        """Return what stands for a global; one of the standard library that is not on the list is refused."""
         module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
         allowed = self._allowed(module, name)
         if allowed is not None:
@@ -172,7 +172,7 @@ class CheckpointUnpickler(pickle._Unpickler):
         return allowed.get((module, name))
 
     def persistent_load(self, pid: Any) -> Tensor:
-        """Give a storage, as a flat tensor; `pid` is ("storage", dtype, key, location, elements)."""
+        """Return a storage, as a flat tensor; `pid` is ("storage", dtype, key, location, elements)."""
         if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage" and isinstance(pid[1], torch.dtype)):
             raise CheckpointError(f"{self._path}: expected tensor storages only, found the reference {shown(pid)}")
         _, dtype, key, _, elements = pid
@@ -220,7 +220,7 @@ def _size(values: object = ()) -> tuple[Any, ...]:
 
 
 def _quickly_hashed(values: object) -> Sequence[Any]:
-    """Give dict keys or set items back; a tuple of tuples of tuples, each named twice, would hash for years."""
+    """Return dict keys or set items back; a tuple of tuples of tuples, each named twice, would hash for years."""
     if not isinstance(values, tuple | list):
         raise pickle.UnpicklingError(f"a {type(values).__name__} in place of keys")
     for value in values:

@@ -267,14 +267,14 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
 
 
 def _may_have_ranges(arguments: argparse.Namespace, given: dict[str, Any]) -> bool:
-    """Tell whether INT8 is asked for with nothing but what ranges in the model's file suffice for."""
+    """Return whether INT8 is asked for with nothing but what ranges in the model's file suffice for."""
     needs_images = given.keys() & {"calib_method", "calib_limit"}
     is_file = arguments.model is not None and Path(arguments.model).suffix == ".safetensors"
     return is_file and _precision(arguments) == "int8" and not needs_images
 
 
 def _renamed(given: dict[str, Any], **names: str) -> dict[str, Any]:
-    """Give what was given of these options, under the names that the values of a recipe have."""
+    """Return what was given of these options, under the names that the values of a recipe have."""
     return {name: given[option] for option, name in names.items() if option in given}
 
 
@@ -318,7 +318,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 def _progress() -> Any:
-    """Give what shows a stage while it runs: a bar on a terminal, a line each elsewhere."""
+    """Yield what shows a stage while it runs: a bar on a terminal, a line each elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

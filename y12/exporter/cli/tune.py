@@ -113,7 +113,7 @@ def _job(arguments: argparse.Namespace) -> "Tune":
 
 @contextmanager
 def _progress() -> "Iterator[Progress]":
-    """Give what shows how a run goes on: a bar on a terminal, every hundredth step elsewhere."""
+    """Return what shows how a run goes on: a bar on a terminal, every hundredth step elsewhere."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -103,7 +103,7 @@ def _save(path: Path, results: list[dict[str, Any]]) -> None:
 
 @contextmanager
 def _progress() -> "Iterator[Progress | None]":
-    """Give what shows how many images are done: a bar on a terminal, nothing elsewhere."""
+    """Return what shows how many images are done: a bar on a terminal, nothing elsewhere."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 

@@ -20,7 +20,7 @@ class ShapeError(ValueError):
 
 
 def numbers(value: object, what: str, count: int | None = None) -> list[float]:
-    """Give a list of finite numbers, `count` of them.
+    """Return a list of finite numbers, `count` of them.
 
     Raises:
         ShapeError: it is something else.
@@ -36,7 +36,7 @@ def _is_number(value: object) -> bool:
 
 
 def is_whole(value: object) -> bool:
-    """Say whether a value is an int and no bool."""
+    """Return whether a value is an int and no bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -52,7 +52,7 @@ def check_box(value: object) -> None:
 
 
 def check_keypoints(value: object, points: int | None = None) -> int:
-    """Give the number of keypoints of a list x, y, visibility for each.
+    """Return the number of keypoints of a list x, y, visibility for each.
 
     Raises:
         ShapeError: it is no such list, or has not `points` of them.

@@ -64,7 +64,7 @@ def class_map(
 
 
 def _is_number(name: str) -> bool:
-    """Say whether a name only counts: "7", or "class7", which models without names of their own have."""
+    """Return whether a name only counts: "7", or "class7", which models without names of their own have."""
     return name.removeprefix("class").isdigit()
 
 

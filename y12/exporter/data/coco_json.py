@@ -78,7 +78,7 @@ def coco_ground_truth(path: Path) -> GroundTruth:
 
 
 def ground_truth_kinds(truth: GroundTruth) -> tuple[str, ...]:
-    """Say what the annotations tell: masks where all objects have one, keypoints where any has."""
+    """Return what the annotations tell: masks where all objects have one, keypoints where any has."""
     annotations = truth["annotations"]
     kinds = ["bbox"] if all("bbox" in a for a in annotations) else []
     kinds += ["segm"] if all(a.get("segmentation") for a in annotations) else []
@@ -147,7 +147,7 @@ class _Known:
 
 
 def _image_folder(path: Path, names: Sequence[str], images: Path | None) -> Path:
-    """Give the folder in which all images are."""
+    """Return the folder in which all images are."""
     folders = [images] if images is not None else list(_folders_beside(path))
     missing: dict[Path, str] = {}
     for folder in folders:
@@ -163,7 +163,7 @@ def _image_folder(path: Path, names: Sequence[str], images: Path | None) -> Path
 
 
 def _folders_beside(path: Path) -> Iterator[Path]:
-    """Give the JSON's folder, its images/ and the folders in that; for annotations/x.json, those one up as well."""
+    """Yield the JSON's folder, its images/ and the folders in that; for annotations/x.json, those one up as well."""
     roots = [path.parent, *([path.parent.parent] if path.parent.name == "annotations" else [])]
     for root in roots:
         yield root

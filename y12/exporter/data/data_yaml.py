@@ -69,7 +69,7 @@ def image_paths(data: DataYaml, split: str) -> tuple[Path, ...]:
 
 
 def _names(value: object, path: Path) -> tuple[str, ...]:
-    """Give the class names from a list, or from a mapping whose keys are 0, 1, 2 …."""
+    """Return the class names from a list, or from a mapping whose keys are 0, 1, 2 …."""
     if isinstance(value, dict):
         if sorted(value, key=str) != sorted(range(len(value)), key=str):
             raise DatasetError(f"{path}: names: expected the ids 0 to {len(value) - 1}, found {shown(list(value))}")

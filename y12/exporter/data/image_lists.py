@@ -35,7 +35,7 @@ def data_yaml_from(path: Path, error_type: type[Y12Error], *, keys: str) -> dict
 
 
 def entries_from(value: object) -> tuple[str, ...] | None:
-    """Give what a split of a data.yaml names, one text or a list of them; None where it is neither."""
+    """Return what a split of a data.yaml names, one text or a list of them; None where it is neither."""
     entries = value if isinstance(value, list) else [value]
     if not entries or not all(isinstance(entry, str) and entry for entry in entries):
         return None
@@ -43,7 +43,7 @@ def entries_from(value: object) -> tuple[str, ...] | None:
 
 
 def images_named(entries: Sequence[str], root: Path, file: Path, error_type: type[Y12Error]) -> Iterator[Path]:
-    """Give the images of each entry: those in a folder, those that a list (.txt) names, or the image it is.
+    """Yield the images of each entry: those in a folder, those that a list (.txt) names, or the image it is.
 
     Args:
         entries: paths.
@@ -67,14 +67,14 @@ def images_named(entries: Sequence[str], root: Path, file: Path, error_type: typ
 
 
 def images_in(folder: Path) -> Iterator[Path]:
-    """Give the images in a folder and in those below it, in an order that the file system has no part in."""
+    """Yield the images in a folder and in those below it, in an order that the file system has no part in."""
     for inside, below, files in os.walk(folder):
         below.sort()
         yield from (Path(inside, file) for file in sorted(files) if Path(file).suffix.lower() in IMAGE_SUFFIXES)
 
 
 def without_repeats(paths: Iterable[Path], where: str, error_type: type[Y12Error]) -> tuple[Path, ...]:
-    """Give each path once, in their order; `where` says in a message what names them.
+    """Return each path once, in their order; `where` says in a message what names them.
 
     Raises:
         error_type: there are too many.
@@ -88,7 +88,7 @@ def without_repeats(paths: Iterable[Path], where: str, error_type: type[Y12Error
 
 
 def evenly(items: Sequence[Item], count: int) -> list[Item]:
-    """Give so many of the items, evenly out of them and in their order; all where there are no more."""
+    """Return so many of the items, evenly out of them and in their order; all where there are no more."""
     kept = min(count, len(items))
     return [items[i * len(items) // kept] for i in range(kept)]
 

@@ -100,7 +100,7 @@ def _check_range(value: float) -> None:
 
 
 def _box(values: list[float]) -> tuple[tuple[float, float, float, float], bool]:
-    """Give left, top, right, bottom, and whether the image cut off more than `TOLERANCE`."""
+    """Return left, top, right, bottom, and whether the image cut off more than `TOLERANCE`."""
     x, y, width, height = values
     for value in values:
         _check_range(value)
@@ -145,7 +145,7 @@ def _pose(class_id: int, values: list[float], kpt_shape: tuple[int, int]) -> Lab
 
 
 def _keypoint(row: list[float]) -> tuple[float, float, float]:
-    """Give x, y, visibility; without a visibility, a point at 0, 0 is one that was not labelled."""
+    """Return x, y, visibility; without a visibility, a point at 0, 0 is one that was not labelled."""
     x, y = row[:2]
     visibility = row[2] if len(row) == 3 else 2.0 * (x != 0 or y != 0)
     if visibility not in (0, 1, 2):

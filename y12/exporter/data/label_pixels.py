@@ -11,7 +11,7 @@ __all__ = ["annotation_from_label"]
 
 
 def annotation_from_label(label: Label, image_hw: tuple[int, int], *, oriented: bool = False) -> dict[str, Any]:
-    """Give COCO's annotation, without its id and the image's; of an oriented box, with "xywhr".
+    """Return COCO's annotation, without its id and the image's; of an oriented box, with "xywhr".
 
     The area is that of the outline's mask, as in COCO, where there is an outline, else the box's.
 
@@ -43,7 +43,7 @@ def annotation_from_label(label: Label, image_hw: tuple[int, int], *, oriented: 
 
 
 def _scaled(values: tuple[float, ...], columns: int, image_hw: tuple[int, int]) -> NDArray[np.float64]:
-    """Give rows (N, columns) whose first two columns are x, y in pixels."""
+    """Return rows (N, columns) whose first two columns are x, y in pixels."""
     rows = np.array(values, np.float64).reshape(-1, columns)
     rows[:, :2] *= (image_hw[1], image_hw[0])
     return rows

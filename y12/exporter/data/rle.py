@@ -13,7 +13,7 @@ __all__ = ["decoded"]
 
 
 def decoded(runs: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """Give the mask (H, W), 0 and 1, of {"size": [H, W], "counts": compressed text}.
+    """Return the mask (H, W), 0 and 1, of {"size": [H, W], "counts": compressed text}.
 
     Raises:
         ValueError: the runs do not add up to the mask.

@@ -20,7 +20,7 @@ _ON_ITS_SIDE = (5, 6, 7, 8)  # the EXIF orientations that exchange height and wi
 def checked_sizes(
     samples: Sequence[Sample], origin: Path, *, decode: bool, progress: Progress | None = None
 ) -> dict[int, tuple[int, int]]:
-    """Give the (height, width) of each image, by its id, as `y12.runtime.preprocess.images` decodes it.
+    """Return the (height, width) of each image, by its id, as `y12.runtime.preprocess.images` decodes it.
 
     Args:
         samples: the images.

@@ -69,7 +69,7 @@ def yolo_labels(images: Sequence[Path], data: DataYaml, *, oriented: bool = Fals
 
 
 def label_path(image: Path) -> Path:
-    """Give where the labels of an image are.
+    """Return where the labels of an image are.
 
     >>> label_path(Path("data/images/val/1.jpg")).as_posix()
     'data/labels/val/1.txt'
@@ -108,7 +108,7 @@ def _labels_of(path: Path, form: LabelForm, problems: Problems) -> tuple[Label, 
 
 
 def _image_ids(images: Sequence[Path]) -> Sequence[int]:
-    """Give COCO's ids where the files are named by them (000000000139.jpg), else 1, 2, 3 …."""
+    """Return COCO's ids where the files are named by them (000000000139.jpg), else 1, 2, 3 …."""
     stems = [image.stem for image in images]
     if all(stem.isascii() and stem.isdigit() and len(stem) <= 15 for stem in stems):
         ids = [int(stem) for stem in stems]
@@ -118,7 +118,7 @@ def _image_ids(images: Sequence[Path]) -> Sequence[int]:
 
 
 def _kinds(labels: Sequence[Label], oriented: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Say what the labels tell, and what a reader has to know of it."""
+    """Return what the labels tell, and what a reader has to know of it."""
     if oriented:
         return ("obb",), ()
     if labels[0].keypoints is not None:

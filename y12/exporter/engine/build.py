@@ -98,7 +98,7 @@ def bindings_for_build(flavour: str) -> Bindings:
 
 
 def gpu_problem() -> str:
-    """Say why there is no GPU to use; empty where there is one.
+    """Return why there is no GPU to use; empty where there is one.
 
     Raises:
         MissingPackageError: it cannot be told, since cuda-core is not installed.
@@ -233,7 +233,7 @@ def _target(bindings: Bindings, config: "tensorrt.IBuilderConfig", sms: tuple[in
 
 
 def _profile_shapes(profile: InputProfile) -> list[tuple[int, int, int, int]]:
-    """Give the least, best and largest (B, 3, H, W)."""
+    """Return the least, best and largest (B, 3, H, W)."""
     axes = (profile.batch, profile.height, profile.width)
     return [(b, 3, h, w) for b, h, w in zip(*((axis.min, axis.opt, axis.max) for axis in axes), strict=True)]
 

@@ -20,7 +20,7 @@ class Engine:
     Attributes:
         built: the plan and its final layers.
         manifest: the artefact's, which now says what built the engine and where it runs.
-        facts: what the final layers prove.
+        facts: what the final layers verify.
         flavour: of TensorRT, "full" or "rtx".
         builder: what built it, with its version.
         gpus: where it runs.

@@ -14,7 +14,7 @@ __all__ = ["EngineFacts", "facts_of"]
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What the final layers of an engine prove.
+    """What the final layers of an engine verify.
 
     Attributes:
         kernels: launches per inference.
@@ -64,7 +64,7 @@ def facts_of(layers: Iterable[Layer], model: onnx.ModelProto) -> EngineFacts:
 
 
 def _unfused(attentions: tuple[Attention, ...], layers: tuple[Layer, ...]) -> tuple[str, ...]:
-    """Give the attentions that are not one layer of their own.
+    """Return the attentions that are not one layer of their own.
 
     An attention is fused where one layer computes both of its products and the softmax; a layer counts once.
     """
@@ -81,7 +81,7 @@ def _unfused(attentions: tuple[Attention, ...], layers: tuple[Layer, ...]) -> tu
 
 
 def _convolution_precisions(model: onnx.ModelProto, layers: tuple[Layer, ...]) -> dict[str, str]:
-    """Give the precision in which the engine computes each convolution of the graph.
+    """Return the precision in which the engine computes each convolution of the graph.
 
     Of the layers that name a convolution as their origin it is the one that holds constants of its weights' size;
     others cast, pad or reshape for it.

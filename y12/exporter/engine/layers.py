@@ -67,7 +67,7 @@ class Layer:
 
     @property
     def moves_data_only(self) -> bool:
-        """Tell whether it computes nothing: its name, made of its steps, has only steps that move data."""
+        """Return whether it computes nothing: its name, made of its steps, has only steps that move data."""
         steps = re.findall(r"[A-Z][a-z]+", self.name.split("_myl")[1] if self.name.startswith("__myl_") else "")
         return bool(steps) and all(step in _MOVING_STEPS for step in steps)
 

@@ -64,7 +64,7 @@ class Figures:
 
 
 def coco_sigmas_exist(points: int) -> bool:
-    """Say whether COCO defines OKS's tolerances for that many keypoints; others get 1/K each."""
+    """Return whether COCO defines OKS's tolerances for that many keypoints; others get 1/K each."""
     return points == _COCO_POINTS
 
 
@@ -90,7 +90,7 @@ def evaluate(ground_truth: GroundTruth, results: Sequence[Result], kind: str) ->
 
 
 def prepared(ground_truth: GroundTruth, results: Sequence[Result], kind: str) -> Any:
-    """Give pycocotools' evaluation before it has run; it prints as it goes.
+    """Return pycocotools' evaluation before it has run; it prints as it goes.
 
     Raises:
         MissingPackageError: pycocotools is not installed.
@@ -140,7 +140,7 @@ def _class_figures(evaluation: Any) -> Iterator[ClassFigures]:
 
 
 def _mean(precision: NDArray[np.float64]) -> float | None:
-    """Give the mean of what is defined; -1 stands for a class without labels."""
+    """Return the mean of what is defined; -1 stands for a class without labels."""
     defined = precision[precision > -1]
     return float(defined.mean()) if defined.size else None
 
@@ -174,7 +174,7 @@ def _box_of_mask(segmentation: Any, image_hw: tuple[Any, Any]) -> list[float]:
 
 
 def _found(truth: Any, results: Sequence[Result], kind: str) -> Any:
-    """Give the results as pycocotools' own type."""
+    """Return the results as pycocotools' own type."""
     keys = ("image_id", "category_id", "score", *_FIELDS[kind])
     kept = [{key: result[key] for key in keys} for result in results if all(key in result for key in keys)]
     if not kept:

@@ -11,14 +11,16 @@ from y12.exporter.data.dataset import GroundTruth
 from y12.exporter.evaluate.graph_results import USED_FLOOR, Outcome
 from y12.exporter.evaluate.scoring import Truth
 from y12.exporter.evaluate.thresholds import labels_from_results, shift_points
-from y12.runtime.thresholds import ShiftRow, ThresholdShift
+from y12.runtime.thresholds import ConfidenceTable, ShiftRow
 
-__all__ = ["shift_between"]
+__all__ = ["confidence_table_between"]
 
 _FAINT, _SURE = 0.025, 0.5
 
 
-def shift_between(truth: Truth, reference: Outcome, candidate: Outcome, images: int) -> ThresholdShift | None:
+def confidence_table_between(
+    truth: Truth, reference: Outcome, candidate: Outcome, images: int
+) -> ConfidenceTable | None:
     """Measure the table on results as used: one class to a box, and the usual NMS.
 
     Args:
@@ -43,7 +45,7 @@ def shift_between(truth: Truth, reference: Outcome, candidate: Outcome, images: 
         for keeps, other in zip(recall, precision, strict=True)
     )
     told = tuple(row for row in rows if row.precision is not None or row.recall is not None)
-    return ThresholdShift("fp32", f"{images} images, {truth.words}", told) if told else None
+    return ConfidenceTable("fp32", f"{images} images, {truth.words}", told) if told else None
 
 
 def _found_above(conf: float, reference: Outcome) -> GroundTruth:

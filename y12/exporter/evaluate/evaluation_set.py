@@ -15,14 +15,14 @@ from y12.exporter.evaluate.classify import ClassTree, class_tree
 from y12.exporter.evaluate.fit import kinds_for
 from y12.runtime.artefact.manifest import Manifest
 
-__all__ = ["Trial", "classes_of", "trial_from", "trial_of_images"]
+__all__ = ["EvaluationSet", "classes_of", "evaluation_set_of_images", "open_evaluation_set"]
 
 _YAML = (".yaml", ".yml")
 _REASON = 240  # characters: the path of the first file that is wrong is among them
 
 
 @dataclass(frozen=True)
-class Trial:
+class EvaluationSet:
     """Images to measure graphs on.
 
     Attributes:
@@ -43,7 +43,7 @@ class Trial:
         return "labels" if self.labels is not None else "detections of FP32"
 
 
-def trial_from(data: Path, manifest: Manifest) -> Trial:
+def open_evaluation_set(data: Path, manifest: Manifest) -> EvaluationSet:
     """Read a data.yaml (its val), a COCO JSON, or a folder of images.
 
     A folder's labels are looked for where YOLO keeps them; of a classifier it is one with a folder for each class.
@@ -67,11 +67,11 @@ def trial_from(data: Path, manifest: Manifest) -> Trial:
     images = without_repeats(images_in(data), str(data), DatasetError)
     if not images:
         raise DatasetError(f"{data}: expected images to measure on, found none")
-    trial = trial_of_images(images, manifest, data)
-    return replace(trial, notes=(*notes, *trial.notes))
+    evaluation_set = evaluation_set_of_images(images, manifest, data)
+    return replace(evaluation_set, notes=(*notes, *evaluation_set.notes))
 
 
-def trial_of_images(images: Sequence[Path], manifest: Manifest, origin: Path) -> Trial:
+def evaluation_set_of_images(images: Sequence[Path], manifest: Manifest, origin: Path) -> EvaluationSet:
     """Take images, with the labels that lie beside them; a classifier's are not looked for.
 
     Args:
@@ -85,18 +85,20 @@ def trial_of_images(images: Sequence[Path], manifest: Manifest, origin: Path) ->
     words = f"{origin.name}, {len(images)} images"
     samples = tuple(Sample(i, image) for i, image in enumerate(images, 1))
     if manifest.task == "classify" or not any(label_path(image).is_file() for image in images):
-        return Trial(words, samples)
+        return EvaluationSet(words, samples)
     oriented = manifest.task == "obb"
     if origin.suffix.lower() in _YAML:
         return _labelled(words, yolo_labels(images, read_data_yaml(origin), oriented=oriented), manifest)
     own = DataYaml(origin, origin, {}, manifest.names, manifest.kpt_shape)
     try:
-        trial = _labelled(words, yolo_labels(images, own, oriented=oriented), manifest)
+        evaluation_set = _labelled(words, yolo_labels(images, own, oriented=oriented), manifest)
     except DatasetError as error:
         reason = _reason(error, origin)
         note = f"labels beside the images of {origin} are not used, as they do not fit the model: {reason}"
-        return Trial(words, samples, notes=(note,))
-    return replace(trial, notes=(*trial.notes, f"labels found beside the images of {origin} are used"))
+        return EvaluationSet(words, samples, notes=(note,))
+    return replace(
+        evaluation_set, notes=(*evaluation_set.notes, f"labels found beside the images of {origin} are used")
+    )
 
 
 def classes_of(labels: Dataset, manifest: Manifest) -> ClassMap:
@@ -109,18 +111,20 @@ def classes_of(labels: Dataset, manifest: Manifest) -> ClassMap:
     return class_map(manifest.names, labels.categories, str(labels.origin), by_order=by_order)
 
 
-def _labelled(words: str, dataset: Dataset, manifest: Manifest) -> Trial:
+def _labelled(words: str, dataset: Dataset, manifest: Manifest) -> EvaluationSet:
     """Take labels that fit a model; that is found here, before a network is traced or run."""
     _, notes = kinds_for(dataset, manifest)
     classes_of(dataset, manifest)
-    return Trial(words, dataset.samples, dataset, (*notes, *dataset.notes))
+    return EvaluationSet(words, dataset.samples, dataset, (*notes, *dataset.notes))
 
 
-def _classified(tree: ClassTree, data: Path) -> Trial:
+def _classified(tree: ClassTree, data: Path) -> EvaluationSet:
     words = f"{data.name}, {len(tree.samples)} images"
-    return Trial(words, tree.samples, tree, (f"folders of {data.name} matched with classes {tree.classes.how}",))
+    return EvaluationSet(
+        words, tree.samples, tree, (f"folders of {data.name} matched with classes {tree.classes.how}",)
+    )
 
 
 def _reason(error: DatasetError, origin: Path) -> str:
-    """Give what was wrong, short enough for a note; that speaks of `origin` already."""
+    """Return what was wrong, short enough for a note; that speaks of `origin` already."""
     return str(error).removeprefix(f"{origin}: ")[:_REASON]

@@ -16,7 +16,7 @@ _DEFAULTS = DetectOptions(conf=0.001, iou=0.7, max_det=300, multi_label=True)
 
 
 def kinds_for(dataset: Dataset, manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give the kinds to evaluate, and a note for each that has no labels.
+    """Return the kinds to evaluate, and a note for each that has no labels.
 
     Raises:
         DatasetError: the labels tell nothing that the model's task is about.
@@ -59,7 +59,7 @@ def _keypoint_notes(dataset: Dataset, manifest: Manifest) -> list[str]:
 
 
 def detect_options(options: ValOptions, manifest: Manifest, classes: ClassMap) -> DetectOptions:
-    """Give the thresholds to run with: those chosen, else those of NMS in the graph, else those of this module.
+    """Return the thresholds to run with: those chosen, else those of NMS in the graph, else those of this module.
 
     Classes that the data does not know are left out before NMS keeps the best boxes; NMS in the graph has decided.
 

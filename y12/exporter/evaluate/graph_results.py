@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from y12.exporter.data.classes import ClassMap
 from y12.exporter.data.dataset import KINDS_OF_TASK, Dataset
-from y12.exporter.evaluate.evaluation_set import Trial, classes_of
+from y12.exporter.evaluate.evaluation_set import EvaluationSet, classes_of
 from y12.exporter.evaluate.fit import detect_options, kinds_for
 from y12.exporter.evaluate.inference import Inference
 from y12.exporter.evaluate.options import ValOptions
@@ -59,23 +59,25 @@ class Outcome:
         return [result for result in self.results if result.get("score", 1.0) > CONF]
 
     def of(self, image_ids: set[int]) -> "Outcome":
-        """Give what was found in some of the images."""
+        """Return what was found in some of the images."""
         results, used = ([r for r in found if r["image_id"] in image_ids] for found in (self.results, self.used))
         sizes_hw = {i: hw for i, hw in self.sizes_hw.items() if i in image_ids}
         return replace(self, results=results, sizes_hw=sizes_hw, used=used)
 
     def as_used(self) -> "Outcome":
-        """Give it with the results as used in the place of the others."""
+        """Return it with the results as used in the place of the others."""
         return replace(self, results=self.used)
 
 
-def outcome_of(graph: onnx.ModelProto, manifest: Manifest, trial: Trial, *, used: bool = False) -> Outcome:
+def outcome_of(
+    graph: onnx.ModelProto, manifest: Manifest, evaluation_set: EvaluationSet, *, used: bool = False
+) -> Outcome:
     """Run a graph without NMS in ONNX Runtime, as `y12-val` does.
 
     Args:
         graph: of any precision; its metadata does not count.
         manifest: of the model.
-        trial: the images.
+        evaluation_set: the images.
         used: give the results as used, too; the network runs once for both.
 
     Raises:
@@ -83,16 +85,16 @@ def outcome_of(graph: onnx.ModelProto, manifest: Manifest, trial: Trial, *, used
     """
     with _runtime(graph, manifest) as runtime:
         if manifest.task == "classify":
-            return _classified(Inference(runtime, runtime.options), trial)
-        classes = _classes(trial, manifest)
+            return _classified(Inference(runtime, runtime.options), evaluation_set)
+        classes = _classes(evaluation_set, manifest)
         options = [detect_options(ValOptions(), runtime.manifest, classes)]
         if used:
             options.append(_as_used(manifest, classes))
-        return _detected(runtime, trial, options, classes)
+        return _detected(runtime, evaluation_set, options, classes)
 
 
 def detections_of(graph: onnx.ModelProto, manifest: Manifest, images: Sequence[Path]) -> list[Detections]:
-    """Give what a graph without NMS finds in images at the task's usual thresholds.
+    """Return what a graph without NMS finds in images at the task's usual thresholds.
 
     Raises:
         Y12Error: an image cannot be used, or the graph cannot be run.
@@ -131,35 +133,37 @@ def _runtime(graph: onnx.ModelProto, manifest: Manifest) -> Iterator[Runtime]:
     own = replace(manifest, nms=None, engine={}, thresholds=None)
     described.metadata_props.add(key=ONNX_KEY, value=own.to_json())
     with tempfile.TemporaryDirectory(prefix="y12-") as folder:
-        path = Path(folder, "trial.onnx")
+        path = Path(folder, "evaluation set.onnx")
         path.write_bytes(described.SerializeToString())
         with Runtime(path, _Once(OrtExecutor(path, "cpu"))) as runtime:
             yield runtime
 
 
 def _as_used(manifest: Manifest, classes: ClassMap) -> DetectOptions:
-    """Give the options that the artefact is used with, but for a low conf; classes that the data lacks are left out."""
+    """Return the options that the artefact is used with, but for a low conf, without classes that the data lacks."""
     options = default_options(manifest)
     return replace(options, conf=USED_FLOOR, classes=options.classes or classes.classes)
 
 
-def _classes(trial: Trial, manifest: Manifest) -> ClassMap:
-    if isinstance(trial.labels, Dataset):
-        return classes_of(trial.labels, manifest)
+def _classes(evaluation_set: EvaluationSet, manifest: Manifest) -> ClassMap:
+    if isinstance(evaluation_set.labels, Dataset):
+        return classes_of(evaluation_set.labels, manifest)
     return ClassMap(tuple(range(len(manifest.names))), "all")
 
 
-def _kinds(trial: Trial, manifest: Manifest) -> tuple[str, ...]:
-    if isinstance(trial.labels, Dataset):
-        return kinds_for(trial.labels, manifest)[0]
+def _kinds(evaluation_set: EvaluationSet, manifest: Manifest) -> tuple[str, ...]:
+    if isinstance(evaluation_set.labels, Dataset):
+        return kinds_for(evaluation_set.labels, manifest)[0]
     kinds = KINDS_OF_TASK[manifest.task]
     return kinds if manifest.kpt_shape is not None else tuple(kind for kind in kinds if kind != "keypoints")
 
 
-def _detected(runtime: Runtime, trial: Trial, options: Sequence[DetectOptions], classes: ClassMap) -> Outcome:
-    found = [Found(classes, _kinds(trial, runtime.manifest)), *(Found(classes, ()) for _ in options[1:])]
+def _detected(
+    runtime: Runtime, evaluation_set: EvaluationSet, options: Sequence[DetectOptions], classes: ClassMap
+) -> Outcome:
+    found = [Found(classes, _kinds(evaluation_set, runtime.manifest)), *(Found(classes, ()) for _ in options[1:])]
     # Side by side, so that each run's outputs are decoded with all options before the next one.
-    for each in zip(*(Inference(runtime, one).over(trial.samples) for one in options), strict=True):
+    for each in zip(*(Inference(runtime, one).over(evaluation_set.samples) for one in options), strict=True):
         for one, (sample, detections) in zip(found, each, strict=True):
             one.keep(sample, detections)
     full = found[0]
@@ -167,9 +171,9 @@ def _detected(runtime: Runtime, trial: Trial, options: Sequence[DetectOptions], 
     return Outcome(full.results, full.sizes_hw, classes.category_ids, full.kinds_given, used)
 
 
-def _classified(inference: Inference, trial: Trial) -> Outcome:
+def _classified(inference: Inference, evaluation_set: EvaluationSet) -> Outcome:
     results, sizes_hw = [], {}
-    for sample, found in inference.over(trial.samples):
+    for sample, found in inference.over(evaluation_set.samples):
         sizes_hw[sample.image_id] = found.image_hw
         results.append({"image_id": sample.image_id, "category_id": int(found.class_id[0])})
     return Outcome(results, sizes_hw, used=results)

@@ -30,7 +30,7 @@ class Inference:
     stages_ms: dict[str, float] = field(default_factory=dict)
 
     def over(self, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Detections]]:
-        """Give each image with what is found in it.
+        """Yield each image with what is found in it.
 
         Raises:
             Y12Error: an image cannot be used, or the network failed.

@@ -14,7 +14,7 @@ class OrientedEval(COCOeval):  # type: ignore[misc]  # pycocotools has no types
     """COCOeval for annotations and results that carry "xywhr": centre, sides and the angle in radians."""
 
     def computeIoU(self, image_id: int, category_id: int) -> Any:  # pycocotools' name
-        """Give the overlaps of an image's results, best first, with its labels of one category, (D, G)."""
+        """Return the overlaps of an image's results, best first, with its labels of one category, (D, G)."""
         truth, found = self._gts[image_id, category_id], self._dts[image_id, category_id]
         if not truth or not found:
             return []

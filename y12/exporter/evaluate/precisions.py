@@ -7,14 +7,14 @@ from pathlib import Path
 
 import onnx
 
-from y12.exporter.evaluate.confidence_table import shift_between
-from y12.exporter.evaluate.evaluation_set import Trial
+from y12.exporter.evaluate.confidence_table import confidence_table_between
+from y12.exporter.evaluate.evaluation_set import EvaluationSet
 from y12.exporter.evaluate.graph_results import Outcome, outcome_of
 from y12.exporter.evaluate.results import Accuracy, Score
 from y12.exporter.evaluate.scoring import figures_of, truth_from
 from y12.exporter.evaluate.worst import agreement_by_image
 from y12.runtime.artefact.manifest import Manifest
-from y12.runtime.thresholds import ThresholdShift
+from y12.runtime.thresholds import ConfidenceTable
 
 __all__ = ["Measured", "measured"]
 
@@ -36,18 +36,21 @@ class Measured:
     """
 
     accuracy: Accuracy
-    thresholds: ThresholdShift | None
+    thresholds: ConfidenceTable | None
     worst: Mapping[str, Path]
 
 
 def measured(
-    graphs: Mapping[str, onnx.ModelProto], trial: Trial, manifest: Manifest, progress: Progress | None = None
+    graphs: Mapping[str, onnx.ModelProto],
+    evaluation_set: EvaluationSet,
+    manifest: Manifest,
+    progress: Progress | None = None,
 ) -> Measured:
     """Measure graphs on the same images.
 
     Args:
         graphs: by precision, FP32 first and the artefact's last, which may be the same one; without NMS.
-        trial: the images.
+        evaluation_set: the images.
         manifest: of the model.
         progress: called after each graph with how many are done, and how many there are.
 
@@ -59,25 +62,25 @@ def measured(
     first = last = Outcome((), {})
     for precision, graph in graphs.items():
         # Of many images this takes gigabytes; only the first one and the last one are needed further.
-        last = outcome_of(graph, manifest, trial, used=len(scores) in (0, len(graphs) - 1))
+        last = outcome_of(graph, manifest, evaluation_set, used=len(scores) in (0, len(graphs) - 1))
         if not scores:
-            first, truth = last, truth_from(trial, last)
+            first, truth = last, truth_from(evaluation_set, last)
         scores.append(Score(precision, figures_of(truth, last)))
         if progress is not None:
             progress(len(scores), len(graphs))
-    worst = _worst(first, last, trial)
+    worst = _worst(first, last, evaluation_set)
     by_name = dict(zip(_names(list(worst)), worst.items(), strict=True))
     agreements = {name: agreement for name, (_, agreement) in by_name.items()}
-    accuracy = Accuracy(trial.data, len(trial.samples), truth.words, tuple(scores), agreements)
-    thresholds = shift_between(truth, first, last, len(trial.samples)) if len(graphs) > 1 else None
+    accuracy = Accuracy(evaluation_set.data, len(evaluation_set.samples), truth.words, tuple(scores), agreements)
+    thresholds = confidence_table_between(truth, first, last, len(evaluation_set.samples)) if len(graphs) > 1 else None
     return Measured(accuracy, thresholds, {name: path for name, (path, _) in by_name.items()})
 
 
-def _worst(reference: Outcome, candidate: Outcome, trial: Trial) -> dict[Path, float]:
-    """Give the files on which two differ most, the worst first, with their agreement."""
+def _worst(reference: Outcome, candidate: Outcome, evaluation_set: EvaluationSet) -> dict[Path, float]:
+    """Return the files on which two differ most, the worst first, with their agreement."""
     agreements = {i: round(a, 4) for i, a in agreement_by_image(reference.as_used(), candidate.as_used()).items()}
     order = sorted((i for i in agreements if agreements[i] < 1), key=lambda i: (agreements[i], i))
-    paths = {sample.image_id: sample.path for sample in trial.samples}
+    paths = {sample.image_id: sample.path for sample in evaluation_set.samples}
     return {paths[i]: agreements[i] for i in order[:_WORST]}
 
 

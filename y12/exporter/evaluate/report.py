@@ -53,7 +53,7 @@ class ValReport:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """Give all of it as one JSON object; a figure that is not defined is null."""
+        """Return all of it as one JSON object; a figure that is not defined is null."""
         data = {key: value for key, value in asdict(self).items() if key != "figures"}
         data["figures"] = {
             f.kind: {"values": dict(f.values), "classes": list(map(asdict, f.classes))} for f in self.figures
@@ -61,7 +61,7 @@ class ValReport:
         return json.dumps(data, ensure_ascii=False)
 
     def lines(self, *, per_class: bool = False) -> Iterator[str]:
-        """Give the report as lines of text, with a table of the classes if asked for."""
+        """Yield the report as lines of text, with a table of the classes if asked for."""
         yield f"{self.artefact} on {self.data}"
         yield f"{self.images} images, {self.background} of them without labels; {self.labels} labels"
         if self.settings:

@@ -103,7 +103,7 @@ def _classified(runtime: Runtime, data: Path, options: ValOptions, progress: Pro
 
 
 def _report(inference: Inference, data: Path, images: int, classes: ClassMap) -> ValReport:
-    """Give what every report tells."""
+    """Return what every report tells."""
     runtime = inference.runtime
     height, width = runtime.input_hw
     return ValReport(
@@ -123,7 +123,7 @@ def _report(inference: Inference, data: Path, images: int, classes: ClassMap) ->
 
 
 def _thresholds(manifest: Manifest, options: DetectOptions) -> dict[str, Any]:
-    """Give a detector's thresholds, and whose NMS applied them."""
+    """Return a detector's thresholds, and whose NMS applied them."""
     if manifest.task == "classify":
         return {}
     chosen = {name: getattr(options, name) for name in ("conf", "iou", "max_det", "multi_label")}
@@ -161,6 +161,6 @@ def validate_results(results_file: Path, data: Path) -> Validation:
 def _figures(
     truth: GroundTruth, results: list[dict[str, Any]], kinds: tuple[str, ...]
 ) -> tuple[tuple[Figures, ...], float]:
-    """Give the figures of each kind, and how many seconds they took."""
+    """Return the figures of each kind, and how many seconds they took."""
     started = perf_counter()
     return tuple(evaluate(truth, results, kind) for kind in kinds), perf_counter() - started

@@ -13,7 +13,7 @@ from y12.errors import DatasetError
 from y12.exporter.data.dataset import Dataset, GroundTruth
 from y12.exporter.evaluate.classify import ClassTree
 from y12.exporter.evaluate.coco import KIND_NAMES, evaluate
-from y12.exporter.evaluate.evaluation_set import Trial
+from y12.exporter.evaluate.evaluation_set import EvaluationSet
 from y12.exporter.evaluate.graph_results import CONF, Outcome
 
 __all__ = ["Figures", "Truth", "budgeted", "figures_of", "points_lost", "truth_from"]
@@ -39,30 +39,30 @@ class Truth:
     coco: GroundTruth
 
 
-def truth_from(trial: Trial, reference: Outcome, *, labels: bool = True) -> Truth:
-    """Give what graphs are held against.
+def truth_from(evaluation_set: EvaluationSet, reference: Outcome, *, labels: bool = True) -> Truth:
+    """Return what graphs are held against.
 
     Args:
-        trial: the images.
+        evaluation_set: the images.
         reference: what FP32 found in them.
         labels: False takes FP32's detections even where there are labels.
 
     Raises:
         DatasetError: there are no labels, and FP32 finds nothing either.
     """
-    if labels and isinstance(trial.labels, ClassTree):
-        by_image = zip(trial.labels.samples, trial.labels.labels, strict=True)
+    if labels and isinstance(evaluation_set.labels, ClassTree):
+        by_image = zip(evaluation_set.labels.samples, evaluation_set.labels.labels, strict=True)
         return Truth("labels", (), _classes_of((sample.image_id, label) for sample, label in by_image))
-    if labels and isinstance(trial.labels, Dataset):
-        return Truth("labels", reference.kinds, trial.labels.ground_truth(reference.sizes_hw))
+    if labels and isinstance(evaluation_set.labels, Dataset):
+        return Truth("labels", reference.kinds, evaluation_set.labels.ground_truth(reference.sizes_hw))
     words = "detections of FP32"
     if not reference.kinds:
         return Truth(words, (), _classes_of((r["image_id"], r["category_id"]) for r in reference.results))
     annotations = [_annotation(result, number) for number, result in enumerate(reference.sure, 1)]
     if not annotations:
         raise DatasetError(
-            f"{trial.data}: expected images in which the model finds something (FP32 finds nothing above {CONF:g}), or "
-            "labels: nothing can be measured on them"
+            f"{evaluation_set.data}: expected images in which the model finds something (FP32 finds nothing "
+            f"above {CONF:g}), or labels: nothing can be measured on them"
         )
     images = [{"id": i, "height": hw[0], "width": hw[1]} for i, hw in reference.sizes_hw.items()]
     categories = [{"id": i, "name": str(i)} for i in reference.category_ids if i is not None]
@@ -70,7 +70,7 @@ def truth_from(trial: Trial, reference: Outcome, *, labels: bool = True) -> Trut
 
 
 def figures_of(truth: Truth, outcome: Outcome) -> Figures:
-    """Give the figures by name, such as "boxes AP50-95", 0 to 1; those that nothing in the truth is about are left out.
+    """Return the figures by name, such as "boxes AP50-95", 0 to 1; without those that nothing in the truth is about.
 
     Raises:
         DatasetError: no figure is left.
@@ -92,12 +92,12 @@ def figures_of(truth: Truth, outcome: Outcome) -> Figures:
 
 
 def budgeted(figures: Figures) -> Figures:
-    """Give the figures that budgets are in."""
+    """Return the figures that budgets are in."""
     return {name: value for name, value in figures.items() if name.endswith(_BUDGETED)}
 
 
 def points_lost(reference: Figures, candidate: Figures) -> float:
-    """Give how many points of 100 are lost, of the figure that loses most among those that budgets are in.
+    """Return how many points of 100 are lost, of the figure that loses most among those that budgets are in.
 
     Below 0 where the candidate is better in all of them.
     """

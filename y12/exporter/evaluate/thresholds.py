@@ -126,7 +126,7 @@ class _Judged:
     floor: float
 
     def step(self, conf: float) -> int | None:
-        """Give the step that `conf` is in; None where nothing is above it, or it is below what is known."""
+        """Return the step that `conf` is in; None where nothing is above it, or it is below what is known."""
         step = int(np.searchsorted(self.edges, conf, side="right")) - 1
         return step if 0 <= step < len(self.found) else None
 
@@ -198,7 +198,7 @@ def _rising(points: Sequence[ShiftPoint]) -> tuple[ShiftPoint, ...]:
 
 
 def _same_recall(reference: _Judged, candidate: _Judged, conf: float, hits: int) -> float | None:
-    """Give where the candidate has `hits` right detections too: within the highest step that has as many."""
+    """Return where the candidate has `hits` right detections too: within the highest step that has as many."""
     if hits > len(candidate.right):
         return None
     moved = _moved(conf, _step_below(reference, hits), _step_below(candidate, hits))
@@ -206,14 +206,14 @@ def _same_recall(reference: _Judged, candidate: _Judged, conf: float, hits: int)
 
 
 def _step_below(judged: _Judged, hits: int) -> tuple[float, float]:
-    """Give the confs, from and up to, of the highest step with `hits` right detections or more."""
+    """Return the confs, from and up to, of the highest step with `hits` right detections or more."""
     top = judged.right[-hits]
     lower = judged.right[judged.right < top]
     return float(lower[-1]) if len(lower) else judged.floor, float(top)
 
 
 def _same_precision(reference: _Judged, candidate: _Judged, conf: float, step: int) -> float | None:
-    """Give where the candidate's envelope has the reference's precision, or gets above it."""
+    """Return where the candidate's envelope has the reference's precision, or gets above it."""
     wanted = reference.envelope[step]
     if wanted == 0:
         return None  # nothing is right: there is no precision to keep
@@ -229,13 +229,13 @@ def _same_precision(reference: _Judged, candidate: _Judged, conf: float, step: i
 
 
 def _plateau(judged: _Judged, precision: float) -> tuple[float, float]:
-    """Give the confs, from and up to, at which the envelope is `precision`; the same twice where it is not."""
+    """Return the confs, from and up to, at which the envelope is `precision`; the same twice where it is not."""
     first = np.searchsorted(judged.envelope, precision, side="left")
     behind = np.searchsorted(judged.envelope, precision, side="right")
     return float(judged.edges[first]), float(judged.edges[behind])
 
 
 def _moved(conf: float, step: tuple[float, float], to_step: tuple[float, float]) -> float:
-    """Give the place in a step that `conf` has in another."""
+    """Return the place in a step that `conf` has in another."""
     (low, high), (to_low, to_high) = step, to_step
     return to_low + (conf - low) / (high - low) * (to_high - to_low)

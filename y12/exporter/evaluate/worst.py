@@ -15,7 +15,7 @@ _MIN_IOU = 0.5  # boxes that overlap less are not the same object
 
 
 def agreement_by_image(reference: Outcome, candidate: Outcome) -> dict[int, float]:
-    """Give for each image, by its id, how alike what is found above 0.25 is: 1 is the same, 0 nothing in common.
+    """Return for each image, by its id, how alike what is found above 0.25 is: 1 is the same, 0 nothing in common.
 
         2 x sum of the IoUs of matched boxes / (boxes of the reference + boxes of the candidate)
 
@@ -49,7 +49,7 @@ def _agreement(ours: Results, theirs: Results) -> float:
 
 
 def _ious(ours: Results, theirs: Results) -> NDArray[np.float64]:
-    """Give the IoU of each pair of boxes, (N, M), 0 where the classes differ."""
+    """Return the IoU of each pair of boxes, (N, M), 0 where the classes differ."""
     from pycocotools import mask
 
     if not ours or not theirs:

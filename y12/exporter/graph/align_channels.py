@@ -46,7 +46,7 @@ def align_channels(model: onnx.ModelProto) -> PassReport:
 
 
 def _readers(index: GraphIndex, tensor: str) -> list[int]:
-    """Give the nodes that read a convolution's output, behind its SiLU if any; none where it leaves the graph."""
+    """Return the nodes that read a convolution's output, behind its SiLU if any; none where it leaves the graph."""
     readers = sorted(set(index.consumers[tensor]))
     inner = [tensor]
     activation = silu_nodes(index, readers[-1]) if len(readers) == 2 else ()
@@ -73,7 +73,7 @@ def _problem(index: GraphIndex, conv: onnx.NodeProto, readers: list[int]) -> str
 def _padded(
     index: GraphIndex, node: onnx.NodeProto, axis: int, padding: int, weights: list[onnx.TensorProto]
 ) -> onnx.NodeProto:
-    """Give a copy of a Conv with zeros added to its output channels (axis 0) or input channels (axis 1)."""
+    """Return a copy of a Conv with zeros added to its output channels (axis 0) or input channels (axis 1)."""
     made = {w.name: w for w in weights}
     copy = onnx.NodeProto()
     copy.CopyFrom(node)

@@ -48,7 +48,7 @@ def _live_nodes(index: GraphIndex) -> set[int]:
 
 
 def _walk_back(index: GraphIndex, tensor: str) -> str:
-    """Give the MatMul a tensor comes from, through what may stand between; empty where there is none."""
+    """Return the MatMul a tensor comes from, through what may stand between; empty where there is none."""
     while tensor in index.producer:
         node = index.graph.node[index.producer[tensor]]
         if node.op_type == "MatMul":
@@ -60,7 +60,7 @@ def _walk_back(index: GraphIndex, tensor: str) -> str:
 
 
 def _walk_on(index: GraphIndex, tensor: str) -> str:
-    """Give the MatMul that reads a tensor, through what may stand between; empty where there is none."""
+    """Return the MatMul that reads a tensor, through what may stand between; empty where there is none."""
     for i in index.consumers[tensor]:
         node = index.graph.node[i]
         if node.op_type == "MatMul":

@@ -31,7 +31,7 @@ class GraphIndex:
         self.outputs = {output.name for output in graph.output}
 
     def constant(self, name: str) -> NDArray[np.generic] | None:
-        """Give the value of a tensor that is an initializer or a Constant node; None where it is computed."""
+        """Return the value of a tensor that is an initializer or a Constant node; None where it is computed."""
         if name in self.weights:
             return numpy_helper.to_array(self.weights[name])
         node = self.graph.node[self.producer[name]] if name in self.producer else None
@@ -39,7 +39,7 @@ class GraphIndex:
         return None if tensor is None else numpy_helper.to_array(tensor)
 
     def reaching(self, op_type: str) -> set[int]:
-        """Give the nodes from which a node of this type can be reached, those nodes themselves included."""
+        """Return the nodes from which a node of this type can be reached, those nodes themselves included."""
         found: set[int] = set()
         for i in range(len(self.graph.node) - 1, -1, -1):
             node = self.graph.node[i]
@@ -49,7 +49,7 @@ class GraphIndex:
 
 
 def silu_nodes(index: GraphIndex, mul: int) -> tuple[int, ...]:
-    """Give (Sigmoid, Mul) where the node is a Mul and computes x * sigmoid(x)."""
+    """Return (Sigmoid, Mul) where the node is a Mul and computes x * sigmoid(x)."""
     if index.graph.node[mul].op_type != "Mul":
         return ()
     a, b = index.graph.node[mul].input
@@ -62,7 +62,7 @@ def silu_nodes(index: GraphIndex, mul: int) -> tuple[int, ...]:
 
 
 def constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    """Give what a Constant node holds, under its output's name; None where it is no tensor of numbers."""
+    """Return what a Constant node holds, under its output's name; None where it is no tensor of numbers."""
     (attribute,) = node.attribute
     if attribute.name == "value":
         tensor = onnx.TensorProto()

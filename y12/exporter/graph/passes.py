@@ -24,7 +24,7 @@ class PassReport:
 
 
 def label(node: onnx.NodeProto) -> str:
-    """Give a node's name, or where it has none, that of its output: both are unique in a graph."""
+    """Return a node's name, or where it has none, that of its output: both are unique in a graph."""
     return str(node.name or node.output[0])
 
 

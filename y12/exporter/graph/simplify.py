@@ -55,7 +55,7 @@ class SimplifyReport:
 
 
 def simplify(model: onnx.ModelProto, profile: InputProfile) -> tuple[onnx.ModelProto, SimplifyReport]:
-    """Give a simplified copy of a graph and a report of what changed.
+    """Return a simplified copy of a graph and a report of what changed.
 
     Args:
         model: an FP32 graph.
@@ -135,7 +135,7 @@ def check_same_result(before: onnx.ModelProto, after: onnx.ModelProto, profile: 
 
 
 def checked_shapes(profile: InputProfile) -> list[tuple[int, int, int, int]]:
-    """Give the (B, 3, H, W) to check a graph at: the one it is tuned for, and where axes are free a small one.
+    """Return the (B, 3, H, W) to check a graph at: the one it is tuned for, and where axes are free a small one.
 
     A size that tracing or a pass made a constant is right at one shape only; a batch above one shows whether
     images of a batch mix.
@@ -147,7 +147,7 @@ def checked_shapes(profile: InputProfile) -> list[tuple[int, int, int, int]]:
 
 
 def _checked_difference(before: Executor, after: Executor, shape: tuple[int, ...]) -> float:
-    """Give the difference at one shape, where it is within the limit."""
+    """Return the difference at one shape, where it is within the limit."""
     images = np.random.Generator(np.random.PCG64(0)).random(shape, dtype=np.float32)
     expected = before.run(images)
     difference = _difference(expected, after.run(images))
@@ -169,7 +169,7 @@ def _difference(expected: dict[str, NDArray[np.float32]], found: dict[str, NDArr
 
 
 def relative_difference(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Give the largest |a - b| relative to the largest |a| of its channel (axis 1), or to `_LEAST_SCALE` if more.
+    """Return the largest |a - b| relative to the largest |a| of its channel (axis 1), or to `_LEAST_SCALE` if more.
 
     Each class's scores are a channel. A class that is nowhere in the images scores far below 1; beside 1, a fault in
     its branch would not be seen.

@@ -89,13 +89,13 @@ def _problem(index: GraphIndex, split: int, conv: int, activation: tuple[int, ..
 
 
 def _is_read_elsewhere(index: GraphIndex, split: int, conv: int, activation: tuple[int, ...]) -> bool:
-    """Tell whether a tensor that the rewrite removes leaves the graph or has readers outside of the match."""
+    """Return whether a tensor that the rewrite removes leaves the graph or has readers outside of the match."""
     removed = [index.graph.node[i].output[0] for i in (conv, *activation)]
     return any(name in index.outputs or not set(index.consumers[name]) <= {split, *activation} for name in removed)
 
 
 def _rewritten(index: GraphIndex, match: _Match, weights: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
-    """Give the nodes of one match, and add the weights they read; convolutions that share a weight share its parts."""
+    """Return the nodes of one match, and add the weights they read; who shares a weight shares its parts."""
     conv, split = index.graph.node[match.conv], index.graph.node[match.split]
     nodes: list[onnx.NodeProto] = []
     start = 0

@@ -26,7 +26,7 @@ def token_roundings(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def without_token_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give a copy of a graph in which what read a rounded tensor reads what was rounded."""
+    """Return a copy of a graph in which what read a rounded tensor reads what was rounded."""
     given = token_roundings(model)
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
@@ -39,7 +39,7 @@ def without_token_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _rounded(index: GraphIndex, product: onnx.NodeProto) -> str:
-    """Give what is rounded where a Mul ends a rounding of tokens; empty where it does not."""
+    """Return what is rounded where a Mul ends a rounding of tokens; empty where it does not."""
     for quotient, step in (tuple(product.input), tuple(product.input)[::-1]):
         rounding = _maker(index, quotient, "Round")
         division = None if rounding is None else _maker(index, rounding.input[0], "Div")
@@ -49,7 +49,7 @@ def _rounded(index: GraphIndex, product: onnx.NodeProto) -> str:
 
 
 def _is_step(index: GraphIndex, step: str, given: str) -> bool:
-    """Tell whether a tensor holds the steps of another's tokens."""
+    """Return whether a tensor holds the steps of another's tokens."""
     clip = _maker(index, step, "Clip")
     if clip is None or not _is_number(index, clip.input[1], _LEAST_STEP) or any(clip.input[2:]):
         return False
@@ -62,7 +62,7 @@ def _is_step(index: GraphIndex, step: str, given: str) -> bool:
 
 
 def _maker(index: GraphIndex, tensor: str, op_type: str) -> onnx.NodeProto | None:
-    """Give the node that makes a tensor, where it is of this type."""
+    """Return the node that makes a tensor, where it is of this type."""
     node = index.graph.node[index.producer[tensor]] if tensor in index.producer else None
     return node if node is not None and node.op_type == op_type else None
 
@@ -73,7 +73,7 @@ def _is_number(index: GraphIndex, tensor: str, number: float) -> bool:
 
 
 def _axes(index: GraphIndex, node: onnx.NodeProto) -> int | None:
-    """Give the one axis that a reduction is over: an input since opset 18, an attribute before; None of several."""
+    """Return the one axis that a reduction is over: an input since opset 18, an attribute before; None of several."""
     given = index.constant(node.input[1]) if len(node.input) > 1 else None
     axes = [a.ints for a in node.attribute if a.name == "axes"] if given is None else [np.asarray(given).reshape(-1)]
     return int(axes[0][0]) if axes and len(axes[0]) == 1 else None

@@ -73,7 +73,7 @@ def detector_from_spec(spec: ModelSpec) -> Detector:
 
 
 def _kept_whole(module: nn.Module) -> set[nn.Module]:
-    """Give what of a head stays in full precision: the layers without BatchNorm, which give what it predicts."""
+    """Return what of a head stays in full precision: the layers without BatchNorm, which give what it predicts."""
     if not isinstance(module, Head):
         return set()
     within = {conv.conv for conv in module.modules() if isinstance(conv, Conv)}
@@ -104,12 +104,12 @@ def seeded_detector(spec: ModelSpec, seed: int = 0) -> Detector:
 
 
 def _fan_in(module: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> int:
-    """Give how many inputs each output sums: a transposed convolution of stride k and kernel k sums channels only."""
+    """Return how many inputs each output sums: a transposed convolution of stride k and kernel k sums channels only."""
     return module.in_channels if isinstance(module, nn.ConvTranspose2d) else module.weight[0].numel()
 
 
 def _photo_like_images(generator: torch.Generator, side: int) -> torch.Tensor:
-    """Give (4, 3, side, side) of smooth noise in 0-1: as much variance in every octave, as photographs have."""
+    """Return (4, 3, side, side) of smooth noise in 0-1: as much variance in every octave, as photographs have."""
     octaves = (torch.rand(4, 3, 2**k, 2**k, generator=generator) - 0.5 for k in range(1, 8))
     noise = sum(nn.functional.interpolate(o, size=(side, side), mode="bilinear") for o in octaves)
     assert isinstance(noise, torch.Tensor)

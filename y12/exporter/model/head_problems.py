@@ -48,7 +48,7 @@ def hybrid_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
 
 
 def _is_shape(anchor: object) -> bool:
-    """Tell whether something is two numbers that may be sides; NaN compares as false."""
+    """Return whether something is two numbers that may be sides; NaN compares as false."""
     if not isinstance(anchor, list | tuple) or len(anchor) != 2:
         return False
     return all(type(side) in (int, float) and 0 < side <= MAX_SIDE for side in anchor)

@@ -59,7 +59,7 @@ def spec_from_published_yaml(data: Mapping[str, Any], state: Mapping[str, Tensor
 
 
 def _name(explicit: Mapping[str, Any], scale: str, layout: str) -> str:
-    """Give the name a shipped YAML of the same network has: by the blocks it is made of, and its head."""
+    """Return the name a shipped YAML of the same network has: by the blocks it is made of, and its head."""
     rows = [*explicit["backbone"], *explicit["head"]]
     modules = [row[2] if isinstance(row, list) else None for row in rows]
     family = next((name for block, name in _FAMILIES.items() if block in modules), "yolo")

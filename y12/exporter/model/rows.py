@@ -64,7 +64,7 @@ class ModelSpec:
 
 
 def is_value(value: object, types: type | tuple[type, ...]) -> bool:
-    """Tell whether a YAML value has a type; a bool is no number here."""
+    """Return whether a YAML value has a type; a bool is no number here."""
     allowed = types if isinstance(types, tuple) else (types,)
     if isinstance(value, bool):
         return bool in allowed
@@ -72,7 +72,7 @@ def is_value(value: object, types: type | tuple[type, ...]) -> bool:
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
-    """Give "; did you mean 'x'?" for the known name nearest to a word; empty where none is near."""
+    """Return "; did you mean 'x'?" for the known name nearest to a word; empty where none is near."""
     close = difflib.get_close_matches(word[:80], list(known), n=1, cutoff=0.5) if isinstance(word, str) else []
     return f"; did you mean '{close[0]}'?" if close else ""
 
@@ -81,7 +81,7 @@ _MAX_NESTING = 3  # of an argument: levels of anchors of width and height
 
 
 def _fixed(value: Any, depth: int = _MAX_NESTING) -> Any:
-    """Give a list, and the lists in it, as tuples; what is nested deeper is no argument of ours, and left as it is."""
+    """Return a list, and the lists in it, as tuples; what is nested deeper is no argument of ours, and left alone."""
     nested = isinstance(value, list | tuple) and depth
     return tuple(_fixed(entry, depth - 1) for entry in value) if nested else value
 
@@ -138,7 +138,7 @@ class RowReader:
         self._layers.append(LayerSpec(index, sources, scaled, module, bound, channels, stride, bit))
 
     def finish(self, name: str, nc: int, names: tuple[str, ...] = ()) -> ModelSpec:
-        """Give the network; the last row is its head.
+        """Return the network; the last row is its head.
 
         Raises:
             ModelSpecError: there is no head, or a row's output is never used.
@@ -261,7 +261,7 @@ class RowReader:
         return 8 * math.ceil(min(channels, self._max_channels) * self._width / 8)
 
     def _output(self, signature: Signature, args: Mapping[str, Any], sources: tuple[int, ...]) -> tuple[int, float]:
-        """Give the channels and the stride of the row's output map."""
+        """Return the channels and the stride of the row's output map."""
         inputs = [(3, 1.0) if s == -1 else (self._layers[s].channels, self._layers[s].stride) for s in sources]
         problem = signature.problem(tuple(c for c, _ in inputs), args)
         if problem:

@@ -34,7 +34,7 @@ TASK_SUFFIXES = {
 
 
 def models_dir() -> Path:
-    """Give the folder with the shipped model YAMLs: inside the installed package, or beside it in a checkout."""
+    """Return the folder with the shipped model YAMLs: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "configs" / "models"
     return installed if installed.is_dir() else package.parents[1] / "configs" / "models"
@@ -60,12 +60,12 @@ def spec_from_name(name: str, *, nc: int | None = None, scale: str | None = None
 
 
 def _full_name(family: str, scale: str, variant: str) -> str:
-    """Give "yolov12n-seg" or, where the family does not end in a number, "bitfalcon-n"."""
+    """Return "yolov12n-seg" or, where the family does not end in a number, "bitfalcon-n"."""
     return f"{family}{'' if family[-1:].isdigit() else '-'}{scale}{variant}"
 
 
 def specs_at_scale(scale: str, nc: int | None) -> Iterator[ModelSpec]:
-    """Give every shipped network of a scale, each file for all of its tasks."""
+    """Yield every shipped network of a scale, each file for all of its tasks."""
     for file in sorted(models_dir().glob("*.yaml")):
         data = _read_yaml(file)
         for task in data.get("tasks", [None]):
@@ -97,7 +97,7 @@ def _shipped_file(name: str, family: str, variant: str) -> tuple[Path, str | Non
 
 
 def _stems(base: str) -> list[tuple[str, str | None]]:
-    """Give the files that can hold a model: its own, and for "yolov12-pose" the one of several tasks, "yolov12"."""
+    """Return the files that can hold a model: its own, and for "yolov12-pose" the one of several tasks, "yolov12"."""
     stem, _, suffix = base.rpartition("-")
     return [(base, None), *([(stem, TASK_SUFFIXES[suffix])] if suffix in TASK_SUFFIXES else [])]
 
@@ -194,7 +194,7 @@ def _scale_numbers(numbers: object, scale: str, origin: str) -> tuple[float, flo
 
 
 def _values(data: Mapping[str, Any], scale: str, origin: str) -> dict[str, Any]:
-    """Give what the words in a row's args stand for: `values`, those of `by_scale` at one scale, and `kpt_shape`."""
+    """Return what the words in a row's args stand for: `values`, those of `by_scale` at one scale, and `kpt_shape`."""
     values, by_scale = data.get("values", {}), data.get("by_scale", {})
     for section, table in (("values", values), ("by_scale", by_scale)):
         if not isinstance(table, dict):
@@ -213,7 +213,7 @@ def _values(data: Mapping[str, Any], scale: str, origin: str) -> dict[str, Any]:
 
 
 def _class_names(data: Mapping[str, Any], nc: int, origin: str) -> tuple[str, ...]:
-    """Give the YAML's class names; none where it has none, or where another number of classes was asked for."""
+    """Return the YAML's class names; none where it has none, or where another number of classes was asked for."""
     names = data.get("names", [])
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise ModelSpecError(f"{origin}: names must be a list of class names, found {shown(names)}")
@@ -223,7 +223,7 @@ def _class_names(data: Mapping[str, Any], nc: int, origin: str) -> tuple[str, ..
 
 
 def _task_rows(tasks: object, task: str | None, origin: str) -> list[Any]:
-    """Give the last row for a task; none where the YAML is of one task and says so with its own last row."""
+    """Return the last row for a task; none where the YAML is of one task and says so with its own last row."""
     if tasks is None:
         if task is not None:
             raise ModelSpecError(f"{origin}: it is a network of one task; asked for '{task}', expected a key 'tasks'")

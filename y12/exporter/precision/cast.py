@@ -48,7 +48,7 @@ class CastReport:
 
 
 def cast_to_fp16(model: onnx.ModelProto) -> tuple[onnx.ModelProto, CastReport]:
-    """Give the graph with everything but its decode in FP16, and a report.
+    """Return the graph with everything but its decode in FP16, and a report.
 
     Raises:
         GraphError: a weight does not fit into FP16.
@@ -99,12 +99,12 @@ class _HalfWriter:
         return floats and node.op_type not in _FP32_ONLY
 
     def _moves_halves(self, node: onnx.NodeProto) -> bool:
-        """Tell whether a node only moves FP16 data, which loses nothing, so that the cast can wait until after it."""
+        """Return whether a node only moves FP16 data, which loses nothing, so that the cast can wait until after it."""
         data = [name for name in node.input if name in self._is_float]
         return node.op_type in _MOVES_DATA and bool(data) and all(name in self._half for name in data)
 
     def _as(self, name: str, wanted: int) -> str:
-        """Give the name of `name`'s value in the wanted type, made now if it does not exist yet."""
+        """Return the name of `name`'s value in the wanted type, made now if it does not exist yet."""
         if (name in self._half) == (wanted == TensorProto.FLOAT16):
             return name
         if (name, wanted) not in self._cast:
@@ -137,7 +137,7 @@ class _HalfWriter:
 
 
 def _float_tensors(model: onnx.ModelProto) -> set[str]:
-    """Give the tensors whose type is FP32, by ONNX's own inference, which does not need the shapes to be known.
+    """Return the tensors whose type is FP32, by ONNX's own inference, which does not need the shapes to be known.
 
     The weights stand in as inputs: inference would copy their data otherwise.
     """

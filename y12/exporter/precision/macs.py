@@ -39,7 +39,7 @@ def multiplications_of(model: onnx.ModelProto, profile: InputProfile) -> dict[st
 
 
 def shares_of(counts: Mapping[str, int], names: Iterable[str]) -> dict[str, float]:
-    """Give the share that each name has of what all these names have together, 0 to 1."""
+    """Return the share that each name has of what all these names have together, 0 to 1."""
     chosen = {name: counts[name] for name in names}
     total = sum(chosen.values())
     return {name: count / total for name, count in chosen.items()}
@@ -53,7 +53,7 @@ def _factors(node: onnx.NodeProto) -> tuple[str, str]:
 
 
 def _shapes(model: onnx.ModelProto, profile: InputProfile, wanted: set[str]) -> Mapping[str, tuple[int, ...]]:
-    """Give the shapes of the wanted tensors, once the input's is known.
+    """Return the shapes of the wanted tensors, once the input's is known.
 
     A graph that was not simplified computes some of its shapes where inference cannot follow; it is run for them.
     """
@@ -68,7 +68,7 @@ def _shapes(model: onnx.ModelProto, profile: InputProfile, wanted: set[str]) -> 
 
 
 def _inferred(model: onnx.ModelProto, shape: tuple[int, ...]) -> Mapping[str, tuple[int, ...]]:
-    """Give what ONNX's own inference tells; a size it cannot tell is 0."""
+    """Return what ONNX's own inference tells; a size it cannot tell is 0."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     for dim, size in zip(fixed.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
@@ -83,7 +83,7 @@ def _inferred(model: onnx.ModelProto, shape: tuple[int, ...]) -> Mapping[str, tu
 
 
 def _measured(model: onnx.ModelProto, shape: tuple[int, ...], tensors: list[str]) -> dict[str, tuple[int, ...]]:
-    """Give the shapes that tensors have in a run.
+    """Return the shapes that tensors have in a run.
 
     Raises:
         GraphError: ONNX Runtime cannot run the graph.

@@ -38,7 +38,7 @@ class CalibrationOptions:
         return tuple(replace(self, method=method) for method in CLIPPINGS) if self.method == "auto" else (self,)
 
     def in_words(self) -> str:
-        """Give the method and what it depends on, such as "percentile 99.99, symmetric"."""
+        """Return the method and what it depends on, such as "percentile 99.99, symmetric"."""
         share = f" {self.percentile:g}" if self.method == "percentile" else ""
         return f"{self.method}{share}, {'symmetric' if self.symmetric else 'affine'}"
 

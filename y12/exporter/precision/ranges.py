@@ -43,7 +43,7 @@ class Range:
 
     @classmethod
     def around_zero(cls, low: float, high: float) -> Self:
-        """Give the range from `low` to `high`, widened to hold 0."""
+        """Return the range from `low` to `high`, widened to hold 0."""
         return cls(min(0.0, low), max(0.0, high))
 
     @property
@@ -52,11 +52,11 @@ class Range:
         return max(-self.low, self.high)
 
     def symmetric_scale(self) -> float:
-        """Give the step of the int8 grid -127..127, a float32 number and never 0."""
+        """Return the step of the int8 grid -127..127, a float32 number and never 0."""
         return float(np.float32(max(self.magnitude / INT8_MAX, _LEAST_SCALE)))
 
     def affine(self) -> tuple[float, int]:
-        """Give the step (a float32 number) and the zero point of the uint8 grid 0..255.
+        """Return the step (a float32 number) and the zero point of the uint8 grid 0..255.
 
         A tensor of nothing but 0 has the step 1 and the zero point 0, as ONNX Runtime's quantiser says.
         """
@@ -83,7 +83,7 @@ class Ranges:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def to_json(self) -> str:
-        """Give them as JSON text; numbers come back to the bit."""
+        """Return them as JSON text; numbers come back to the bit."""
         tensors = {name: [r.low, r.high] for name, r in self.by_tensor.items()}
         data = {"schema": _SCHEMA, "method": self.method, "images": self.images, "ranges": tensors}
         return json.dumps(data, ensure_ascii=False)

@@ -15,7 +15,7 @@ _SHOWN_TIMES, _LEAST_LIMIT = 8, 0.1
 
 
 def work_bar(shares: Mapping[str, float], label: str = "") -> str:
-    """Give a bar divided by the precisions' shares of the work, 0 to 1.
+    """Return a bar divided by the precisions' shares of the work, 0 to 1.
 
     Args:
         shares: by precision, from left to right.
@@ -35,7 +35,7 @@ def work_bar(shares: Mapping[str, float], label: str = "") -> str:
 
 
 def blocks_chart(budget: Budget) -> str:
-    """Give a bar for each block: the points lost where only this block is in INT8."""
+    """Return a bar for each block: the points lost where only this block is in INT8."""
     rows = [block for block in budget.blocks if math.isfinite(block.drop)]
     chart = chart_of(66 + 22 * len(rows), "Points lost with one block alone in INT8")
     drops = [block.drop for block in rows]
@@ -59,12 +59,12 @@ def blocks_chart(budget: Budget) -> str:
 
 
 def curve_chart(budget: Budget) -> str:
-    """Give the curve of points lost against the work in INT8, as part of a page."""
+    """Return the curve of points lost against the work in INT8, as part of a page."""
     return text_of(_curve(budget))
 
 
 def curve_svg(budget: Budget) -> str:
-    """Give the same curve as the text of an .svg file."""
+    """Return the same curve as the text of an .svg file."""
     return file_of(_curve(budget))
 
 

@@ -45,7 +45,7 @@ class LayerRow:
 def layer_rows(
     simplified: onnx.ModelProto, manifest: Manifest, quantization: QdqReport | None, facts: EngineFacts | None
 ) -> tuple[LayerRow, ...]:
-    """Give a row for each convolution, and then for each attention.
+    """Return a row for each convolution, and then for each attention.
 
     Args:
         simplified: the FP32 graph; the typed graph's nodes have the same names.

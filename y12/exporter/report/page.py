@@ -24,7 +24,7 @@ _JSON_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
 
 def page_from_report(data: Mapping[str, Any], pictures: Sequence[Picture] = ()) -> str:
-    """Give the page of one export.
+    """Return the page of one export.
 
     Args:
         data: what `ExportReport.to_json` says, read back.

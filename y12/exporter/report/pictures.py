@@ -63,7 +63,7 @@ def pictures_of(
 
 
 def _jpeg(image_bgr: NDArray[np.uint8]) -> bytes:
-    """Give an (H, W, 3) image as JPEG of at most `MAX_BYTES`."""
+    """Return an (H, W, 3) image as JPEG of at most `MAX_BYTES`."""
     pixels = Image.fromarray(np.ascontiguousarray(image_bgr[..., ::-1]))
     written = b""
     for side, quality in _TRIED:

@@ -11,7 +11,7 @@ from y12.exporter.precision.qdq.qdq import QdqReport
 from y12.exporter.report.layers import LayerRow
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.verify import Verification
-from y12.runtime.thresholds import ThresholdShift
+from y12.runtime.thresholds import ConfidenceTable
 
 __all__ = ["ExportReport"]
 
@@ -40,7 +40,7 @@ class ExportReport:
         calibration: on how many images, and how; empty where there was none.
         quantization: what the INT8 pass changed.
         weights_checked: weights of the typed graph found equal to the model's.
-        engine: what the engine's final layers prove.
+        engine: what the engine's final layers verify.
         builder: what built the engine.
         gpus: where the engine runs.
         nms: the NMS in the graph, in words; empty where there is none.
@@ -73,7 +73,7 @@ class ExportReport:
     layers: tuple[LayerRow, ...] = ()
     accuracy: Accuracy | None = None
     budget: Budget | None = None
-    thresholds: ThresholdShift | None = None
+    thresholds: ConfidenceTable | None = None
     speed: tuple[Speed, ...] = ()
     licence: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -85,11 +85,11 @@ class ExportReport:
         return "not verified" if self.verification is None else self.verification.verdict
 
     def to_json(self) -> str:
-        """Give the report as JSON text."""
+        """Return the report as JSON text."""
         return json.dumps({"verdict": self.verdict, **asdict(self)}, indent=2, ensure_ascii=False)
 
     def summary(self) -> list[str]:
-        """Give the report as lines for people."""
+        """Return the report as lines for people."""
         lines = [f"model        {self.model} from {self.source or 'seeded random weights'}"]
         lines += [f"input        {self.input}, {self.precision}"]
         if self.simplification is not None:

@@ -40,11 +40,11 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """Give the coordinate of a value."""
+        """Return the coordinate of a value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Give about five round values between the ends."""
+        """Return about five round values between the ends."""
         rough = (self.high - self.low) / 5
         unit = 10.0 ** math.floor(math.log10(rough))
         step = next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= rough * 0.999)
@@ -53,7 +53,7 @@ class Scale:
 
 
 def printable(text: str) -> str:
-    """Give a text with what a page cannot show or would obey, such as a change of direction, replaced by a sign."""
+    """Return a text with what a page cannot show or would obey, such as a change of direction, replaced by a sign."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
@@ -66,7 +66,7 @@ def chart_of(height: int, title: str) -> ET.Element:
 
 
 def name(svg: ET.Element, title: str) -> None:
-    """Say what a picture shows."""
+    """Return what a picture shows."""
     svg.attrib |= {"role": "img", "aria-label": printable(title)}
     add(svg, "title", text=title)
 
@@ -92,19 +92,19 @@ def legend(chart: ET.Element, entries: Mapping[str, str]) -> None:
 
 
 def span(values: Sequence[float]) -> tuple[float, float]:
-    """Give the ends of an axis that shows all values and zero, with some air."""
+    """Return the ends of an axis that shows all values and zero, with some air."""
     low, high = min(0.0, *values, 0.0), max(0.0, *values, 0.0)
     air = (high - low) * 0.08 or 1.0
     return low - air * (low < 0), high + air
 
 
 def text_of(svg: ET.Element) -> str:
-    """Give a picture as part of a page."""
+    """Return a picture as part of a page."""
     return ET.tostring(svg, encoding="unicode")
 
 
 def file_of(chart: ET.Element) -> str:
-    """Give a chart as the text of an .svg file, on white paper."""
+    """Return a chart as the text of an .svg file, on white paper."""
     chart.set("xmlns", _SVG)
     paper = ET.Element("rect", {"class": "paper", "width": "100%", "height": "100%", **LOOKS["paper"]})
     chart.insert(1, paper)  # behind everything, after the title

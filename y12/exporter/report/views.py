@@ -55,17 +55,17 @@ class Reason:
 
 
 def mood(verdict: str) -> str:
-    """Say whether a verdict is "good", "bad" or neither: "unsure"."""
+    """Return whether a verdict is "good", "bad" or neither: "unsure"."""
     return next((mood for begin, mood in _MOODS.items() if verdict.startswith(begin)), "unsure")
 
 
 def precision_of(row: Json) -> str:
-    """Give the precision a layer is computed in; of an attention the engine tells only whether it is fused."""
+    """Return the precision a layer is computed in; of an attention the engine tells only whether it is fused."""
     return str(row["graph"] if row["operator"] == "Attention" else row["engine"] or row["graph"])
 
 
 def work_of(rows: Iterable[Json]) -> dict[str, float]:
-    """Give the share of the work by precision, the lowest precision first."""
+    """Return the share of the work by precision, the lowest precision first."""
     work: Counter[str] = Counter()
     for row in rows:
         work[precision_of(row)] += row["work"]
@@ -100,7 +100,7 @@ def reasons_of(rows: Iterable[Json]) -> list[Reason]:
 
 
 def accuracy_rows(scores: Sequence[Json]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Give for each figure its name, and for each graph its points and how many it is above the first one's."""
+    """Return for each figure its name, and for each graph its points and how many it is above the first one's."""
     names = dict.fromkeys(name for score in scores for name in score["figures"])
     first = scores[0]["figures"]
     return [
@@ -110,7 +110,7 @@ def accuracy_rows(scores: Sequence[Json]) -> list[tuple[str, list[tuple[str, str
 
 
 def built_rows(data: Json) -> list[tuple[str, str]]:
-    """Give what was built as pairs of a name and a text; what does not apply is left out."""
+    """Return what was built as pairs of a name and a text; what does not apply is left out."""
     graph, cast, int8, engine = (data[key] for key in ("simplification", "cast", "quantization", "engine"))
     rows = [
         ("model", data["model"]),
@@ -136,7 +136,7 @@ def built_rows(data: Json) -> list[tuple[str, str]]:
 
 
 def highlights(data: Json) -> list[tuple[str, str]]:
-    """Give the few figures that a reader wants first: each with the words under it."""
+    """Return the few figures that a reader wants first: each with the words under it."""
     shown = []
     if data["layers"]:
         lowest, part = next(iter(work_of(data["layers"]).items()))
@@ -155,7 +155,7 @@ def highlights(data: Json) -> list[tuple[str, str]]:
 
 
 def file_names(files: Iterable[str]) -> list[str]:
-    """Give the files' names alone: the page lies beside them, and need not tell where that is."""
+    """Return the files' names alone: the page lies beside them, and need not tell where that is."""
     return [PurePath(file).name for file in files]
 
 

@@ -9,7 +9,7 @@ _MINUS = "\u2212"  # as wide as the plus
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """Give a number with so many digits after the point; a dash where there is none."""
+    """Return a number with so many digits after the point; a dash where there is none."""
     if value is None or not math.isfinite(value):
         return NOTHING
     text = f"{value:.{digits}f}"
@@ -17,17 +17,17 @@ def number(value: float | None, digits: int = 0) -> str:
 
 
 def share(value: float | None) -> str:
-    """Give a share, 0 to 1, in percent."""
+    """Return a share, 0 to 1, in percent."""
     return NOTHING if value is None else f"{number(100 * value, 1)} %"
 
 
 def points(value: float | None) -> str:
-    """Give a figure, 0 to 1, in points of a hundred."""
+    """Return a figure, 0 to 1, in points of a hundred."""
     return NOTHING if value is None else number(100 * value, 2)
 
 
 def points_lost(value: float | None, reference: float | None) -> str:
-    """Give by how many points a figure differs from the reference's, with its sign."""
+    """Return by how many points a figure differs from the reference's, with its sign."""
     if value is None or reference is None:
         return NOTHING
     text = number(100 * (value - reference), 2)
@@ -35,6 +35,6 @@ def points_lost(value: float | None, reference: float | None) -> str:
 
 
 def drop(value: float) -> str:
-    """Say what a division costs: points lost, or won."""
+    """Return what a division costs: points lost, or won."""
     shown = number(abs(value), 2)
     return f"{shown} points won" if value < 0 and shown != "0.00" else f"{shown} points lost"

@@ -73,7 +73,7 @@ def _bias(conv: nn.Conv2d) -> Tensor:
 
 @torch.no_grad()
 def fuse_conv_bn(module: Conv) -> nn.Conv2d:
-    """Give one convolution equal to `bn(conv(x))`.
+    """Return one convolution equal to `bn(conv(x))`.
 
     W' = W g / s and b' = beta - mean g / s, with s = sqrt(var + eps). Of a Bit convolution W is s T, and each output
     channel of W' has three values: 0, and one number with either sign.
@@ -89,7 +89,7 @@ def fuse_conv_bn(module: Conv) -> nn.Conv2d:
 
 
 def deploy_from_detector(detector: Detector, tokens: bool = True) -> Detector:
-    """Give a copy of a detector in the form that is traced; the input is left as it is.
+    """Return a copy of a detector in the form that is traced; the input is left as it is.
 
     It computes the same to FP32 rounding: attention becomes `DeployAttention`, every Conv one convolution and
     its activation. A Bit layer becomes a plain one of ternary weights behind a `TokenRounding`.

@@ -83,7 +83,7 @@ def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto
 
 
 def _free_axes(profile: InputProfile) -> set[str]:
-    """Give the names of the axes whose size is not fixed: of the input, and what follows from them in the outputs."""
+    """Return the names of the axes whose size is not fixed: of the input, and what follows from them in the outputs."""
     spans = {
         "batch": (profile.batch,),
         "height": (profile.height,),

@@ -43,7 +43,7 @@ class Targets:
                 raise ValueError(f"{field.name}: expected ({B}, {M}, ...), found {tuple(value.shape)}")
 
     def to(self, device: "torch.device") -> "Targets":
-        """Give the same on a device."""
+        """Return the same on a device."""
         return Targets(
             self.labels.to(device),
             self.boxes.to(device),
@@ -60,5 +60,5 @@ class Batch:
     targets: Targets
 
     def to(self, device: "torch.device") -> "Batch":
-        """Give the same on a device."""
+        """Return the same on a device."""
         return Batch(self.images.to(device), self.targets.to(device))

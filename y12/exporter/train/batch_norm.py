@@ -11,7 +11,7 @@ __all__ = ["are_folded", "unfold"]
 
 
 def are_folded(detector: Detector) -> bool:
-    """Say whether every BatchNorm's statistics are those of a fresh one or of one folded into its convolution.
+    """Return whether every BatchNorm's statistics are those of a fresh one or of one folded into its convolution.
 
     In evaluation such a network computes what it should; in training BatchNorm takes the batch's own statistics, with
     which these weights mean something else.
@@ -28,7 +28,7 @@ def _is_identity(norm: nn.BatchNorm2d) -> bool:
 
 @torch.no_grad()
 def unfold(detector: Detector, batches: Iterable[Tensor]) -> int:
-    """Give BatchNorms the statistics of their inputs, and undo that in their weights: what is computed stays the same.
+    """Set BatchNorms' statistics to those of their inputs, and undo that in their weights: they compute the same.
 
     With y = g (x - m) / s + b before, s = sqrt(v + eps), and the measured mean m' and variance v':
 

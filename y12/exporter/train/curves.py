@@ -19,7 +19,7 @@ Curve = Sequence[tuple[float, float]]  # (step, value)
 
 
 def curves_svg(folder: Path) -> str:
-    """Give the text of an .svg of what a run's log in `folder` says so far.
+    """Return the text of an .svg of what a run's log in `folder` says so far.
 
     Losses are on a logarithmic axis, each value the mean of the steps around it.
     """
@@ -44,7 +44,7 @@ def _columns(rows: Sequence[Mapping[str, str]]) -> dict[str, Curve]:
 
 
 def _averaged(curve: Curve) -> Curve:
-    """Give at most `_POINTS` means of neighbouring values."""
+    """Return at most `_POINTS` means of neighbouring values."""
     size = -(-len(curve) // _POINTS) or 1
     groups = [curve[i : i + size] for i in range(0, len(curve), size)]
     return [(group[-1][0], sum(value for _, value in group) / len(group)) for group in groups]

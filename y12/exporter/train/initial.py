@@ -83,7 +83,7 @@ def starting_detector(network: Network, names: tuple[str, ...], seed: int) -> tu
 
 
 def _for_classes(spec: ModelSpec, nc: int) -> ModelSpec:
-    """Give the same network for another number of classes."""
+    """Return the same network for another number of classes."""
     *rows, head = spec.layers
     return replace(spec, nc=nc, layers=(*rows, replace(head, args={**head.args, "nc": nc})))
 

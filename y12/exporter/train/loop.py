@@ -39,7 +39,7 @@ class Validate(Protocol):
     """Measures a detector in evaluation mode."""
 
     def __call__(self, detector: Detector) -> dict[str, float]:
-        """Give figures by name, 0-1; the first one decides which weights are best."""
+        """Return figures by name, 0-1; the first one decides which weights are best."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _loop(run: _Run, course: Course, options: TuneOptions, folder: Path, observe
 
 
 def fabric_for(options: TuneOptions) -> Fabric:
-    """Give what runs the network on the devices asked for; with several, this process becomes the first of them.
+    """Return what runs the network on the devices asked for; with several, this process becomes the first of them.
 
     Raises:
         RecipeError: the machine has not what the options ask for, or the batch cannot be divided.
@@ -188,7 +188,7 @@ class _Numbered(Dataset[Batch]):
 
 
 def _loaded(run: _Run, batches: Batches, options: TuneOptions) -> Iterator[Batch]:
-    """Give the batches that are left to do, those of this process: with N of them, every Nth."""
+    """Yield the batches that are left to do, those of this process: with N of them, every Nth."""
     world, rank = run.fabric.world_size, run.fabric.global_rank
     numbers: Sequence[int] = range(run.state.step * world + rank, run.steps * world, world)
     loader: DataLoader[Batch] = DataLoader(

@@ -44,7 +44,7 @@ class TrainingNetwork(nn.Module):
         return self
 
     def forward(self, batch: Batch) -> Losses:
-        """Give the weighted losses by name."""
+        """Return the weighted losses by name."""
         images = batch.images.contiguous(memory_format=torch.channels_last)
         return self._criterion(self.detector.maps(images), batch.targets)
 

@@ -14,7 +14,7 @@ _EMA_RAMP = 500.0  # steps: an average over more steps than there were would hol
 
 
 def optimizer_for(network: nn.Module, options: OptimizerOptions) -> torch.optim.AdamW:
-    """Give AdamW over what is trained; only weights of more than one axis decay."""
+    """Return AdamW over what is trained; only weights of more than one axis decay."""
     trained = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": options.weight_decay},
@@ -24,7 +24,7 @@ def optimizer_for(network: nn.Module, options: OptimizerOptions) -> torch.optim.
 
 
 def learning_rate(step: int, steps: int, options: OptimizerOptions) -> float:
-    """Give the learning rate of a step, 0 to steps - 1: linear warm-up, then half a cosine down to the final one.
+    """Return the learning rate of a step, 0 to steps - 1: linear warm-up, then half a cosine down to the final one.
 
     SGDR, arXiv 1608.03983, eq. 5, without restarts.
     """

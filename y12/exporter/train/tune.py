@@ -110,7 +110,7 @@ def _check_folder(job: Tune) -> None:
 
 
 def _prepared(detector: Detector, options: QatOptions, material: Material, imgsz: int, tell: Tell) -> Detector:
-    """Give the detector as it will compute in INT8, with ranges calibrated on images that it is trained on."""
+    """Return the detector as it will compute in INT8, with ranges calibrated on images that it is trained on."""
     hw = (imgsz, imgsz)
     ranges = initial_ranges(detector.eval(), material.calibration, hw, options.quantize, CalibrationOptions())
     prepared = prepare(detector, ranges, options)

@@ -48,7 +48,7 @@ class Validation:
         self._labels, self._imgsz = labels, imgsz
 
     def __call__(self, detector: Detector) -> dict[str, float]:
-        """Give COCO's AP50-95 and AP50 of each kind that the labels tell, or top-1 and top-5; 0-1, the leading first.
+        """Return COCO's AP50-95 and AP50 of each kind that the labels tell, or top-1 and top-5; 0-1, the leading first.
 
         Of several kinds the leading figure is their mean AP50-95.
 

@@ -1,1 +1,1 @@
-"""Proof that an artefact computes what the model does."""
+"""VerificationInput that an artefact computes what the model does."""

@@ -158,7 +158,7 @@ def _collect_classes(expected: NDArray[np.float32], found: NDArray[np.float32], 
 def _keypoint_shifts(
     ours: Predictions, theirs: Predictions, anchors: NDArray[np.intp], kpt_shape: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Give each detection's largest shift of a visible keypoint, (N,), in pixels."""
+    """Return each detection's largest shift of a visible keypoint, (N,), in pixels."""
     points, others = (p.keypoints[:, anchors].T.reshape(-1, *kpt_shape) for p in (ours, theirs))  # (N, K, D)
     moved = np.abs(others[..., :2] - points[..., :2]).max(axis=2)
     seen = points[..., 2] >= _SEEN if kpt_shape[1] == 3 else np.ones(moved.shape, np.bool_)
@@ -172,20 +172,20 @@ def _masks(predictions: Predictions, anchors: NDArray[np.intp]) -> NDArray[np.bo
 
 
 def _inside(boxes: NDArray[np.float32], input_hw: tuple[int, int], proto_hw: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Tell which of the prototypes' pixels lie in each box (N, 4) of the input, (N, Hp, Wp)."""
+    """Return which of the prototypes' pixels lie in each box (N, 4) of the input, (N, Hp, Wp)."""
     y, x = ((np.arange(n) + 0.5) * side / n for n, side in zip(proto_hw, input_hw, strict=True))
     left, top, right, bottom = boxes.T[..., None]  # (N, 1) each
     return np.asarray(((top <= y) & (y < bottom))[:, :, None] & ((left <= x) & (x < right))[:, None])
 
 
 def _mask_losses(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give 1 - IoU of each pair of masks, (N,); 0 where both are empty."""
+    """Return 1 - IoU of each pair of masks, (N,); 0 where both are empty."""
     union = (ours | theirs).sum(axis=(1, 2))
     return np.asarray((ours ^ theirs).sum(axis=(1, 2)) / np.maximum(union, 1))
 
 
 def row_ious(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the intersection over union of each box of a, (N, 4), with the one of b in the same row."""
+    """Return the intersection over union of each box of a, (N, 4), with the one of b in the same row."""
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     intersection = np.clip(sides, 0, None).prod(axis=1)
     union = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1) - intersection

@@ -65,14 +65,14 @@ def check_fp32(
 
 
 def _difference(expected: Outputs, found: Outputs) -> float:
-    """Give the largest relative difference of all outputs of one image."""
+    """Return the largest relative difference of all outputs of one image."""
     if expected.keys() != found.keys():
         return float("inf")
     return max(relative_difference(expected[name][None], found[name][None]) for name in expected)
 
 
 def _movement(model: Executor, image: TestImage, outputs: Outputs) -> float:
-    """Give how far the model's output moves when its input changes by a rounding error."""
+    """Return how far the model's output moves when its input changes by a rounding error."""
     return _difference(outputs, outputs_of(model, nudged((image,)), batch=1)[0])
 
 
@@ -82,7 +82,7 @@ def nudged(images: tuple[TestImage, ...]) -> tuple[TestImage, ...]:
 
 
 def loosened(tolerance: Tolerance, movement: Comparison) -> Tolerance:
-    """Give the limits, or the multiple of a model's own movement under a rounding error where that is more.
+    """Return the limits, or the multiple of a model's own movement under a rounding error where that is more.
 
     How far two right implementations of an unstable model are apart hangs on the processor; without this, an export
     would be refused on one and made on another.

@@ -26,12 +26,12 @@ class TestImage:
 
 
 def photos_dir() -> Path:
-    """Give the folder with y12's own photographs."""
+    """Return the folder with y12's own photographs."""
     return Path(__file__).with_name("photos")
 
 
 def scenes_dir() -> Path:
-    """Give the folder with drawn scenes, for networks that were trained on such."""
+    """Return the folder with drawn scenes, for networks that were trained on such."""
     return Path(__file__).with_name("scenes")
 
 

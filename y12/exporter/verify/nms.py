@@ -117,7 +117,7 @@ def _decoded_raw(outputs: Outputs, manifest: Manifest, truncated: bool) -> Detec
 
 
 def _score_after(outputs: Outputs, manifest: Manifest, candidates: int) -> float:
-    """Give the score of the best anchor that is no longer a candidate."""
+    """Return the score of the best anchor that is no longer a candidate."""
     assert manifest.nms is not None
     layout = TASKS[manifest.task].layout
     assert layout is not None

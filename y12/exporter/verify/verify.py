@@ -21,11 +21,11 @@ from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.backends.tensorrt.executor import TrtExecutor
 from y12.runtime.executor import Executor
 
-__all__ = ["Proof", "Verification", "prove"]
+__all__ = ["Verification", "VerificationInput", "verify"]
 
 
 @dataclass(frozen=True)
-class Proof:
+class VerificationInput:
     """What is to be compared with what.
 
     Attributes:
@@ -68,7 +68,7 @@ class Verification:
     verdict: str = ""
 
 
-def prove(proof: Proof, options: VerifyOptions) -> Verification:
+def verify(proof: VerificationInput, options: VerifyOptions) -> Verification:
     """Compare the typed graph, and the engine where a GPU is, with the model.
 
     Where NMS is part of the graph, the predictions before it are compared, and then what it leaves of them with what
@@ -108,8 +108,8 @@ def prove(proof: Proof, options: VerifyOptions) -> Verification:
     return proved
 
 
-def _without_rounding(proof: Proof) -> Proof:
-    """Give the same without the rounding of activations in front of Bit convolutions, or itself where is none."""
+def _without_rounding(proof: VerificationInput) -> VerificationInput:
+    """Return the same without the rounding of activations in front of Bit convolutions, or itself where is none."""
     graphs = [graph for graph in (proof.original, proof.simplified, proof.typed) if graph is not None]
     bit = proof.detector is not None and bool(bit_layers(proof.detector))
     if not bit and not any(map(token_roundings, graphs)):
@@ -123,7 +123,9 @@ def _without_rounding(proof: Proof) -> Proof:
     )
 
 
-def _exactly(plain: Proof, reference: Ran, images: tuple[TestImage, ...], options: VerifyOptions) -> Comparison:
+def _exactly(
+    plain: VerificationInput, reference: Ran, images: tuple[TestImage, ...], options: VerifyOptions
+) -> Comparison:
     """Compare the typed graph with the model, both without the rounding of activations."""
     manifest, name = plain.manifest, f"{plain.manifest.precision.upper()} ONNX without its rounding of activations"
     executor = OrtExecutor(plain.typed.SerializeToString(), "cpu")
@@ -132,7 +134,7 @@ def _exactly(plain: Proof, reference: Ran, images: tuple[TestImage, ...], option
 
 
 def _compared(
-    proof: Proof,
+    proof: VerificationInput,
     reference: Ran,
     typed: Ran,
     images: tuple[TestImage, ...],
@@ -154,7 +156,7 @@ def _ran(name: str, executor: Executor, images: tuple[TestImage, ...], batch: in
     return ran
 
 
-def _reference(proof: Proof, images: tuple[TestImage, ...]) -> Ran:
+def _reference(proof: VerificationInput, images: tuple[TestImage, ...]) -> Ran:
     """Run what the artefact must equal."""
     if proof.detector is not None:
         model = TorchExecutor(proof.detector)

@@ -13,7 +13,7 @@ from y12.installing import install_command
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.plan import PRODUCTS, PlanHeader, network_name_in_plan, plan_problem, read_plan_header
 
-__all__ = ["Place", "check_target", "check_version", "checked_header", "load_advice", "targets_in_plan"]
+__all__ = ["Environment", "check_target", "check_version", "checked_header", "load_advice", "targets_in_plan"]
 
 REBUILD_FULL = "export again on this GPU with y12-export --format engine --tensorrt full"
 # What TensorRT-RTX says of a plan that it refuses (EngineInvalidityDiagnostics), and what to do about it.
@@ -29,7 +29,7 @@ _TARGETS = re.compile(r"SM (\d+(?:, \d+)*)(?: \(|$)")
 
 
 @dataclass(frozen=True)
-class Place:
+class Environment:
     """Where a plan is to run.
 
     Attributes:
@@ -84,7 +84,7 @@ def check_version(header: PlanHeader, installed: str) -> None:
 
 
 def targets_in_plan(plan: bytes) -> tuple[int, ...]:
-    """Give the compute capabilities that y12 built a TensorRT-RTX plan for; () where the plan does not tell."""
+    """Return the compute capabilities that y12 built a TensorRT-RTX plan for; () where the plan does not tell."""
     name = network_name_in_plan(plan)
     manifest = None
     if name is not None:
@@ -96,39 +96,41 @@ def targets_in_plan(plan: bytes) -> tuple[int, ...]:
     return tuple(int(sm) for sm in found[1].split(", ")) if found else ()
 
 
-def check_target(targets: Sequence[int], place: Place) -> None:
+def check_target(targets: Sequence[int], environment: Environment) -> None:
     """Refuse a TensorRT-RTX plan on a GPU that it was not built for.
 
     Args:
         targets: of `targets_in_plan`; empty where unknown, then TensorRT-RTX decides.
-        place: where it is to run.
+        environment: where it is to run.
 
     Raises:
         ExecutorError: it was built for others, or TensorRT-RTX does not know the GPU at all.
     """
-    if place.known_sms and place.sm not in place.known_sms:
-        raise ExecutorError(f"expected a GPU of {_sms(place.known_sms)}, found {place.gpu}: {_other_product(place)}")
-    if targets and place.sm not in targets:
+    if environment.known_sms and environment.sm not in environment.known_sms:
         raise ExecutorError(
-            f"expected a GPU of {_sms(targets)}, which the engine was built for, found {place.gpu}: "
-            f"{_rebuild_for(place)}"
+            f"expected a GPU of {_sms(environment.known_sms)}, found {environment.gpu}: {_other_product(environment)}"
+        )
+    if targets and environment.sm not in targets:
+        raise ExecutorError(
+            f"expected a GPU of {_sms(targets)}, which the engine was built for, found {environment.gpu}: "
+            f"{_rebuild_for(environment)}"
         )
 
 
-def load_advice(header: PlanHeader, place: Place, reasons: Sequence[str] = ()) -> str:
+def load_advice(header: PlanHeader, environment: Environment, reasons: Sequence[str] = ()) -> str:
     """Say what to do about a plan that TensorRT would not load.
 
     Args:
         header: the plan's.
-        place: where it was to run.
+        environment: where it was to run.
         reasons: members of EngineInvalidityDiagnostics, as TensorRT-RTX names them.
     """
-    built = f"It was built by {header.product}, found {place.version} on {place.gpu}"
+    built = f"It was built by {header.product}, found {environment.version} on {environment.gpu}"
     if header.flavour == "full":
         return f"{built}: a plan runs on the kind of GPU and with the version that built it, so {REBUILD_FULL}"
     if "UNSUPPORTED_CC" in reasons:
-        known = not place.known_sms or place.sm in place.known_sms
-        return f"{built}: {_rebuild_for(place) if known else _other_product(place)}"
+        known = not environment.known_sms or environment.sm in environment.known_sms
+        return f"{built}: {_rebuild_for(environment) if known else _other_product(environment)}"
     advice = [_advice(reason) for reason in reasons if reason in (*ADVICE, _UPGRADE)] or [ADVICE["MALFORMED_ENGINE"]]
     return f"{built}: {'; '.join(advice)}"
 
@@ -137,12 +139,12 @@ def _advice(reason: str) -> str:
     return install_command("rtx", "gpu", upgrade=True) if reason == _UPGRADE else ADVICE[reason]
 
 
-def _rebuild_for(place: Place) -> str:
-    return f"export again with y12-export --format engine --tensorrt rtx --sm {place.sm}"
+def _rebuild_for(environment: Environment) -> str:
+    return f"export again with y12-export --format engine --tensorrt rtx --sm {environment.sm}"
 
 
-def _other_product(place: Place) -> str:
-    return f"TensorRT-RTX has no code for SM {place.sm}; {REBUILD_FULL}"
+def _other_product(environment: Environment) -> str:
+    return f"TensorRT-RTX has no code for SM {environment.sm}; {REBUILD_FULL}"
 
 
 def _sms(sms: Sequence[int]) -> str:

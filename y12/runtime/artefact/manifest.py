@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from y12.errors import ArtefactError, InputError
 from y12.runtime.options import DetectOptions
-from y12.runtime.thresholds import ShiftRow, ThresholdShift
+from y12.runtime.thresholds import ConfidenceTable, ShiftRow
 
 SCHEMA = 1
 ONNX_KEY = "y12"  # the metadata_props entry of an .onnx that holds the manifest as JSON
@@ -128,7 +128,7 @@ class Manifest:
     licence: str = ""
     kpt_shape: tuple[int, int] | None = None
     nms: NmsSettings | None = None
-    thresholds: ThresholdShift | None = None
+    thresholds: ConfidenceTable | None = None
     localisation: str = LOCALISATIONS[0]
 
     def __post_init__(self) -> None:
@@ -167,7 +167,7 @@ class Manifest:
         return max(self.strides, default=1)
 
     def to_json(self, indent: int | None = None) -> str:
-        """Give the manifest as JSON text."""
+        """Return the manifest as JSON text."""
         data = asdict(self)
         if self.thresholds is None:
             del data["thresholds"]  # an older y12 reads the manifest too, unless it needs to know of this
@@ -256,10 +256,10 @@ def _nms_settings(value: Any) -> NmsSettings | None:
     return NmsSettings(str(value["form"]), _whole(value["candidates"]), DetectOptions(**options))
 
 
-def _threshold_shift(value: Any) -> ThresholdShift | None:
+def _threshold_shift(value: Any) -> ConfidenceTable | None:
     if value is None:
         return None
-    return ThresholdShift(value["against"], value["data"], tuple(ShiftRow(*row) for row in value["rows"]))
+    return ConfidenceTable(value["against"], value["data"], tuple(ShiftRow(*row) for row in value["rows"]))
 
 
 def _whole(value: object) -> int:

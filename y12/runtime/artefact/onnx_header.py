@@ -115,7 +115,7 @@ def _dimension(model: memoryview, start: int, end: int) -> int | None:
 
 
 def _children(model: memoryview, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
-    """Give the byte ranges of the submessages with the field number `wanted`."""
+    """Return the byte ranges of the submessages with the field number `wanted`."""
     return ((s, e) for number, s, e, _ in _fields(model, start, end) if number == wanted)
 
 

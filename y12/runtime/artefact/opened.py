@@ -48,7 +48,7 @@ class Artefact:
     plan_header: PlanHeader | None = None
 
     def read_model(self) -> bytes:
-        """Give what the vendor's library loads: the ONNX bytes or the plain plan.
+        """Return what the vendor's library loads: the ONNX bytes or the plain plan.
 
         Raises:
             ArtefactError: the file cannot be read any more.
@@ -58,7 +58,7 @@ class Artefact:
             return stream.read()
 
     def sha256(self) -> str:
-        """Give the hash of the whole file, in hex.
+        """Return the hash of the whole file, in hex.
 
         Raises:
             ArtefactError: the file cannot be read any more.
@@ -121,7 +121,7 @@ def _open_engine(path: Path) -> Artefact:
 
 
 def _manifest_of_plan(plan: bytes, metadata: Mapping[str, object] | None, sidecar: Path) -> tuple[Manifest, str]:
-    """Give an engine's manifest and where it was found."""
+    """Return an engine's manifest and where it was found."""
     if metadata is not None:
         return manifest_from_metadata(metadata), "Ultralytics' JSON before the plan"
     name = network_name_in_plan(plan)

@@ -17,7 +17,7 @@ Shape = tuple[int | None, ...]
 
 
 def is_foreign_metadata(metadata: Mapping[str, object]) -> bool:
-    """Say whether the entries that describe a detector are there."""
+    """Return whether the entries that describe a detector are there."""
     return all(key in metadata for key in ("names", "stride", "task"))
 
 
@@ -72,7 +72,7 @@ def _literal(key: str, value: object) -> object:
 
 
 def _names(value: object) -> tuple[str, ...]:
-    """Give the class names in order from a list or a dict by class id (whose keys JSON turns to text)."""
+    """Return the class names in order from a list or a dict by class id (whose keys JSON turns to text)."""
     if isinstance(value, list | tuple):
         return tuple(str(name) for name in value)
     if isinstance(value, dict):

@@ -52,7 +52,7 @@ def put(text: str) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """Give an error's message without line breaks."""
+    """Return an error's message without line breaks."""
     return " ".join(str(error).split())
 
 
@@ -123,7 +123,7 @@ def add_threshold_arguments(parser: "argparse.ArgumentParser | argparse._Argumen
 
 
 def options_from(arguments: argparse.Namespace, own: "DetectOptions") -> "DetectOptions":
-    """Give the artefact's own options with what the command line says otherwise.
+    """Return the artefact's own options with what the command line says otherwise.
 
     Raises:
         InputError: a value is out of range.

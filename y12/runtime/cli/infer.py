@@ -113,7 +113,7 @@ def _infer(arguments: argparse.Namespace) -> int:
 
 
 def _tell_kept(runtime: "Runtime", asked: "DetectOptions", used: "DetectOptions") -> None:
-    """Say which confidence --keep led to."""
+    """Return which confidence --keep led to."""
     thresholds = runtime.manifest.thresholds
     if asked.keep is not None and thresholds is not None:
         say(f"note: conf {asked.conf:g} of {thresholds.against} is {used.conf:.3g} here (keeps {asked.keep})")
@@ -128,7 +128,7 @@ def _check_masks(arguments: argparse.Namespace, task: str) -> None:
 
 
 def infer_files(runtime: "Runtime", paths: list[Path], options: "DetectOptions", output: Output) -> int:
-    """Tell what is found in each file, and give how many could not be used; of a video, the rest is then left."""
+    """Return what is found in each file, and give how many could not be used; of a video, the rest is then left."""
     from y12.runtime.cli.sources import Frame, frames_from
 
     failed: set[Path] = set()

@@ -37,7 +37,7 @@ class Frame:
     decode_ms: float = 0.0
 
     def load(self) -> NDArray[np.uint8]:
-        """Give the picture as (H, W, 3) BGR, decoded now where it was not yet.
+        """Return the picture as (H, W, 3) BGR, decoded now where it was not yet.
 
         Raises:
             InputError: the file cannot be decoded, or a video ends before its first frame.
@@ -76,7 +76,7 @@ def paths_from(arguments: list[str]) -> list[Path]:
 
 
 def frames_from(paths: Sequence[Path], given_up: Collection[Path] = ()) -> Iterator[Frame]:
-    """Give each image file, and each video frame by frame; what cannot be read tells so in its place.
+    """Yield each image file, and each video frame by frame; what cannot be read tells so in its place.
 
     Image files are not opened here, and only one frame of a video is in memory. Videos in `given_up`, which may grow
     meanwhile, are left at the next frame.

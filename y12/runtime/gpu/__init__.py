@@ -4,6 +4,6 @@ device.py    what is needed of a device and of a network on it    block.py    se
 frames.py    images, on the host or on the device                 raw.py      the parts of a network's outputs
 picker.py    outputs to objects: boxes.py, by kernels             extras.py   their keypoints and masks
 fetcher.py   outputs as they are: of a network that ends in NMS
-lane.py      one worker: stream, memory, a graph for each batch
+worker.py      one worker: stream, memory, a graph for each batch
 pipeline.py  all workers of one network
 """

@@ -6,7 +6,7 @@ import numpy as np
 
 from y12.runtime.gpu.device import Device, StagedArray
 from y12.runtime.gpu.layout import RawOutputs
-from y12.runtime.gpu.packed_buffer import Block, Part, Scratch
+from y12.runtime.gpu.packed_buffer import PackedBuffer, Part, Scratch
 from y12.runtime.kernels import layout as layouts
 from y12.runtime.kernels import nms_layout
 from y12.runtime.kernels.layout import MAX_CANDIDATES
@@ -52,13 +52,13 @@ class Boxes:
             self._counters.upload()
             self.close = undo.pop_all().close
 
-    def write(self, params: Block, options: DetectOptions) -> None:
+    def write(self, params: PackedBuffer, options: DetectOptions) -> None:
         """Write what the kernels read of `options`, to be uploaded."""
         params.host("select")[:] = layouts.select_plan(self._shape, options, self._candidates, self._capacity)
         params.host("wanted")[:] = layouts.wanted_classes(options, self._shape.classes)
         params.host("nms")[:] = nms_layout.nms_options(options.iou, options.max_det, options.agnostic)
 
-    def enqueue(self, params: Block, results: Block) -> None:
+    def enqueue(self, params: PackedBuffer, results: PackedBuffer) -> None:
         """Put the kernels on the stream, after the network."""
         self._enqueue_select(params)
         self._enqueue_nms(params, results)
@@ -77,7 +77,7 @@ class Boxes:
             "dead": ((self._batch, tiles), np.uint64),
         }
 
-    def _enqueue_select(self, params: Block) -> None:
+    def _enqueue_select(self, params: PackedBuffer) -> None:
         raw, at = self._raw, self._scratch.address
         angles = 0 if raw.angles is None else raw.angles.address
         plan, keys, counters = params.address("select"), at("keys"), self._counters.address
@@ -96,7 +96,7 @@ class Boxes:
         found = [at(name) for name in ("boxes", "scores", "class_ids", "anchors", "headers")]
         self._best((self._batch,), layouts.SELECT_BEST_BLOCK, raw.boxes.address, angles, plan, keys, counters, *found)
 
-    def _enqueue_nms(self, params: Block, results: Block) -> None:
+    def _enqueue_nms(self, params: PackedBuffer, results: PackedBuffer) -> None:
         at, options, capacity = self._scratch.address, params.address("nms"), np.int32(self._candidates)
         boxes, scores, class_ids, anchors, headers = map(at, ("boxes", "scores", "class_ids", "anchors", "headers"))
         suppressed, dead = at("suppressed"), at("dead")

@@ -108,7 +108,7 @@ class Gpu:
         return self.core.Buffer.from_handle(address, like.nbytes)
 
     def kernel(self, source: str, entry: str) -> "GpuKernel":
-        """Give the kernel `entry` of runtime/kernels/`source`.cu; compiled and loaded once a process."""
+        """Return the kernel `entry` of runtime/kernels/`source`.cu; compiled and loaded once a process."""
         return GpuKernel(self, source, entry)
 
     def capture(self, enqueue: Callable[[], None]) -> "GpuGraph":

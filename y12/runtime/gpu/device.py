@@ -136,7 +136,7 @@ class Device(Protocol):
         """
 
     def kernel(self, source: str, entry: str) -> Kernel:
-        """Give the kernel `entry` of runtime/kernels/`source`.cu."""
+        """Return the kernel `entry` of runtime/kernels/`source`.cu."""
 
     def capture(self, enqueue: Callable[[], None]) -> Graph:
         """Record what `enqueue` puts on the stream, without running it."""

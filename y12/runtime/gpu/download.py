@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.gpu.device import Device, DeviceTensor
-from y12.runtime.gpu.packed_buffer import Block, Part
+from y12.runtime.gpu.packed_buffer import PackedBuffer, Part
 from y12.runtime.options import DetectOptions
 from y12.runtime.preprocess.letterbox import Letterbox
 from y12.runtime.results.detections import Detections
 from y12.runtime.tasks import Decode
 
-__all__ = ["Fetcher"]
+__all__ = ["Download"]
 
 
-class Fetcher:
+class Download:
     """Downloads the outputs of one batch.
 
     Args:
@@ -45,10 +45,10 @@ class Fetcher:
                 self._copies[name] = memory.host[:size_bytes].view(tensor.dtype).reshape(tensor.shape)
             self.close = undo.pop_all().close
 
-    def write(self, params: Block, options: DetectOptions) -> None:
+    def write(self, params: PackedBuffer, options: DetectOptions) -> None:
         """Do nothing: the thresholds are used on the host."""
 
-    def enqueue(self, params: Block) -> None:
+    def enqueue(self, params: PackedBuffer) -> None:
         """Put the downloads on the stream."""
         for name, tensor in self._outputs.items():
             self._device.download(self._copies[name], tensor.address)

@@ -21,7 +21,7 @@ _ON_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged of DLPack 1.1
 
 
 def is_on_device(source: object) -> bool:
-    """Tell whether a library offers this as an array on a GPU: by `__cuda_array_interface__` or by DLPack."""
+    """Return whether a library offers this as an array on a GPU: by `__cuda_array_interface__` or by DLPack."""
     if isinstance(source, np.ndarray):
         return False
     if hasattr(type(source), "__dlpack_device__"):
@@ -30,7 +30,7 @@ def is_on_device(source: object) -> bool:
 
 
 def checked_view(view: ArrayView) -> tuple[tuple[int, int], int]:
-    """Give height and width of an image on the device, and the bytes from one row to the next.
+    """Return height and width of an image on the device, and the bytes from one row to the next.
 
     Raises:
         InputError: it is not (h, w, 3) uint8 whose rows are dense.
@@ -99,7 +99,7 @@ class Frames:
         return addresses, pitches, sizes_hw
 
     def _locked(self, image: NDArray[np.uint8], room: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Give an image in page-locked memory: itself, if it is there, or a copy in `room`."""
+        """Return an image in page-locked memory: itself, if it is there, or a copy in `room`."""
         if self._pinned.holds(image):
             return image
         np.copyto(room.reshape(image.shape), image)
@@ -112,7 +112,7 @@ class Frames:
             staged.close()
 
     def _room_for(self, size_bytes: int) -> StagedArray:
-        """Give memory of at least so many bytes."""
+        """Return memory of at least so many bytes."""
         staged = self._staged
         if staged is None or staged.host.nbytes < size_bytes:
             # a slowly growing size must not allocate each time
@@ -135,7 +135,7 @@ class PinnedImages:
         self._sizes: dict[int, int] = {}  # of the memory that is in use, by its address
 
     def make(self, height: int, width: int) -> NDArray[np.uint8]:
-        """Give an (h, w, 3) array, not initialised; its memory is freed with the last reference to it or its parts.
+        """Return an (h, w, 3) array, not initialised; its memory is freed with the last reference to it or its parts.
 
         Raises:
             InputError: it would have no pixels, or too many.
@@ -152,7 +152,7 @@ class PinnedImages:
         return np.frombuffer(memoryview(owner), np.uint8).reshape(height, width, 3)
 
     def holds(self, image: NDArray[np.uint8]) -> bool:
-        """Tell whether a contiguous image lies in memory that `make` gave."""
+        """Return whether a contiguous image lies in memory that `make` gave."""
         begin = image.ctypes.data
         with self._lock:
             return any(start <= begin and begin + image.nbytes <= start + n for start, n in self._sizes.items())

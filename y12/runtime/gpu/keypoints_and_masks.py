@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from y12.errors import ExecutorError
 from y12.runtime.gpu.device import Device, StagedArray
 from y12.runtime.gpu.layout import RawOutputs
-from y12.runtime.gpu.packed_buffer import Block, Part
+from y12.runtime.gpu.packed_buffer import PackedBuffer, Part
 from y12.runtime.kernels import layout as layouts
 from y12.runtime.kernels import masks_layout
 from y12.runtime.preprocess.letterbox import Letterbox
@@ -33,7 +33,7 @@ class ArenaTooSmallError(Exception):
 
 
 def arena_for(words: int) -> int:
-    """Give the room to take for masks of so many 32-bit words an image: a quarter more.
+    """Return the room to take for masks of so many 32-bit words an image: a quarter more.
 
     Raises:
         ExecutorError: that is more than is given.
@@ -67,7 +67,7 @@ class Keypoints:
         self.params: dict[str, Part] = {}
         self.results: dict[str, Part] = {"keypoints": ((batch, room, raw.keypoints.count), np.float32)}
 
-    def enqueue(self, results: Block) -> None:
+    def enqueue(self, results: PackedBuffer) -> None:
         """Put the kernel on the stream, after NMS."""
         self._kernel(
             layouts.gather_grid(self._rows.count, self._room, self._batch),
@@ -120,11 +120,11 @@ class MaskBits:
         self._arena = StagedArray(device, (batch, arena_words), np.uint32)
         self.close = self._arena.close
 
-    def write(self, params: Block) -> None:
+    def write(self, params: PackedBuffer) -> None:
         """Write what the kernels read, to be uploaded."""
         params.host("masks")[:] = self._plan
 
-    def enqueue(self, params: Block, results: Block) -> None:
+    def enqueue(self, params: PackedBuffer, results: PackedBuffer) -> None:
         """Put the kernels on the stream, after NMS."""
         images, found, plan = params.address("images"), results.address("results"), params.address("masks")
         places, headers = results.address("places"), results.address("mask_headers")
@@ -133,7 +133,7 @@ class MaskBits:
         grid = masks_layout.mask_draw_grid(self._batch)
         self._draw(grid, masks_layout.DRAW_BLOCK, images, found, *inputs, plan, places, headers, self._arena.address)
 
-    def read(self, results: Block, counts: Sequence[int], frames: Sequence[Letterbox]) -> list[Masks]:
+    def read(self, results: PackedBuffer, counts: Sequence[int], frames: Sequence[Letterbox]) -> list[Masks]:
         """Fetch the bits of what was downloaded, as many as there are, and give each image's masks.
 
         Raises:

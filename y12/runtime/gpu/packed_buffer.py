@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from y12.runtime.gpu.device import Device, StagedArray
 
-__all__ = ["ALIGNMENT", "Block", "Part", "Scratch", "aligned"]
+__all__ = ["ALIGNMENT", "PackedBuffer", "Part", "Scratch", "aligned"]
 
 ALIGNMENT = 256  # bytes: what CUDA's own allocations have, and more than any vector load needs
 
@@ -22,7 +22,7 @@ def aligned(size_bytes: int) -> int:
 
 
 def _offsets_of(parts: Mapping[str, Part]) -> tuple[dict[str, int], int]:
-    """Give where each part begins, and the bytes of all, each rounded up to `ALIGNMENT`."""
+    """Return where each part begins, and the bytes of all, each rounded up to `ALIGNMENT`."""
     offsets: dict[str, int] = {}
     end = 0
     for name, part in parts.items():
@@ -31,7 +31,7 @@ def _offsets_of(parts: Mapping[str, Part]) -> tuple[dict[str, int], int]:
     return offsets, end
 
 
-class Block:
+class PackedBuffer:
     """Named arrays side by side on the device, with a page-locked twin of each on the host.
 
     Args:
@@ -46,7 +46,7 @@ class Block:
         self.upload, self.download, self.close = self._staged.upload, self._staged.download, self._staged.close
 
     def host(self, name: str) -> NDArray[Any]:
-        """Give a part's twin on the host: to be written before `upload`, or read after `download`."""
+        """Return a part's twin on the host: to be written before `upload`, or read after `download`."""
         return self._hosts[name]
 
     def _host(self, name: str, part: Part) -> NDArray[Any]:
@@ -54,7 +54,7 @@ class Block:
         return self._staged.host[begin : begin + _size_bytes(part)].view(part[1]).reshape(part[0])
 
     def address(self, name: str) -> int:
-        """Give a part's device address."""
+        """Return a part's device address."""
         return self._staged.address + self._offsets[name]
 
 
@@ -67,7 +67,7 @@ class Scratch:
         self.close = self._memory.close
 
     def address(self, name: str) -> int:
-        """Give a part's device address."""
+        """Return a part's device address."""
         return self._memory.address + self._offsets[name]
 
 

@@ -13,7 +13,7 @@ from y12.errors import ExecutorError, InputError
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.gpu.device import DeviceNetwork, quietly
 from y12.runtime.gpu.frames import PinnedImages, checked_view, is_on_device
-from y12.runtime.gpu.worker import Found, Lane, Settings
+from y12.runtime.gpu.worker import Found, Settings, Worker
 from y12.runtime.kernels.layout import MAX_CANDIDATES, MAX_SIDE_PX
 from y12.runtime.options import DetectOptions
 from y12.runtime.preprocess.images import image_from
@@ -72,18 +72,18 @@ class GpuPipeline:
         self.workers = options.contexts
         self._network, self._batch = network, manifest.profile.batch
         self._changed = threading.Condition()
-        self._idle: list[Lane] = []
-        self._lanes = 0  # idle or at work
+        self._idle: list[Worker] = []
+        self._workers = 0  # idle or at work
         self._closed = False
         with contextlib.ExitStack() as undo:
             undo.callback(network.close)
-            self._device = network.device()  # for what belongs to no lane
+            self._device = network.device()  # for what belongs to no worker
             undo.callback(quietly, self._device.close)
             self._view_lock = threading.Lock()
             self._pinned = PinnedImages(self._device)
             self._settings = Settings(manifest, task.layout, task.decode, input_hw, options.cuda_graph, self._pinned)
-            self._idle.append(Lane(network, self._settings))
-            self._lanes = 1
+            self._idle.append(Worker(network, self._settings))
+            self._workers = 1
             self._resources = undo.pop_all()
 
     @property
@@ -101,7 +101,7 @@ class GpuPipeline:
             raise InputError(f"max_det: expected 1 to {MAX_CANDIDATES} on a GPU, found {options.max_det}")
 
     def load(self, source: Any) -> Any:
-        """Give an image as the kernels take it; one that is on the GPU stays there.
+        """Return an image as the kernels take it; one that is on the GPU stays there.
 
         Raises:
             InputError: it cannot be used.
@@ -109,11 +109,11 @@ class GpuPipeline:
         return source if is_on_device(source) else image_from(source)
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
-        """Give an (h, w, 3) array in page-locked memory, not initialised."""
+        """Return an (h, w, 3) array in page-locked memory, not initialised."""
         return self._pinned.make(height, width)
 
     def steps(self, load: Callable[[Any], Any], options: DetectOptions) -> Steps:
-        """Give what is done with a batch; all but the reading is the lane's."""
+        """Return what is done with a batch; all but the reading is the worker's."""
         return Steps(
             load=load,
             fit=lambda image: (self._checked(image), None),
@@ -146,60 +146,60 @@ class GpuPipeline:
         """
         batch = _padded(len(images), self._batch.min, self._batch.max)
         filled = [*images, *[images[-1]] * (batch - len(images))]
-        lane = self._taken()
+        worker = self._taken()
         try:
-            found = lane.run(filled, options)
+            found = worker.run(filled, options)
         except InputError:
-            self._give_back(lane)
+            self._give_back(worker)
             raise
         except BaseException:
             try:
-                quietly(lane.close)
+                quietly(worker.close)
             finally:
                 self._give_back(None)  # the next call gets a new one
             raise
-        self._give_back(lane)
+        self._give_back(worker)
         return found[: len(images)]
 
     def close(self) -> None:
-        """Wait for the lanes that are at work, then free everything; a second call does nothing.
+        """Wait for the workers that are at work, then free everything; a second call does nothing.
 
         It does not raise: on a GPU that is lost, what cannot be freed is logged.
         """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: len(self._idle) == self._lanes)
-            lanes, self._idle, self._lanes = self._idle, [], 0
-        for lane in lanes:
-            quietly(lane.close)
+            self._changed.wait_for(lambda: len(self._idle) == self._workers)
+            workers, self._idle, self._workers = self._idle, [], 0
+        for worker in workers:
+            quietly(worker.close)
         self._resources.close()
 
-    def _taken(self) -> Lane:
-        """Take a lane that is idle, or a new one if there may be one more; else wait."""
+    def _taken(self) -> Worker:
+        """Take a worker that is idle, or a new one if there may be one more; else wait."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._idle or self._lanes < self.workers)
+            self._changed.wait_for(lambda: self._closed or self._idle or self._workers < self.workers)
             if self._closed:
                 raise ExecutorError("expected an open runtime, found a closed one: make a new Runtime")
             if self._idle:
                 return self._idle.pop()
-            self._lanes += 1
+            self._workers += 1
         try:
-            return Lane(self._network, self._settings)
+            return Worker(self._network, self._settings)
         except BaseException:
             self._give_back(None)
             raise
 
-    def _give_back(self, lane: Lane | None) -> None:
-        """Put a lane back, or count one less."""
+    def _give_back(self, worker: Worker | None) -> None:
+        """Put a worker back, or count one less."""
         with self._changed:
-            if lane is None:
-                self._lanes -= 1
+            if worker is None:
+                self._workers -= 1
             else:
-                self._idle.append(lane)
+                self._idle.append(worker)
             self._changed.notify_all()
 
 
 def _padded(count: int, least: int, most: int) -> int:
-    """Give the batch for `count` images: a power of two, so that few graphs do for all, within what there is."""
+    """Return the batch for `count` images: a power of two, so that few graphs do for all, within what there is."""
     return max(least, min(1 << (count - 1).bit_length(), most))

@@ -13,7 +13,7 @@ from y12.runtime.gpu.boxes import Boxes
 from y12.runtime.gpu.device import Device
 from y12.runtime.gpu.keypoints_and_masks import ARENA_WORDS, Keypoints, MaskBits
 from y12.runtime.gpu.layout import RawOutputs
-from y12.runtime.gpu.packed_buffer import Block
+from y12.runtime.gpu.packed_buffer import PackedBuffer
 from y12.runtime.kernels.layout import MAX_CANDIDATES
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.boxes import detections_from_picked
@@ -23,7 +23,7 @@ from y12.runtime.preprocess.letterbox import Letterbox
 from y12.runtime.results.detections import Detections
 from y12.runtime.results.masks import Masks
 
-__all__ = ["Limits", "Picker"]
+__all__ = ["Limits", "Postprocess"]
 
 ROOM = 300  # objects of an image that are downloaded where no more are asked for
 
@@ -43,14 +43,14 @@ class Limits:
     arena_words: int = ARENA_WORDS
 
     def grown_for(self, options: DetectOptions) -> "Limits":
-        """Give these limits, raised where `options` ask for more."""
+        """Return these limits, raised where `options` ask for more."""
         if options.max_det <= self.room and (self.multi_label or not options.multi_label):
             return self
         room = self.room if options.max_det <= self.room else 1 << (options.max_det - 1).bit_length()
         return replace(self, room=min(room, MAX_CANDIDATES), multi_label=self.multi_label or options.multi_label)
 
 
-class Picker:
+class Postprocess:
     """The kernels after the network, for one batch, with the memory they need.
 
     Args:
@@ -80,12 +80,12 @@ class Picker:
                 undo.callback(self._masks.close)
             parts = [part for part in (self._boxes, self._keypoints, self._masks) if part is not None]
             self.params = {name: part for each in parts for name, part in each.params.items()}
-            self._results = Block(device, {name: part for each in parts for name, part in each.results.items()})
+            self._results = PackedBuffer(device, {name: part for each in parts for name, part in each.results.items()})
             undo.callback(self._results.close)
             self._headers, self._rows = (self._results.host("results")[part] for part in ("header", "rows"))
             self.close = undo.pop_all().close
 
-    def write(self, params: Block, options: DetectOptions) -> None:
+    def write(self, params: PackedBuffer, options: DetectOptions) -> None:
         """Write what the kernels read of `options`, to be uploaded; what is there already is left."""
         if options == self._written:
             return
@@ -94,7 +94,7 @@ class Picker:
             self._masks.write(params)
         self._written = options
 
-    def enqueue(self, params: Block) -> None:
+    def enqueue(self, params: PackedBuffer) -> None:
         """Put the kernels and the download on the stream; `params` holds the places of the images as "images"."""
         self._boxes.enqueue(params, self._results)
         if self._keypoints is not None:

@@ -19,12 +19,12 @@ import numpy as np
 from y12.errors import ArtefactError, ExecutorError, InputError
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.gpu.device import Device, DeviceContext, DeviceNetwork, DeviceTensor, Graph
-from y12.runtime.gpu.download import Fetcher
+from y12.runtime.gpu.download import Download
 from y12.runtime.gpu.frames import Frames, PinnedImages
 from y12.runtime.gpu.keypoints_and_masks import ArenaTooSmallError, arena_for
 from y12.runtime.gpu.layout import raw_outputs
-from y12.runtime.gpu.packed_buffer import Block, Part, Scratch
-from y12.runtime.gpu.postprocess import Limits, Picker
+from y12.runtime.gpu.packed_buffer import PackedBuffer, Part, Scratch
+from y12.runtime.gpu.postprocess import Limits, Postprocess
 from y12.runtime.kernels import layout as layouts
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.predictions import Layout
@@ -32,9 +32,9 @@ from y12.runtime.preprocess.letterbox import Letterbox
 from y12.runtime.results.detections import Detections
 from y12.runtime.tasks import Decode
 
-__all__ = ["Lane", "Settings"]
+__all__ = ["Settings", "Worker"]
 
-MAX_GRAPHS = 4  # batches that a lane is ready for at a time; each has a network context of its own
+MAX_GRAPHS = 4  # batches that a worker is ready for at a time; each has a network context of its own
 
 LOG = logging.getLogger("y12.gpu")
 
@@ -43,7 +43,7 @@ Found = Callable[[], Detections]
 
 @dataclass(frozen=True)
 class Settings:
-    """What all lanes of a pipeline have in common.
+    """What all workers of a pipeline have in common.
 
     Attributes:
         manifest: of the network.
@@ -62,7 +62,7 @@ class Settings:
     pinned: PinnedImages
 
 
-class Lane:
+class Worker:
     """A worker, for one thread at a time.
 
     Raises:
@@ -88,7 +88,7 @@ class Lane:
 
         Raises:
             InputError: an image is not where it was any more.
-            ExecutorError: the device or the network failed, or gave NaN or infinity. The lane must then be closed.
+            ExecutorError: the device or the network failed, or gave NaN or infinity. The worker must then be closed.
         """
         self.device.make_current()
         self._limits = self._limits.grown_for(options)
@@ -104,7 +104,7 @@ class Lane:
             raise
 
     def _replay(self, batch: int) -> "_Replay":
-        """Give what runs a batch, within the limits there are now; the one not used for longest is let go."""
+        """Return what runs a batch, within the limits there are now; the one not used for longest is let go."""
         found = self._replays.pop(batch, None)
         if found is not None and found.limits != self._limits:
             found.close()
@@ -126,13 +126,13 @@ class Lane:
 
 
 class _Tail(Protocol):
-    """What follows the network: `Picker` or `Fetcher`."""
+    """What follows the network: `Postprocess` or `Download`."""
 
     params: dict[str, Part]
 
-    def write(self, params: Block, options: DetectOptions) -> None: ...
+    def write(self, params: PackedBuffer, options: DetectOptions) -> None: ...
 
-    def enqueue(self, params: Block) -> None: ...
+    def enqueue(self, params: PackedBuffer) -> None: ...
 
     def read(self, frames: Sequence[Letterbox], options: DetectOptions) -> list[Found]: ...
 
@@ -156,21 +156,21 @@ class _Replay:
             self._captures = _captures(self._context, settings)
             self._letterbox = device.kernel("letterbox", "letterbox_f16" if half else "letterbox_f32")
             self._tail, self._widen = self._tail_of(self._context, undo)
-            self._params = Block(device, {"images": ((batch,), layouts.LETTERBOX_IMAGE), **self._tail.params})
+            self._params = PackedBuffer(device, {"images": ((batch,), layouts.LETTERBOX_IMAGE), **self._tail.params})
             undo.callback(self._params.close)
             self._resources = undo.pop_all()
 
     def _tail_of(self, context: DeviceContext, undo: contextlib.ExitStack) -> tuple[_Tail, Callable[[], None]]:
-        """Give what follows the network, and what must come before it."""
+        """Return what follows the network, and what must come before it."""
         settings = self._settings
         manifest = settings.manifest
         tail: _Tail
         if manifest.nms is not None:
-            tail, widen = Fetcher(self._device, context.outputs, manifest, settings.decode), _nothing
+            tail, widen = Download(self._device, context.outputs, manifest, settings.decode), _nothing
         else:
             outputs, widen = _as_float32(self._device, context.outputs, undo)
             raw = raw_outputs(outputs, settings.layout, manifest, settings.input_hw)
-            tail = Picker(self._device, raw, manifest, self._batch, settings.input_hw, self.limits)
+            tail = Postprocess(self._device, raw, manifest, self._batch, settings.input_hw, self.limits)
         undo.callback(tail.close)
         return tail, widen
 
@@ -230,7 +230,7 @@ class _Replay:
 
 
 def _captures(context: DeviceContext, settings: Settings) -> bool:
-    """Tell whether a graph is to be captured; where the network does not allow it, that is logged."""
+    """Return whether a graph is to be captured; where the network does not allow it, that is logged."""
     if not settings.cuda_graph or settings.manifest.nms is not None:
         return False  # NMS in the network loops until nothing changes: each round waits for the one before
     if not context.can_be_captured:
@@ -244,7 +244,7 @@ def _captures(context: DeviceContext, settings: Settings) -> bool:
 def _as_float32(
     device: Device, outputs: Mapping[str, DeviceTensor], undo: contextlib.ExitStack
 ) -> tuple[dict[str, DeviceTensor], Callable[[], None]]:
-    """Give float32 tensors in place of the float16 ones, and what fills them."""
+    """Return float32 tensors in place of the float16 ones, and what fills them."""
     halves = {name: tensor for name, tensor in outputs.items() if tensor.dtype == np.float16}
     foreign = {name: tensor.dtype for name, tensor in outputs.items() if tensor.dtype not in (np.float16, np.float32)}
     if foreign:

@@ -25,12 +25,12 @@ MAX_CODE_BYTES = 1 << 26
 
 
 def cache_dir() -> Path:
-    """Give the folder, which need not exist."""
+    """Return the folder, which need not exist."""
     return user_cache("kernels")
 
 
 def cached(parts: tuple[str, ...], build: Callable[[], bytes], folder: Path) -> bytes:
-    """Give the code that was built from `parts`, from disk if it is there and sound, else from `build`.
+    """Return the code that was built from `parts`, from disk if it is there and sound, else from `build`.
 
     A folder that cannot be written costs the compilation each time, and is warned of.
 
@@ -52,7 +52,7 @@ def cached(parts: tuple[str, ...], build: Callable[[], bytes], folder: Path) -> 
 
 
 def prebuilt_dir() -> Path | None:
-    """Give the folder of kernels that were compiled beforehand, or None where $Y12_KERNELS is not set.
+    """Return the folder of kernels that were compiled beforehand, or None where $Y12_KERNELS is not set.
 
     Raises:
         ExecutorError: it names no folder.
@@ -70,7 +70,7 @@ def prebuilt_dir() -> Path | None:
 
 
 def prebuilt(parts: tuple[str, ...]) -> bytes | None:
-    """Give the code that was compiled from `parts` beforehand, or None where there is none, which is warned of.
+    """Return the code that was compiled from `parts` beforehand, or None where there is none, which is warned of.
 
     Args:
         parts: everything the code depends on but the compiler's version.

@@ -102,7 +102,7 @@ class SelectShape:
         return 5 if self.oriented else 4
 
     def capacity(self, multi_label: bool) -> int:
-        """Give the most candidates an image can have."""
+        """Return the most candidates an image can have."""
         return self.anchors * self.classes if multi_label else self.anchors
 
 
@@ -139,13 +139,13 @@ def letterbox_images(addresses: Sequence[int], pitches: Sequence[int], frames: S
 
 
 def letterbox_grid(input_hw: tuple[int, int], batch: int) -> tuple[int, int, int]:
-    """Give the blocks for an output (B, 3, H, W): a thread has 4 pixels of a row."""
+    """Return the blocks for an output (B, 3, H, W): a thread has 4 pixels of a row."""
     across, down = LETTERBOX_BLOCK
     return -(-input_hw[1] // (4 * across)), -(-input_hw[0] // down), batch
 
 
 def select_scan_grid(anchors: int, batch: int) -> tuple[int, int]:
-    """Give the blocks that look at the scores, (B, nc, A)."""
+    """Return the blocks that look at the scores, (B, nc, A)."""
     return -(-anchors // SELECT_SCAN_BLOCK[0]), batch
 
 
@@ -184,7 +184,7 @@ def select_plan(shape: SelectShape, options: DetectOptions, limit: int, capacity
 
 
 def wanted_classes(options: DetectOptions, class_count: int) -> NDArray[np.uint32]:
-    """Give one bit a class, set where it is asked for: (ceil(nc / 32),), the lowest bit first."""
+    """Return one bit a class, set where it is asked for: (ceil(nc / 32),), the lowest bit first."""
     bits = np.zeros(-(-class_count // 32) * 32, np.bool_)
     bits[:class_count] = options.classes is None
     if options.classes is not None:
@@ -194,10 +194,10 @@ def wanted_classes(options: DetectOptions, class_count: int) -> NDArray[np.uint3
 
 
 def gather_grid(values: int, room: int, batch: int) -> tuple[int, int]:
-    """Give the blocks of `gather`, which writes (B, room, values)."""
+    """Return the blocks of `gather`, which writes (B, room, values)."""
     return max(1, -(-values * room // GATHER_BLOCK[0])), batch
 
 
 def widen_grid(count: int) -> tuple[int]:
-    """Give the blocks of `widen` for `count` values: a thread has 8, and more from so many blocks on."""
+    """Return the blocks of `widen` for `count` values: a thread has 8, and more from so many blocks on."""
     return (min(max(1, -(-count // (8 * WIDEN_BLOCK[0]))), MAX_WIDEN_BLOCKS),)

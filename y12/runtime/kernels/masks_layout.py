@@ -98,10 +98,10 @@ def mask_plan(shape: MaskShape, arena_words: int) -> NDArray[np.void]:
 
 
 def mask_words(height: int, width: int) -> int:
-    """Give the words that a mask of so many pixels takes: each of its rows begins a word."""
+    """Return the words that a mask of so many pixels takes: each of its rows begins a word."""
     return height * -(-width // 32)
 
 
 def mask_draw_grid(batch: int) -> tuple[int, int]:
-    """Give the blocks of `mask_draw`: as many for each image."""
+    """Return the blocks of `mask_draw`: as many for each image."""
     return max(1, DRAW_BLOCKS // batch), batch

@@ -28,7 +28,7 @@ OPTIONS = np.dtype([("iou", "<f8"), ("distance", "<f8"), ("max_det", "<i4"), ("a
 
 
 def nms_options(iou: float, max_det: int, agnostic: bool = False) -> NDArray[np.void]:
-    """Give the struct that the kernels read their thresholds from, (1,) of `OPTIONS`.
+    """Return the struct that the kernels read their thresholds from, (1,) of `OPTIONS`.
 
     Args:
         iou: boxes that overlap by more than this are suppressed, 0-1.
@@ -40,7 +40,7 @@ def nms_options(iou: float, max_det: int, agnostic: bool = False) -> NDArray[np.
 
 @functools.lru_cache(maxsize=256)  # found in half a millisecond, and asked for with the same few thresholds
 def distance_limit(iou: float) -> float:
-    """Give the Bhattacharyya distance below which two oriented boxes overlap by more than `iou`.
+    """Return the Bhattacharyya distance below which two oriented boxes overlap by more than `iou`.
 
     The least float64 whose overlap 1 - sqrt(1 - exp(-distance)) (arXiv 2106.06072), rounded as `results.oriented`
     rounds it, is not above `iou`: so comparing distances decides as comparing overlaps does, and spares the kernel the
@@ -58,7 +58,7 @@ def distance_limit(iou: float) -> float:
 
 
 def result_dtype(room: int, box_values: int) -> np.dtype[np.void]:
-    """Give what `nms_keep` writes for one image: its header, and `room` rows, those beyond the count 0.
+    """Return what `nms_keep` writes for one image: its header, and `room` rows, those beyond the count 0.
 
     The header is `SELECT_HEADER`, its count now of the rows that are kept. A row's `box` is x1 y1 x2 y2, or of oriented
     boxes x y w h angle. The whole block of a batch is one download.
@@ -72,7 +72,7 @@ def result_dtype(room: int, box_values: int) -> np.dtype[np.void]:
 
 
 def tiles_of(capacity: int) -> int:
-    """Give the words of a mask row for images of up to `capacity` candidates.
+    """Return the words of a mask row for images of up to `capacity` candidates.
 
     Raises:
         InputError: the capacity is not 1 to MAX_CANDIDATES.
@@ -83,7 +83,7 @@ def tiles_of(capacity: int) -> int:
 
 
 def mask_grid(batch: int, capacity: int) -> tuple[int, int, int]:
-    """Give the grid of `nms_mask` and `rotated_mask`: column tiles, row tiles, images.
+    """Return the grid of `nms_mask` and `rotated_mask`: column tiles, row tiles, images.
 
     Raises:
         InputError: the capacity is not 1 to MAX_CANDIDATES.

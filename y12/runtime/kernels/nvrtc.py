@@ -13,7 +13,7 @@ __all__ = ["compile_cubin", "cubin_parts", "cuda_core", "nvrtc_cubin", "nvrtc_ve
 
 
 def compile_cubin(source: str, sm: int, folder: Path | None = None) -> bytes:
-    """Give the code of CUDA C++ for one GPU generation: compiled once, and kept on disk.
+    """Return the code of CUDA C++ for one GPU generation: compiled once, and kept on disk.
 
     Where $Y12_KERNELS names a folder that `y12.runtime.cli.prebuild` filled, the code is taken from there, which
     needs no NVRTC.
@@ -36,7 +36,7 @@ def compile_cubin(source: str, sm: int, folder: Path | None = None) -> bytes:
 
 
 def cubin_parts(source: str, sm: int) -> tuple[str, str]:
-    """Give all that the code depends on but NVRTC's version."""
+    """Return all that the code depends on but NVRTC's version."""
     return source, repr(sorted(_options(sm).items()))
 
 
@@ -64,7 +64,7 @@ def nvrtc_cubin(source: str, sm: int) -> bytes:
 
 
 def nvrtc_version() -> str:
-    """Give NVRTC's version, such as "13.5".
+    """Return NVRTC's version, such as "13.5".
 
     Raises:
         ExecutorError: it does not tell.

@@ -14,13 +14,13 @@ _HEADER = '#include "common.cuh"\n'
 
 
 def kernel_names() -> tuple[str, ...]:
-    """Give the names of the sources, sorted."""
+    """Return the names of the sources, sorted."""
     return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.cu")))
 
 
 @functools.cache
 def kernel_source(name: str) -> str:
-    """Give the text of NAME.cu with the shared header in place of its include.
+    """Return the text of NAME.cu with the shared header in place of its include.
 
     Raises:
         InputError: there is no such source.
@@ -34,5 +34,5 @@ def kernel_source(name: str) -> str:
 
 
 def entry_points(source: str) -> tuple[str, ...]:
-    """Give the names of the kernels that can be launched from a source, in its order."""
+    """Return the names of the kernels that can be launched from a source, in its order."""
     return tuple(_ENTRY.findall(source))

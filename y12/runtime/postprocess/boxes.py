@@ -102,7 +102,7 @@ def detections_from_picked(
 
 
 def _keypoints(values: NDArray[np.float32], frame: Letterbox, kpt_shape: tuple[int, int] | None) -> NDArray[np.float32]:
-    """Give (N, K, 3) in the original image from (N, K*D); points without a visibility of their own get 1."""
+    """Return (N, K, 3) in the original image from (N, K*D); points without a visibility of their own get 1."""
     assert kpt_shape is not None
     points = values.reshape(len(values), *kpt_shape)  # (N, K*D) -> (N, K, D)
     keypoints = np.ones((*points.shape[:2], 3), dtype=np.float32)

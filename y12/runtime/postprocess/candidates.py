@@ -40,7 +40,7 @@ class Picked:
 
 
 def picked_from_predictions(predictions: Predictions, options: DetectOptions) -> Picked:
-    """Give the objects: scored above `conf`, of the classes asked for, after NMS, `max_det` at most.
+    """Return the objects: scored above `conf`, of the classes asked for, after NMS, `max_det` at most.
 
     Without `multi_label` a box has one label, its best class, and `classes` filters after that choice.
     """
@@ -112,7 +112,7 @@ def xyxy_from_xywh(xywh: NDArray[np.float32]) -> NDArray[np.float32]:
 def _candidates(
     scores: NDArray[np.float32], options: DetectOptions
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Give the anchors, class ids and scores of what passes the threshold; scores are (nc, A)."""
+    """Return the anchors, class ids and scores of what passes the threshold; scores are (nc, A)."""
     if options.multi_label:
         anchors, class_ids = np.nonzero((scores > options.conf).T)
         return anchors, class_ids, scores[class_ids, anchors]

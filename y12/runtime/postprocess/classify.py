@@ -13,7 +13,7 @@ TOP = 5  # classes listed at most
 
 
 def decode_classes(outputs: Outputs, frame: CentreCrop, manifest: Manifest, options: DetectOptions) -> Detections:
-    """Give the `TOP` best classes (`max_det`, where that is fewer) as rows, best first.
+    """Return the `TOP` best classes (`max_det`, where that is fewer) as rows, best first.
 
     `conf` keeps the classes above it; 0 keeps all. Of the options, `classes` lists those only; the others have no
     meaning here.

@@ -102,7 +102,7 @@ _FORMS: dict[str, Callable[[Outputs, Extras, int], tuple[NDArray[np.float32], bo
 
 
 def _shaped(outputs: Outputs, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Give an output that must have one shape."""
+    """Return an output that must have one shape."""
     array = output(outputs, name)
     if array.shape != shape:
         raise ArtefactError(
@@ -112,7 +112,7 @@ def _shaped(outputs: Outputs, name: str, shape: tuple[int, ...]) -> NDArray[np.f
 
 
 def _count(outputs: Outputs, name: str, max_det: int) -> int:
-    """Give how many rows are valid."""
+    """Return how many rows are valid."""
     count = float(_shaped(outputs, name, (1,))[0])
     if not (count.is_integer() and 0 <= count <= max_det):
         raise ExecutorError(

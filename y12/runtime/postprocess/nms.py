@@ -33,7 +33,7 @@ def nms(
     max_det: int,
     agnostic: bool = False,
 ) -> NDArray[np.intp]:
-    """Give the indices of the boxes to keep, best first, at most `max_det` of them.
+    """Return the indices of the boxes to keep, best first, at most `max_det` of them.
 
     Args:
         xyxy: (N, 4) corners in any frame and of any magnitude.
@@ -67,7 +67,7 @@ def rotated_nms(
     max_det: int,
     agnostic: bool = False,
 ) -> NDArray[np.intp]:
-    """Give the indices of the oriented boxes to keep, best first, at most `max_det`: greedy NMS with `probiou`.
+    """Return the indices of the oriented boxes to keep, best first, at most `max_det`: greedy NMS with `probiou`.
 
     Args:
         xywhr: (N, 5).
@@ -99,7 +99,7 @@ def rotated_nms(
 
 
 def keep_greedily(count: int, overlaps: Overlaps, max_det: int) -> NDArray[np.intp]:
-    """Give the positions of the boxes to keep, at most `max_det`, of `count` boxes sorted by falling score."""
+    """Return the positions of the boxes to keep, at most `max_det`, of `count` boxes sorted by falling score."""
     kept = np.empty(0, dtype=np.intp)
     for start in range(0, count, BLOCK):
         block = np.arange(start, min(start + BLOCK, count))
@@ -120,7 +120,7 @@ class _Boxes(NamedTuple):
 
 
 def _greedy(overlaps: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Say which of n boxes, best first, survive: (n, n) overlaps -> (n,)."""
+    """Return which of n boxes, best first, survive: (n, n) overlaps -> (n,)."""
     alive = np.ones(len(overlaps), dtype=np.bool_)
     later = np.triu(overlaps, k=1)
     for i in np.flatnonzero(later.any(axis=1)):  # the others suppress nobody
@@ -130,7 +130,7 @@ def _greedy(overlaps: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _overlaps(boxes: _Boxes, rows: NDArray[np.intp], columns: NDArray[np.intp], iou: float) -> NDArray[np.bool_]:
-    """Say which pairs are of one class with IoU > iou: (len(rows), len(columns)).
+    """Return which pairs are of one class with IoU > iou: (len(rows), len(columns)).
 
     Compared as intersection > iou * union, so that two empty boxes (0 / 0) do not suppress each other.
     """
@@ -145,7 +145,7 @@ def _overlaps(boxes: _Boxes, rows: NDArray[np.intp], columns: NDArray[np.intp], 
 
 
 def _areas(sides: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the areas of boxes (4, N), (N,); one whose corners are crossed is empty."""
+    """Return the areas of boxes (4, N), (N,); one whose corners are crossed is empty."""
     return np.asarray(np.maximum(sides[2] - sides[0], 0) * np.maximum(sides[3] - sides[1], 0))
 
 
@@ -158,7 +158,7 @@ def _check(xywhr: NDArray[np.floating], scores: NDArray[np.floating], class_ids:
 
 
 def _nearness(shapes: NDArray[np.float64], iou: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give (N, 4) and (4, N) whose product is above 0 only for pairs whose IoU is certainly not above `iou`.
+    """Return (N, 4) and (4, N) whose product is above 0 only for pairs whose IoU is certainly not above `iou`.
 
     IoU > iou needs BD < L = -ln(1 - (1 - iou)^2), and BD is at least |d|^2 / (4 (v1 + v2)) with v the larger
     variance of a box: pairs with |d|^2 - 4 L v1 - 4 L v2 > 0 cannot overlap. Spelled out as a matrix product,

@@ -126,7 +126,7 @@ def _with_objectness(
 
 
 def levels_hw(strides: tuple[int, ...], input_hw: tuple[int, int], cells: int) -> tuple[tuple[int, int], ...]:
-    """Give each level's height and width in cells.
+    """Return each level's height and width in cells.
 
     Raises:
         ArtefactError: they do not add up to the number of cells there is.
@@ -141,13 +141,13 @@ def levels_hw(strides: tuple[int, ...], input_hw: tuple[int, int], cells: int) -
 
 
 def extras_of(layout: Layout, prototypes: int | None, kpt_shape: tuple[int, int] | None) -> Extras:
-    """Give the number of values that masks, keypoints and angle add to a box."""
+    """Return the number of values that masks, keypoints and angle add to a box."""
     keypoints = kpt_shape[0] * kpt_shape[1] if layout.keypoints and kpt_shape is not None else 0
     return Extras(prototypes or 0, keypoints, int(layout.angle))
 
 
 def protos_from(outputs: Outputs, layout: Layout) -> NDArray[np.float32] | None:
-    """Give the prototypes: the output `protos` or, in other exporters' graphs, the one output (M, Hp, Wp).
+    """Return the prototypes: the output `protos` or, in other exporters' graphs, the one output (M, Hp, Wp).
 
     Raises:
         ArtefactError: the task needs them and they are not there, or have another shape.
@@ -181,7 +181,7 @@ def protos_name(shapes: Mapping[str, tuple[int, ...]], layout: Layout) -> str | 
 
 
 def output(outputs: Mapping[str, Tensor], name: str) -> Tensor:
-    """Give an output by its name.
+    """Return an output by its name.
 
     Raises:
         ArtefactError: it is not there.
@@ -205,7 +205,7 @@ def check_finite(array: NDArray[np.float32]) -> None:
 
 
 def nonfinite_error() -> ExecutorError:
-    """Give the refusal of outputs that hold NaN or infinity."""
+    """Return the refusal of outputs that hold NaN or infinity."""
     return ExecutorError(
         "expected finite numbers from the network, found NaN or infinity: an FP16 or INT8 artefact may "
         "have overflowed; export in FP32 and compare"

@@ -34,7 +34,7 @@ _QUIET = threading.Lock()
 
 
 def image_from(source: "ImageSource") -> NDArray[np.uint8]:
-    """Give `source` as a contiguous (H, W, 3) uint8 array in BGR order.
+    """Return `source` as a contiguous (H, W, 3) uint8 array in BGR order.
 
     Args:
         source: a path; a PIL image (its EXIF orientation is applied where it still carries one); or a uint8
@@ -130,7 +130,7 @@ def _from_pil(image: "Image") -> NDArray[np.uint8]:
 
 
 def _pixels_from_pil(image: "Image") -> NDArray[np.uint8]:
-    """Give the pixels as (H, W) gray or (H, W, 3) RGB uint8."""
+    """Return the pixels as (H, W) gray or (H, W, 3) RGB uint8."""
     mode = image.mode
     if mode in ("L", "RGB"):
         return np.asarray(image)

@@ -116,7 +116,7 @@ def _offset_and_scale(frame: Letterbox) -> tuple[NDArray[np.float32], NDArray[np
 
 
 def scale_xy(frame: Letterbox) -> NDArray[np.float64]:
-    """Give each axis' true factor from the original image to the network's input, (2,)."""
+    """Return each axis' true factor from the original image to the network's input, (2,)."""
     factors = [resized / full for resized, full in zip(frame.resized_hw, frame.image_hw, strict=True)]
     return np.array(factors[::-1])
 
@@ -136,7 +136,7 @@ def resize_bilinear(image: NDArray[np.uint8], out_hw: tuple[int, int]) -> NDArra
 
 
 def _blend_weights(size: int, out_size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Give for each output sample the two source indices and the second's weight, each (out_size,)."""
+    """Return for each output sample the two source indices and the second's weight, each (out_size,)."""
     position = np.clip((np.arange(out_size) + 0.5) * size / out_size - 0.5, 0, size - 1)
     low = np.floor(position).astype(np.intp)
     return low, np.minimum(low + 1, size - 1), (position - low).astype(np.float32)

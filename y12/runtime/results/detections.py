@@ -91,7 +91,7 @@ class Detections:
 
     @classmethod
     def empty(cls, names: tuple[str, ...] = (), image_hw: tuple[int, int] = (0, 0)) -> Self:
-        """Give the result of an image in which nothing was found."""
+        """Return the result of an image in which nothing was found."""
         return cls(
             np.empty((0, 4), np.float32),
             np.empty(0, np.float32),
@@ -104,7 +104,7 @@ class Detections:
         return len(self.xyxy)
 
     def __iter__(self) -> Iterator[Detection]:
-        """Give the rows one by one, with their masks, which are drawn for it."""
+        """Yield the rows one by one, with their masks, which are drawn for it."""
         mask, data = self.mask, self.data
         for i in range(len(self)):
             yield Detection(
@@ -121,7 +121,7 @@ class Detections:
     @overload
     def __getitem__(self, index: Index) -> Self: ...
     def __getitem__(self, index: Index | str) -> Self | NDArray[Any]:
-        """Give the rows that `index` picks, always as Detections; a text gives a column of `data`.
+        """Return the rows that `index` picks, always as Detections; a text gives a column of `data`.
 
         Raises:
             IndexError: a row that does not exist, or a bool mask of another length.
@@ -172,11 +172,11 @@ class Detections:
         return np.asarray(np.prod(self.xyxy[:, 2:] - self.xyxy[:, :2], axis=1), dtype=np.float32)
 
     def is_empty(self) -> bool:
-        """Say whether nothing was found."""
+        """Return whether nothing was found."""
         return len(self) == 0
 
     def get_anchors_coordinates(self, anchor: Anchor) -> NDArray[np.float32]:
-        """Give x, y of a place in each box, (N, 2), by supervision's names.
+        """Return x, y of a place in each box, (N, 2), by supervision's names.
 
         Raises:
             InputError: the place is not known, such as CENTER_OF_MASS, which needs masks.
@@ -190,7 +190,7 @@ class Detections:
         return self.xyxy[:, :2] + (self.xyxy[:, 2:] - self.xyxy[:, :2]) * along
 
     def as_records(self, masks: str | None = None) -> list[dict[str, Any]]:
-        """Give a JSON-able dict per object: see `y12.runtime.results.records`.
+        """Return a JSON-able dict per object: see `y12.runtime.results.records`.
 
         Args:
             masks: "rle" or "polygon" adds each object's mask as "segmentation"; None draws no masks.
@@ -201,7 +201,7 @@ class Detections:
         return records_from(self, masks)
 
     def to_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
-        """Give COCO's results JSON, which pycocotools' `loadRes` takes.
+        """Return COCO's results JSON, which pycocotools' `loadRes` takes.
 
         Args:
             image_id: the image's, in the annotations.

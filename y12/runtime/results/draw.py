@@ -38,7 +38,7 @@ class _Pen:
 
 
 def annotated(image_bgr: NDArray[np.uint8], detections: Detections) -> NDArray[np.uint8]:
-    """Give a copy of an (H, W, 3) image with all that was found in it; the best object is on top."""
+    """Return a copy of an (H, W, 3) image with all that was found in it; the best object is on top."""
     from PIL import Image, ImageDraw, ImageFont
 
     pixels = np.array(image_bgr[..., ::-1], order="C")  # RGB, a copy
@@ -60,13 +60,13 @@ def annotated(image_bgr: NDArray[np.uint8], detections: Detections) -> NDArray[n
 
 
 def class_colour(class_id: int) -> Rgb:
-    """Give the RGB colour of a class, the same in every image."""
+    """Return the RGB colour of a class, the same in every image."""
     red, green, blue = colorsys.hsv_to_rgb(class_id * _GOLDEN_RATIO % 1.0, 0.85, 0.95)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def text_colour(background: Rgb) -> Rgb:
-    """Give black or white, whichever is read more easily on `background` (ITU-R BT.601 luma)."""
+    """Return black or white, whichever is read more easily on `background` (ITU-R BT.601 luma)."""
     red, green, blue = background
     return _DARK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else _LIGHT
 

@@ -109,7 +109,7 @@ class Masks:
         return self._count
 
     def __getitem__(self, rows: Any) -> Self:
-        """Give the masks that a slice, a list of indices or a bool array picks, without computing any.
+        """Return the masks that a slice, a list of indices or a bool array picks, without computing any.
 
         Raises:
             IndexError: a row that does not exist.
@@ -149,7 +149,7 @@ class Masks:
         return np.array([np.count_nonzero(crop.bitmap) for crop in self.crops], dtype=np.int64)
 
     def polygons(self) -> list[list[NDArray[np.float32]]]:
-        """Give each object's outlines, one array (P, 2) of x, y for each of its parts; none for an empty mask.
+        """Return each object's outlines, one array (P, 2) of x, y for each of its parts; none for an empty mask.
 
         The points are pixels in OpenCV's counting, in which whole numbers are pixel centres: `cv2.fillPoly` with
         them gives the mask back. Holes are filled: only outer contours are listed; `coco_rle` keeps holes. A
@@ -168,7 +168,7 @@ class Masks:
         return outlines
 
     def coco_rle(self) -> list[dict[str, Any]]:
-        """Give each mask as COCO's compressed runs, {"size": [H, W], "counts": text}, column by column."""
+        """Return each mask as COCO's compressed runs, {"size": [H, W], "counts": text}, column by column."""
         height, width = self.image_hw
         return [
             {"size": [height, width], "counts": compressed_counts(_edges(crop, height), height * width)}
@@ -177,7 +177,7 @@ class Masks:
 
 
 def _edges(crop: Crop, height: int) -> NDArray[np.int64]:
-    """Give where runs of the mask begin and end, alternating, as indices into the columns laid end to end."""
+    """Return where runs of the mask begin and end, alternating, as indices into the columns laid end to end."""
     rows, columns = crop.bitmap.shape
     if not crop.bitmap.size:
         return np.empty(0, dtype=np.int64)
@@ -265,14 +265,14 @@ class _Prototypes:
         return Crop(left, top, bitmap)
 
     def _pixels_inside(self, i: int) -> tuple[int, int, int, int]:
-        """Give the first columns and rows inside a box and those after it; a pixel is inside by its centre."""
+        """Return the first columns and rows inside a box and those after it; a pixel is inside by its centre."""
         height, width = self.image_hw
         edges = np.ceil(np.clip(self.xyxy[i].astype(np.float64), 0, (width, height, width, height)) - 0.5)
         left, top, right, bottom = (int(edge) for edge in edges)
         return left, top, max(left, right), max(top, bottom)
 
     def _positions(self, axis: int, start: int, stop: int) -> NDArray[np.float64]:
-        """Give where the centres of pixels `start` to `stop` of an axis (0: y, 1: x) lie in the prototypes."""
+        """Return where the centres of pixels `start` to `stop` of an axis (0: y, 1: x) lie in the prototypes."""
         frame, size = self.frame, self.prototypes.shape[1 + axis]
         scale = frame.resized_hw[axis] / frame.image_hw[axis]
         in_input = (np.arange(start, stop) + 0.5) * scale + (frame.top, frame.left)[axis]
@@ -280,7 +280,7 @@ class _Prototypes:
 
 
 def _interpolation(positions: NDArray[np.float64]) -> tuple[int, NDArray[np.float32]]:
-    """Give the first sample needed at rising `positions` (n,), and the samples' shares in each, (n, samples)."""
+    """Return the first sample needed at rising `positions` (n,), and the samples' shares in each, (n, samples)."""
     first, last = int(positions[0]), int(np.ceil(positions[-1]))
     shares = np.maximum(1 - np.abs(positions[:, None] - np.arange(first, last + 1)), 0)
     return first, shares.astype(np.float32)

@@ -14,7 +14,7 @@ MIN_SIDE = 1e-3  # pixels; shorter sides count as this long, so that no box is w
 
 
 def corners_from_xywhr(xywhr: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Give the corners of (N, 5) boxes in the order in which they are drawn, (N, 4, 2) x, y."""
+    """Return the corners of (N, 5) boxes in the order in which they are drawn, (N, 4, 2) x, y."""
     centre, (w, h, r) = xywhr[:, None, :2], xywhr[:, 2:].T.astype(np.float64)
     along = np.stack([np.cos(r) * w, np.sin(r) * w], axis=1)[:, None] / 2  # (N, 1, 2)
     across = np.stack([-np.sin(r) * h, np.cos(r) * h], axis=1)[:, None] / 2
@@ -39,12 +39,12 @@ def rotated_to_original(xywhr: NDArray[np.float32], frame: Letterbox) -> NDArray
 
 
 def upright_from_corners(corners: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the upright boxes x1 y1 x2 y2 round (N, 4, 2) corners, (N, 4)."""
+    """Return the upright boxes x1 y1 x2 y2 round (N, 4, 2) corners, (N, 4)."""
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
 
 def probiou(xywhr: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Give the overlap 0-1 of oriented boxes, pair by pair, in float64 (ProbIoU, arXiv 2106.06072).
+    """Return the overlap 0-1 of oriented boxes, pair by pair, in float64 (ProbIoU, arXiv 2106.06072).
 
     Each box stands for a Gaussian: mean (x, y), variance a = w^2/12 along r and b = h^2/12 across it. With S1, S2
     the covariances, d = (x1 - x2, y1 - y2), D = det(S1 + S2) and BD the Bhattacharyya distance of the two:
@@ -87,14 +87,14 @@ class Gaussians(NamedTuple):
 
 
 def gaussians(xywhr: NDArray[np.float64]) -> Gaussians:
-    """Give the Gaussians of boxes (5, ...)."""
+    """Return the Gaussians of boxes (5, ...)."""
     x, y, w, h, r = xywhr
     w, h = np.maximum(w, MIN_SIDE), np.maximum(h, MIN_SIDE)
     return Gaussians(x, y, w * w / 12, h * h / 12, np.cos(r), np.sin(r), w * h / 12)
 
 
 def gaussian_iou(one: Gaussians, other: Gaussians) -> NDArray[np.float64]:
-    """Give `probiou` of Gaussians that broadcast against each other."""
+    """Return `probiou` of Gaussians that broadcast against each other."""
     dx, dy = one.x - other.x, one.y - other.y
     cos2 = (one.cos * other.cos + one.sin * other.sin) ** 2
     sin2 = (one.sin * other.cos - one.cos * other.sin) ** 2
@@ -111,7 +111,7 @@ def gaussian_iou(one: Gaussians, other: Gaussians) -> NDArray[np.float64]:
 
 
 def _spread(box: Gaussians, dx: NDArray[np.float64], dy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give d' adj(S) d = b p^2 + a q^2."""
+    """Return d' adj(S) d = b p^2 + a q^2."""
     along, across = dx * box.cos + dy * box.sin, dy * box.cos - dx * box.sin
     return np.asarray(box.b * along**2 + box.a * across**2)
 

@@ -33,7 +33,7 @@ class Objects(Protocol):
 
 
 def records_from(detections: Objects, masks: str | None = None) -> list[dict[str, Any]]:
-    """Give one record an object; `masks` is "rle", "polygon" or None.
+    """Return one record an object; `masks` is "rle", "polygon" or None.
 
     Raises:
         InputError: another word, or masks of a model that gives none.
@@ -61,7 +61,7 @@ def records_from(detections: Objects, masks: str | None = None) -> list[dict[str
 
 
 def coco_from(detections: Objects, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
-    """Give COCO's results: bbox as left, top, width, height; segmentation as RLE; keypoints flat as x, y, v.
+    """Return COCO's results: bbox as left, top, width, height; segmentation as RLE; keypoints flat as x, y, v.
 
     Raises:
         InputError: `category_ids` has not one id for each of the names.
@@ -106,5 +106,5 @@ _FORMS: dict[str, Callable[[Masks], list[Any]]] = {"rle": lambda masks: masks.co
 
 
 def _rounded(values: NDArray[np.floating]) -> Any:
-    """Give an array as nested lists of numbers, rounded to 1/1000 (in float64: float32 has no 0.333)."""
+    """Return an array as nested lists of numbers, rounded to 1/1000 (in float64: float32 has no 0.333)."""
     return np.round(values.astype(np.float64), 3).tolist()

@@ -7,7 +7,7 @@ _GROUPS = 7  # of five bits: enough for runs of up to 2^34 pixels
 
 
 def compressed_counts(edges: NDArray[np.int64], pixels: int) -> str:
-    """Give the text of a mask whose columns are laid end to end.
+    """Return the text of a mask whose columns are laid end to end.
 
     The lengths of the runs follow each other, background first; from the fourth on, each is written as its
     difference to the one two before it. A number is written in groups of five bits, the lowest first, each as the

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def randomised(module):
-    """Give norms other statistics and weights, and convolutions other biases, than those they are made with."""
+    """Return norms other statistics and weights, and convolutions other biases, than those they are made with."""
     generator = torch.Generator().manual_seed(1)
     for part in module.modules():
         if hasattr(part, "bias") and isinstance(part.bias, nn.Parameter):

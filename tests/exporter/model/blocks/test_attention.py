@@ -23,7 +23,7 @@ LAYOUTS = [TurboAreaAttention, V1AreaAttention, OwnAreaAttention]
 
 
 def randomised(module):
-    """Give every BatchNorm other statistics, so that none of its terms can be left out unseen."""
+    """Return every BatchNorm other statistics, so that none of its terms can be left out unseen."""
     generator = torch.Generator().manual_seed(1)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):

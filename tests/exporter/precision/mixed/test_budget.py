@@ -9,7 +9,7 @@ from colour_network import box_line, convolutions, damaged, manifest_of, network
 from onnx import helper, numpy_helper
 
 from y12.errors import BudgetError, DatasetError
-from y12.exporter.evaluate.evaluation_set import trial_from
+from y12.exporter.evaluate.evaluation_set import open_evaluation_set
 from y12.exporter.evaluate.graph_results import outcome_of
 from y12.exporter.precision.mixed import budget
 from y12.exporter.precision.mixed.blocks import blocks_of
@@ -39,16 +39,16 @@ def divisible(amounts, depth=6, rest=0.0, **changes):
 
 
 @pytest.fixture
-def trial(make_folder):
-    return trial_from(make_folder(), manifest_of())
+def evaluation_set(make_folder):
+    return open_evaluation_set(make_folder(), manifest_of())
 
 
 def steps_of(found):
     return [len(point.kept) for point in found.curve]
 
 
-def test_the_block_that_does_harm_is_found_and_kept(trial):
-    found = budget_kept(divisible({3: HARM}), trial, 0.5)
+def test_the_block_that_does_harm_is_found_and_kept(evaluation_set):
+    found = budget_kept(divisible({3: HARM}), evaluation_set, 0.5)
     assert [block.name for block in found.blocks] == [f"model.{i}" for i in (3, 5, 4, 2, 1, 0)]  # then by their work
     assert found.blocks[0].drop > 1
     assert [block.drop for block in found.blocks[1:]] == pytest.approx([0] * 5)
@@ -61,18 +61,18 @@ def test_the_block_that_does_harm_is_found_and_kept(trial):
     assert (found.truth, found.measure) == ("detections of FP32", "boxes AP50-95")
 
 
-def test_costs_are_of_each_block_alone(trial):
+def test_costs_are_of_each_block_alone(evaluation_set):
     network = divisible({1: 0.05, 4: HARM, 2: 0.15})
-    found = budget_kept(network, trial, 0.5)
+    found = budget_kept(network, evaluation_set, 0.5)
     assert [block.name for block in found.blocks][:3] == ["model.4", "model.2", "model.1"]
     assert network.quantized.asked[:6] == [5] * 6
     assert (found.blocks[0].convolutions, found.blocks[0].work) == (1, pytest.approx(5 / 21))
     assert found.chosen.drop <= 0.5
 
 
-def test_the_fewest_by_bisection(trial):
+def test_the_fewest_by_bisection(evaluation_set):
     network = divisible(dict.fromkeys(range(7), 0.2), depth=12)
-    found = budget_kept(network, trial, 0.001)
+    found = budget_kept(network, evaluation_set, 0.001)
     assert len(found.chosen.kept) == 7
     assert steps_of(found) == [0, 1, 2, 3, 4, 6, 7, 8, 12]  # 7 lies between the steps
     assert set(found.chosen.kept) == {f"model.{i}" for i in range(7)}
@@ -83,32 +83,32 @@ def test_the_fewest_by_bisection(trial):
     assert len(network.quantized.asked) == 12 + 9  # no division is measured twice
 
 
-def test_the_last_step_before_all_of_them_is_bisected_too(trial):
-    found = budget_kept(divisible(dict.fromkeys(range(9), 0.2), depth=11), trial, 0.001)
+def test_the_last_step_before_all_of_them_is_bisected_too(evaluation_set):
+    found = budget_kept(divisible(dict.fromkeys(range(9), 0.2), depth=11), evaluation_set, 0.001)
     assert len(found.chosen.kept) == 9
     assert steps_of(found) == [0, 1, 2, 3, 4, 6, 8, 9, 11]
 
 
-def test_nothing_is_kept_where_nothing_is_lost(trial):
-    found = budget_kept(divisible({}), trial, 0)
+def test_nothing_is_kept_where_nothing_is_lost(evaluation_set):
+    found = budget_kept(divisible({}), evaluation_set, 0)
     assert (found.chosen.kept, found.chosen.int8_work) == ((), pytest.approx(1))
     assert steps_of(found) == [0, 6]
 
 
 @pytest.mark.parametrize("depth", [4, 6, 12, 17])
-def test_progress_does_not_exceed_its_total(trial, depth):
+def test_progress_does_not_exceed_its_total(evaluation_set, depth):
     seen = []
     amounts = dict.fromkeys(range(depth - 1), 0.2)
-    budget_kept(divisible(amounts, depth), trial, 0.001, lambda done, most: seen.append((done, most)))
+    budget_kept(divisible(amounts, depth), evaluation_set, 0.001, lambda done, most: seen.append((done, most)))
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     assert {most for _, most in seen} == {seen[0][1]}
     assert seen[-1][0] <= seen[-1][1] <= seen[-1][0] + 2
 
 
-def test_fp16_is_said_to_be_the_better_choice(trial):
+def test_fp16_is_said_to_be_the_better_choice(evaluation_set):
     network = divisible(dict.fromkeys(range(6), HARM))
     with pytest.raises(BudgetError) as caught:
-        budget_kept(network, trial, 0.001)
+        budget_kept(network, evaluation_set, 0.001)
     said = str(caught.value)
     assert said.startswith("--max-drop 0.001: FP16 is the better choice here, use --half: INT8 throughout loses ")
     assert "points on images, 6 images (detections of FP32), and with INT8 for " in said
@@ -117,23 +117,23 @@ def test_fp16_is_said_to_be_the_better_choice(trial):
     assert network.quantized.asked[-5:] == [1, 2, 3, 4, 5]  # all was tried, the last step too
 
 
-def test_fp16_that_loses_too_much_itself(trial):
+def test_fp16_that_loses_too_much_itself(evaluation_set):
     with pytest.raises(BudgetError, match=r"allow more: FP16 does not keep to it either: .*; FP16 loses [1-9]"):
-        budget_kept(divisible({}, rest=0.01), trial, 0.001)
+        budget_kept(divisible({}, rest=0.01), evaluation_set, 0.001)
 
 
-def test_another_remainder_is_called_by_its_name(trial):
+def test_another_remainder_is_called_by_its_name(evaluation_set):
     network = divisible(dict.fromkeys(range(6), HARM), remainder="fp32")
     with pytest.raises(BudgetError, match=r"FP32 is the better choice here, drop --int8: .*; FP32 loses 0.00"):
-        budget_kept(network, trial, 0.001)
+        budget_kept(network, evaluation_set, 0.001)
 
 
 def test_labels_decide_and_agreement_ranks(make_yaml):
     path = make_yaml(box_line)
     for file in (path.parent / "labels").iterdir():  # half of the objects are not labelled
         file.write_text("\n".join(file.read_text().splitlines()[::2]))
-    trial = trial_from(path, manifest_of())
-    found = budget_kept(divisible({3: HARM}), trial, 0.5)
+    evaluation_set = open_evaluation_set(path, manifest_of())
+    found = budget_kept(divisible({3: HARM}), evaluation_set, 0.5)
     assert found.truth == "labels"
     assert found.blocks[0].name == "model.3"
     assert [point.drop > 0.5 for point in found.curve] == [True, False, False]
@@ -155,7 +155,7 @@ def fainter(graph):
 def test_labels_rank_where_fp32_is_sure_of_nothing(make_yaml):
     sure = divisible({3: HARM})
     faint = replace(sure, fp32=fainter(sure.fp32), quantized=lambda kept: fainter(sure.quantized(kept)))
-    found = budget_kept(faint, trial_from(make_yaml(box_line), manifest_of()), 0.5)
+    found = budget_kept(faint, open_evaluation_set(make_yaml(box_line), manifest_of()), 0.5)
     assert found.blocks[0].name == "model.3"
     assert found.chosen.kept == ("model.3",)
 
@@ -165,13 +165,13 @@ def test_ranking_takes_images_evenly_and_passes_over_those_without_detections(ma
     write_image(folder / "picture0.png", [])
     measured_on = []
 
-    def watched(graph, manifest, trial):
-        measured_on.append([sample.path.stem[-1] for sample in trial.samples])
-        return outcome_of(graph, manifest, trial)
+    def watched(graph, manifest, evaluation_set):
+        measured_on.append([sample.path.stem[-1] for sample in evaluation_set.samples])
+        return outcome_of(graph, manifest, evaluation_set)
 
     monkeypatch.setattr(budget, "_RANKING_IMAGES", 3)
     monkeypatch.setattr(budget, "outcome_of", watched)
-    budget_kept(divisible({}), trial_from(folder, manifest_of()), 0)
+    budget_kept(divisible({}), open_evaluation_set(folder, manifest_of()), 0)
     assert measured_on[1:7] == [["1", "2", "4"]] * 6
     assert [measured_on[0], *measured_on[7:]] == [list("012345")] * 3  # FP32, all in INT8, all in FP16
 
@@ -180,12 +180,12 @@ def test_a_budget_that_all_of_fp32_fits_into_is_refused(make_yaml):
     def elsewhere(cell):
         return f"{cell.class_id} 0.5 0.5 0.03 0.9"
 
-    trial = trial_from(make_yaml(elsewhere), manifest_of())
+    evaluation_set = open_evaluation_set(make_yaml(elsewhere), manifest_of())
     with pytest.raises(DatasetError, match=r"--max-drop 0.5: FP32 itself has only 0.00 points on data.yaml, 6 images"):
-        budget_kept(divisible({3: HARM}), trial, 0.5)
+        budget_kept(divisible({3: HARM}), evaluation_set, 0.5)
 
 
 def test_images_in_which_nothing_is_found_are_refused(tmp_path):
     write_image(tmp_path / "black" / "a.png", [])
     with pytest.raises(DatasetError, match="nothing can be measured"):
-        budget_kept(divisible({}), trial_from(tmp_path / "black", manifest_of()), 1)
+        budget_kept(divisible({}), open_evaluation_set(tmp_path / "black", manifest_of()), 1)

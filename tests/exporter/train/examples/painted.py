@@ -56,5 +56,5 @@ def _filled(polygon: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def where(image: NDArray[np.uint8], colour: int) -> NDArray[np.bool_]:
-    """Give the pixels that are more of a colour than of anything else."""
+    """Return the pixels that are more of a colour than of anything else."""
     return np.asarray(np.abs(image.astype(int) - COLOURS[colour]).max(2) < 128)

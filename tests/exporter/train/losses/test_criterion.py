@@ -142,7 +142,7 @@ class TestDistances:
 
 
 def _everywhere(name: str, batch: Batch) -> tuple:
-    """Give each image's first object to all places near its centre."""
+    """Return each image's first object to all places near its centre."""
     detector: Detector = detector_from_spec(spec_from_name(name, nc=3))
     maps = [torch.zeros(2, 1, 64 // s, 64 // s) for s in detector.spec.strides]
     grid = cell_centres(maps, detector.spec.strides)
@@ -156,7 +156,7 @@ def _everywhere(name: str, batch: Batch) -> tuple:
 
 
 def _exact_logits(distances: torch.Tensor, positives: Positives, places: int) -> torch.Tensor:
-    """Give logits (B, 64, A) whose distribution has each distance as its mean: two neighbouring bins, all else none."""
+    """Return logits (B, 64, A) whose distribution has each distance as its mean: two neighbouring bins."""
     low = distances.floor().clamp(0, REG_MAX - 2)
     share = distances - low
     bins = torch.arange(REG_MAX)

@@ -7,7 +7,7 @@ __all__ = ["gathered"]
 
 
 def gathered(rows: NDArray[np.float32], result: NDArray[np.void]) -> tuple[NDArray[np.float32], NDArray[np.void]]:
-    """Give what `gather` leaves.
+    """Return what `gather` leaves.
 
     Args:
         rows: (B, values, A), the keypoint rows.

@@ -39,7 +39,7 @@ def _resized(image: NDArray[np.uint8], out_hw: tuple[int, int]) -> NDArray[np.fl
 
 
 def _taps(size: int, out_size: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-    """Give for each output sample the two source indices and the second's weight, each (out_size,)."""
+    """Return for each output sample the two source indices and the second's weight, each (out_size,)."""
     i, n = np.arange(out_size, dtype=np.int32), np.int32(out_size)
     position = np.clip((2 * i + 1) * np.int32(size) - n, 0, np.int32(size - 1) * 2 * n)  # in 1 / (2 n) pixels
     low = position // (2 * n)

@@ -33,7 +33,7 @@ class Drawn:
 def placed(
     xyxy: NDArray[np.float32], anchors: NDArray[np.int32], frame: Letterbox, arena_words: int
 ) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """Give what `mask_place` writes of one image.
+    """Return what `mask_place` writes of one image.
 
     Args:
         xyxy: (N, 4) boxes in pixels of the network's input.
@@ -65,7 +65,7 @@ def drawn(
     frame: Letterbox,
     arena_words: int,
 ) -> Drawn:
-    """Give what `mask_draw` writes of one image: of places (N,), coefficients (N, M), prototypes (M, Hp, Wp)."""
+    """Return what `mask_draw` writes of one image: of places (N,), coefficients (N, M), prototypes (M, Hp, Wp)."""
     pieces, nonfinite = [np.empty(0, np.uint32)], False
     for place, own in zip(places, coefficients, strict=True):
         left, top, width, height = (int(place[name]) for name in ("left", "top", "width", "height"))
@@ -88,7 +88,7 @@ def logits_of(
     frame: Letterbox,
     area: tuple[int, int, int, int],
 ) -> NDArray[np.float32]:
-    """Give the logits (h, w) at the pixels of an area of the image: its first row and column, h, w."""
+    """Return the logits (h, w) at the pixels of an area of the image: its first row and column, h, w."""
     top, left, height, width = area
     (upper, lower, down), (before, after, across) = (
         _taps(axis, np.arange(start, start + size), frame, prototypes.shape[1 + axis])
@@ -106,7 +106,7 @@ def logits_of(
 def _taps(
     axis: int, pixels: NDArray[np.int64], frame: Letterbox, size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Give for each pixel of an axis (0: y, 1: x) two prototype pixels and the second's weight, each (n,)."""
+    """Return for each pixel of an axis (0: y, 1: x) two prototype pixels and the second's weight, each (n,)."""
     image, resized, input_size = frame.image_hw[axis], frame.resized_hw[axis], frame.input_hw[axis]
     offset = (frame.top, frame.left)[axis]
     whole = 2 * image * input_size

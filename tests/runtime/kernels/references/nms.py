@@ -39,13 +39,13 @@ class Candidates:
 
 
 def nms_twin(candidates: Candidates, options: NDArray[np.void], room: int) -> NDArray[np.void]:
-    """Give what the two launches leave, (B,) of `result_dtype(room, 4 or 5)`."""
+    """Return what the two launches leave, (B,) of `result_dtype(room, 4 or 5)`."""
     mask, dead = mask_twin(candidates, options)
     return keep_twin(candidates, options, mask, dead, room)
 
 
 def mask_twin(candidates: Candidates, options: NDArray[np.void]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Give what `nms_mask` or, for boxes of five values, `rotated_mask` writes; words it does not write are 0.
+    """Return what `nms_mask` or, for boxes of five values, `rotated_mask` writes; words it does not write are 0.
 
     Returns:
         (B, K, W) words: bit j of word w of row i says that i would suppress candidate 64 w + j, which comes later.
@@ -80,7 +80,7 @@ def keep_twin(
     dead: NDArray[np.uint64],
     room: int,
 ) -> NDArray[np.void]:
-    """Give what `nms_keep` writes, (B,) of `result_dtype(room, 4 or 5)`."""
+    """Return what `nms_keep` writes, (B,) of `result_dtype(room, 4 or 5)`."""
     result = np.zeros(len(candidates.boxes), result_dtype(room, candidates.boxes.shape[2]))
     wanted = min(int(options["max_det"][0]), room)
     for image in range(len(result)):
@@ -104,7 +104,7 @@ def keep_twin(
 def upright_overlaps(
     one: NDArray[np.float32], other: NDArray[np.float32], options: NDArray[np.void]
 ) -> NDArray[np.bool_]:
-    """Say which pairs of boxes (..., 4) have an IoU above the threshold, as float64 decides: (...).
+    """Return which pairs of boxes (..., 4) have an IoU above the threshold, as float64 decides: (...).
 
     Float32 decides where it cannot be wrong, float64 the rest.
     """
@@ -127,7 +127,7 @@ def upright_overlaps(
 def oriented_overlaps(
     one: NDArray[np.float32], other: NDArray[np.float32], options: NDArray[np.void]
 ) -> NDArray[np.bool_]:
-    """Say which pairs of oriented boxes (..., 5) have a Bhattacharyya distance below the limit: (...).
+    """Return which pairs of oriented boxes (..., 5) have a Bhattacharyya distance below the limit: (...).
 
     Float32 tells which are too far apart for that, float64 decides the rest.
     """
@@ -144,14 +144,14 @@ def oriented_overlaps(
 
 
 def _bounded_count(candidates: Candidates, image: int) -> int:
-    """Give the number of candidates of an image, 0 to K whatever is in memory."""
+    """Return the number of candidates of an image, 0 to K whatever is in memory."""
     return int(np.clip(candidates.headers["count"][image], 0, candidates.capacity))
 
 
 def _meeting(
     one: NDArray[np.floating], other: NDArray[np.floating]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]:
-    """Give intersection, sum of areas and whether they meet, of boxes (..., 4), in their own precision."""
+    """Return intersection, sum of areas and whether they meet, of boxes (..., 4), in their own precision."""
     width = np.minimum(one[..., 2], other[..., 2]) - np.maximum(one[..., 0], other[..., 0])
     height = np.minimum(one[..., 3], other[..., 3]) - np.maximum(one[..., 1], other[..., 1])
     area, area2 = ((box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (one, other))
@@ -159,13 +159,13 @@ def _meeting(
 
 
 def _reach(boxes: NDArray[np.float32], limit: np.float64) -> NDArray[np.float32]:
-    """Give 4 limit v, and a little more, of oriented boxes (..., 5) with v the larger variance."""
+    """Return 4 limit v, and a little more, of oriented boxes (..., 5) with v the larger variance."""
     side = np.maximum(boxes[..., 2:4].astype(np.float64), MIN_SIDE)
     return np.asarray(4 * limit * (side * side / 12).max(axis=-1) * (1 + 1e-5), dtype=np.float32)
 
 
 def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the Bhattacharyya distance of oriented boxes (N, 5), (N,), as `results.oriented.probiou` writes it."""
+    """Return the Bhattacharyya distance of oriented boxes (N, 5), (N,), as `results.oriented.probiou` writes it."""
     dx, dy = one[:, 0] - other[:, 0], one[:, 1] - other[:, 1]
     (a, b, root, c, s), (a2, b2, root2, c2, s2) = _gaussians(one), _gaussians(other)
     determinant = (
@@ -181,7 +181,7 @@ def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[n
 
 
 def _gaussians(xywhr: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Give variances along and across, area / 12, cos and sin of (N, 5) boxes."""
+    """Return variances along and across, area / 12, cos and sin of (N, 5) boxes."""
     w, h = np.maximum(xywhr[:, 2], MIN_SIDE), np.maximum(xywhr[:, 3], MIN_SIDE)
     return w * w / 12, h * h / 12, w * h / 12, np.cos(xywhr[:, 4]), np.sin(xywhr[:, 4])
 

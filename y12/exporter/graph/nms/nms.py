@@ -34,7 +34,7 @@ from y12.exporter.graph.nms.text import Equations, constants_of, outputs_of, tex
 from y12.runtime.artefact.manifest import LOCALISATIONS, NmsSettings
 from y12.runtime.tasks import TASKS
 
-__all__ = ["PREFIX", "Places", "Predictions", "Rows", "predictions_of", "with_nms"]
+__all__ = ["PREFIX", "AnchorLayout", "Predictions", "Rows", "predictions_of", "with_nms"]
 
 PREFIX = "nms/"  # of the names of all nodes and tensors that belong to the NMS
 PROTOS = "protos"
@@ -53,7 +53,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Places:
+class AnchorLayout:
     """How the places of a raw graph tell objects.
 
     Attributes:
@@ -101,9 +101,9 @@ def predictions_of(
     task: str,
     classes: int,
     keypoint_values: int = 0,
-    places: Places = Places(),
+    places: AnchorLayout = AnchorLayout(),
 ) -> Predictions:
-    """Say where the raw graph of a task has its predictions.
+    """Return where the raw graph of a task has its predictions.
 
     Args:
         model: with the outputs of y12's graphs: `output0` with everything one below the other, and `protos`; for
@@ -145,7 +145,7 @@ def predictions_of(
 
 
 def _heights(model: onnx.ModelProto) -> dict[str, int | None]:
-    """Give the rows of each output; where the tracer left the number open, as ONNX's inference finds it."""
+    """Return the rows of each output; where the tracer left the number open, as ONNX's inference finds it."""
     heights = {output.name: dims[1] for output in model.graph.output if len(dims := _dims(output)) > 1}
     if None not in heights.values():
         return heights
@@ -158,7 +158,7 @@ def _heights(model: onnx.ModelProto) -> dict[str, int | None]:
 
 
 def with_nms(model: onnx.ModelProto, settings: NmsSettings, predictions: Predictions) -> onnx.ModelProto:
-    """Give a copy of a raw graph that ends in NMS.
+    """Return a copy of a raw graph that ends in NMS.
 
     The outputs are those of the form, then `protos` where there are masks. R = max_det; rows after the last
     detection are zeros.
@@ -205,7 +205,7 @@ def _checked_opset(model: onnx.ModelProto) -> int:
 
 
 def _checked_outputs(model: onnx.ModelProto, predictions: Predictions) -> tuple[int | str, int | None]:
-    """Give B, a number or a symbol, and A, None where it is free.
+    """Return B, a number or a symbol, and A, None where it is free.
 
     Raises:
         GraphError: an output is missing, there is one that would be lost, or a name is taken.
@@ -233,7 +233,7 @@ def _checked_outputs(model: onnx.ModelProto, predictions: Predictions) -> tuple[
 
 
 def _dims(output: onnx.ValueInfoProto) -> tuple[int | None, ...]:
-    """Give a tensor's sizes; None where one is free."""
+    """Return a tensor's sizes; None where one is free."""
     return tuple(dim.dim_value or None for dim in output.type.tensor_type.shape.dim)
 
 
@@ -286,6 +286,6 @@ def _prefix_names(graph: onnx.GraphProto, kept: set[str]) -> None:
 
 
 def _names_read(graph: onnx.GraphProto) -> set[str]:
-    """Give the names that nodes read, those of inner graphs included."""
+    """Return the names that nodes read, those of inner graphs included."""
     inner = (_names_read(attribute.g) for node in graph.node for attribute in node.attribute)
     return {name for node in graph.node for name in node.input}.union(*inner)

@@ -61,7 +61,7 @@ class Equations:
 
 
 def outputs_of(equations: Equations) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """Give the outputs by name, in order: the type, and the sizes after the batch."""
+    """Return the outputs by name, in order: the type, and the sizes after the batch."""
     rows, widths = equations.settings.options.max_det, equations.widths
     if equations.settings.form == "packed":
         detections = (TensorProto.FLOAT, (rows, sum(widths.values())))
@@ -77,7 +77,7 @@ def outputs_of(equations: Equations) -> dict[str, tuple[int, tuple[int, ...]]]:
 
 
 def text_of(equations: Equations, batch: int | None) -> str:
-    """Give the graph as ONNX text: `equations.inputs` to `outputs_of`, with the constants of `constants_of`.
+    """Return the graph as ONNX text: `equations.inputs` to `outputs_of`, with the constants of `constants_of`.
 
     Where there are peaks, `image_shape`, the shape of the network's input, is one input more.
 
@@ -112,7 +112,7 @@ def text_of(equations: Equations, batch: int | None) -> str:
 
 
 def constants_of(equations: Equations) -> dict[str, NDArray[np.generic]]:
-    """Give the constants the text names; some of them it may not use."""
+    """Return the constants the text names; some of them it may not use."""
     options, k = equations.settings.options, equations.candidates
     f32, i64 = np.float32, np.int64
     wanted = np.isin(np.arange(equations.classes), options.classes or ())
@@ -152,7 +152,7 @@ def constants_of(equations: Equations) -> dict[str, NDArray[np.generic]]:
 
 
 def _farthest(iou: float) -> float:
-    """Give L: a ProbIoU above `iou` is a Bhattacharyya distance below L."""
+    """Return L: a ProbIoU above `iou` is a Bhattacharyya distance below L."""
     return _NO_OVERLAP if iou <= 0 else min(-math.log1p(-((1 - iou) ** 2)), _NO_OVERLAP)
 
 

@@ -79,7 +79,7 @@ class MapAttention(nn.Module):
         raise NotImplementedError
 
     def qkv_weights(self) -> tuple[list[Conv], list[Tensor]]:
-        """Give the convolutions that make q, k and v, and for q, k and v the rows of their concatenated outputs.
+        """Return the convolutions that make q, k and v, and for q, k and v the rows of their concatenated outputs.
 
         For the export, which makes one convolution of them. Rows are indices, (heads * key_dim,) for q and k and (C,)
         for v.
@@ -109,7 +109,7 @@ class TurboAreaAttention(MapAttention):
         return q, k, self.v(x)
 
     def qkv_weights(self) -> tuple[list[Conv], list[Tensor]]:
-        """Give `qk` and `v`; q, k and v lie one after the other."""
+        """Return `qk` and `v`; q, k and v lie one after the other."""
         dim = self.v.conv.out_channels
         return [self.qk, self.v], list(torch.arange(3 * dim).split(dim))
 
@@ -130,7 +130,7 @@ class V1AreaAttention(MapAttention):
         return q, k, v
 
     def qkv_weights(self) -> tuple[list[Conv], list[Tensor]]:
-        """Give `qkv`; q, k and v alternate head by head."""
+        """Return `qkv`; q, k and v alternate head by head."""
         rows = torch.arange(self.qkv.conv.out_channels).reshape(self.num_heads, 3, self.head_dim)
         return [self.qkv], [t.flatten() for t in rows.unbind(1)]
 
@@ -149,7 +149,7 @@ class AreaAttention(MapAttention):
         return q, k, v
 
     def qkv_weights(self) -> tuple[list[Conv], list[Tensor]]:
-        """Give `qkv`; q, k and v lie one after the other."""
+        """Return `qkv`; q, k and v lie one after the other."""
         channels = self.qkv.conv.out_channels
         return [self.qkv], list(torch.arange(channels).split(channels // 3))
 
@@ -172,7 +172,7 @@ class PartialSelfAttention(MapAttention):
         return q.flatten(1, 2), k.flatten(1, 2), v.flatten(1, 2)
 
     def qkv_weights(self) -> tuple[list[Conv], list[Tensor]]:
-        """Give `qkv`; q, k and v alternate head by head."""
+        """Return `qkv`; q, k and v alternate head by head."""
         rows = torch.arange(self.qkv.conv.out_channels).unflatten(0, (self.num_heads, -1))
         return [self.qkv], [t.flatten() for t in rows.split(self._sizes(), 1)]
 

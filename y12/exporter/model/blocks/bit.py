@@ -41,7 +41,7 @@ _CHANNELS, _FEATURES = -3, -1  # axes of a token's values: of maps ([B,] C, H, W
 
 
 def ternary(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Give a weight's codes, -1, 0 or 1 in its own shape, and their scale (); no gradients."""
+    """Return a weight's codes, -1, 0 or 1 in its own shape, and their scale (); no gradients."""
     weight = weight.detach()
     scale = weight.abs().mean() + _EPS
     return (weight / scale).clamp_(-1, 1).round_(), scale
@@ -150,7 +150,7 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 def plain_form(module: _Module) -> _Module:
-    """Give a copy of a module in which Bit layers are plain ones, with the weights s T that they compute with.
+    """Return a copy of a module in which Bit layers are plain ones, with the weights s T that they compute with.
 
     Behind a `TokenRounding` such a layer is what the Bit layer is; alone it leaves activations as they are.
     """

@@ -38,7 +38,7 @@ class Conv(nn.Module):
 
 
 def depthwise_conv(c1: int, c2: int, k: int) -> Conv:
-    """Give a Conv whose groups are as many as c1 and c2 allow."""
+    """Return a Conv whose groups are as many as c1 and c2 allow."""
     return Conv(c1, c2, k, g=math.gcd(c1, c2))
 
 

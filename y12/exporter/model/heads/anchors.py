@@ -112,12 +112,12 @@ class AnchorDetect(PlaceHead):
             )
 
     def logits(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Give the logits of maps (B, Ci, Hi, Wi): boxes (B, 4, A), objectness (B, 1, A), classes, coefficients."""
+        """Return the logits of maps (B, Ci, Hi, Wi): boxes (B, 4, A), objectness (B, 1, A), classes, coefficients."""
         box, *others = super().logits(maps)
         return box[:, :4], box[:, 4:], *others
 
     def grid(self, maps: Sequence[Tensor]) -> AnchorGrid:
-        """Give the A places of maps (B, Ci, Hi, Wi)."""
+        """Return the A places of maps (B, Ci, Hi, Wi)."""
         levels = []
         for level, stride, shapes in zip(maps, self.strides, self.anchors, strict=True):
             centres, pixels = (values.repeat(1, self.slots) for values in cell_centres([level], (stride,)))

@@ -34,12 +34,12 @@ Grid = tuple[Tensor, Tensor]  # the cells' centres (2, A), x then y in cells, an
 
 
 def per_anchor(rows: int) -> Axes:
-    """Give the axes of predictions (B, rows, A)."""
+    """Return the axes of predictions (B, rows, A)."""
     return "batch", rows, "anchors"
 
 
 def prototype_axes(masks: int) -> Axes:
-    """Give the axes of mask prototypes (B, masks, Hp, Wp)."""
+    """Return the axes of mask prototypes (B, masks, Hp, Wp)."""
     return "batch", masks, "proto_height", "proto_width"
 
 
@@ -116,12 +116,12 @@ class PlaceHead(Head):
             self.cv4 = nn.ModuleList(plain(c, c4, slots * self.extra, k) for c, k in levels)
 
     def branches(self) -> dict[nn.ModuleList, int]:
-        """Give the branches in the order of their logits, each with what it predicts for each place."""
+        """Return the branches in the order of their logits, each with what it predicts for each place."""
         branches = {self.cv2: self._box_values, self.cv3: self.nc}
         return {**branches, self.cv4: self.extra} if self.extra else branches
 
     def logits(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Give the branches' logits for maps (B, Ci, Hi, Wi): (B, box, A), (B, nc, A) and what follows them."""
+        """Return the branches' logits for maps (B, Ci, Hi, Wi): (B, box, A), (B, nc, A) and what follows them."""
         branches = self.branches()
         return level_logits(maps, list(branches), self.slots).split(list(branches.values()), 1)
 
@@ -133,12 +133,12 @@ class PlaceHead(Head):
 
 
 def branch(c: int, hidden: int, out: int, k: int = 3) -> nn.Sequential:
-    """Give two k x k convolutions and a plain 1x1 one with a bias: (B, c, H, W) to logits (B, out, H, W)."""
+    """Return two k x k convolutions and a plain 1x1 one with a bias: (B, c, H, W) to logits (B, out, H, W)."""
     return nn.Sequential(Conv(c, hidden, k), Conv(hidden, hidden, k), nn.Conv2d(hidden, out, 1))
 
 
 def depthwise_branch(c: int, hidden: int, out: int, k: int = 3) -> nn.Sequential:
-    """Give the same with each k x k convolution split into a depthwise one and a 1x1 one."""
+    """Return the same with each k x k convolution split into a depthwise one and a 1x1 one."""
     return nn.Sequential(
         nn.Sequential(depthwise_conv(c, c, k), Conv(c, hidden)),
         nn.Sequential(depthwise_conv(hidden, hidden, k), Conv(hidden, hidden)),
@@ -162,7 +162,7 @@ def level_logits(maps: Sequence[Tensor], branches: Sequence[Iterable[nn.Module]]
 
 
 def last_convs(branches: Iterable[nn.Module]) -> list[nn.Conv2d]:
-    """Give the convolution that ends each branch."""
+    """Return the convolution that ends each branch."""
     return [[m for m in module.modules() if isinstance(m, nn.Conv2d)][-1] for module in branches]
 
 
@@ -174,7 +174,7 @@ def rescale(convs: Iterable[nn.Conv2d], gain: float, bias: float) -> None:
 
 
 def cell_centres(maps: Sequence[Tensor], strides: tuple[int, ...]) -> Grid:
-    """Give the centre of every cell, (2, A) x then y in cells, and its stride in pixels, (1, A).
+    """Return the centre of every cell, (2, A) x then y in cells, and its stride in pixels, (1, A).
 
     A runs over the levels in order, each row by row.
     """

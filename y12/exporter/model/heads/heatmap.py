@@ -79,7 +79,7 @@ class HeatmapDetect(PlaceHead):
             rescale(last_convs(others), 1.0, 0.0)
 
     def grid(self, maps: Sequence[Tensor]) -> Grid:
-        """Give the cells of maps (B, Ci, Hi, Wi)."""
+        """Return the cells of maps (B, Ci, Hi, Wi)."""
         return cell_centres(maps, self.strides)
 
     def boxes(self, logits: Tensor, grid: Grid) -> Tensor:

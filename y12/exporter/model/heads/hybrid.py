@@ -56,7 +56,7 @@ _HEADS: dict[str, _Make] = {"distances": _distances, "heatmap": _heatmap, "ancho
 
 
 def hybrid_head(nc: int, channels: Channels, options: HybridOptions) -> PlaceHead:
-    """Give the head that a row of a hybrid network asks for.
+    """Return the head that a row of a hybrid network asks for.
 
     Args:
         nc: number of classes.

@@ -40,7 +40,7 @@ class MultiTask(Detect):
             self.cv5 = nn.ModuleList(branch(c, max(channels[0] // 4, values), values) for c in channels)
 
     def branches(self) -> dict[nn.ModuleList, int]:
-        """Give the branches in the order of their logits, each with what it predicts for each anchor."""
+        """Return the branches in the order of their logits, each with what it predicts for each anchor."""
         if self.kpt_shape is None:
             return super().branches()
         return {**super().branches(), self.cv5: self.kpt_shape[0] * self.kpt_shape[1]}

@@ -50,7 +50,7 @@ def activations(
 
 
 def _of_images(values: Values, tensors: Sequence[str], images: int) -> Values:
-    """Give the values of the images only: a last batch may be filled up with others."""
+    """Return the values of the images only: a last batch may be filled up with others."""
     given, *_ = values
     batch = len(values[given])
     for name in tensors:
@@ -61,7 +61,7 @@ def _of_images(values: Values, tensors: Sequence[str], images: int) -> Values:
 
 
 def _batches(images: Sequence[Path], manifest: Manifest) -> Iterator[tuple[int, Sequence[Path], NDArray[np.float32]]]:
-    """Give batches of prepared images, (B, 3, H, W), with how many images are done after each.
+    """Yield batches of prepared images, (B, 3, H, W), with how many images are done after each.
 
     B is the least the graph accepts. The last batch is filled up with its last image where it is too short.
     """

@@ -51,7 +51,7 @@ def calibrate(
     options: CalibrationOptions,
     progress: Progress | None = None,
 ) -> tuple[Ranges, ...]:
-    """Give the range of each tensor over the images by each method that is to be tried.
+    """Return the range of each tensor over the images by each method that is to be tried.
 
     Args:
         graph: the simplified FP32 graph.

@@ -30,12 +30,12 @@ _INT8_LEVELS = INT8_MAX + 1  # of |x|
 
 
 def max_range(histogram: Histogram) -> Range:
-    """Give the range that clips nothing."""
+    """Return the range that clips nothing."""
     return Range.around_zero(histogram.minimum, histogram.maximum)
 
 
 def percentile_range(histogram: Histogram, percentile: float, symmetric: bool) -> Range:
-    """Give the range that holds `percentile` percent of the values; an affine one leaves out as many on each side."""
+    """Return the range that holds `percentile` percent of the values; an affine one leaves out as many on each side."""
     share = percentile / 100
     if symmetric:
         return _clipped(histogram, _quantile(histogram.magnitude_counts, share))
@@ -46,12 +46,12 @@ def percentile_range(histogram: Histogram, percentile: float, symmetric: bool) -
 
 
 def mse_range(histogram: Histogram, symmetric: bool) -> Range:
-    """Give the range with the least sum of squared quantisation errors, of rounding and of clipping."""
+    """Return the range with the least sum of squared quantisation errors, of rounding and of clipping."""
     return least_error_range(histogram, symmetric, power=2)
 
 
 def least_error_range(histogram: Histogram, symmetric: bool, power: int) -> Range:
-    """Give the range with the least sum of |error|^power, of rounding and of clipping (arXiv:1911.07190, L_p).
+    """Return the range with the least sum of |error|^power, of rounding and of clipping (arXiv:1911.07190, L_p).
 
     The higher the power, the more a few large values weigh against many small ones.
     """
@@ -82,7 +82,7 @@ def _least_error(histogram: Histogram, low: float, high: float, power: int) -> R
 
 
 def rounding_error(counts: NDArray[np.int64], origin: int, levels: Array, power: int = 2) -> Array:
-    """Give the sum of |error|^power of rounding to the nearest level, for each of several grids.
+    """Return the sum of |error|^power of rounding to the nearest level, for each of several grids.
 
     Args:
         counts: (bins,); bin j begins at j - origin.
@@ -111,7 +111,7 @@ class _Moments:
             self._constants.append(below[:-1] - self._counts * edges[:-1] / k)
 
     def error(self, levels: Array) -> Array:
-        """Give sum |x - nearest level|^p for each of the (grids, L) ascending levels, as (grids,).
+        """Return sum |x - nearest level|^p for each of the (grids, L) ascending levels, as (grids,).
 
         Over the upper half of a level v's cell: sum_k C(p, k) (-v)^(p-k) sum x^k; over the lower half, where x < v,
         (-1)^p times that.
@@ -135,7 +135,7 @@ class _Moments:
 
 
 def _affine_levels(low: float | Array, high: float | Array) -> Array:
-    """Give the 256 values of the uint8 grids between ends that are (grids,), as (grids, 256), zero point rounded."""
+    """Return the 256 values of the uint8 grids between ends that are (grids,), as (grids, 256), zero point rounded."""
     low, high = np.broadcast_arrays(np.asarray(low), np.asarray(high))
     scale = (high - low) / UINT8_MAX
     zero_point = np.rint(-low / scale)
@@ -143,7 +143,7 @@ def _affine_levels(low: float | Array, high: float | Array) -> Array:
 
 
 def _best_fraction(error_of: Callable[[Array], Array]) -> float:
-    """Give the fraction in 1/245..1 with the least error: a coarse search over all, then a fine one beside the best."""
+    """Return the fraction in 1/245..1 with the least error: a coarse search, then a fine one beside the best."""
     best = int(error_of(_COARSE).argmin())
     below, above = _COARSE[min(best + 1, _COARSE.size - 1)], _COARSE[max(best - 1, 0)]
     fine = np.linspace(above, below, _FINE_STEPS)
@@ -151,7 +151,7 @@ def _best_fraction(error_of: Callable[[Array], Array]) -> float:
 
 
 def _quantile(counts: NDArray[np.int64], share: float) -> float:
-    """Give the point, in bins, below which this share of the counts lies."""
+    """Return the point, in bins, below which this share of the counts lies."""
     below = np.cumsum(counts)
     wanted = share * below[-1]
     i = int(np.searchsorted(below, wanted))
@@ -163,6 +163,6 @@ def _clipped(histogram: Histogram, clip: float) -> Range:
 
 
 def _within(histogram: Histogram, low: float, high: float) -> Range:
-    """Give the range from `low` to `high`, in bins, as far as there are values."""
+    """Return the range from `low` to `high`, in bins, as far as there are values."""
     whole = max_range(histogram)
     return Range.around_zero(max(whole.low, low * histogram.width), min(whole.high, high * histogram.width))

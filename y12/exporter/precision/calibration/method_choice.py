@@ -43,7 +43,7 @@ def best_ranges(
     manifest: Manifest,
     progress: Progress | None = None,
 ) -> Ranges:
-    """Give the ranges with which the quantised graph's scores are nearest to the FP32 graph's.
+    """Return the ranges with which the quantised graph's scores are nearest to the FP32 graph's.
 
     Args:
         graph: the FP32 graph.
@@ -89,7 +89,7 @@ class ScoreError:
         self._best = [_best_places(scores) for scores in _scores(graph, self._images, manifest)]
 
     def of(self, typed: onnx.ModelProto) -> float:
-        """Give the error of a graph, with the same errors raised."""
+        """Return the error of a graph, with the same errors raised."""
         found = _scores(typed, self._images, self._manifest)
         shifts = [
             np.abs(_logit(scores[at]) - logits).mean() for scores, (at, logits) in zip(found, self._best, strict=True)
@@ -98,14 +98,14 @@ class ScoreError:
 
 
 def _best_places(scores: Scores) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], Scores]:
-    """Give the class and the place of the 100 best, and the logits there."""
+    """Return the class and the place of the 100 best, and the logits there."""
     classes, places = scores.argmax(axis=0), np.argsort(-scores.max(axis=0), kind="stable")[:_PLACES]
     at = classes[places], places
     return at, _logit(scores[at])
 
 
 def _scores(graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) -> Iterator[Scores]:
-    """Give each image's scores, (classes, places); of a classifier, whose classes are the places, (1, classes)."""
+    """Yield each image's scores, (classes, places); of a classifier, whose classes are the places, (1, classes)."""
     layout = TASKS[manifest.task].layout
     names = [output.name for output in graph.graph.output]
     for _, paths, values in activations(graph, names, images, manifest):

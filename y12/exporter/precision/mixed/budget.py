@@ -14,7 +14,7 @@ import onnx
 
 from y12.errors import BudgetError, DatasetError
 from y12.exporter.data.image_lists import evenly
-from y12.exporter.evaluate.evaluation_set import Trial
+from y12.exporter.evaluate.evaluation_set import EvaluationSet
 from y12.exporter.evaluate.graph_results import outcome_of
 from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint
 from y12.exporter.evaluate.scoring import Figures, Truth, budgeted, figures_of, points_lost, truth_from
@@ -49,12 +49,14 @@ class Divisible:
     remainder: str = "fp16"
 
 
-def budget_kept(network: Divisible, trial: Trial, max_drop: float, progress: Progress | None = None) -> Budget:
+def budget_kept(
+    network: Divisible, evaluation_set: EvaluationSet, max_drop: float, progress: Progress | None = None
+) -> Budget:
     """Find the division.
 
     Args:
         network: to divide.
-        trial: images that were not calibrated on.
+        evaluation_set: images that were not calibrated on.
         max_drop: points that may be lost.
         progress: called after each measurement with how many are done, and how many there are at most.
 
@@ -63,27 +65,29 @@ def budget_kept(network: Divisible, trial: Trial, max_drop: float, progress: Pro
         DatasetError: there are no labels and FP32 finds nothing, or FP32 has less than may be lost.
         Y12Error: an image cannot be used.
     """
-    search = _Search(network, trial, progress)
-    _check_reference(search.reference, trial, max_drop)
+    search = _Search(network, evaluation_set, progress)
+    _check_reference(search.reference, evaluation_set, max_drop)
     costs = search.costs()
     curve = search.curve([cost.name for cost in costs], max_drop)
     chosen = next((point for point in curve if point.drop <= max_drop), None)
     if chosen is None or not chosen.int8_work:
-        raise BudgetError(_refusal(curve, max_drop, trial, network.remainder))
+        raise BudgetError(_refusal(curve, max_drop, evaluation_set, network.remainder))
     measure = ", ".join(search.reference)
-    return Budget(max_drop, trial.data, len(trial.samples), trial.truth, measure, costs, curve, chosen)
+    return Budget(
+        max_drop, evaluation_set.data, len(evaluation_set.samples), evaluation_set.truth, measure, costs, curve, chosen
+    )
 
 
 class _Search:
     """Measures divisions; holds what FP32 finds, which is run once."""
 
-    def __init__(self, network: Divisible, trial: Trial, progress: Progress | None) -> None:
+    def __init__(self, network: Divisible, evaluation_set: EvaluationSet, progress: Progress | None) -> None:
         self._network, self._progress = network, progress
         self._blocks = {block.name: block for block in network.blocks}
         self._done, self._most = 0, 1 + len(self._blocks) + _most_points(len(self._blocks))
-        self._fp32 = outcome_of(network.fp32, network.manifest, trial)
-        truth = truth_from(trial, self._fp32)
-        self._yardstick = _Yardstick(trial, truth, figures_of(truth, self._fp32))
+        self._fp32 = outcome_of(network.fp32, network.manifest, evaluation_set)
+        truth = truth_from(evaluation_set, self._fp32)
+        self._yardstick = _Yardstick(evaluation_set, truth, figures_of(truth, self._fp32))
         self._count()
 
     @property
@@ -126,19 +130,19 @@ class _Search:
 
     def _ranking(self) -> "_Yardstick":
         """Choose what ranks the blocks: agreement on images in which FP32 finds something, evenly out of all."""
-        trial, seen = self._yardstick.trial, {result["image_id"] for result in self._fp32.sure}
-        samples = [sample for sample in trial.samples if sample.image_id in seen]
+        evaluation_set, seen = self._yardstick.evaluation_set, {result["image_id"] for result in self._fp32.sure}
+        samples = [sample for sample in evaluation_set.samples if sample.image_id in seen]
         if not samples:
             return self._yardstick  # there are labels, of a model that is sure of nothing
         count = _RANKING_IMAGES if self._fp32.kinds else _RANKING_CLASSIFIED
-        fewer = replace(trial, samples=tuple(evenly(samples, count)))
+        fewer = replace(evaluation_set, samples=tuple(evenly(samples, count)))
         reference = self._fp32.of({sample.image_id for sample in fewer.samples})
         truth = truth_from(fewer, reference, labels=False)
         return _Yardstick(fewer, truth, figures_of(truth, reference))
 
     def _drop(self, yardstick: "_Yardstick", kept: frozenset[str]) -> float:
         convolutions = frozenset(name for block in kept for name in self._blocks[block].convolutions)
-        outcome = outcome_of(self._network.quantized(convolutions), self._network.manifest, yardstick.trial)
+        outcome = outcome_of(self._network.quantized(convolutions), self._network.manifest, yardstick.evaluation_set)
         self._count()
         return points_lost(yardstick.reference, figures_of(yardstick.truth, outcome))
 
@@ -152,23 +156,23 @@ class _Search:
 class _Yardstick:
     """Images, what graphs are held against on them, and the figures that FP32 has by it."""
 
-    trial: Trial
+    evaluation_set: EvaluationSet
     truth: Truth
     reference: Figures
 
 
 def _steps(blocks: int) -> tuple[int, ...]:
-    """Give how many blocks are kept in FP16, one number after the other, until it is all of them."""
+    """Return how many blocks are kept in FP16, one number after the other, until it is all of them."""
     return (*(step for step in _STEPS if step < blocks), blocks)
 
 
 def _most_points(blocks: int) -> int:
-    """Give how many divisions are measured at most: each step, and the bisection of the widest one."""
+    """Return how many divisions are measured at most: each step, and the bisection of the widest one."""
     steps = _steps(blocks)
     return len(steps) + max(((high - low - 1).bit_length() for low, high in pairwise(steps)), default=0)
 
 
-def _check_reference(reference: Figures, trial: Trial, max_drop: float) -> None:
+def _check_reference(reference: Figures, evaluation_set: EvaluationSet, max_drop: float) -> None:
     """Refuse a budget that all of FP32's accuracy could be lost within.
 
     Raises:
@@ -177,12 +181,12 @@ def _check_reference(reference: Figures, trial: Trial, max_drop: float) -> None:
     best = 100 * max(reference.values())
     if best < max_drop or best == 0:
         raise DatasetError(
-            f"--max-drop {max_drop:g}: FP32 itself has only {best:.2f} points on {trial.data} ({trial.truth}), all of "
-            "which could be lost; do the labels belong to the model's classes?"
+            f"--max-drop {max_drop:g}: FP32 itself has only {best:.2f} points on {evaluation_set.data} "
+            f"({evaluation_set.truth}), all of which could be lost; do the labels belong to the model's classes?"
         )
 
 
-def _refusal(curve: Sequence[CurvePoint], max_drop: float, trial: Trial, remainder: str) -> str:
+def _refusal(curve: Sequence[CurvePoint], max_drop: float, evaluation_set: EvaluationSet, remainder: str) -> str:
     """Say that the remainder's precision is the better choice, and what INT8 would cost."""
     best, rest = min(curve[:-1], key=lambda point: point.drop, default=curve[-1]), remainder.upper()
     advice = {"fp16": "use --half", "fp32": "drop --int8"}[remainder]
@@ -190,6 +194,7 @@ def _refusal(curve: Sequence[CurvePoint], max_drop: float, trial: Trial, remaind
         advice += f", or allow more: {rest} does not keep to it either"
     return (
         f"--max-drop {max_drop:g}: {rest} is the better choice here, {advice}: INT8 throughout loses "
-        f"{curve[0].drop:.2f} points on {trial.data} ({trial.truth}), and with INT8 for {best.int8_work:.0%} of the "
+        f"{curve[0].drop:.2f} points on {evaluation_set.data} ({evaluation_set.truth}), and with INT8 for "
+        f"{best.int8_work:.0%} of the "
         f"work still {best.drop:.2f}; {rest} loses {curve[-1].drop:.2f}"
     )

@@ -16,7 +16,7 @@ _OWN = "quantizers."
 
 
 def convert(prepared: PreparedDetector) -> tuple[Detector, LearnedRanges]:
-    """Give a detector of plain modules, on the CPU and in evaluation mode, and the ranges to export it with.
+    """Return a detector of plain modules, on the CPU and in evaluation mode, and the ranges to export it with.
 
     Weights, and BatchNorm beside them, are as they were trained: an export folds and rounds them as training did, so
     that the integers are the same. Write both with `write_checkpoint(..., extra={RANGES_KEY: ranges.to_json()})`.

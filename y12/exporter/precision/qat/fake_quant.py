@@ -76,7 +76,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def half_step(step: Tensor) -> Tensor:
-    """Give the step that the exported graph has: an FP16 number, at least 2^-14; the gradient passes straight through.
+    """Return the step that the exported graph has: an FP16 number, at least 2^-14; gradients pass straight through.
 
     Args:
         step: (), positive.
@@ -86,7 +86,7 @@ def half_step(step: Tensor) -> Tensor:
 
 @torch.no_grad()
 def weight_steps(weight: Tensor) -> Tensor:
-    """Give each output channel's step (O,) for a weight (O, ...), as `y12.exporter.precision.qdq.weights` does.
+    """Return each output channel's step (O,) for a weight (O, ...), as `y12.exporter.precision.qdq.weights` does.
 
     max|w| / 127, rounded up to an FP16 number so that the largest weight still fits.
     """

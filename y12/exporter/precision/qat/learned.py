@@ -32,7 +32,7 @@ class LearnedRanges:
     keep: frozenset[str] = frozenset()
 
     def to_json(self) -> str:
-        """Give them as JSON text."""
+        """Return them as JSON text."""
         data = {"schema": _SCHEMA, "keep": sorted(self.keep), "ranges": json.loads(self.ranges.to_json())}
         return json.dumps(data, ensure_ascii=False)
 
@@ -57,7 +57,7 @@ class LearnedRanges:
         return cls(Ranges.from_json(json.dumps(data["ranges"])), frozenset(keep))
 
     def options_for(self, graph: onnx.ModelProto, asked: QuantizeOptions) -> QuantizeOptions:
-        """Give the options to quantise a graph with: what is asked for, and what was kept in training.
+        """Return the options to quantise a graph with: what is asked for, and what was kept in training.
 
         Raises:
             CalibrationError: the options or the graph are not those the ranges were learned for.

@@ -59,7 +59,7 @@ def simplified_graph(detector: Detector, input_hw: tuple[int, int]) -> onnx.Mode
 
 
 def quantized_convs(detector: Detector, graph: onnx.ModelProto, options: QuantizeOptions) -> tuple[QuantizedConv, ...]:
-    """Give the modules that the exporter quantises, in the graph's order.
+    """Return the modules that the exporter quantises, in the graph's order.
 
     Args:
         detector: of plain modules.
@@ -91,7 +91,7 @@ def quantized_convs(detector: Detector, graph: onnx.ModelProto, options: Quantiz
 
 
 def _traced_back(plan: Plan, node: onnx.NodeProto, weights: dict[str, nn.Parameter]) -> tuple[str, tuple[int, int]]:
-    """Give the path of a convolution's module in the traced copy, and which of its rows (start, end) it has."""
+    """Return the path of a convolution's module in the traced copy, and which of its rows (start, end) it has."""
     match = _WEIGHT.fullmatch(node.input[1])
     own = weights.get(f"{match['path']}.weight") if match else None
     if match is None or own is None:
@@ -106,7 +106,7 @@ def _traced_back(plan: Plan, node: onnx.NodeProto, weights: dict[str, nn.Paramet
 
 
 def _modules(detector: Detector) -> Iterator[tuple[str, list[tuple[str, Tensor | None]]]]:
-    """Give each path in the traced copy, and which `Conv`s, by their paths, it was made of, with factors of rows."""
+    """Yield each path in the traced copy, and which `Conv`s, by their paths, it was made of, with factors of rows."""
     paths = {module: path for path, module in detector.named_modules() if isinstance(module, Conv)}
     for path, module in detector.named_modules():
         if isinstance(module, MapAttention):
@@ -116,7 +116,7 @@ def _modules(detector: Detector) -> Iterator[tuple[str, list[tuple[str, Tensor |
 
 
 def _projections(attention: MapAttention) -> Iterator[tuple[Conv, Tensor]]:
-    """Give the convolutions of q, k and v with factors (O,): the softmax scale is in the rows of q."""
+    """Yield the convolutions of q, k and v with factors (O,): the softmax scale is in the rows of q."""
     convs, (q, *_) = attention.qkv_weights()
     sizes = [conv.conv.out_channels for conv in convs]
     factors = torch.ones(sum(sizes))

@@ -65,7 +65,7 @@ class QuantConv(nn.Module):
         self.register_buffer("rows", rows, persistent=False)
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Give the weight (O, I, k, k) and bias (O,) with BatchNorm in them, by the same operations as the export."""
+        """Return the weight (O, I, k, k) and bias (O,) with BatchNorm in them, by the same operations as the export."""
         bn = self.bn
         assert bn.running_var is not None  # it tracks statistics
         assert bn.running_mean is not None

@@ -137,7 +137,7 @@ def _quantized(graph: onnx.ModelProto, options: QuantizeOptions, ranges: Ranges)
 def prepare(
     detector: Detector, ranges: Ranges, options: QatOptions, graph: onnx.ModelProto | None = None
 ) -> PreparedDetector:
-    """Give a copy of a detector that computes as its INT8 export will, and can be trained as it can.
+    """Return a copy of a detector that computes as its INT8 export will, and can be trained as it can.
 
     Quantised convolutions round their inputs and weights, and their BatchNorm keeps its statistics. The remainder, FP16
     in the export, is as it was.

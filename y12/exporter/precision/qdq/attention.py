@@ -19,7 +19,7 @@ __all__ = ["attention_tensors", "softmax_outputs"]
 
 
 def attention_tensors(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
-    """Give the tensors of attentions to quantise → the products that read them.
+    """Return the tensors of attentions to quantise → the products that read them.
 
     What a product of values makes is read by others, and has () here.
 

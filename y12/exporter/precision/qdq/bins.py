@@ -75,7 +75,7 @@ def _expectation(index: GraphIndex, i: int) -> _Expectation | None:
 
 
 def _only(index: GraphIndex, tensor: str, op_type: str) -> int | None:
-    """Give the node that makes a tensor, where it is of this type and the tensor has one reader."""
+    """Return the node that makes a tensor, where it is of this type and the tensor has one reader."""
     i = index.producer.get(tensor)
     fits = i is not None and index.graph.node[i].op_type == op_type and len(index.consumers[tensor]) == 1
     return i if fits and tensor not in index.outputs else None
@@ -86,7 +86,7 @@ def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
 
 
 def _without_softmax(found: _Expectation, out: str) -> list[onnx.NodeProto]:
-    """Give the nodes; the weight stays the model's own, and ONNX Runtime folds what is made of it."""
+    """Return the nodes; the weight stays the model's own, and ONNX Runtime folds what is made of it."""
 
     def node(op_type: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
         return helper.make_node(op_type, inputs, outputs, name=f"{outputs[0]}/{op_type}", **attributes)

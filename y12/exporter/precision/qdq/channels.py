@@ -40,11 +40,11 @@ class ChannelSources:
         }
 
     def shape(self, tensor: str) -> list[int]:
-        """Give the shape of an activation, with 0 for an axis that is free; empty where it is unknown."""
+        """Return the shape of an activation, with 0 for an axis that is free; empty where it is unknown."""
         return [size for size, _ in self._dims.get(tensor, [])]
 
     def same_batch(self, a: str, b: str) -> bool:
-        """Tell whether two activations' first axes are known to be the same."""
+        """Return whether two activations' first axes are known to be the same."""
         first, second = (self._dims.get(name, [(0, "")])[:1] for name in (a, b))
         return first == second and first not in ([], [(0, "")])
 
@@ -112,21 +112,21 @@ class ChannelSources:
         return [(node.input[0], _moved(channels, starts[i] + count if starts[i] < 0 else starts[i]))]
 
     def _leaves_channels(self, node: onnx.NodeProto) -> bool:
-        """Tell whether a node that moves elements leaves channels in place, where there are as many."""
+        """Return whether a node that moves elements leaves channels in place, where there are as many."""
         if node.op_type == "Transpose":
             perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), [])
             return perm[: _AXIS + 1] == [0, _AXIS]
         return node.op_type == "Reshape" and self.same_batch(node.input[0], node.output[0])
 
     def _numbers(self, node: onnx.NodeProto, slot: int) -> list[int] | None:
-        """Give the numbers of an input that is constant: none where it is absent, None where it is computed."""
+        """Return the numbers of an input that is constant: none where it is absent, None where it is computed."""
         if len(node.input) <= slot or not node.input[slot]:
             return []
         given = self._index.constant(node.input[slot])
         return None if given is None else [int(number) for number in np.asarray(given).reshape(-1)]
 
     def _count(self, tensor: str) -> int:
-        """Give the number of channels, 0 where it is unknown."""
+        """Return the number of channels, 0 where it is unknown."""
         shape = self.shape(tensor)
         return shape[_AXIS] if len(shape) > _AXIS else 0
 

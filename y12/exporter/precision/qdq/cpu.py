@@ -46,7 +46,7 @@ def cpu_tensors(plan: Plan) -> tuple[str, ...]:
 
 
 def quantize_for_cpu(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tuple[onnx.ModelProto, QdqReport]:
-    """Give the graph with integer convolutions and an FP32 remainder.
+    """Return the graph with integer convolutions and an FP32 remainder.
 
     Raises:
         GraphError: a range is missing.
@@ -80,11 +80,11 @@ class _Writer:
         self._narrow = {_source(plan.index, name, self._tensors) for name in plan.inputs}
 
     def is_known(self, tensor: str) -> bool:
-        """Tell whether to go no further back for what values a tensor can have: it is quantised, or does not say."""
+        """Return whether to go no further back for what values a tensor can have: it is quantised, or does not say."""
         return tensor in self._tensors or not _passes_on(self._index.graph.node[self._index.producer[tensor]])
 
     def largest(self, tensors: Iterable[str]) -> float:
-        """Give the largest absolute value that tensors can have once they are quantised."""
+        """Return the largest absolute value that tensors can have once they are quantised."""
         largest = 0.0
         for name in tensors:
             if name not in self._tensors:
@@ -197,7 +197,7 @@ class _Writer:
 
 
 def _quantized_tensors(plan: Plan) -> dict[str, None]:
-    """Give the tensors to quantise, in the order they are made."""
+    """Return the tensors to quantise, in the order they are made."""
     index, inputs = plan.index, set(plan.inputs)
     before_last = index.reaching("Conv")
     found = {i.name: None for i in index.graph.input if i.name in inputs}
@@ -220,12 +220,12 @@ def _moves(node: onnx.NodeProto) -> bool:
 
 
 def _passes_on(node: onnx.NodeProto) -> bool:
-    """Tell whether a node's values are all among its inputs'."""
+    """Return whether a node's values are all among its inputs'."""
     return node.op_type == "Concat" or _moves(node)
 
 
 def _source(index: GraphIndex, tensor: str, quantized: dict[str, None]) -> str:
-    """Give the tensor whose grid a tensor is on: operators that move elements do not need another."""
+    """Return the tensor whose grid a tensor is on: operators that move elements do not need another."""
     while tensor in index.producer:
         node = index.graph.node[index.producer[tensor]]
         if not _moves(node) or node.input[0] not in quantized:
@@ -244,7 +244,7 @@ def _gated(index: GraphIndex, tensor: str) -> str:
 
 
 def _silu_floor(error: float) -> float:
-    """Give the x < 0 below which x sigmoid(x) is nearer to 0 than an error, or that of its least value."""
+    """Return the x < 0 below which x sigmoid(x) is nearer to 0 than an error, or that of its least value."""
     x = _SILU_LEAST
     while -x * math.exp(x) / (1 + math.exp(x)) > error:
         x -= _FLOOR_STEP

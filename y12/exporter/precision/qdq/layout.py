@@ -90,19 +90,19 @@ def _together(index: GraphIndex, channels: ChannelSources, i: int) -> Replacemen
 
 
 def _split(shape: list[int], count: int) -> int:
-    """Give where the axes behind those of the channels begin; 0 where the channels are not axes of their own."""
+    """Return where the axes behind those of the channels begin; 0 where the channels are not axes of their own."""
     ends = [i for i, size in enumerate(accumulate(shape[1:-1], mul), 2) if size == count]
     return ends[0] if count and ends else 0
 
 
 def _sizes(index: GraphIndex, reshape: onnx.NodeProto) -> NDArray[np.int64] | None:
-    """Give the sizes a reshape is told, None where they are computed or refer to axes by their places."""
+    """Return the sizes a reshape is told, None where they are computed or refer to axes by their places."""
     given = index.constant(reshape.input[1])
     return None if given is None or (given[1:] == 0).any() else np.asarray(given, np.int64)
 
 
 def _perm(node: onnx.NodeProto) -> tuple[int, ...]:
-    """Give a transpose's order of axes, () of other nodes."""
+    """Return a transpose's order of axes, () of other nodes."""
     return next((tuple(a.ints) for a in node.attribute if a.name == "perm" and node.op_type == "Transpose"), ())
 
 

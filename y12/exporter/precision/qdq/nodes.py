@@ -22,7 +22,7 @@ Replacements = Mapping[int, list[onnx.NodeProto]]
 
 
 def constant(name: str, values: NDArray[np.generic]) -> onnx.NodeProto:
-    """Give a node that holds numbers which are no weights of the model, such as sizes: its weights are audited."""
+    """Return a node that holds numbers which are no weights of the model, such as sizes: its weights are audited."""
     return helper.make_node("Constant", [], [name], name=name, value=numpy_helper.from_array(values, name))
 
 

@@ -119,7 +119,7 @@ def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:
 
 
 def _ends(model: onnx.ModelProto, index: GraphIndex, quantized: list[int]) -> list[int]:
-    """Give the convolutions whose outputs bear no 256 levels, the one of most work first.
+    """Return the convolutions whose outputs bear no 256 levels, the one of most work first.
 
     It is class scores and coordinates, which the decode reads directly; a distribution over distances bears them,
     since its mean is taken.
@@ -168,7 +168,7 @@ def _check_names(keep: frozenset[str], known: list[str]) -> None:
 
 
 def _reason_to_leave(index: GraphIndex, i: int, options: QuantizeOptions) -> str:
-    """Say why a convolution cannot or must not be quantised; empty where it can."""
+    """Return why a convolution cannot or must not be quantised; empty where it can."""
     node = index.graph.node[i]
     if label(node) in options.keep:
         return _KEPT
@@ -189,7 +189,7 @@ def _reason_to_leave(index: GraphIndex, i: int, options: QuantizeOptions) -> str
 
 
 def is_last(index: GraphIndex, i: int) -> bool:
-    """Tell whether no convolution can be reached from a node: its output goes to the decode, or is one."""
+    """Return whether no convolution can be reached from a node: its output goes to the decode, or is one."""
     waiting, seen = [i], {i}
     while waiting:
         for name in index.graph.node[waiting.pop()].output:
@@ -207,7 +207,7 @@ def _reads_image(index: GraphIndex, i: int) -> bool:
 
 
 def range_of(ranges: Ranges, tensor: str, index: GraphIndex) -> Range:
-    """Give a tensor's range.
+    """Return a tensor's range.
 
     Raises:
         GraphError: it was not calibrated.

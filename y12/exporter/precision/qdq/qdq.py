@@ -26,7 +26,7 @@ def tensors_to_calibrate(graph: onnx.ModelProto, options: QuantizeOptions) -> tu
 
 
 def quantize(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions) -> tuple[onnx.ModelProto, QdqReport]:
-    """Give the typed graph for a target, and a report; the given graph stays as it is.
+    """Return the typed graph for a target, and a report; the given graph stays as it is.
 
     Args:
         graph: the simplified FP32 graph.

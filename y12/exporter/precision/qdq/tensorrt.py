@@ -30,7 +30,7 @@ def trt_tensors(plan: Plan) -> tuple[str, ...]:
 
 
 def quantize_for_trt(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tuple[onnx.ModelProto, QdqReport]:
-    """Give the typed graph: INT8 convolutions, an FP16 remainder, the decode in FP32.
+    """Return the typed graph: INT8 convolutions, an FP16 remainder, the decode in FP32.
 
     Raises:
         GraphError: a range is missing or does not fit into FP16.
@@ -70,7 +70,7 @@ def quantize_for_trt(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tupl
 
 
 def _half_scale(plan: Plan, ranges: Ranges, tensor: str) -> float:
-    """Give the scale of a tensor, an FP16 number."""
+    """Return the scale of a tensor, an FP16 number."""
     if tensor in softmax_outputs(plan.index):
         return float(np.float16(1 / INT8_MAX))
     scale = range_of(ranges, tensor, plan.index).symmetric_scale()

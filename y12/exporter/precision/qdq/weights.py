@@ -51,7 +51,7 @@ def quantize_weight(
 def weight_scales(
     weights: NDArray[np.float32], axis: int, least: NDArray[np.float32] | float = 0.0
 ) -> NDArray[np.float32]:
-    """Give each channel's scale (channels,): an FP16 number, held as FP32, that reaches its largest weight."""
+    """Return each channel's scale (channels,): an FP16 number, held as FP32, that reaches its largest weight."""
     others = tuple(a for a in range(weights.ndim) if a != axis)
     wanted = np.maximum(np.abs(weights).max(axis=others, initial=0.0) / np.float32(INT8_MAX), least)
     half = np.maximum(wanted, _LEAST_SCALE).astype(np.float16)

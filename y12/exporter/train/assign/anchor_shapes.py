@@ -39,7 +39,7 @@ def match_anchors(
     map_sizes: Sequence[tuple[int, int]],
     threshold: float = 0.25,
 ) -> Matches:
-    """Give each object the anchor shapes like its own, at the cell of its centre.
+    """Return each object the anchor shapes like its own, at the cell of its centre.
 
     Like it are those of a shape IoU of `threshold` or more (several for one object: YOLOv4, arXiv 2004.10934,
     section 3.4), and the best one where none is (YOLOv3, arXiv 1804.02767, section 2.1):
@@ -73,7 +73,7 @@ def match_anchors(
 
 
 def _shape_iou(wh: Tensor, anchors: Tensor) -> Tensor:
-    """Give (B, M, L, n) of sizes (B, M, 2) and anchors (L, n, 2), both laid on one corner."""
+    """Return (B, M, L, n) of sizes (B, M, 2) and anchors (L, n, 2), both laid on one corner."""
     wh = wh[:, :, None, None]
     common = torch.minimum(wh, anchors).prod(-1)
     return common / (wh.prod(-1) + anchors.prod(-1) - common)

@@ -44,12 +44,12 @@ class Positives:
 
     @classmethod
     def listed(cls, image: Tensor, place: Tensor, thing: Tensor, weight: Tensor | None = None) -> "Positives":
-        """Give places (N,) that learn objects (N,) of images (N,); all count alike where there are no weights."""
+        """Return places (N,) that learn objects (N,) of images (N,); all count alike where there are no weights."""
         weight = torch.ones_like(place, dtype=torch.float32) if weight is None else weight
         return cls(image, place, thing, weight, weight.sum().clamp(min=1.0))
 
     def heaviest(self, count: int) -> "Positives":
-        """Give at most so many places, those of largest weight, which together count as much as all do."""
+        """Return at most so many places, those of largest weight, which together count as much as all do."""
         if len(self.weight) <= count:
             return self
         kept = self.weight.topk(count).indices.sort().values
@@ -65,9 +65,9 @@ class Positives:
         return values[self.image, self.object]
 
     def labels(self, targets: Targets) -> Tensor:
-        """Give the class ids, (N,)."""
+        """Return the class ids, (N,)."""
         return self.labelled(targets.labels)
 
     def mean(self, losses: Tensor) -> Tensor:
-        """Give the mean of losses (N,), each counting by its weight."""
+        """Return the mean of losses (N,), each counting by its weight."""
         return (losses * self.weight).sum() / self.total

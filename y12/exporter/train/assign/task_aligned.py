@@ -43,7 +43,7 @@ class Assignment:
 def task_aligned(
     class_scores: Tensor, overlaps: Tensor, inside: Tensor, present: Tensor, options: AlignOptions | None = None
 ) -> Assignment:
-    """Give each object the places within it whose predictions suit it best, and each place one object at most.
+    """Return each object the places within it whose predictions suit it best, and each place one object at most.
 
         t = s^alpha u^beta                                    (s class score, u overlap)
         target = t (largest u of the object) / (largest t of the object)      (the paper's t hat)
@@ -86,7 +86,7 @@ def _share(x: Tensor) -> Tensor:
 
 
 def inside_boxes(points: Tensor, boxes: Tensor, strides: Tensor, least: float = 1.0) -> Tensor:
-    """Tell which points lie in which boxes, each side of a box widened to at least `least` of the finest cells.
+    """Return which points lie in which boxes, each side of a box widened to at least `least` of the finest cells.
 
     With `least` 1, the spacing of the finest level's points, every box whose centre is within that level's map has
     a point of it, however small the box. What is as large as a cell is not widened, and the coarser levels, where
@@ -127,12 +127,12 @@ def inside_oriented(
 
 
 def _offsets(points: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Give x and y, each (B, M, A), of points (A, 2) from the centres of boxes (B, M, 4)."""
+    """Return x and y, each (B, M, A), of points (A, 2) from the centres of boxes (B, M, 4)."""
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2
     return points[:, 0] - centres[..., :1], points[:, 1] - centres[..., 1:]
 
 
 def _within(along: Tensor, across: Tensor, boxes: Tensor, least: Tensor) -> Tensor:
-    """Tell whether offsets (B, M, A) along a box's sides are within boxes (B, M, 4) with sides of at least `least`."""
+    """Return whether offsets (B, M, A) along a box's sides are within boxes (B, M, 4), their sides at least `least`."""
     half = torch.maximum(boxes[..., 2:] - boxes[..., :2], least) / 2
     return (along.abs() <= half[..., :1]) & (across.abs() <= half[..., 1:])

@@ -37,7 +37,7 @@ class Fitted:
 
 
 def plain(fitted: Fitted) -> Example:
-    """Give an image exactly as inference would see it."""
+    """Return an image exactly as inference would see it."""
     side, frame = fitted.frame.input_hw[0], fitted.frame
     canvas = np.full((side, side, 3), PAD_GRAY, np.uint8)
     _paste(canvas, fitted.image, frame.left, frame.top)
@@ -46,7 +46,7 @@ def plain(fitted: Fitted) -> Example:
 
 
 def augmented(images: Sequence[Fitted], options: AugmentOptions, rng: np.random.Generator) -> Example:
-    """Give one image, or four as a mosaic, varied.
+    """Return one image, or four as a mosaic, varied.
 
     Args:
         images: one or four, fitted to the same square.
@@ -76,7 +76,7 @@ def _columns(labels: Labels) -> dict[str, Any]:
 
 
 def _single(one: Fitted) -> tuple[Image, list[Array], tuple[float, float]]:
-    """Give an image in the middle of a gray square, where it lies there, and the corner of the picture to show."""
+    """Return an image in the middle of a gray square, where it lies there, and the corner of the picture to show."""
     side, frame = one.frame.input_hw[0], one.frame
     canvas = np.full((side, side, 3), PAD_GRAY, np.uint8)
     _paste(canvas, one.image, frame.left, frame.top)
@@ -106,7 +106,7 @@ def _paste(canvas: Image, image: Image, left: int, top: int) -> None:
 
 
 def _placed(frame: Letterbox, left: int, top: int) -> Array:
-    """Give the map (3, 3) from pixels of the original image to a square that the resized image is pasted into."""
+    """Return the map (3, 3) from pixels of the original image to a square that the resized image is pasted into."""
     scale_x, scale_y = scale_xy(frame)
     return np.array([[scale_x, 0, left], [0, scale_y, top], [0, 0, 1]])
 

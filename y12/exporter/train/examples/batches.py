@@ -49,7 +49,7 @@ class Batches(Dataset[Batch]):
         return self.source.notes
 
     def __getitem__(self, step: int) -> Batch:
-        """Give the batch of a step.
+        """Return the batch of a step.
 
         Raises:
             IndexError: the step is negative.

@@ -97,7 +97,7 @@ class ClassSource:
         return len(self._data.paths)
 
     def example(self, seed: int, epoch: int, position: int) -> Example:
-        """Give an example; positions from the epoch's images on show its first images again, varied otherwise.
+        """Return an example; positions from the epoch's images on show its first images again, varied otherwise.
 
         Raises:
             InputError: an image can no longer be read.

@@ -33,7 +33,7 @@ class Example:
 
 
 def reduced_mask(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Give (..., H/4, W/4) for masks (..., H, W): set where at least half of a pixel's 4x4 pixels are.
+    """Return (..., H/4, W/4) for masks (..., H, W): set where at least half of a pixel's 4x4 pixels are.
 
     Raises:
         ValueError: H or W is no multiple of 4.

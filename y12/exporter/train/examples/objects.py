@@ -78,7 +78,7 @@ def joined(parts: Sequence[Labels]) -> Labels:
 
 
 def moved(objects: Objects, matrix: Array, frame: Frame) -> Labels:
-    """Give the objects' labels after `matrix`, cut at the frame; those of which too little is left are dropped.
+    """Return the objects' labels after `matrix`, cut at the frame; those of which too little is left are dropped.
 
     Upright boxes are cut at the frame. Where an outline is known and the box was cut or turned, the box is that of
     the visible pixels; where none is known, a turned box is that of its four corners. An oriented box is kept whole
@@ -113,7 +113,7 @@ def moved(objects: Objects, matrix: Array, frame: Frame) -> Labels:
 
 
 def _corners(boxes: Array) -> Array:
-    """Give the corners (N, 4, 2) of boxes (N, 4), clockwise from the top left."""
+    """Return the corners (N, 4, 2) of boxes (N, 4), clockwise from the top left."""
     return np.asarray(boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2))
 
 
@@ -130,7 +130,7 @@ def _shorter_sides(boxes: Array) -> Array:
 
 
 def _unturned(corners: Array) -> tuple[Array, Array]:
-    """Give the unturned boxes (N, 4) and the angles (N,), -pi/4 to 3 pi/4, of oriented boxes' corners (N, 4, 2).
+    """Return the unturned boxes (N, 4) and the angles (N,), -pi/4 to 3 pi/4, of oriented boxes' corners (N, 4, 2).
 
     A mirrored or unevenly resized rectangle is one still but for a fraction of a pixel; opposite sides are averaged.
     """
@@ -153,7 +153,7 @@ def _points(keypoints: Array, matrix: Array, frame: Frame) -> NDArray[np.float32
 
 
 def _drawn(objects: Objects, i: int, matrix: Array, side: int) -> NDArray[np.bool_]:
-    """Give the pixels (side, side) that an object covers; polygons are filled as COCO's evaluation fills them."""
+    """Return the pixels (side, side) that an object covers; polygons are filled as COCO's evaluation fills them."""
     from pycocotools import mask as rle
 
     assert objects.outlines is not None
@@ -175,7 +175,7 @@ def _warped(mask: NDArray[np.uint8], matrix: Array, side: int) -> NDArray[np.boo
 
 
 def _visible_box(drawn: NDArray[np.bool_]) -> tuple[tuple[float, float, float, float], bool]:
-    """Give the box of the pixels set, and whether it is large enough."""
+    """Return the box of the pixels set, and whether it is large enough."""
     import cv2
 
     left, top, width, height = cv2.boundingRect(drawn.view(np.uint8))

@@ -55,7 +55,7 @@ class AugmentOptions:
             raise RecipeError(f"flip_indices: expected pairs of points that become each other, found {flipped!r:.80}")
 
     def flips(self, points: int | None) -> tuple[int, ...] | None:
-        """Give which point each of `points` keypoints becomes when mirrored; None where that is not known.
+        """Return which point each of `points` keypoints becomes when mirrored; None where that is not known.
 
         Raises:
             RecipeError: `flip_indices` are given for another number of points.

@@ -53,10 +53,10 @@ class Source(Protocol):
     notes: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Give the images of an epoch."""
+        """Return the images of an epoch."""
 
     def example(self, seed: int, epoch: int, position: int) -> Example:
-        """Give the example at a position, 0 or more, of an epoch: a pure function of its arguments."""
+        """Return the example at a position, 0 or more, of an epoch: a pure function of its arguments."""
 
 
 class ShapesSource:
@@ -86,12 +86,12 @@ class ShapesSource:
         return self._count
 
     def example(self, seed: int, epoch: int, position: int) -> Example:
-        """Give a scene that no other epoch has; positions from the epoch's images on show its first scenes again."""
+        """Return a scene that no other epoch has; positions from the epoch's images on show its first scenes again."""
         return drawn_example(seed, epoch * self._count + position % self._count, self.imgsz)
 
 
 def drawn_example(seed: int, index: int, side: int) -> Example:
-    """Give a scene as training is given it; see `draw_scene`."""
+    """Return a scene as training is given it; see `draw_scene`."""
     drawn = draw_scene(seed, index, side)
     return Example(drawn.image, drawn.labels, drawn.boxes, reduced_mask(drawn.masks))
 
@@ -132,7 +132,7 @@ class UserSource:
         return len(self._data.paths)
 
     def example(self, seed: int, epoch: int, position: int) -> Example:
-        """Give an example; positions from the epoch's images on show its first images again, varied otherwise.
+        """Return an example; positions from the epoch's images on show its first images again, varied otherwise.
 
         Raises:
             InputError, DatasetError: an image can no longer be read, or has changed its size since it was checked.
@@ -197,7 +197,7 @@ class UserSource:
 
 @lru_cache(maxsize=4)
 def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """Give the order (count,) in which an epoch shows its images."""
+    """Return the order (count,) in which an epoch shows its images."""
     order = np.random.default_rng([seed, epoch, _ORDER]).permutation(count)
     order.setflags(write=False)  # it is shared by all who ask
     return order

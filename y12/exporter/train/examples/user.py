@@ -95,7 +95,7 @@ def training_data(
 
 
 def _told(dataset: Dataset, task: str) -> tuple[bool, bool]:
-    """Say whether to train on masks and on keypoints.
+    """Return whether to train on masks and on keypoints.
 
     Raises:
         DatasetError: the labels do not tell what the task needs.
@@ -163,7 +163,7 @@ class _Form:
         )
 
     def _keypoints(self, known: Sequence[dict[str, Any]]) -> NDArray[np.float64] | None:
-        """Give (N, K, 3); an object without keypoints has none that are labelled."""
+        """Return (N, K, 3); an object without keypoints has none that are labelled."""
         if self.points is None:
             return None
         empty = [0.0] * (3 * self.points)
@@ -172,7 +172,7 @@ class _Form:
 
 
 def _box(annotation: Mapping[str, Any], image_hw: tuple[int, int]) -> NDArray[np.float64]:
-    """Give left, top, right, bottom inside the image; that of the outline where no box is labelled."""
+    """Return left, top, right, bottom inside the image; that of the outline where no box is labelled."""
     height, width = image_hw
     if "bbox" in annotation:
         left, top, box_width, box_height = annotation["bbox"]
@@ -183,7 +183,7 @@ def _box(annotation: Mapping[str, Any], image_hw: tuple[int, int]) -> NDArray[np
 
 
 def _extent(outline: Outline) -> tuple[float, float, float, float]:
-    """Give left, top, width and height of what an outline covers."""
+    """Return left, top, width and height of what an outline covers."""
     if isinstance(outline, dict):
         from pycocotools import mask as rle
 
@@ -195,7 +195,7 @@ def _extent(outline: Outline) -> tuple[float, float, float, float]:
 
 
 def _outline(segmentation: Any, image_hw: tuple[int, int]) -> Outline:
-    """Give polygons inside the image, or compressed run lengths."""
+    """Return polygons inside the image, or compressed run lengths."""
     if isinstance(segmentation, dict):
         from pycocotools import mask as rle
 

@@ -36,7 +36,7 @@ class AnchorCriterion:
         self._class_loss = CLASS_LOSSES[options.class_loss]
 
     def __call__(self, maps: Sequence[Tensor], targets: Targets) -> Losses:
-        """Give the weighted losses of maps (B, Ci, Hi, Wi)."""
+        """Return the weighted losses of maps (B, Ci, Hi, Wi)."""
         head, options = self._head, self._options
         logits = head.logits(maps)
         protos = None if head.proto is None else head.proto(maps[0])
@@ -60,7 +60,7 @@ class AnchorCriterion:
         return losses
 
     def _positives(self, maps: Sequence[Tensor], targets: Targets) -> Positives:
-        """Give the places that learn an object, each with a weight of 1."""
+        """Return the places that learn an object, each with a weight of 1."""
         head = self._head
         sizes = [(m.shape[2], m.shape[3]) for m in maps]
         strides = targets.boxes.new_tensor(head.strides)
@@ -74,7 +74,7 @@ class AnchorCriterion:
 
 @torch.no_grad()
 def _judged(boxes: UprightBoxes, targets: Targets) -> Tensor:
-    """Tell which boxes (B, A) overlap no object by more than `_IGNORED`; image by image, as all pairs are many."""
+    """Return which boxes (B, A) overlap no object by more than `_IGNORED`; image by image, as all pairs are many."""
     judged = torch.ones_like(boxes.boxes[:, 0], dtype=torch.bool)
     for image in range(len(judged)):
         objects = targets.boxes[image, targets.present[image]]

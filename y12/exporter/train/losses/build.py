@@ -22,7 +22,7 @@ __all__ = ["Criterion", "LossOptions", "Losses", "criterion_for"]
 
 
 def _classify(head: Classify, _options: LossOptions) -> Criterion:
-    """Give the cross-entropy of a classifier, whose images have one object each: their class."""
+    """Return the cross-entropy of a classifier, whose images have one object each: their class."""
 
     def losses(maps: Sequence[Tensor], targets: Targets) -> Losses:
         logits = head.logits(maps[0])
@@ -42,7 +42,7 @@ _CRITERIA: dict[type[Head], Callable[[Any, LossOptions], Criterion]] = {
 
 
 def criterion_for(head: Head, options: LossOptions) -> Criterion:
-    """Give the losses that a head learns with.
+    """Return the losses that a head learns with.
 
     Raises:
         RecipeError: no losses are known for its kind.

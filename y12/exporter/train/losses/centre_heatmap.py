@@ -38,7 +38,7 @@ class HeatmapCriterion:
         self._head, self._options = head, options
 
     def __call__(self, maps: Sequence[Tensor], targets: Targets) -> Losses:
-        """Give the weighted losses of maps (B, Ci, Hi, Wi)."""
+        """Return the weighted losses of maps (B, Ci, Hi, Wi)."""
         head, options = self._head, self._options
         logits = head.logits(maps)
         protos = None if head.proto is None else head.proto(maps[0])
@@ -66,14 +66,14 @@ class HeatmapCriterion:
 
 
 def _levels(boxes: Tensor, strides: tuple[int, ...]) -> Tensor:
-    """Give (B, M), each object's level: the finest of which its longest side is up to `RANGE` strides, or the last."""
+    """Return each object's level, (B, M): the finest whose `RANGE` strides hold its longest side, or the last."""
     longest = (boxes[..., 2:] - boxes[..., :2]).amax(-1)
     bounds = boxes.new_tensor(strides[:-1]) * RANGE
     return torch.bucketize(longest, bounds)
 
 
 def _centres(targets: Targets, levels: Tensor, strides: tuple[int, ...], sizes: Sequence[tuple[int, int]]) -> Positives:
-    """Give the cells of the objects' centres at every level; of objects that share a cell it is the smallest one's."""
+    """Return the cells of the objects' centres at every level; a cell that objects share is the smallest one's."""
     boxes, device = targets.boxes, targets.boxes.device
     hw = torch.tensor(sizes, device=device)  # (L, 2)
     centres = (boxes[..., :2] + boxes[..., 2:]) / 2
@@ -93,7 +93,7 @@ def _centres(targets: Targets, levels: Tensor, strides: tuple[int, ...], sizes: 
 
 
 def _wanted(positives: Positives, targets: Targets, grid: tuple[Tensor, Tensor]) -> Tensor:
-    """Give what the head is to say of each box, (N, 4): tx, ty, tw, th."""
+    """Return what the head is to say of each box, (N, 4): tx, ty, tw, th."""
     centres, strides = (values.T[positives.place] for values in grid)  # (N, 2), (N, 1)
     boxes = positives.labelled(targets.boxes) / strides
     sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)

@@ -36,7 +36,7 @@ class DetectCriterion:
         self._class_loss = CLASS_LOSSES[options.class_loss]
 
     def __call__(self, maps: Sequence[Tensor], targets: Targets) -> Losses:
-        """Give the weighted losses of maps (B, Ci, Hi, Wi)."""
+        """Return the weighted losses of maps (B, Ci, Hi, Wi)."""
         head, options = self._head, self._options
         logits = head.logits(maps)
         protos = head.proto(maps[0]) if isinstance(head, Segment | MultiTask) else None

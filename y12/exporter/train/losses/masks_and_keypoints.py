@@ -16,7 +16,7 @@ _MOST_PIXELS = 1 << 23  # of all masks of a step: bounds its memory to some 32 M
 
 
 def mask_losses(coefficients: Tensor, protos: Tensor, positives: Positives, targets: Targets) -> Tensor:
-    """Give the mean mask loss of coefficients (B, m, A) and prototypes (B, m, H/4, W/4).
+    """Return the mean mask loss of coefficients (B, m, A) and prototypes (B, m, H/4, W/4).
 
     Of more places than fit into `_MOST_PIXELS` those of largest weight stand for all.
     """
@@ -35,7 +35,7 @@ def mask_losses(coefficients: Tensor, protos: Tensor, positives: Positives, targ
 def keypoint_losses(
     logits: Tensor, kpt_shape: tuple[int, int], grid: Grid, positives: Positives, targets: Targets
 ) -> tuple[Tensor, Tensor]:
-    """Give the mean losses of where keypoints are and of whether they are seen, of logits (B, K*D, A)."""
+    """Return the mean losses of where keypoints are and of whether they are seen, of logits (B, K*D, A)."""
     assert targets.keypoints is not None  # refused where the data are matched with the network
     K, D = kpt_shape
     labelled = positives.labelled(targets.keypoints)  # (N, K, 3)

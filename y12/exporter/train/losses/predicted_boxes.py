@@ -34,24 +34,24 @@ class UprightBoxes:
     iou: str
 
     def overlaps(self, targets: Targets) -> Tensor:
-        """Give the IoU of each object with each predicted box, (B, M, A)."""
+        """Return the IoU of each object with each predicted box, (B, M, A)."""
         with torch.no_grad():
             predicted = _xyxy(self.boxes.transpose(1, 2))  # (B, A, 4)
             return box_iou(targets.boxes[:, :, None], predicted[:, None])
 
     @staticmethod
     def inside(points: Tensor, strides: Tensor, targets: Targets) -> Tensor:
-        """Say which places (A, 2) lie in which objects, (B, M, A)."""
+        """Return which places (A, 2) lie in which objects, (B, M, A)."""
         return inside_boxes(points, targets.boxes, strides)
 
     def fit(self, positives: Positives, targets: Targets) -> Tensor:
-        """Give how well the predicted boxes fit, (N,); 1 is exact."""
+        """Return how well the predicted boxes fit, (N,); 1 is exact."""
         predicted = _xyxy(positives.predicted(self.boxes))
         return box_iou(predicted, positives.labelled(targets.boxes), self.iou)
 
     @staticmethod
     def distances(positives: Positives, targets: Targets, grid: Grid) -> Tensor:
-        """Give the distances left, top, right, bottom to predict, (N, 4), in cells."""
+        """Return the distances left, top, right, bottom to predict, (N, 4), in cells."""
         centres, strides = (values.T[positives.place] for values in grid)  # (N, 2), (N, 1)
         boxes = positives.labelled(targets.boxes) / strides
         return torch.cat((centres - boxes[:, :2], boxes[:, 2:] - centres), 1)
@@ -65,24 +65,24 @@ class OrientedBoxes:
     angles: Tensor
 
     def overlaps(self, targets: Targets) -> Tensor:
-        """Give the ProbIoU of each object with each predicted box, (B, M, A)."""
+        """Return the ProbIoU of each object with each predicted box, (B, M, A)."""
         with torch.no_grad():
             predicted = torch.cat((self.boxes, self.angles[:, None]), 1).transpose(1, 2)  # (B, A, 5)
             return probiou(_xywhr(targets)[:, :, None], predicted[:, None])
 
     @staticmethod
     def inside(points: Tensor, strides: Tensor, targets: Targets) -> Tensor:
-        """Say which places (A, 2) lie in which objects, (B, M, A)."""
+        """Return which places (A, 2) lie in which objects, (B, M, A)."""
         return inside_oriented(points, targets.boxes, _angles(targets), strides)
 
     def fit(self, positives: Positives, targets: Targets) -> Tensor:
-        """Give how well the predicted boxes fit, (N,); 1 is exact."""
+        """Return how well the predicted boxes fit, (N,); 1 is exact."""
         predicted = positives.predicted(torch.cat((self.boxes, self.angles[:, None]), 1))
         return probiou(predicted, positives.labelled(_xywhr(targets)))
 
     @staticmethod
     def distances(positives: Positives, targets: Targets, grid: Grid) -> Tensor:
-        """Give the distances along the box's own axes to predict, (N, 4), in cells."""
+        """Return the distances along the box's own axes to predict, (N, 4), in cells."""
         centres, strides = (values.T[positives.place] for values in grid)
         x, y, w, h, angle = positives.labelled(_xywhr(targets)).unbind(1)
         dx, dy = (centres * strides - torch.stack((x, y), 1)).unbind(1)
@@ -97,5 +97,5 @@ def _angles(targets: Targets) -> Tensor:
 
 
 def _xywhr(targets: Targets) -> Tensor:
-    """Give the objects as (B, M, 5): centre x, y, width, height, angle."""
+    """Return the objects as (B, M, 5): centre x, y, width, height, angle."""
     return torch.cat((_xywh(targets.boxes), _angles(targets)[..., None]), -1)

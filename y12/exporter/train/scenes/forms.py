@@ -18,7 +18,7 @@ Contours = tuple[NDArray[np.float64], ...]
 
 @cache
 def outline(class_id: int) -> Contours:
-    """Give the closed contours (P, 2) of a class, x and y in about -0.5 to 0.5; filled by the even-odd rule."""
+    """Return the closed contours (P, 2) of a class, x and y in about -0.5 to 0.5; filled by the even-odd rule."""
     contours = _FORMS[class_id]()
     points = np.concatenate(contours)
     low, high = points.min(0), points.max(0)

@@ -11,12 +11,12 @@ _SHIFT = 4  # fractional bits of the coordinates that OpenCV is given
 
 
 def random_colour(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Give an RGB colour, (3,) in 0-255."""
+    """Return an RGB colour, (3,) in 0-255."""
     return rng.uniform(0, 255, 3).astype(np.float32)
 
 
 def noise(rng: np.random.Generator, hw: tuple[int, int], cells: int) -> Image:
-    """Give smooth noise (H, W, 3): `cells` random values along the longer side, interpolated."""
+    """Return smooth noise (H, W, 3): `cells` random values along the longer side, interpolated."""
     height, width = hw
     longer = max(hw)
     rows, columns = max(2, height * cells // longer), max(2, width * cells // longer)
@@ -25,7 +25,7 @@ def noise(rng: np.random.Generator, hw: tuple[int, int], cells: int) -> Image:
 
 
 def background(rng: np.random.Generator, side: int) -> Image:
-    """Give a (side, side, 3) background: a gradient, stripes, checks or noise, roughened, with clutter on it."""
+    """Return a (side, side, 3) background: a gradient, stripes, checks or noise, roughened, with clutter on it."""
     kind = rng.integers(4)
     if kind == 0:
         base = _ramp(rng, (side, side))
@@ -44,7 +44,7 @@ def background(rng: np.random.Generator, side: int) -> Image:
 
 
 def fill(rng: np.random.Generator, hw: tuple[int, int], away_from: NDArray[np.float64]) -> Image:
-    """Give an (H, W, 3) patch of colour, gradient, stripes or noise whose mean differs from `away_from`, RGB."""
+    """Return an (H, W, 3) patch of colour, gradient, stripes or noise whose mean differs from `away_from`, RGB."""
     colour = _distant_colour(rng, away_from)
     patch = np.empty((*hw, 3), np.uint8)
     patch[:] = colour.astype(np.uint8)
@@ -79,7 +79,7 @@ def _ramp(rng: np.random.Generator, hw: tuple[int, int]) -> Image:
 
 
 def _phase(rng: np.random.Generator, hw: tuple[int, int], period: float) -> NDArray[np.float32]:
-    """Give the position (H, W) across stripes of a random direction, in periods."""
+    """Return the position (H, W) across stripes of a random direction, in periods."""
     angle = rng.uniform(0, np.pi)
     rows = np.arange(hw[0], dtype=np.float32) * np.float32(np.sin(angle) / period)
     columns = np.arange(hw[1], dtype=np.float32) * np.float32(np.cos(angle) / period)
@@ -116,7 +116,7 @@ def _add_clutter(rng: np.random.Generator, image: Image) -> None:
 
 
 def _blob(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Give the outline (P, 2) of a splinter, about 2 long: ragged and narrow, so that it looks like no class."""
+    """Return the outline (P, 2) of a splinter, about 2 long: ragged and narrow, so that it looks like no class."""
     at = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     radius, narrow, angle = rng.uniform(0.5, 1.0, 20), rng.uniform(0.2, 0.4), rng.uniform(0, np.pi)
     x, y = radius * np.cos(at), radius * np.sin(at) * narrow

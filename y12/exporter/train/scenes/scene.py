@@ -57,7 +57,7 @@ class _Placed:
     cover: NDArray[np.uint8]  # (h, w) of the box at left, top: how much of each pixel it covers, of 255
 
     def of(self, canvas: NDArray[Pixel]) -> NDArray[Pixel]:
-        """Give the canvas' pixels under `cover`."""
+        """Return the canvas' pixels under `cover`."""
         return canvas[self.top : self.top + self.cover.shape[0], self.left : self.left + self.cover.shape[1]]
 
 
@@ -153,6 +153,6 @@ def _photographed(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Give left, top, right, bottom of the pixels set in a mask (H, W); zeros where none is."""
+    """Return left, top, right, bottom of the pixels set in a mask (H, W); zeros where none is."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     return left, top, left + width, top + height

@@ -21,7 +21,7 @@ _MOST_IMAGES = 1_000_000
 
 
 def shapes_ground_truth(seed: int, count: int, side: int = 320) -> tuple[list[NDArray[np.uint8]], GroundTruth]:
-    """Give scenes 0 to count - 1 of a seed, and their labels as `y12.exporter.evaluate` takes them.
+    """Return scenes 0 to count - 1 of a seed, and their labels as `y12.exporter.evaluate` takes them.
 
     Choose another seed than that of the training: the scenes are the same for the same seed.
 

@@ -91,7 +91,7 @@ _captures_lock = threading.Lock()
 
 @cache
 def process_logger(bindings: Bindings) -> "tensorrt.ILogger":
-    """Give the one logger of this process: TensorRT ignores a second one.
+    """Return the one logger of this process: TensorRT ignores a second one.
 
     What nobody captures goes to Python's logger "y12.tensorrt" at its own level.
     """

@@ -23,7 +23,7 @@ MAX_CACHE_BYTES = 1 << 30
 
 
 def rtx_disk_cache() -> DiskCache:
-    """Give the folder `y12/rtx` of the user's cache, of at most `MAX_CACHE_BYTES`."""
+    """Return the folder `y12/rtx` of the user's cache, of at most `MAX_CACHE_BYTES`."""
     return DiskCache(user_cache("rtx"), MAX_CACHE_BYTES)
 
 

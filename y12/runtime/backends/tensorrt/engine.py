@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from y12.errors import ExecutorError
 from y12.runtime.artefact.engine_compatibility import (
-    Place,
+    Environment,
     check_target,
     check_version,
     checked_header,
@@ -70,10 +70,12 @@ class LoadedEngine:
             undo.callback(quietly, self._home.close)
             gpu = self._home.description
             self.description = f"{self._bindings.product} ({gpu})"
-            place = Place(header.flavour, self._bindings.version, gpu, self._home.sm, _known_sms(self._bindings))
-            check_target(targets_in_plan(plan) if header.flavour == "rtx" else (), place)
+            environment = Environment(
+                header.flavour, self._bindings.version, gpu, self._home.sm, _known_sms(self._bindings)
+            )
+            check_target(targets_in_plan(plan) if header.flavour == "rtx" else (), environment)
             undo.callback(self._drop_engine)
-            engine = _engine_from_plan(self._bindings, plan, place)
+            engine = _engine_from_plan(self._bindings, plan, environment)
             self._engine: tensorrt.ICudaEngine | None = engine
             with vendor_call(self._bindings, "describe the engine's tensors", "Export again with y12"):
                 self.io: EngineIo = io_of_engine(self._bindings.trt, engine)
@@ -132,7 +134,7 @@ class LoadedEngine:
     def give_scratch(
         self, context: "tensorrt.IExecutionContext", device: Device, resources: contextlib.ExitStack
     ) -> None:
-        """Give `context` memory for what lies between input and outputs, for the shape that is set; into `resources`.
+        """Return `context` memory for what lies between input and outputs, for the shape that is set; into `resources`.
 
         Raises:
             ExecutorError: TensorRT failed, or there is not enough memory.
@@ -155,7 +157,7 @@ class LoadedEngine:
                     raise RefusedError
 
     def can_be_captured(self, context: "tensorrt.IExecutionContext", device: Device) -> bool:
-        """Tell whether `context`, with shape, addresses and memory set, may be captured on the device's stream.
+        """Return whether `context`, with shape, addresses and memory set, may be captured on the device's stream.
 
         TensorRT-RTX is asked. Full TensorRT cannot be: by its documentation all can that have neither loops,
         conditions nor outputs of a size known only in the run. The last are seen beforehand, and capturing raises
@@ -197,21 +199,21 @@ class LoadedEngine:
         self._engine = self._compiled = None  # TensorRT frees them with the last context
 
 
-def _engine_from_plan(bindings: Bindings, plan: bytes, place: Place) -> "tensorrt.ICudaEngine":
+def _engine_from_plan(bindings: Bindings, plan: bytes, environment: Environment) -> "tensorrt.ICudaEngine":
     trt = bindings.trt
     header = checked_header(plan, "auto")
     reasons: list[str] = []
     runtime: tensorrt.Runtime | None = None
     engine: tensorrt.ICudaEngine | None = None
     try:
-        with vendor_call(bindings, f"load the engine on {place.gpu}", "ADVICE"):
+        with vendor_call(bindings, f"load the engine on {environment.gpu}", "ADVICE"):
             runtime = trt.Runtime(process_logger(bindings))
             engine = runtime.deserialize_cuda_engine(plan)
             if engine is None:
                 reasons = _invalidity(bindings, runtime, plan)
                 raise RefusedError(", ".join(reasons))
     except ExecutorError as error:
-        advice = load_advice(header, place, reasons)
+        advice = load_advice(header, environment, reasons)
         raise ExecutorError(str(error).removesuffix("ADVICE") + advice) from error
     return engine
 

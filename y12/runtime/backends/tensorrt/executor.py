@@ -246,7 +246,7 @@ class _StagedContext:
 
 
 def read_engine_name(plan: bytes) -> str:
-    """Give the network's name as TensorRT reads it, on a GPU; `artefact.plan.network_name_in_plan` needs none.
+    """Return the network's name as TensorRT reads it, on a GPU; `artefact.plan.network_name_in_plan` needs none.
 
     Raises:
         ArtefactError: the bytes are no whole plan.

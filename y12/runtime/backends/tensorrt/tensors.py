@@ -38,7 +38,7 @@ class ShapeRange:
     largest: Shape
 
     def holds(self, shape: Shape) -> bool:
-        """Tell whether `shape` lies in the range."""
+        """Return whether `shape` lies in the range."""
         return len(shape) == len(self.smallest) and all(
             low <= size <= high for low, size, high in zip(self.smallest, shape, self.largest, strict=True)
         )
@@ -76,7 +76,7 @@ class EngineIo:
         self.profile_for(images.shape)
 
     def profile_for(self, shape: Shape) -> int:
-        """Give the index of the profile to run `shape` under: of those that hold it, the one timed nearest to it.
+        """Return the index of the profile to run `shape` under: of those that hold it, the one timed nearest to it.
 
         Raises:
             InputError: no profile holds it.

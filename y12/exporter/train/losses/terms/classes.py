@@ -12,7 +12,7 @@ __all__ = ["CLASS_LOSSES", "binary_cross_entropy", "focal_loss", "varifocal_loss
 
 
 def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Give -(t log p + (1 - t) log(1 - p)), p = sigmoid(logits).
+    """Return -(t log p + (1 - t) log(1 - p)), p = sigmoid(logits).
 
     Args:
         logits: (...).
@@ -23,7 +23,7 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Give the focal loss (arXiv 1708.02002, eq. 5), for soft targets too.
+    """Return the focal loss (arXiv 1708.02002, eq. 5), for soft targets too.
 
         FL = a (1 - q)^gamma BCE(p, t),  q = p t + (1 - p)(1 - t),  a = alpha t + (1 - alpha)(1 - t)
 
@@ -43,7 +43,7 @@ def focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: floa
 
 
 def varifocal_loss(logits: Tensor, scores: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
-    """Give the varifocal loss (VarifocalNet, arXiv 2008.13367, eq. 2).
+    """Return the varifocal loss (VarifocalNet, arXiv 2008.13367, eq. 2).
 
         VFL = q BCE(p, q)                      where q > 0
         VFL = -alpha p^gamma log(1 - p)        where q = 0

@@ -10,7 +10,7 @@ _MARGIN = 0.01  # keeps the bin above a distance within the bins
 
 
 def distribution_focal_loss(logits: Tensor, distances: Tensor) -> Tensor:
-    """Give the distribution focal loss (Generalized Focal Loss, arXiv 2006.04388, eq. 6), the mean over four sides.
+    """Return the distribution focal loss (Generalized Focal Loss, arXiv 2006.04388, eq. 6), the mean over four sides.
 
         DFL = -((i + 1 - y) log S_i + (y - i) log S_{i+1}),  S = softmax(logits),  i = floor(y)
 

@@ -10,7 +10,7 @@ __all__ = ["draw_heatmap", "gaussian_focal_loss", "gaussian_radius"]
 
 
 def gaussian_radius(wh: Tensor, overlap: float = 0.7) -> Tensor:
-    """Give how far corners may be off for a box still to overlap its object (CornerNet, arXiv 1808.01244, 3.2).
+    """Return how far corners may be off for a box still to overlap its object (CornerNet, arXiv 1808.01244, 3.2).
 
     The largest r with IoU >= overlap whichever way two corners each move by up to r in x and in y. Of the three
     extremes, both the same way, both outwards and both inwards, the last one costs most whatever w and h are, so
@@ -65,7 +65,7 @@ def draw_heatmap(
 
 
 def _bells(centres: Tensor, radius: Tensor, size: int) -> Tensor:
-    """Give exp(-d^2 / (2 sigma^2)), (B, M, size), of the cells' distances d from those of the centres (B, M)."""
+    """Return exp(-d^2 / (2 sigma^2)), (B, M, size), of the cells' distances d from those of the centres (B, M)."""
     cells = torch.arange(size, device=centres.device, dtype=centres.dtype)
     d = cells - centres.floor().clamp(0, size - 1).unsqueeze(2)
     sigma = (radius / 3).clamp(min=1e-6).unsqueeze(2)
@@ -73,7 +73,7 @@ def _bells(centres: Tensor, radius: Tensor, size: int) -> Tensor:
 
 
 def gaussian_focal_loss(logits: Tensor, heatmap: Tensor, alpha: float = 2.0, beta: float = 4.0) -> Tensor:
-    """Give the focal loss of centres (CornerNet, arXiv 1808.01244, eq. 1; CenterNet, arXiv 1904.07850, eq. 1).
+    """Return the focal loss of centres (CornerNet, arXiv 1808.01244, eq. 1; CenterNet, arXiv 1904.07850, eq. 1).
 
         loss = -1/N sum over cells of  (1 - p)^alpha log p                     where Y = 1
                                        (1 - Y)^beta p^alpha log(1 - p)         elsewhere

@@ -16,7 +16,7 @@ _SIDE = 1e-3  # a shorter side counts as this long in a ratio of sides
 
 
 def box_iou(a: Tensor, b: Tensor, kind: str = "iou") -> Tensor:
-    """Give the overlap of boxes, pair by pair; the loss is 1 minus it.
+    """Return the overlap of boxes, pair by pair; the loss is 1 minus it.
 
     With I and U the areas of intersection and union, C the area and c the diagonal of the smallest box round both,
     and rho the distance of the centres:
@@ -66,7 +66,7 @@ def box_iou(a: Tensor, b: Tensor, kind: str = "iou") -> Tensor:
 
 
 def _sides(boxes: Tensor) -> Tensor:
-    """Give width and height (..., 2) of boxes (..., 4), 0 where a box is turned inside out."""
+    """Return width and height (..., 2) of boxes (..., 4), 0 where a box is turned inside out."""
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
 
 
@@ -78,6 +78,6 @@ def _ratio(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def _aspect(wh: Tensor) -> Tensor:
-    """Give atan(w / h)."""
+    """Return atan(w / h)."""
     wh = wh.clamp(min=_SIDE)
     return torch.atan2(wh[..., 0], wh[..., 1])

@@ -17,12 +17,12 @@ COCO_SIGMAS = (
 
 
 def sigmas_of(count: int) -> Tensor:
-    """Give the sigmas of `count` points, (K,) float32: COCO's for 17, else 1 / K for each."""
+    """Return the sigmas of `count` points, (K,) float32: COCO's for 17, else 1 / K for each."""
     return torch.tensor(COCO_SIGMAS if count == len(COCO_SIGMAS) else (1 / count,) * count)
 
 
 def oks_loss(points: Tensor, targets: Tensor, areas: Tensor, sigmas: Tensor) -> Tensor:
-    """Give 1 - OKS of each object, the object keypoint similarity of YOLO-Pose (arXiv 2204.06806).
+    """Return 1 - OKS of each object, the object keypoint similarity of YOLO-Pose (arXiv 2204.06806).
 
         OKS = mean over labelled points of exp(-d^2 / (2 s^2 k^2)),  s^2 the object's area,  k = 2 sigma
 
@@ -45,7 +45,7 @@ def oks_loss(points: Tensor, targets: Tensor, areas: Tensor, sigmas: Tensor) -> 
 
 
 def visibility_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Give the binary cross entropy of whether each point is labelled (the same), the mean over points.
+    """Return the binary cross entropy of whether each point is labelled (the same), the mean over points.
 
     Args:
         logits: (N, K).

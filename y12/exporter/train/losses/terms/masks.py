@@ -10,7 +10,7 @@ __all__ = ["mask_loss"]
 
 
 def mask_loss(coefficients: Tensor, protos: Tensor, image_of: Tensor, masks: Tensor, boxes: Tensor) -> Tensor:
-    """Give each object's binary cross entropy of its mask, the mean over its box (YOLACT, arXiv 1904.02689, 3.2).
+    """Return each object's binary cross entropy of its mask, the mean over its box (YOLACT, arXiv 1904.02689, 3.2).
 
         loss_n = 1 / |box_n|  sum over pixels of box_n of BCE(sigmoid(c_n . P), mask_n)
 
@@ -41,7 +41,7 @@ def mask_loss(coefficients: Tensor, protos: Tensor, image_of: Tensor, masks: Ten
 
 
 def _logits(coefficients: Tensor, protos: Tensor, image_of: Tensor) -> Tensor:
-    """Give (N, h, w) from coefficients (N, m) sorted by image: one product for each image, so no prototype is copied.
+    """Return (N, h, w) from coefficients (N, m) sorted by image: one product for each image, so no prototype is copied.
 
     Images without objects take part too, so that the prototypes are in the graph whatever the batch holds.
     """
@@ -51,6 +51,6 @@ def _logits(coefficients: Tensor, protos: Tensor, image_of: Tensor) -> Tensor:
 
 
 def _touched(low: Tensor, high: Tensor, size: int) -> Tensor:
-    """Give (N, size) bool: which pixels, from i to i + 1, the ranges (N,) touch."""
+    """Return (N, size) bool: which pixels, from i to i + 1, the ranges (N,) touch."""
     pixel = torch.arange(size, device=low.device)
     return (pixel + 1 > low.unsqueeze(1)) & (pixel < high.unsqueeze(1))

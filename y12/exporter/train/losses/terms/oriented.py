@@ -14,7 +14,7 @@ _NEAR = 1e-6  # a squared Hellinger distance below this has a straight line for 
 
 
 def probiou(a: Tensor, b: Tensor) -> Tensor:
-    """Give the overlap 0-1 of oriented boxes, pair by pair (ProbIoU, arXiv 2106.06072); the loss is 1 minus it.
+    """Return the overlap 0-1 of oriented boxes, pair by pair (ProbIoU, arXiv 2106.06072); the loss is 1 minus it.
 
     Each box stands for a Gaussian: mean (x, y), variance w^2 / 12 along r and h^2 / 12 across it. With S1, S2 the
     covariances and d the difference of the means:
@@ -68,6 +68,6 @@ def _gaussian(xywhr: Tensor) -> _Gaussian:
 
 
 def _spread(box: _Gaussian, dx: Tensor, dy: Tensor) -> Tensor:
-    """Give d' adj(S) d, S a box's covariance: adj(S) has the two variances exchanged."""
+    """Return d' adj(S) d, S a box's covariance: adj(S) has the two variances exchanged."""
     cos, sin = box.r.cos(), box.r.sin()
     return box.b * (dx * cos + dy * sin) ** 2 + box.a * (dy * cos - dx * sin) ** 2

@@ -7,7 +7,7 @@ __all__ = ["precise"]
 
 
 def precise(x: Tensor) -> Tensor:
-    """Give a tensor of any type in float32, and a float64 one as it is.
+    """Return a tensor of any type in float32, and a float64 one as it is.
 
     In half precision a sum over an image's cells would stall and a product of probabilities would vanish.
     """
