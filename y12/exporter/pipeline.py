@@ -25,6 +25,7 @@ from y12.exporter.recipe import Recipe
 from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
 from y12.exporter.report.report import ExportReport
+from y12.exporter.report.words import nms_in_words, profile_in_words
 from y12.exporter.source import Source, source_from_recipe
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
@@ -32,7 +33,7 @@ from y12.exporter.verify.engine_precision import check_engine_precision, engine_
 from y12.exporter.verify.options import VerifyOptions
 from y12.exporter.verify.verify import Verification, VerificationInput, verify
 from y12.exporter.verify.weights import check_weights
-from y12.runtime.artefact.manifest import ONNX_KEY, InputProfile, Manifest, NmsSettings
+from y12.runtime.artefact.manifest import ONNX_KEY, InputProfile, Manifest
 
 __all__ = ["ExportResult", "export"]
 
@@ -49,7 +50,7 @@ class ExportResult:
 
 
 def export(recipe: Recipe, progress: Progress) -> ExportResult:
-    """Do one export.
+    """Do one export; long, as it is the story of all its stages and puts their results together.
 
     Args:
         recipe: what is asked for.
@@ -96,7 +97,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
                 model=source.model,
                 source=source.file,
                 precision=recipe.precision,
-                input=_in_words(manifest.profile),
+                input=profile_in_words(manifest.profile),
                 notes=_notes(source, typed, evaluation_set, engine, recipe.precision),
                 simplification=simplification,
                 cast=typed.cast,
@@ -106,7 +107,7 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
                 engine=facts,
                 builder="" if engine is None else engine.builder,
                 gpus="" if engine is None else engine.gpus,
-                nms="" if manifest.nms is None else _nms_in_words(manifest.nms),
+                nms="" if manifest.nms is None else nms_in_words(manifest.nms),
                 verification=verification,
                 layers=layer_rows(simplified, manifest, typed.quantization, facts),
                 accuracy=None if accuracy is None else accuracy.accuracy,
@@ -302,20 +303,3 @@ def _embed(manifest: Manifest, graph: onnx.ModelProto) -> None:
     """Write the manifest into the graph's metadata; what another exporter said there is no longer true."""
     del graph.metadata_props[:]
     graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
-
-
-def _nms_in_words(nms: NmsSettings) -> str:
-    options = nms.options
-    classes = "all classes" if options.classes is None else f"classes {', '.join(map(str, options.classes))}"
-    return (
-        f"{nms.form}, conf {options.conf:g}, iou {options.iou:g}, max_det {options.max_det} of the best "
-        f"{nms.candidates} candidates, {classes}{', agnostic' * options.agnostic}"
-    )
-
-
-def _in_words(profile: InputProfile) -> str:
-    def axis(name: str) -> str:
-        span = getattr(profile, name)
-        return str(span.opt) if span.is_fixed else f"{span.min}..{span.opt}..{span.max}"
-
-    return f"batch {axis('batch')}, {axis('height')}x{axis('width')} pixels"

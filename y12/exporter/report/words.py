@@ -1,8 +1,10 @@
-"""Numbers and strangers' texts as the page and its charts show them."""
+"""Numbers, settings and strangers' texts as the report, its page and its charts show them."""
 
 import math
 
-__all__ = ["NOTHING", "drop", "number", "points", "points_lost", "share"]
+from y12.runtime.artefact.manifest import InputProfile, NmsSettings
+
+__all__ = ["NOTHING", "drop", "nms_in_words", "number", "points", "points_lost", "profile_in_words", "share"]
 
 NOTHING = "\u2013"  # a dash: what stands where there is no value
 _MINUS = "\u2212"  # as wide as the plus
@@ -38,3 +40,23 @@ def drop(value: float) -> str:
     """Return what a division costs: points lost, or won."""
     shown = number(abs(value), 2)
     return f"{shown} points won" if value < 0 and shown != "0.00" else f"{shown} points lost"
+
+
+def nms_in_words(nms: NmsSettings) -> str:
+    """Return an NMS in the graph as one line."""
+    options = nms.options
+    classes = "all classes" if options.classes is None else f"classes {', '.join(map(str, options.classes))}"
+    return (
+        f"{nms.form}, conf {options.conf:g}, iou {options.iou:g}, max_det {options.max_det} of the best "
+        f"{nms.candidates} candidates, {classes}{', agnostic' * options.agnostic}"
+    )
+
+
+def profile_in_words(profile: InputProfile) -> str:
+    """Return the input shapes as one line."""
+
+    def axis(name: str) -> str:
+        span = getattr(profile, name)
+        return str(span.opt) if span.is_fixed else f"{span.min}..{span.opt}..{span.max}"
+
+    return f"batch {axis('batch')}, {axis('height')}x{axis('width')} pixels"
