@@ -13,7 +13,6 @@ from y12.exporter.engine.inspect import EngineFacts
 from y12.exporter.engine.options import Target
 from y12.exporter.pipeline import export
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions, calibrate
-from y12.exporter.precision.options import ImproveOptions
 from y12.exporter.precision.qdq.qdq import QdqReport, QuantizeOptions, quantize, tensors_to_calibrate
 from y12.exporter.recipe import Int8, Recipe, Shapes
 from y12.exporter.verify.engine_precision import check_engine_precision
@@ -31,11 +30,8 @@ def silent(_stage):
     yield
 
 
-PLAIN = ImproveOptions(correct_bias=False, rounding="nearest")
-
-
-def int8(target="trt", method="auto", improve=ImproveOptions()):  # noqa: B008 (frozen)
-    return Int8(PHOTOS, CalibrationOptions(method, symmetric=target == "trt"), QuantizeOptions(target), improve)
+def int8(target="trt", method="auto"):
+    return Int8(PHOTOS, CalibrationOptions(method, symmetric=target == "trt"), QuantizeOptions(target))
 
 
 @pytest.mark.parametrize(("name", "method"), [("yolov12n", "auto"), ("yolo11n-seg", "max"), ("yolov12n-cls", "mse")])
@@ -144,7 +140,7 @@ def test_an_empty_folder_and_sm_75_are_refused(tmp_path):
         "yolov8n",
         format="engine",
         precision="int8",
-        int8=int8(method="max", improve=PLAIN),
+        int8=int8(method="max"),
         shapes=SMALL,
         target=Target("rtx", sms=(75,)),
         verify=None,
