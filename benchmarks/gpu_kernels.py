@@ -120,7 +120,7 @@ class Suppression:
         }
         self._kernels = {
             entry: gpu.kernel(source, entry)
-            for source, entry in (("select", "select_scan"), ("select", "select_best"), ("nms", "nms_mask"),
+            for source, entry in (("candidates", "select_scan"), ("candidates", "select_best"), ("nms", "nms_mask"),
                                   ("nms", "nms_keep"))
         }  # fmt: skip
         torch.cuda.synchronize()

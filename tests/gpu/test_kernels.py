@@ -84,7 +84,7 @@ def test_select(kernels, case):
     expected = case.expected()
     for _ in range(5):  # atomics run in another order each time
         run = SelectRun(case)
-        run.launch(kernels["select"])
+        run.launch(kernels["candidates"])
         run.check(expected)
 
 
@@ -101,7 +101,7 @@ def test_select_at_the_size_of_a_real_network(kernels, options, levels_hw):
     sizes = {"limit": 4096, "batch": 3, "levels": 1000, "levels_hw": levels_hw}
     case = select_cases.SelectCase("yolo", 8400, 80, options, **sizes)
     run = SelectRun(case)
-    run.launch(kernels["select"])
+    run.launch(kernels["candidates"])
     run.check(case.expected())
 
 

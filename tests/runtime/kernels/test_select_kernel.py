@@ -20,7 +20,7 @@ from y12.runtime.postprocess.predictions import Extras, Predictions, predictions
 def test_kernels_equal_twin(order):
     def check(case):
         run = SelectRun(case)
-        run.launch(compiled("select"), order=order)
+        run.launch(compiled("candidates"), order=order)
         run.check(case.expected())
 
     each(((str(case), case) for case in CASES), check)
@@ -92,7 +92,7 @@ def test_one_anchor_that_is_not_finite(column, class_ids, nonfinite):
     case = SelectCase("one anchor", 1, 2, batch=1)
     run = SelectRun(case)
     run.outputs = np.array(column, np.float32).reshape(1, 6, 1)
-    run.launch(compiled("select"))
+    run.launch(compiled("candidates"))
     run.check([selected(case.given(run.outputs[0], run.separate[0]), case.options, case.limit)])
     assert run.class_ids[0, : len(class_ids)].tolist() == class_ids
     assert run.headers["count"].tolist() == [len(class_ids)]
@@ -102,7 +102,7 @@ def test_one_anchor_that_is_not_finite(column, class_ids, nonfinite):
 def test_a_change_of_plan_needs_no_other_launch():
     case = next(case for case in CASES if str(case) == "some classes of every")
     run = SelectRun(case)
-    run.launch(compiled("select"))
+    run.launch(compiled("candidates"))
     run.check(case.expected())
     options = DetectOptions(conf=0.6, classes=(1, 2, 3))
     changed = replace(case, options=options)
@@ -110,7 +110,7 @@ def test_a_change_of_plan_needs_no_other_launch():
     run.plan[["conf", "multi_label"]] = again.plan[["conf", "multi_label"]]
     run.wanted[:] = again.wanted
     run.boxes[:], run.scores[:], run.class_ids[:], run.anchors[:] = np.nan, np.nan, -1, -1
-    run.launch(compiled("select"))
+    run.launch(compiled("candidates"))
     run.case = changed
     run.check(changed.expected())
 
@@ -119,7 +119,7 @@ def test_a_change_of_plan_needs_no_other_launch():
 def test_too_few_places_for_keys_are_told_and_not_exceeded(capacity):
     case = next(case for case in CASES if str(case) == "all, cut at the limit")
     run = SelectRun(case, capacity)
-    run.launch(compiled("select"), order=7)
+    run.launch(compiled("candidates"), order=7)
     assert run.headers["truncated"].tolist() == [2, 2]
     assert run.headers["count"].tolist() == [capacity, capacity]
     assert run.headers["found"].tolist() == [333, 333]
@@ -133,7 +133,7 @@ def test_keys_that_are_garbage_stay_in_bounds(rng, classes):
     run.keys[:] = rng.integers(0, 2**64, run.keys.shape, np.uint64)
     run.counters["found"] = 1_000_000
     results = (run.boxes, run.scores, run.class_ids, run.anchors, run.headers)
-    compiled("select")["select_best"]((1,), (1024,), run.outputs, 0, run.plan, run.keys, run.counters, *results)
+    compiled("candidates")["select_best"]((1,), (1024,), run.outputs, 0, run.plan, run.keys, run.counters, *results)
     assert run.headers["count"].tolist() == [32]
     assert ((run.anchors >= 0) & (run.anchors < 40)).all()
     assert ((run.class_ids >= 0) & (run.class_ids < classes)).all()
@@ -193,5 +193,5 @@ def test_peaks_by_hand(scores, kept):
     case = SelectCase("3x3", 9, 1, DetectOptions(conf=0.05), batch=1, levels_hw=((3, 3),))
     run = SelectRun(case)
     run.outputs = np.concatenate([np.full((4, 9), 9), np.reshape(scores, (1, 9)) / 10]).astype(np.float32)[None]
-    run.launch(compiled("select"))
+    run.launch(compiled("candidates"))
     assert sorted(run.anchors[0, : run.headers["count"][0]].tolist()) == kept

@@ -41,7 +41,7 @@ class Boxes:
         }
         self.results: dict[str, Part] = {"results": ((batch,), nms_layout.result_dtype(room, raw.shape.box_size))}
         mask = "rotated_mask" if raw.shape.oriented else "nms_mask"
-        entries = [("select", "select_scan"), ("select", "select_best"), ("nms", mask), ("nms", "nms_keep")]
+        entries = [("candidates", "select_scan"), ("candidates", "select_best"), ("nms", mask), ("nms", "nms_keep")]
         self._scan, self._best, self._suppress, self._keep = (device.kernel(*entry) for entry in entries)
         with contextlib.ExitStack() as undo:
             self._scratch = Scratch(device, self._scratch_parts())
