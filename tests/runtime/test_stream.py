@@ -130,7 +130,7 @@ def test_results_of_an_exported_network_are_those_of_infer(tmp_path):
     pytest.importorskip("torch")
     from y12.exporter.cli.export import main as export
 
-    weights = PHOTOS[0].parents[3] / "configs/weights/yolov12n-shapes.safetensors"
+    weights = PHOTOS[0].parents[4] / "configs/weights/yolov12n-shapes.safetensors"
     assert export([str(weights), "--imgsz", "160", "--no-verify", "--output", str(tmp_path)]) == 0
     images = [*sorted(SCENES.glob("*.jpg")), *PHOTOS] * 2
     (artefact,) = tmp_path.glob("*.onnx")

@@ -99,7 +99,7 @@ def test_a_plan_that_does_not_tell_has_no_targets(plan):
 
 
 @pytest.mark.parametrize(
-    ("targets", "place"),
+    ("targets", "environment"),
     [
         ((80, 89), environment_of("NVIDIA L4", 89)),
         ((), environment_of("NVIDIA L4", 89)),
@@ -111,7 +111,7 @@ def test_a_gpu_that_fits_is_let_through(targets, environment):
 
 
 @pytest.mark.parametrize(
-    ("targets", "place", "message"),
+    ("targets", "environment", "message"),
     [
         (
             (80, 86, 89),
@@ -147,7 +147,7 @@ RTX = checked_header(plan_of(), "auto")
 
 
 @pytest.mark.parametrize(
-    ("header", "place", "reasons", "expected"),
+    ("header", "environment", "reasons", "expected"),
     [
         (
             FULL,
