@@ -100,3 +100,12 @@ def test_a_user_s_type_checker_sees_the_types(environments):
     assert 'Revealed type is "y12.runtime.results.detections.Detections"' in done.stdout, done.stdout + done.stderr
     assert '"Detections" has no attribute "no_such_field"' in done.stdout
     assert "Found 1 error in 1 file" in done.stdout
+
+
+def test_a_project_with_folders_of_the_old_names_can_use_it(environments):
+    env = environments["ort"]
+    for name in ("runtime", "exporter"):
+        (env.home / name).mkdir()
+        (env.home / name / "__init__.py").write_text("mine = True\n")
+    code = "import exporter, runtime; from y12 import Runtime; print(exporter.mine, runtime.mine, Runtime.__module__)"
+    assert ran(env, "python", "-c", code).split() == ["True", "True", "y12.runtime.session"]
