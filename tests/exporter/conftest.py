@@ -26,7 +26,6 @@ from y12.exporter.precision.cast import CastReport, cast_to_fp16
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
 from y12.runtime.artefact.manifest import AxisRange, InputProfile
-from y12.runtime.backends import onnx_runtime as ort
 from y12.runtime.backends.tensorrt.executor import Bindings
 
 
@@ -78,14 +77,11 @@ class Stages:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Beside another worker, second threads that wait for the first ones take many times as long as they help.
-
-    Those of torch at its barriers, and those of ONNX Runtime, which knows no variable for it.
-    """
-    before, options = torch.get_num_threads(), ort._options
+    """Beside another worker, second threads that wait for the first ones take many times as long as they help."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ort, "_options", lambda module, threads: options(module, threads or 1))
+        patch.setenv("OMP_NUM_THREADS", "1")  # ONNX Runtime's, in commands that tests start too
         yield
     torch.set_num_threads(before)
 

@@ -60,6 +60,16 @@ def test_free_axes(make_onnx):
     assert executor.run(np.zeros((3, 3, 32, 48), np.float32))["output0"].shape == (3, 7, 1)
 
 
+@pytest.mark.parametrize(
+    ("variable", "threads", "used"),
+    [("3", 0, 3), ("3", 1, 1), ("2,4", 0, 2), ("", 0, 0), ("many", 0, 0)],  # 0: ONNX Runtime's own choice
+)
+def test_threads_are_those_of_the_argument_else_of_the_environment(make_onnx, monkeypatch, variable, threads, used):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    session = OrtExecutor(make_onnx(), "cpu", threads=threads)._session
+    assert session.get_session_options().intra_op_num_threads == used
+
+
 def test_damaged_model(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"this is no model")
     for model in (tmp_path / "bad.onnx", b"this is no model", b"", tmp_path / "missing.onnx"):

@@ -29,7 +29,8 @@ class OrtExecutor:
     Args:
         model: the file, or its bytes (which cannot have weights in a second file).
         provider: "cpu"; "cuda"; or "auto", which is CUDA where this ONNX Runtime was built with it, else the CPU.
-        threads: how many threads one operator may use; 0 leaves it to ONNX Runtime.
+        threads: how many threads one operator may use; 0 takes $OMP_NUM_THREADS, as torch does and ONNX Runtime does
+            not, or where that is no number leaves it to ONNX Runtime.
         device: which GPU, on CUDA.
 
     Raises:
@@ -166,8 +167,13 @@ def _cuda_session(ort: ModuleType, source: str | bytes, name: str, threads: int,
 def _options(ort: ModuleType, threads: int) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = _ONLY_FATAL
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or _threads_of_environment()
     return options
+
+
+def _threads_of_environment() -> int:
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # "4,2": of nested regions; the first is the outer
+    return int(wanted) if wanted.isdecimal() and len(wanted) < 5 else 0
 
 
 @contextlib.contextmanager
