@@ -216,7 +216,7 @@ def test_a_corrupt_graph(tmp_path, capsys, content):
     assert names(tmp_path) == ["broken.onnx"]
 
 
-@pytest.mark.parametrize("folder", ["/proc/nothere", "/dev/null/below", "/sys"])
+@pytest.mark.parametrize("folder", ["/proc/nothere", "/dev/null/below", "/proc"])
 def test_a_folder_that_cannot_be_written(capsys, folder):
     assert f"--output: cannot write to '{folder}'" in refused(capsys, *QUICK, "--output", folder)
 

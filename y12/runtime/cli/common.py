@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 a Y12Error (one line on standard error), 2 a wrong command
 """
 
 import argparse
+import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -37,8 +39,15 @@ def run_command(body: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
+        _drop_output()
         return EXIT_PIPE_CLOSED
     return code
+
+
+def _drop_output() -> None:
+    """Lead standard output nowhere: at its end Python writes what is left in it, and would say that it failed (120)."""
+    with contextlib.suppress(OSError):  # one that is no file, as in a test, has no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(message: str) -> None:
