@@ -31,11 +31,10 @@ test-all: .venv/installed  ## every test, also every scale and task of what `mak
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 # It holds torch to fewer instructions; ONNX Runtime takes what it finds (docs/decisions/0031-other-processors.md).
-TORCH_TESTS := $(addprefix tests/exporter/,model trace graph precision train verify)
 test-processors: .venv/installed  ## the tests that torch's rounding could decide, with its kernels for older processors
 	for isa in 'default SSE41' 'avx2 AVX2'; do set -- $$isa; echo "torch: $$1, oneDNN: $$2"; \
 		ATEN_CPU_CAPABILITY=$$1 ONEDNN_MAX_CPU_ISA=$$2 OMP_NUM_THREADS=1 \
-		$(BIN)/python -m pytest -q -n 2 --dist loadfile $(TORCH_TESTS) || exit 1; done
+		$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not exhaustive" tests/exporter || exit 1; done
 
 test-gpu: .venv/installed  ## the tests that need an NVIDIA GPU; one that skips is a failure
 	Y12_REQUIRE_GPU=1 $(BIN)/python -m pytest -q -m gpu

@@ -2,24 +2,18 @@
 
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from overfit import SCENES, SIDE, Learned, overfit
+from overfit import FOUND, SCENES, SIDE, SURE, SURE_OBJECTS, Learned, network_itself, overfit, scene_images
 
 from y12 import DetectOptions, Runtime
 from y12.exporter.checkpoint.save import write_checkpoint
-from y12.exporter.data.open import labelled_dataset
 from y12.exporter.model.spec import spec_from_name
 from y12.exporter.pipeline import export
 from y12.exporter.recipe import Recipe, Shapes
 from y12.exporter.train.scenes.forms import CLASS_NAMES
-from y12.exporter.train.scenes.write import INSTANCES
-from y12.exporter.train.validate import manifest_of
-from y12.exporter.verify.backends import TorchExecutor
 from y12.exporter.verify.options import VerifyOptions
-from y12.runtime.artefact.opened import Artefact
 
 # Name, attentions. The first three have every backbone, every kind of block and every way to tell a place of them all.
 NETWORKS = {
@@ -38,8 +32,6 @@ ANCHORS = (
     ((24.0, 24.0), (24.0, 32.0), (32.0, 24.0)),
     ((32.0, 32.0), (36.0, 44.0), (44.0, 36.0)),
 )
-
-FOUND, SURE = 0.25, 0.3  # scores: rounding may take one over a threshold, not over both
 
 
 @contextmanager
@@ -76,7 +68,7 @@ def test_it_learns(learned):
 def exported(learned):
     """The report of an FP16 engine, the scenes, and the graph it was built from."""
     _name, _result, folder = learned
-    images = tuple(sample.path for sample in labelled_dataset(folder / "scenes" / INSTANCES).samples)
+    images = tuple(scene_images(folder / "scenes"))
     recipe = Recipe(
         str(folder / "learned.safetensors"),
         format="engine",
@@ -102,9 +94,8 @@ def test_its_engine_fuses_every_attention(learned, exported):
 def test_its_graph_finds_the_same_objects(learned, exported):
     _report, images, graph = exported
     detector = learned[1].detector
-    artefact = Artefact(Path("torch"), "onnx", manifest_of(detector, SIDE), "the network itself")
     options = DetectOptions(conf=FOUND)
-    with Runtime(artefact, TorchExecutor(detector)) as torch_runtime, Runtime(graph) as runtime:
+    with network_itself(detector) as torch_runtime, Runtime(graph) as runtime:
         count = 0
         for image in images:
             both = torch_runtime.infer(image, options), runtime.infer(image, options)
@@ -114,4 +105,4 @@ def test_its_graph_finds_the_same_objects(learned, exported):
                     shifts = np.abs(other.xyxy[other.class_id == label] - box).max(1)
                     assert shifts.min(initial=np.inf) < 1.0  # pixels
             count += len(sure)
-    assert count >= 8  # of the 12 objects
+    assert count >= SURE_OBJECTS
