@@ -224,7 +224,8 @@ def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.Mo
     if manifest.nms is not None:
         with clock("nms"):
             graph = with_nms(graph, manifest.nms, _predictions(graph, manifest))
-    _embed(manifest, graph)
+    del graph.metadata_props[:]  # what another exporter said there is no longer true
+    graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
     return graph
 
 
@@ -297,9 +298,3 @@ def _predictions(graph: onnx.ModelProto, manifest: Manifest) -> Predictions:
     keypoints = manifest.kpt_shape[0] * manifest.kpt_shape[1] if manifest.kpt_shape else 0
     places = AnchorLayout(manifest.localisation, manifest.strides)
     return predictions_of(graph, manifest.task, len(manifest.names), keypoints, places)
-
-
-def _embed(manifest: Manifest, graph: onnx.ModelProto) -> None:
-    """Write the manifest into the graph's metadata; what another exporter said there is no longer true."""
-    del graph.metadata_props[:]
-    graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
