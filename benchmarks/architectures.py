@@ -18,11 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from a checkout
 
 from benchmarks.diagram import diagram_of
+from y12.exporter.export_config import Recipe
+from y12.exporter.export_pipeline import export
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.rows import ModelSpec
 from y12.exporter.model.spec import spec_from_name
-from y12.exporter.pipeline import export
-from y12.exporter.recipe import Recipe
 from y12.exporter.trace.deploy import deploy_from_detector
 
 SCALES, SIDE = "nsmlx", 640

@@ -22,13 +22,13 @@ import numpy as np
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.data.open import labelled_dataset
+from y12.exporter.engine.engine_options import Target
 from y12.exporter.engine.inspect import EngineFacts
-from y12.exporter.engine.options import Target
+from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_pipeline import export
 from y12.exporter.model.blocks.bit import BitConv2d, BitLinear
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.spec import spec_from_name
-from y12.exporter.pipeline import export
-from y12.exporter.recipe import Int8, Recipe, Shapes
 from y12.exporter.train.examples.batches import Batches
 from y12.exporter.train.examples.sources import ShapesSource
 from y12.exporter.train.initial import Network, starting_detector

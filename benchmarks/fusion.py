@@ -12,8 +12,8 @@ from importlib import metadata
 from pathlib import Path
 
 from y12.exporter.engine.inspect import EngineFacts
-from y12.exporter.pipeline import export
-from y12.exporter.recipe import Recipe
+from y12.exporter.export_config import Recipe
+from y12.exporter.export_pipeline import export
 
 SCALES = "nsmlx"
 NETWORKS = (  # "*" is the scale

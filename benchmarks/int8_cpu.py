@@ -19,9 +19,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from y12.exporter.pipeline import export
-from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
-from y12.exporter.recipe import Int8, Recipe
+from y12.exporter.export_config import Int8, Recipe
+from y12.exporter.export_pipeline import export
+from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.runtime.backends.onnx_runtime import import_onnxruntime
 
 onnxruntime = import_onnxruntime()  # how its threads wait, the executor does not let one choose

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import onnx
 from torch import Tensor, nn
 
-from y12.exporter.engine.build import BuildOptions, bindings_for_build, engine_from_onnx
+from y12.exporter.engine.build_engine import BuildOptions, bindings_for_build, engine_from_onnx
 from y12.exporter.engine.inspect import EngineFacts, facts_of
 from y12.exporter.graph import simplify as simplification
 from y12.exporter.graph.expectation import sum_expectations

@@ -53,9 +53,9 @@ def test_help_loads_nothing_heavy(module):
     [
         "y12.exporter",
         "y12.errors",
-        "y12.exporter.recipe",
+        "y12.exporter.export_config",
         "y12.exporter.cli.export",
-        "y12.exporter.verify.options",
+        "y12.exporter.verify.verify_options",
     ],
 )
 def test_modules_that_only_describe_load_nothing_heavy(module):

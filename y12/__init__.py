@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from importlib.metadata import version
 
     from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, Y12Error
-    from y12.exporter.pipeline import export
-    from y12.exporter.recipe import Recipe
+    from y12.exporter.export_config import Recipe
+    from y12.exporter.export_pipeline import export
     from y12.runtime.gpu.pipeline import GpuOptions
     from y12.runtime.options import DetectOptions
     from y12.runtime.results.detections import Detections
@@ -38,9 +38,9 @@ if not TYPE_CHECKING:  # a type checker takes the imports above, and so still fi
         "Detections": "runtime.results.detections",
         "DetectOptions": "runtime.options",
         "GpuOptions": "runtime.gpu.pipeline",
-        "Recipe": "exporter.recipe",
+        "Recipe": "exporter.export_config",
         "Runtime": "runtime.session",
-        "export": "exporter.pipeline",
+        "export": "exporter.export_pipeline",
     }
 
     def __getattr__(name: str) -> object:

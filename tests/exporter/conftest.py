@@ -16,7 +16,7 @@ from label_files import make_coco as make_coco
 from label_files import make_yolo as make_yolo
 
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
-from y12.exporter.engine.build import BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx
+from y12.exporter.engine.build_engine import BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx
 from y12.exporter.engine.inspect import EngineFacts, facts_of
 from y12.exporter.graph.simplify import OWN_PASSES, quiet_native_output, simplify
 from y12.exporter.model.build import seeded_detector

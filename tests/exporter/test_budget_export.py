@@ -13,11 +13,11 @@ import pytest
 
 from y12 import Runtime
 from y12.errors import BudgetError, DatasetError
+from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_pipeline import export
 from y12.exporter.int8 import int8_images
-from y12.exporter.pipeline import export
-from y12.exporter.precision.mixed.options import BudgetOptions
-from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
-from y12.exporter.recipe import Int8, Recipe, Shapes
+from y12.exporter.precision.mixed.budget_options import BudgetOptions
+from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.options import DetectOptions
 

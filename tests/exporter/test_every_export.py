@@ -9,12 +9,12 @@ import pytest
 from onnx.utils import Extractor
 
 from y12 import DetectOptions, Runtime
+from y12.exporter.export_config import Recipe, Shapes
+from y12.exporter.export_pipeline import export
 from y12.exporter.graph.nms.nms import PREFIX
 from y12.exporter.model.spec import models_dir
-from y12.exporter.pipeline import export
-from y12.exporter.recipe import Recipe, Shapes
-from y12.exporter.verify.images import photos_dir
-from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.verify.verify_images import photos_dir
+from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import ONNX_KEY, Manifest, NmsSettings
 
 SMALL = Shapes(imgsz=((192, 256),))
@@ -121,7 +121,7 @@ def test_a_classifier(tmp_path):
     assert (np.diff(found.confidence) <= 0).all()
 
 
-@pytest.mark.exhaustive  # per commit: test_head_exports.py, and without NMS test_pipeline.py
+@pytest.mark.exhaustive  # per commit: test_head_exports.py, and without NMS test_export_pipeline.py
 @pytest.mark.parametrize("name", ["yolov12n-seg", "yolov12n-obb"])
 def test_batch_and_size_are_free_with_nms_inside(tmp_path, name):
     shapes = Shapes(imgsz=((96, 128), (128, 192), (160, 256)), batch=(1, 2, 4))

@@ -8,12 +8,12 @@ import yaml
 
 from y12 import DetectOptions, Runtime
 from y12.errors import RecipeError
-from y12.exporter.pipeline import export
+from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_pipeline import export
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions
 from y12.exporter.precision.qdq.qdq import QuantizeOptions
-from y12.exporter.recipe import Int8, Recipe, Shapes
-from y12.exporter.verify.images import photos_dir
-from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.verify.verify_images import photos_dir
+from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import NmsSettings
 
 SMALL = Shapes(imgsz=((192, 256),))

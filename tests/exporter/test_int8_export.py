@@ -9,15 +9,15 @@ from onnx import numpy_helper
 
 from y12 import Runtime
 from y12.errors import CalibrationError, EngineBuildError, RecipeError, VerificationError
+from y12.exporter.engine.engine_options import Target
 from y12.exporter.engine.inspect import EngineFacts
-from y12.exporter.engine.options import Target
-from y12.exporter.pipeline import export
+from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_pipeline import export
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions, calibrate
 from y12.exporter.precision.qdq.qdq import QdqReport, QuantizeOptions, quantize, tensors_to_calibrate
-from y12.exporter.recipe import Int8, Recipe, Shapes
 from y12.exporter.verify.engine_precision import check_engine_precision
-from y12.exporter.verify.images import photos_dir
-from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.verify.verify_images import photos_dir
+from y12.exporter.verify.verify_options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import Manifest
 

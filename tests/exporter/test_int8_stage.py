@@ -7,11 +7,11 @@ import pytest
 from onnx import numpy_helper
 
 from y12.errors import VerificationError
+from y12.exporter.export_config import Int8
 from y12.exporter.int8 import Int8Images, int8_from_fp32, int8_images
-from y12.exporter.precision.mixed.options import BudgetOptions
-from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
-from y12.exporter.recipe import Int8
-from y12.exporter.verify.images import photos_dir
+from y12.exporter.precision.mixed.budget_options import BudgetOptions
+from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
+from y12.exporter.verify.verify_images import photos_dir
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import Manifest
 

@@ -9,11 +9,11 @@ from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
 from y12.errors import ArtefactError, CheckpointError, GraphError, ModelSpecError, RecipeError
+from y12.exporter.export_config import Recipe
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.spec import spec_from_name
-from y12.exporter.recipe import Recipe
 from y12.exporter.source import demo_weights, source_from_recipe
-from y12.exporter.verify.images import scenes_dir
+from y12.exporter.verify.verify_images import scenes_dir
 from y12.runtime.artefact.manifest import ONNX_KEY, TASKS, AxisRange, InputProfile, Manifest, NmsSettings
 from y12.runtime.options import DetectOptions
 

@@ -13,7 +13,7 @@ import pytest
 from y12 import Runtime
 from y12.errors import ExecutorError, InputError
 from y12.exporter.cli.export import main
-from y12.exporter.verify.images import photos_dir
+from y12.exporter.verify.verify_images import photos_dir
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.backends.tensorrt.executor import TrtExecutor, TrtNetwork, read_engine_name
 from y12.runtime.gpu.cuda import Gpu

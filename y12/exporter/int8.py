@@ -11,6 +11,7 @@ import onnx
 from y12.errors import RecipeError
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, evaluation_set_of_images, open_evaluation_set
 from y12.exporter.evaluate.results import Budget
+from y12.exporter.export_config import NEEDS_IMAGES, Int8
 from y12.exporter.graph.passes import label
 from y12.exporter.model.detector import Detector
 from y12.exporter.precision.calibration.calibrate import calibrate, calibration_images
@@ -19,13 +20,12 @@ from y12.exporter.precision.cast import CastReport
 from y12.exporter.precision.macs import multiplications_of, shares_of
 from y12.exporter.precision.mixed.blocks import blocks_of
 from y12.exporter.precision.mixed.budget import Divisible, budget_kept
-from y12.exporter.precision.options import QuantizeOptions
 from y12.exporter.precision.qat.learned import LearnedRanges
 from y12.exporter.precision.qat.prepare import PreparedDetector, QatOptions, prepare
 from y12.exporter.precision.qdq.plan import CONVOLUTIONS, plan_of
 from y12.exporter.precision.qdq.qdq import QdqReport, quantize, tensors_to_calibrate
+from y12.exporter.precision.quantization_options import QuantizeOptions
 from y12.exporter.precision.ranges import Ranges
-from y12.exporter.recipe import NEEDS_IMAGES, Int8
 from y12.runtime.artefact.manifest import Manifest
 
 __all__ = ["Int8Images", "Typed", "as_trained", "int8_from_fp32", "int8_images"]

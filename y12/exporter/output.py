@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 
 from y12.errors import OutputError
-from y12.exporter.engine.build import BuiltEngine
+from y12.exporter.engine.build_engine import BuiltEngine
 from y12.exporter.report.charts import curve_svg
 from y12.exporter.report.page import page_from_report
 from y12.exporter.report.pictures import Picture

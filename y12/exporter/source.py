@@ -9,12 +9,12 @@ import onnx
 from y12.errors import CalibrationError, CheckpointError, GraphError, RecipeError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
+from y12.exporter.export_config import Recipe
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.spec import models_dir, spec_from_name
 from y12.exporter.precision.qat.learned import LearnedRanges
-from y12.exporter.recipe import Recipe
-from y12.exporter.verify.images import scenes_dir
+from y12.exporter.verify.verify_images import scenes_dir
 from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile
 from y12.runtime.artefact.opened import open_artefact
 

@@ -7,7 +7,7 @@ import pytest
 from y12.errors import CalibrationError, DatasetError
 from y12.exporter.data.data_yaml import image_paths, read_data_yaml
 from y12.exporter.data.image_lists import entries_from, evenly, images_in, without_repeats
-from y12.exporter.precision.calibration.images import calibration_images
+from y12.exporter.precision.calibration.calibration_images import calibration_images
 from y12.files import IMAGE_SUFFIXES
 
 

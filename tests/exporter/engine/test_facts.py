@@ -10,7 +10,7 @@ import torch
 from text_models import model_of, noise
 from torch import nn
 
-from y12.exporter.engine.build import BuildOptions, engine_from_onnx
+from y12.exporter.engine.build_engine import BuildOptions, engine_from_onnx
 from y12.exporter.engine.inspect import facts_of
 from y12.exporter.engine.layers import Layer, Tensor
 from y12.exporter.graph.attention import attentions_of

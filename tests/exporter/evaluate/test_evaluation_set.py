@@ -7,7 +7,7 @@ from colour_network import SIDE, box_line, drawings, manifest_of, outline_line, 
 
 from y12.errors import DatasetError
 from y12.exporter.data.dataset import Dataset
-from y12.exporter.evaluate.classify import ClassTree
+from y12.exporter.evaluate.classification import ClassTree
 from y12.exporter.evaluate.evaluation_set import evaluation_set_of_images, open_evaluation_set
 from y12.exporter.evaluate.graph_results import Outcome
 from y12.exporter.evaluate.scoring import truth_from

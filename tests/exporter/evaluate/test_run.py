@@ -8,7 +8,7 @@ import pytest
 from tiny_data import ClassExecutor, Found, ScriptedExecutor, coco_data
 
 from y12.errors import DatasetError, InputError, Y12Error
-from y12.exporter.evaluate.options import ValOptions
+from y12.exporter.evaluate.evaluate_options import ValOptions
 from y12.exporter.evaluate.run import validate, validate_results
 from y12.runtime.artefact.manifest import NmsSettings
 from y12.runtime.options import DetectOptions

@@ -6,7 +6,7 @@ import pytest
 from nms_graphs import EXTRAS, KEYPOINT_VALUES, MASKS, packed, split
 from text_models import model_of, noise
 
-from y12.exporter.engine.build import BuildOptions, BuiltEngine, engine_from_onnx
+from y12.exporter.engine.build_engine import BuildOptions, BuiltEngine, engine_from_onnx
 from y12.exporter.engine.inspect import facts_of
 from y12.exporter.graph.nms.nms import predictions_of, with_nms
 from y12.runtime.artefact.manifest import NmsSettings

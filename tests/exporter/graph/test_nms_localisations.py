@@ -147,7 +147,7 @@ def test_a_graph_of_another_number_of_rows(places):
 
 def test_the_engine_builds(rtx, make_profile):
     """Of heatmaps of a free size, whose levels' sizes TensorRT then computes from the image's."""
-    from y12.exporter.engine.build import BuildOptions, engine_from_onnx
+    from y12.exporter.engine.build_engine import BuildOptions, engine_from_onnx
 
     text = """(float[B, 3, h, w] images) => (float[B, 9, A] output0) {
         fine = Conv<strides=[8, 8]>(images, weight)

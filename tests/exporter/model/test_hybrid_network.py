@@ -12,8 +12,8 @@ from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.blocks.layer_norm import LayerNorm
 from y12.exporter.model.build import detector_from_spec, seeded_detector
 from y12.exporter.model.spec import models_dir, spec_from_name, spec_from_yaml
-from y12.exporter.precision.options import QuantizeOptions
 from y12.exporter.precision.qat.mapping import quantized_convs, simplified_graph
+from y12.exporter.precision.quantization_options import QuantizeOptions
 from y12.exporter.trace.deploy import deploy_from_detector
 
 FILE = "yolov12-hybrid.yaml"

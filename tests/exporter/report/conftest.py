@@ -9,15 +9,15 @@ import onnx
 import pytest
 
 from y12.exporter.evaluate.results import Accuracy, BlockCost, Budget, CurvePoint, Score, Speed
+from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_pipeline import export
 from y12.exporter.graph.attention import attentions_of
-from y12.exporter.pipeline import export
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions
 from y12.exporter.precision.qdq.qdq import QuantizeOptions
-from y12.exporter.recipe import Int8, Recipe, Shapes
 from y12.exporter.report.layers import LayerRow
 from y12.exporter.report.pictures import picture_from
-from y12.exporter.verify.images import photos_dir
-from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.verify.verify_images import photos_dir
+from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.results.detections import Detections
 

@@ -14,6 +14,8 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from y12.exporter.engine.inspect import facts_of
+from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_pipeline import export
 from y12.exporter.graph.simplify import relative_difference
 from y12.exporter.graph.token_rounding import token_roundings, without_token_rounding
 from y12.exporter.model.blocks.bit import (
@@ -28,13 +30,11 @@ from y12.exporter.model.blocks.bit import (
 from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.spec import spec_from_name
-from y12.exporter.pipeline import export
 from y12.exporter.precision.cast import cast_to_fp16
-from y12.exporter.precision.options import CalibrationOptions
-from y12.exporter.recipe import Int8, Recipe, Shapes
+from y12.exporter.precision.quantization_options import CalibrationOptions
 from y12.exporter.trace.deploy import DeployAttention, deploy_from_detector
-from y12.exporter.verify.images import photos_dir
-from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.verify.verify_images import photos_dir
+from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.backends.onnx_runtime import OrtExecutor, import_onnxruntime
 
 SIDE = 64

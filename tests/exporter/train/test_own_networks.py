@@ -9,11 +9,11 @@ from overfit import FOUND, SCENES, SIDE, SURE, SURE_OBJECTS, Learned, network_it
 
 from y12 import DetectOptions, Runtime
 from y12.exporter.checkpoint.save import write_checkpoint
+from y12.exporter.export_config import Recipe, Shapes
+from y12.exporter.export_pipeline import export
 from y12.exporter.model.spec import spec_from_name
-from y12.exporter.pipeline import export
-from y12.exporter.recipe import Recipe, Shapes
 from y12.exporter.train.scenes.forms import CLASS_NAMES
-from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.verify.verify_options import VerifyOptions
 
 # Name, attentions. The first three have every backbone, every kind of block and every way to tell a place of them all.
 NETWORKS = {

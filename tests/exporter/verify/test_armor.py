@@ -5,8 +5,8 @@ import pytest
 
 from y12.exporter.verify.backends import TorchExecutor
 from y12.exporter.verify.compare import Ran, compare, outputs_of
-from y12.exporter.verify.images import load_images
-from y12.exporter.verify.options import TOLERANCES, VerifyOptions
+from y12.exporter.verify.verify_images import load_images
+from y12.exporter.verify.verify_options import TOLERANCES, VerifyOptions
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.options import DetectOptions

@@ -5,7 +5,7 @@ import pytest
 
 from y12.errors import VerificationError
 from y12.exporter.verify.compare import Ran, compare
-from y12.exporter.verify.options import TOLERANCES, Tolerance, VerifyOptions
+from y12.exporter.verify.verify_options import TOLERANCES, Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 
 HW = (64, 96)

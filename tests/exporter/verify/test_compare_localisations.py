@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from y12.exporter.verify.compare import Ran, compare
-from y12.exporter.verify.options import Tolerance, VerifyOptions
+from y12.exporter.verify.verify_options import Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 
 HW = (64, 96)

@@ -14,9 +14,9 @@ from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.spec import spec_from_name
 from y12.exporter.verify.backends import TorchExecutor
 from y12.exporter.verify.compare import Ran, compare, outputs_of
-from y12.exporter.verify.images import load_images, photos_dir
-from y12.exporter.verify.options import TOLERANCES, VerifyOptions
 from y12.exporter.verify.verify import VerificationInput, verify
+from y12.exporter.verify.verify_images import load_images, photos_dir
+from y12.exporter.verify.verify_options import TOLERANCES, VerifyOptions
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.backends.onnx_runtime import OrtExecutor

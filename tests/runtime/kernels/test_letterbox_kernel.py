@@ -11,7 +11,7 @@ from tests.runtime.kernels.letterbox_cases import CASES, run_letterbox
 from tests.runtime.kernels.references.letterbox import letterboxed
 from tests.runtime.kernels.shim import ORDERS, compiled
 from y12.errors import InputError
-from y12.exporter.verify.images import photos_dir
+from y12.exporter.verify.verify_images import photos_dir
 from y12.runtime.kernels.layout import letterbox_images
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import Letterbox, blob_from, letterbox, resize_bilinear

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from y12.exporter.precision.options import METHODS, TARGETS
+from y12.exporter.precision.quantization_options import METHODS, TARGETS
 from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS, NmsSettings
 from y12.runtime.cli.common import add_threshold_arguments, put, require_packages, run_command, say
 
 if TYPE_CHECKING:
-    from y12.exporter.recipe import Int8, Recipe
+    from y12.exporter.export_config import Int8, Recipe
 
 DEFAULT_NMS_CANDIDATES = 1024
 
@@ -151,10 +151,10 @@ def _export(arguments: argparse.Namespace) -> int:
     recipe = recipe_from_arguments(arguments)
     require_packages(_PACKAGES, "export", "y12-export")
     if recipe.format == "engine":
-        from y12.exporter.engine.build import bindings_for_build
+        from y12.exporter.engine.build_engine import bindings_for_build
 
         bindings_for_build(recipe.target.tensorrt)  # refused now, not when the graph is done
-    from y12.exporter.pipeline import export
+    from y12.exporter.export_pipeline import export
 
     with _terminated_like_interrupted():
         result = export(recipe, _progress())
@@ -171,9 +171,9 @@ def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
         RecipeError: options contradict each other, or ask for what this version does not do.
     """
     from y12.errors import RecipeError
-    from y12.exporter.engine.options import Target
-    from y12.exporter.recipe import Recipe, Shapes
-    from y12.exporter.verify.options import VerifyOptions
+    from y12.exporter.engine.engine_options import Target
+    from y12.exporter.export_config import Recipe, Shapes
+    from y12.exporter.verify.verify_options import VerifyOptions
 
     if arguments.no_verify and (arguments.images or arguments.allow_inconclusive):
         raise RecipeError("--no-verify contradicts --images and --allow-inconclusive, which are of the verification")
@@ -243,9 +243,9 @@ def _precision(arguments: argparse.Namespace) -> str:
 
 def _int8(arguments: argparse.Namespace) -> "Int8 | None":
     from y12.errors import RecipeError
-    from y12.exporter.precision.mixed.options import BudgetOptions
-    from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
-    from y12.exporter.recipe import Int8
+    from y12.exporter.export_config import Int8
+    from y12.exporter.precision.mixed.budget_options import BudgetOptions
+    from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 
     names = ("calib_method", "calib_limit", "int8_target", "max_drop", "max_drop_data")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}

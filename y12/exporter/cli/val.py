@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from y12.runtime.cli.common import add_runtime_arguments, put, require_packages, run_command, say
 
 if TYPE_CHECKING:
+    from y12.exporter.evaluate.evaluate_options import ValOptions
     from y12.exporter.evaluate.inference import Progress
-    from y12.exporter.evaluate.options import ValOptions
     from y12.exporter.evaluate.run import Validation
 
 DATA_HELP = (
@@ -63,7 +63,7 @@ def _val(arguments: argparse.Namespace) -> int:
 
 def options_from_arguments(arguments: argparse.Namespace) -> "ValOptions":
     """Turn the command line into options."""
-    from y12.exporter.evaluate.options import ValOptions
+    from y12.exporter.evaluate.evaluate_options import ValOptions
 
     return ValOptions(
         conf=arguments.conf,
@@ -80,7 +80,7 @@ def options_from_arguments(arguments: argparse.Namespace) -> "ValOptions":
 
 def _validated(arguments: argparse.Namespace, options: "ValOptions") -> "Validation":
     from y12.errors import DatasetError
-    from y12.exporter.evaluate.options import ValOptions
+    from y12.exporter.evaluate.evaluate_options import ValOptions
     from y12.exporter.evaluate.run import validate, validate_results
 
     artefact = Path(arguments.artefact)

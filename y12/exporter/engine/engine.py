@@ -4,9 +4,15 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from y12.exporter.engine.build import RTX_DEFAULT_SMS, BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx
+from y12.exporter.engine.build_engine import (
+    RTX_DEFAULT_SMS,
+    BuildOptions,
+    BuiltEngine,
+    bindings_for_build,
+    engine_from_onnx,
+)
+from y12.exporter.engine.engine_options import Target
 from y12.exporter.engine.inspect import EngineFacts, facts_of
-from y12.exporter.engine.options import Target
 from y12.exporter.trace.to_onnx import INPUT_NAME
 from y12.runtime.artefact.manifest import Manifest
 

@@ -116,7 +116,7 @@ def _evaluation(truth: Any, found: Any, kind: str) -> Any:
     from pycocotools.cocoeval import COCOeval
 
     if kind == "obb":
-        from y12.exporter.evaluate.oriented import OrientedEval
+        from y12.exporter.evaluate.oriented_eval import OrientedEval
 
         return OrientedEval(truth, found, "bbox")
     evaluation = COCOeval(truth, found, kind)

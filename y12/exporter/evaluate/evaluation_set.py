@@ -11,7 +11,7 @@ from y12.exporter.data.dataset import Dataset, Sample
 from y12.exporter.data.image_lists import images_in, without_repeats
 from y12.exporter.data.open import labelled_dataset
 from y12.exporter.data.yolo import label_path, yolo_labels
-from y12.exporter.evaluate.classify import ClassTree, class_tree
+from y12.exporter.evaluate.classification import ClassTree, class_tree
 from y12.exporter.evaluate.fit import kinds_for
 from y12.runtime.artefact.manifest import Manifest
 

@@ -6,7 +6,7 @@ from y12.errors import DatasetError
 from y12.exporter.data.classes import ClassMap
 from y12.exporter.data.dataset import KINDS_OF_TASK, Dataset
 from y12.exporter.evaluate.coco import KIND_NAMES, coco_sigmas_exist
-from y12.exporter.evaluate.options import ValOptions
+from y12.exporter.evaluate.evaluate_options import ValOptions
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.options import DetectOptions
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from y12.exporter.data.classes import ClassMap
 from y12.exporter.data.dataset import KINDS_OF_TASK, Dataset
+from y12.exporter.evaluate.evaluate_options import ValOptions
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, classes_of
 from y12.exporter.evaluate.fit import detect_options, kinds_for
 from y12.exporter.evaluate.inference import Inference
-from y12.exporter.evaluate.options import ValOptions
 from y12.exporter.evaluate.predictions import Found
 from y12.runtime.artefact.manifest import ONNX_KEY, Manifest
 from y12.runtime.backends.onnx_runtime import OrtExecutor

@@ -10,11 +10,11 @@ from y12.exporter.data.classes import ClassMap, class_map
 from y12.exporter.data.coco_json import coco_ground_truth, ground_truth_kinds
 from y12.exporter.data.dataset import GroundTruth
 from y12.exporter.data.open import labelled_dataset
-from y12.exporter.evaluate.classify import class_tree, top_figures
+from y12.exporter.evaluate.classification import class_tree, top_figures
 from y12.exporter.evaluate.coco import Figures, evaluate, require_pycocotools
+from y12.exporter.evaluate.evaluate_options import ValOptions
 from y12.exporter.evaluate.fit import detect_options, kinds_for
 from y12.exporter.evaluate.inference import Inference, Progress
-from y12.exporter.evaluate.options import ValOptions
 from y12.exporter.evaluate.predictions import Found
 from y12.exporter.evaluate.report import ValReport
 from y12.exporter.evaluate.results_json import read_results, result_kinds

@@ -11,7 +11,7 @@ from typing import Any
 
 from y12.errors import DatasetError
 from y12.exporter.data.dataset import Dataset, GroundTruth
-from y12.exporter.evaluate.classify import ClassTree
+from y12.exporter.evaluate.classification import ClassTree
 from y12.exporter.evaluate.coco import KIND_NAMES, evaluate
 from y12.exporter.evaluate.evaluation_set import EvaluationSet
 from y12.exporter.evaluate.graph_results import CONF, Outcome

@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 import onnx
 
-from y12.exporter.engine.build import BuiltEngine
+from y12.exporter.engine.build_engine import BuiltEngine
 from y12.exporter.evaluate.results import Speed
 from y12.runtime.artefact.manifest import InputProfile, Manifest
 from y12.runtime.backends.onnx_runtime import OrtExecutor

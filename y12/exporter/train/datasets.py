@@ -8,7 +8,7 @@ from y12.errors import DatasetError, RecipeError
 from y12.exporter.data.dataset import Dataset
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.data.open import labelled_dataset
-from y12.exporter.evaluate.classify import ClassTree, class_tree
+from y12.exporter.evaluate.classification import ClassTree, class_tree
 from y12.exporter.model.rows import ModelSpec
 from y12.exporter.train.examples.batches import Batches
 from y12.exporter.train.examples.class_folders import ClassSource, class_folders

@@ -8,9 +8,9 @@ from y12.errors import OutputError, RecipeError
 from y12.exporter.checkpoint.metadata import LICENCE_KEY, RANGES_KEY, SIDE_KEY, yaml_of_spec
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.model.detector import Detector
-from y12.exporter.precision.options import CalibrationOptions
 from y12.exporter.precision.qat.convert import convert
 from y12.exporter.precision.qat.prepare import PreparedDetector, QatOptions, initial_ranges, prepare
+from y12.exporter.precision.quantization_options import CalibrationOptions
 from y12.exporter.train.batch_norm import are_folded, unfold
 from y12.exporter.train.curves import curves_svg
 from y12.exporter.train.datasets import DataChoice, Material, material_for

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from y12.exporter.data.classes import class_map
 from y12.exporter.data.dataset import Dataset
-from y12.exporter.evaluate.classify import ClassTree, top_figures
+from y12.exporter.evaluate.classification import ClassTree, top_figures
 from y12.exporter.evaluate.coco import KIND_NAMES, evaluate
+from y12.exporter.evaluate.evaluate_options import ValOptions
 from y12.exporter.evaluate.fit import detect_options, kinds_for
 from y12.exporter.evaluate.inference import Inference
-from y12.exporter.evaluate.options import ValOptions
 from y12.exporter.evaluate.predictions import Found
 from y12.exporter.model.detector import Detector
 from y12.exporter.verify.backends import TorchExecutor

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from y12.errors import VerificationError
 from y12.exporter.verify.differences import Comparison, Shifts, comparison_from
-from y12.exporter.verify.images import TestImage
-from y12.exporter.verify.options import Tolerance, VerifyOptions
+from y12.exporter.verify.verify_images import TestImage
+from y12.exporter.verify.verify_options import Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.executor import Executor
 from y12.runtime.options import DetectOptions

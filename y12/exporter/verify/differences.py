@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from y12.exporter.verify.options import Tolerance
+from y12.exporter.verify.verify_options import Tolerance
 
 __all__ = ["Comparison", "Shifts", "comparison_from"]
 

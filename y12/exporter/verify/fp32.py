@@ -6,8 +6,8 @@ from y12.errors import VerificationError
 from y12.exporter.graph.simplify import NUDGE, ROUNDINGS, checked_shapes, relative_difference
 from y12.exporter.verify.compare import outputs_of
 from y12.exporter.verify.differences import Comparison
-from y12.exporter.verify.images import TestImage, load_images
-from y12.exporter.verify.options import Tolerance, VerifyOptions
+from y12.exporter.verify.verify_images import TestImage, load_images
+from y12.exporter.verify.verify_options import Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.executor import Executor
 from y12.runtime.postprocess.predictions import Outputs

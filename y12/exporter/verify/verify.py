@@ -5,17 +5,17 @@ from dataclasses import dataclass, field, replace
 import onnx
 
 from y12.errors import InconclusiveError, VerificationError, Y12Error
-from y12.exporter.engine.build import BuiltEngine, gpu_problem
+from y12.exporter.engine.build_engine import BuiltEngine, gpu_problem
 from y12.exporter.graph.token_rounding import token_roundings, without_token_rounding
 from y12.exporter.model.blocks.bit import bit_layers, plain_form
 from y12.exporter.model.detector import Detector
 from y12.exporter.verify.backends import TorchExecutor
+from y12.exporter.verify.check_nms import check_nms, compare_after_nms
 from y12.exporter.verify.compare import Ran, compare, outputs_of
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.fp32 import check_fp32, loosened, nudged
-from y12.exporter.verify.images import TestImage, load_images
-from y12.exporter.verify.nms import check_nms, compare_after_nms
-from y12.exporter.verify.options import ROUNDED, TOLERANCES, Tolerance, VerifyOptions
+from y12.exporter.verify.verify_images import TestImage, load_images
+from y12.exporter.verify.verify_options import ROUNDED, TOLERANCES, Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.backends.tensorrt.executor import TrtExecutor

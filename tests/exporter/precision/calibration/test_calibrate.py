@@ -21,9 +21,9 @@ from y12.exporter.precision.calibration.calibrate import (
     ranges_from_histograms,
 )
 from y12.exporter.precision.calibration.histograms import Histogram
-from y12.exporter.precision.options import CLIPPINGS
+from y12.exporter.precision.quantization_options import CLIPPINGS
 from y12.exporter.precision.ranges import Range, Ranges
-from y12.exporter.verify.images import photos_dir
+from y12.exporter.verify.verify_images import photos_dir
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 from y12.runtime.preprocess.crop import centre_crop
 from y12.runtime.preprocess.images import image_from

@@ -16,7 +16,7 @@ from y12.exporter.precision.calibration.clipping import (
     rounding_error,
 )
 from y12.exporter.precision.calibration.histograms import Histogram
-from y12.exporter.precision.options import CLIPPINGS
+from y12.exporter.precision.quantization_options import CLIPPINGS
 from y12.exporter.precision.ranges import Range
 
 RNG = np.random.Generator(np.random.PCG64(5))

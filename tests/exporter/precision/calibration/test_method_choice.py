@@ -8,7 +8,7 @@ from text_models import model_of, noise
 
 from y12.exporter.precision.calibration.method_choice import ScoreError, best_ranges
 from y12.exporter.precision.ranges import Range, Ranges
-from y12.exporter.verify.images import photos_dir
+from y12.exporter.verify.verify_images import photos_dir
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.preprocess.images import image_from

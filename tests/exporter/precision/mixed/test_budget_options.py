@@ -5,7 +5,7 @@ import math
 import pytest
 
 from y12.errors import RecipeError
-from y12.exporter.precision.mixed.options import BudgetOptions
+from y12.exporter.precision.mixed.budget_options import BudgetOptions
 
 
 @pytest.mark.parametrize("points", [0, 0.5, 100])

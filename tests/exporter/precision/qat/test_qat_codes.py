@@ -15,7 +15,7 @@ from y12.exporter.precision.qat.mapping import quantized_convs, simplified_graph
 from y12.exporter.precision.qat.modules import QuantConv
 from y12.exporter.precision.qat.prepare import QatOptions, initial_ranges, prepare
 from y12.exporter.precision.qdq.qdq import QuantizeOptions, quantize
-from y12.exporter.verify.images import photos_dir
+from y12.exporter.verify.verify_images import photos_dir
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import blob_from
 from y12.runtime.tasks import TASKS

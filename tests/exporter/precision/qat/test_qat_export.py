@@ -15,16 +15,16 @@ from y12.errors import CalibrationError, CheckpointError, RecipeError
 from y12.exporter.checkpoint.metadata import RANGES_KEY
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.cli.export import main
-from y12.exporter.pipeline import export
-from y12.exporter.precision.mixed.options import BudgetOptions
-from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
+from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_pipeline import export
+from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.precision.qat.convert import convert
 from y12.exporter.precision.qat.learned import LearnedRanges
+from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.exporter.precision.ranges import Range
-from y12.exporter.recipe import Int8, Recipe, Shapes
 from y12.exporter.source import source_from_recipe
-from y12.exporter.verify.images import photos_dir
-from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.verify.verify_images import photos_dir
+from y12.exporter.verify.verify_options import VerifyOptions
 
 VERIFY = VerifyOptions(images=photos_dir(), allow_inconclusive=True)
 

@@ -8,8 +8,8 @@ from typing import Self
 import onnx
 
 from y12.errors import CalibrationError
-from y12.exporter.precision.options import QuantizeOptions
 from y12.exporter.precision.qdq.qdq import tensors_to_calibrate
+from y12.exporter.precision.quantization_options import QuantizeOptions
 from y12.exporter.precision.ranges import Ranges
 
 __all__ = ["LearnedRanges"]

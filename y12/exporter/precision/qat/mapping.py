@@ -20,8 +20,8 @@ from y12.exporter.graph.simplify import simplify
 from y12.exporter.model.blocks.attention import MapAttention
 from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.detector import Detector
-from y12.exporter.precision.options import QuantizeOptions
 from y12.exporter.precision.qdq.plan import Plan, plan_of
+from y12.exporter.precision.quantization_options import QuantizeOptions
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
 from y12.runtime.artefact.manifest import AxisRange, InputProfile

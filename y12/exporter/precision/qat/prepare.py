@@ -16,11 +16,11 @@ from y12.exporter.model.detector import Detector
 from y12.exporter.model.rows import ModelSpec
 from y12.exporter.precision.calibration.calibrate import calibrate
 from y12.exporter.precision.calibration.method_choice import best_ranges
-from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
 from y12.exporter.precision.qat.mapping import QuantizedConv, quantized_convs, simplified_graph
 from y12.exporter.precision.qat.modules import ActivationQuantizer, QuantConv
 from y12.exporter.precision.qdq.plan import IMAGES_RANGE, plan_of
 from y12.exporter.precision.qdq.qdq import quantize, tensors_to_calibrate
+from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.exporter.precision.ranges import Ranges
 from y12.exporter.trace.to_onnx import INPUT_NAME
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest

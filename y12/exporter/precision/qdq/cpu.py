@@ -20,7 +20,7 @@ from y12.exporter.graph.index import GraphIndex, silu_nodes
 from y12.exporter.graph.passes import label
 from y12.exporter.precision.qdq.bins import expectations_of
 from y12.exporter.precision.qdq.channels import ChannelSources
-from y12.exporter.precision.qdq.layout import channels_last
+from y12.exporter.precision.qdq.channels_last import channels_last
 from y12.exporter.precision.qdq.nodes import INT8_SUFFIX, QdqNodes
 from y12.exporter.precision.qdq.plan import Plan, QdqReport, range_of
 from y12.exporter.precision.qdq.weights import QuantizedWeight, quantize_weight

@@ -10,9 +10,9 @@ import onnx
 from y12.errors import GraphError, RecipeError
 from y12.exporter.graph.index import GraphIndex
 from y12.exporter.graph.passes import label
-from y12.exporter.precision.options import TARGETS, QuantizeOptions
-from y12.exporter.precision.qdq.attention import attention_tensors
 from y12.exporter.precision.qdq.channels import ChannelSources
+from y12.exporter.precision.qdq.int8_attention import attention_tensors
+from y12.exporter.precision.quantization_options import TARGETS, QuantizeOptions
 from y12.exporter.precision.ranges import Range, Ranges
 
 __all__ = [

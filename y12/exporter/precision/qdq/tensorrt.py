@@ -11,7 +11,7 @@ import onnx
 
 from y12.errors import GraphError
 from y12.exporter.precision.cast import cast_to_fp16
-from y12.exporter.precision.qdq.attention import softmax_outputs
+from y12.exporter.precision.qdq.int8_attention import softmax_outputs
 from y12.exporter.precision.qdq.nodes import QdqNodes
 from y12.exporter.precision.qdq.plan import CONVOLUTIONS, Plan, QdqReport, range_of
 from y12.exporter.precision.qdq.weights import quantize_weight

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from y12.errors import DatasetError
 from y12.exporter.data.data_yaml import read_data_yaml
 from y12.exporter.data.sizes import Progress, checked_sizes
-from y12.exporter.evaluate.classify import class_tree
+from y12.exporter.evaluate.classification import class_tree
 from y12.exporter.train.examples.augment import recoloured
 from y12.exporter.train.examples.example import Example
 from y12.exporter.train.examples.options import UNCHANGED, AugmentOptions, DataOptions

@@ -16,12 +16,12 @@ from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_
 from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
 from y12.exporter.evaluate.speed import speeds
+from y12.exporter.export_config import Recipe
 from y12.exporter.graph.nms.nms import AnchorLayout, Predictions, predictions_of, with_nms
 from y12.exporter.graph.simplify import SimplifyReport, simplify
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
 from y12.exporter.output import Made, files_of, output_folder, write_files
 from y12.exporter.precision.cast import cast_to_fp16
-from y12.exporter.recipe import Recipe
 from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
 from y12.exporter.report.report import ExportReport
@@ -30,8 +30,8 @@ from y12.exporter.source import Source, source_from_recipe
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
 from y12.exporter.verify.engine_precision import check_engine_precision, engine_notes
-from y12.exporter.verify.options import VerifyOptions
 from y12.exporter.verify.verify import Verification, VerificationInput, verify
+from y12.exporter.verify.verify_options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import ONNX_KEY, InputProfile, Manifest
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from y12.errors import ArtefactError, RecipeError
-from y12.exporter.engine.options import Target
-from y12.exporter.precision.mixed.options import BudgetOptions
-from y12.exporter.precision.options import CalibrationOptions, QuantizeOptions
-from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.engine.engine_options import Target
+from y12.exporter.precision.mixed.budget_options import BudgetOptions
+from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
+from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
 
 __all__ = ["FORMATS", "NEEDS_IMAGES", "Int8", "Recipe", "Shapes"]

@@ -6,8 +6,8 @@ import math
 import pytest
 
 from y12.errors import RecipeError
-from y12.exporter.engine.options import Target
-from y12.exporter.recipe import Recipe, Shapes
+from y12.exporter.engine.engine_options import Target
+from y12.exporter.export_config import Recipe, Shapes
 from y12.runtime.artefact.manifest import AxisRange
 
 FIXED = AxisRange(640, 640, 640)

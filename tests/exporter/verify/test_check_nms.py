@@ -8,10 +8,10 @@ from text_models import copy_of
 
 from y12.errors import VerificationError
 from y12.exporter.graph.nms.nms import AnchorLayout, predictions_of, with_nms
+from y12.exporter.verify.check_nms import check_nms, compare_after_nms
 from y12.exporter.verify.compare import Ran, outputs_of
-from y12.exporter.verify.images import load_images
-from y12.exporter.verify.nms import check_nms, compare_after_nms
-from y12.exporter.verify.options import TOLERANCES, VerifyOptions
+from y12.exporter.verify.verify_images import load_images
+from y12.exporter.verify.verify_options import TOLERANCES, VerifyOptions
 from y12.runtime.artefact.manifest import Manifest, NmsSettings
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.options import DetectOptions

@@ -10,9 +10,9 @@ import pytest
 
 from y12 import Runtime
 from y12.errors import InconclusiveError, RecipeError, VerificationError
-from y12.exporter.pipeline import export
-from y12.exporter.recipe import Recipe, Shapes
-from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.export_config import Recipe, Shapes
+from y12.exporter.export_pipeline import export
+from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import ONNX_KEY, Manifest
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.artefact.plan import network_name_in_plan

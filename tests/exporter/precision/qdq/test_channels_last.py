@@ -7,7 +7,7 @@ from text_models import model_of, noise, ops, run
 from y12.exporter.graph.index import GraphIndex
 from y12.exporter.graph.passes import replace_nodes
 from y12.exporter.precision.qdq.channels import ChannelSources
-from y12.exporter.precision.qdq.layout import channels_last
+from y12.exporter.precision.qdq.channels_last import channels_last
 
 SIZES = {
     "taken": [1, 3, 2, 4, 2, 18], "whole": [1, 24, 6, 6], "rest": [-1, 3, 2, 4, 1, 36], "merged": [2, 12, 6, 6],

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import InputError, VerificationError
-from y12.exporter.verify.options import VerifyOptions
+from y12.exporter.verify.verify_options import VerifyOptions
 from y12.files import IMAGE_SUFFIXES
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import blob_from

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from y12.errors import VerificationError
 from y12.exporter.verify.compare import Ran, row_ious
 from y12.exporter.verify.differences import Comparison, Shifts, comparison_from
-from y12.exporter.verify.options import Tolerance, VerifyOptions
+from y12.exporter.verify.verify_options import Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import peaks_only

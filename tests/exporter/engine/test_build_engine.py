@@ -5,7 +5,7 @@ import pytest
 from text_models import model_of, noise
 
 from y12.errors import EngineBuildError
-from y12.exporter.engine.build import BuildOptions, _config, bindings_for_build, engine_from_onnx, gpu_problem
+from y12.exporter.engine.build_engine import BuildOptions, _config, bindings_for_build, engine_from_onnx, gpu_problem
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 from y12.runtime.artefact.plan import network_name_in_plan, plan_problem, read_plan_header
 from y12.runtime.backends.tensorrt.executor import process_logger
@@ -53,7 +53,7 @@ def test_two_builds_give_the_same_bytes(build, profile):
     assert build(model, profile).plan == build(model, profile).plan
 
 
-@pytest.mark.exhaustive  # of a smaller input: tests/exporter/test_pipeline.py
+@pytest.mark.exhaustive  # of a smaller input: tests/exporter/test_export_pipeline.py
 def test_two_builds_of_the_whole_network_give_the_same_bytes(rtx, armor):
     first, second = armor.build(), armor.build()
     assert first.plan == second.plan
