@@ -6,10 +6,10 @@ import pytest
 
 from y12.errors import VerificationError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
+from y12.exporter.verify import verify_images
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.fp32 import loosened, nudged
 from y12.exporter.verify.verify import VerificationInput, verify
-from y12.exporter.verify.verify_images import TestImage
 from y12.exporter.verify.verify_options import TOLERANCES, Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import Manifest
 
@@ -34,7 +34,7 @@ def test_limits_follow_the_models_own_movement(movement):
 
 def test_a_nudge_is_the_least_that_fp32_notices():
     blob = np.random.default_rng(0).random((3, 8, 8), dtype=np.float32)
-    (image,) = nudged((TestImage("a", blob),))
+    (image,) = nudged((verify_images.TestImage("a", blob),))
     steps = (image.blob.view(np.int32) - blob.view(np.int32))[blob > 0]
     assert image.name == "a"
     assert 1 <= steps.min() <= steps.max() <= 4
