@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from a checkout
 
 from benchmarks.diagram import diagram_of
-from y12.exporter.export_config import Recipe
+from y12.exporter.export_config import ExportConfig
 from y12.exporter.export_pipeline import export
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.rows import ModelSpec
@@ -57,8 +57,8 @@ def row_of(name: str) -> str:
     """Return a network's row of the table; builds its engine."""
     parameters, flops = size_of(spec_from_name(name))
     with tempfile.TemporaryDirectory() as folder:
-        recipe = Recipe(name, format="engine", precision="fp16", verify=None, output=Path(folder))
-        facts = export(recipe, lambda _stage: contextlib.nullcontext()).report.engine
+        config = ExportConfig(name, format="engine", precision="fp16", verify=None, output=Path(folder))
+        facts = export(config, lambda _stage: contextlib.nullcontext()).report.engine
     assert facts is not None
     fused = f"{facts.attentions_fused} of {facts.attentions_expected}"
     halves = set(facts.convolutions_by_precision) == {"fp16"}

@@ -22,9 +22,9 @@ import numpy as np
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.data.open import labelled_dataset
-from y12.exporter.engine.engine_options import Target
+from y12.exporter.engine.engine_options import EngineOptions
 from y12.exporter.engine.inspect import EngineFacts
-from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.model.blocks.bit import BitConv2d, BitLinear
 from y12.exporter.model.detector import Detector
@@ -126,17 +126,17 @@ def measured(name: str, checkpoint: Path, arguments: argparse.Namespace, folder:
     calibration = arguments.data or folder / "calibration" / "images"
     for precision in ("fp32", "fp16", "int8"):
         print(f"{name}: export {precision}", file=sys.stderr, flush=True)
-        recipe = Recipe(
+        config = ExportConfig(
             str(checkpoint),
             format="onnx" if precision == "fp32" else "engine",
             precision=precision,
-            int8=Int8(calibration, limit=64) if precision == "int8" else None,
-            shapes=Shapes(((arguments.imgsz, arguments.imgsz),)),
-            target=Target() if precision == "fp32" else Target("rtx"),
+            int8=Int8Options(calibration, limit=64) if precision == "int8" else None,
+            shapes=ShapeOptions(((arguments.imgsz, arguments.imgsz),)),
+            target=EngineOptions() if precision == "fp32" else EngineOptions("rtx"),
             verify=None,
             output=folder / name.split()[0] / precision,
         )
-        done = export(recipe, lambda _stage: contextlib.nullcontext())
+        done = export(config, lambda _stage: contextlib.nullcontext())
         form.artefacts[precision] = Path(done.artefact)
         if done.report.engine is not None:
             form.engines[precision] = done.report.engine

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from y12.exporter.engine.inspect import EngineFacts
-from y12.exporter.export_config import Recipe
+from y12.exporter.export_config import ExportConfig
 from y12.exporter.export_pipeline import export
 
 SCALES = "nsmlx"
@@ -27,8 +27,8 @@ NETWORKS = (  # "*" is the scale
 def facts_of(name: str) -> tuple[EngineFacts, str]:
     """Export one network and give what its engine is, and what built it."""
     with tempfile.TemporaryDirectory() as folder:
-        recipe = Recipe(name, format="engine", precision="fp16", verify=None, output=Path(folder))
-        report = export(recipe, lambda _stage: contextlib.nullcontext()).report
+        config = ExportConfig(name, format="engine", precision="fp16", verify=None, output=Path(folder))
+        report = export(config, lambda _stage: contextlib.nullcontext()).report
     assert report.engine is not None
     return report.engine, report.builder
 

@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from y12.exporter.export_config import Int8, Recipe
+from y12.exporter.export_config import ExportConfig, Int8Options
 from y12.exporter.export_pipeline import export
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.runtime.backends.onnx_runtime import import_onnxruntime
@@ -36,17 +36,17 @@ Run = Callable[[], float]  # gives seconds
 
 def exported(model: Path, arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     """Export a checkpoint as FP32 and as INT8 for ONNX Runtime."""
-    int8 = Int8(
+    int8 = Int8Options(
         arguments.calib,
         CalibrationOptions(arguments.method, symmetric=False),
         QuantizeOptions("cpu"),
         limit=arguments.limit,
     )
-    recipes = (
-        Recipe(str(model), verify=None, output=folder),
-        Recipe(str(model), precision="int8", int8=int8, verify=None, output=folder),
+    configs = (
+        ExportConfig(str(model), verify=None, output=folder),
+        ExportConfig(str(model), precision="int8", int8=int8, verify=None, output=folder),
     )
-    first, second = (Path(export(recipe, lambda _stage: contextlib.nullcontext()).artefact) for recipe in recipes)
+    first, second = (Path(export(config, lambda _stage: contextlib.nullcontext()).artefact) for config in configs)
     return first, second
 
 

@@ -84,11 +84,11 @@ def parser() -> argparse.ArgumentParser:
 
 def exported(folder: Path) -> Path:
     """Export the yolov12n that ships, at 640x640."""
-    from y12.exporter.export_config import Recipe, Shapes
+    from y12.exporter.export_config import ExportConfig, ShapeOptions
     from y12.exporter.export_pipeline import export
 
-    recipe = Recipe(str(WEIGHTS), shapes=Shapes(imgsz=((640, 640),)), verify=None, output=folder)
-    return Path(export(recipe, lambda _stage: contextlib.nullcontext()).artefact)
+    config = ExportConfig(str(WEIGHTS), shapes=ShapeOptions(imgsz=((640, 640),)), verify=None, output=folder)
+    return Path(export(config, lambda _stage: contextlib.nullcontext()).artefact)
 
 
 def measured(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from importlib.metadata import version
 
     from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, Y12Error
-    from y12.exporter.export_config import Recipe
+    from y12.exporter.export_config import ExportConfig
     from y12.exporter.export_pipeline import export
     from y12.runtime.gpu.pipeline import GpuOptions
     from y12.runtime.options import DetectOptions
@@ -23,10 +23,10 @@ __all__ = [
     "DetectOptions",
     "Detections",
     "ExecutorError",
+    "ExportConfig",
     "GpuOptions",
     "InputError",
     "MissingPackageError",
-    "Recipe",
     "Runtime",
     "Y12Error",
     "__version__",
@@ -38,7 +38,7 @@ if not TYPE_CHECKING:  # a type checker takes the imports above, and so still fi
         "Detections": "runtime.results.detections",
         "DetectOptions": "runtime.options",
         "GpuOptions": "runtime.gpu.pipeline",
-        "Recipe": "exporter.export_config",
+        "ExportConfig": "exporter.export_config",
         "Runtime": "runtime.session",
         "export": "exporter.export_pipeline",
     }

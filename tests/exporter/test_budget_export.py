@@ -13,7 +13,7 @@ import pytest
 
 from y12 import Runtime
 from y12.errors import BudgetError, DatasetError
-from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.int8 import int8_images
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
@@ -21,7 +21,7 @@ from y12.exporter.precision.quantization_options import CalibrationOptions, Quan
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.options import DetectOptions
 
-SMALL, TINY = (Shapes(imgsz=((side, side),)) for side in (320, 160))
+SMALL, TINY = (ShapeOptions(imgsz=((side, side),)) for side in (320, 160))
 
 
 @contextmanager
@@ -55,15 +55,15 @@ def unlabelled(photos, tmp_path):
 
 
 @pytest.fixture
-def make_recipe(shared, tmp_path):
-    """A recipe for INT8 with a budget, at a small size."""
+def make_config(shared, tmp_path):
+    """An export with INT8 and a budget, at a small size."""
 
     def make(calib, max_drop, data=None, target="trt", **changes):
         budget = None if max_drop is None else BudgetOptions(max_drop, data)
         calibration = CalibrationOptions("max", symmetric=target == "trt")  # no choice of ranges, which costs seconds
-        int8 = Int8(calib, calibration, QuantizeOptions(target), budget)
+        int8 = Int8Options(calib, calibration, QuantizeOptions(target), budget)
         values = {"precision": "int8", "int8": int8, "shapes": SMALL, "verify": None, "output": tmp_path / "out"}
-        return Recipe(str(shared / "checkpoints" / "trained" / "yolo11n.pt"), **(values | changes))
+        return ExportConfig(str(shared / "checkpoints" / "trained" / "yolo11n.pt"), **(values | changes))
 
     return make
 
@@ -76,12 +76,12 @@ def names_in(report, kind):
     return [row.name for row in report.layers if row.graph == kind and row.operator != "Attention"]
 
 
-def test_a_budget_on_images_held_out_of_a_folder(make_recipe, photos, tmp_path):
-    recipe = make_recipe(photos / "all" / "images", 0.2, shapes=TINY)
-    images = int8_images(recipe.int8)
+def test_a_budget_on_images_held_out_of_a_folder(make_config, photos, tmp_path):
+    config = make_config(photos / "all" / "images", 0.2, shapes=TINY)
+    images = int8_images(config.int8)
     assert len(images.calibration) == len(images.held_out) == 4
     assert not set(images.calibration) & set(images.held_out)
-    report = export(recipe, silent).report
+    report = export(config, silent).report
     budget = report.budget
     assert budget.images == 4
     assert budget.data == "images, 4 images held out from calibration"
@@ -106,18 +106,18 @@ def test_a_budget_on_images_held_out_of_a_folder(make_recipe, photos, tmp_path):
     assert (tmp_path / "out" / "yolo11n_int8.curve.svg").read_text().startswith("<?xml")
 
 
-def test_where_nothing_keeps_to_it_one_line_says_so_and_nothing_is_left(make_recipe, unlabelled, tmp_path):
+def test_where_nothing_keeps_to_it_one_line_says_so_and_nothing_is_left(make_config, unlabelled, tmp_path):
     """Calibrated on darkness INT8 spoils the early blocks, each by itself; the others are kept by name."""
     (tmp_path / "dark").mkdir()
     cv2.imwrite(str(tmp_path / "dark" / "dark.png"), np.zeros((160, 160, 3), np.uint8))
-    plain = make_recipe(None, None, precision="fp32", int8=None, shapes=TINY, output=tmp_path / "fp32")
+    plain = make_config(None, None, precision="fp32", int8=None, shapes=TINY, output=tmp_path / "fp32")
     early = ("model.1", "model.2", "model.3", "model.4")
     rows = export(plain, silent).report.layers
     keep = frozenset(row.name for row in rows if row.block not in early and row.operator != "Attention")
-    recipe = make_recipe(tmp_path / "dark", 0.4, data=unlabelled, shapes=TINY)
-    int8 = replace(recipe.int8, quantize=QuantizeOptions("trt", keep))
+    config = make_config(tmp_path / "dark", 0.4, data=unlabelled, shapes=TINY)
+    int8 = replace(config.int8, quantize=QuantizeOptions("trt", keep))
     with pytest.raises(BudgetError) as caught:
-        export(replace(recipe, int8=int8), silent)
+        export(replace(config, int8=int8), silent)
     said = str(caught.value)
     assert said.startswith("--max-drop 0.4: FP16 is the better choice here, use --half")
     assert "points on plain, 8 images (detections of FP32), and with INT8 for" in said
@@ -125,12 +125,12 @@ def test_where_nothing_keeps_to_it_one_line_says_so_and_nothing_is_left(make_rec
     assert left_in(tmp_path / "out") == []
 
 
-def test_everything_that_is_measured_is_in_what_is_made(make_recipe, photos, tmp_path):
+def test_everything_that_is_measured_is_in_what_is_made(make_config, photos, tmp_path):
     """An engine with NMS in it would fix its confidence; here the runtime chooses it."""
     pytest.importorskip("tensorrt_rtx")
     data = photos / "all" / "data.yaml"
-    recipe = make_recipe(photos / "more" / "images", 10, data=data, val=data, format="engine")
-    result = export(recipe, silent)
+    config = make_config(photos / "more" / "images", 10, data=data, val=data, format="engine")
+    result = export(config, silent)
     report, out = result.report, tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
         f"yolo11n_int8.{suffix}"
@@ -177,20 +177,20 @@ def keeps(runtime, table, photos):
     assert kept.confidence.tolist() == own.confidence.tolist()
 
 
-def test_accuracy_of_fp32_and_of_fp16(make_recipe, photos, tmp_path):
+def test_accuracy_of_fp32_and_of_fp16(make_config, photos, tmp_path):
     for precision in ("fp32", "fp16"):
         data = photos / "more" / "images"
-        recipe = make_recipe(None, None, precision=precision, int8=None, val=data, shapes=TINY)
-        report = export(recipe, silent).report
+        config = make_config(None, None, precision=precision, int8=None, val=data, shapes=TINY)
+        report = export(config, silent).report
         assert [score.precision for score in report.accuracy.scores] == ["fp32", "fp16"][: 1 + (precision == "fp16")]
         assert report.accuracy.truth == "labels"
         assert (report.thresholds is None) == (precision == "fp32")
         assert report.budget is None
 
 
-def test_for_onnx_runtime_without_labels(make_recipe, unlabelled):
+def test_for_onnx_runtime_without_labels(make_config, unlabelled):
     """The remainder is FP32: with every block kept nothing is lost."""
-    report = export(make_recipe(unlabelled, 40, target="cpu", shapes=TINY), silent).report
+    report = export(make_config(unlabelled, 40, target="cpu", shapes=TINY), silent).report
     budget = report.budget
     assert budget.truth == "detections of FP32"
     assert budget.curve[-1].drop == pytest.approx(0, abs=1e-6)
@@ -199,9 +199,9 @@ def test_for_onnx_runtime_without_labels(make_recipe, unlabelled):
     assert len(report.speed) == 2
 
 
-def test_labels_that_do_not_fit_are_refused_before_anything_is_made(make_recipe, photos, tmp_path):
+def test_labels_that_do_not_fit_are_refused_before_anything_is_made(make_config, photos, tmp_path):
     data = tmp_path / "data.yaml"
     data.write_text(f"path: {photos / 'more'}\nval: images\nnames: [cat, dog]\n")
     with pytest.raises(DatasetError, match=r"data.yaml"):
-        export(make_recipe(None, None, precision="fp16", int8=None, val=data), silent)
+        export(make_config(None, None, precision="fp16", int8=None, val=data), silent)
     assert left_in(tmp_path / "out") == []

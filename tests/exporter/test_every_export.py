@@ -9,7 +9,7 @@ import pytest
 from onnx.utils import Extractor
 
 from y12 import DetectOptions, Runtime
-from y12.exporter.export_config import Recipe, Shapes
+from y12.exporter.export_config import ExportConfig, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.graph.nms.nms import PREFIX
 from y12.exporter.model.spec import models_dir
@@ -17,7 +17,7 @@ from y12.exporter.verify.verify_images import photos_dir
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import ONNX_KEY, Manifest, NmsSettings
 
-SMALL = Shapes(imgsz=((192, 256),))
+SMALL = ShapeOptions(imgsz=((192, 256),))
 ONE = VerifyOptions(max_images=1)
 PHOTO = sorted(photos_dir().glob("*.jpg"))[0]
 NMS = DetectOptions(conf=0.3, iou=0.5, max_det=50)
@@ -49,12 +49,12 @@ def made(request, tmp_path_factory):
     """The engine with NMS inside, its graph, and that graph as it was before NMS came behind it."""
     folder = tmp_path_factory.mktemp(request.param)
     settings = NmsSettings("packed", 400, NMS)
-    recipe = Recipe(
+    config = ExportConfig(
         request.param, format="engine", precision="fp16", shapes=SMALL, nms=settings, verify=ONE, output=folder / "nms"
     )
     if request.param == "yolov12n-multitask":
-        recipe = replace(recipe, model=with_keypoints(folder / "mine.yaml"), scale="n")
-    result = export(recipe, silent)
+        config = replace(config, model=with_keypoints(folder / "mine.yaml"), scale="n")
+    result = export(config, silent)
     inside = result.artefact.replace(".engine", ".onnx")
     return request.param, result, without_nms(inside, folder / "raw.onnx"), inside
 
@@ -109,8 +109,8 @@ def test_the_runtime_finds_the_same_with_and_without_nms_in_the_graph(made):
 
 
 def test_a_classifier(tmp_path):
-    recipe = Recipe("yolov12n-cls", format="engine", precision="fp16", verify=ONE, output=tmp_path)
-    result = export(recipe, silent)
+    config = ExportConfig("yolov12n-cls", format="engine", precision="fp16", verify=ONE, output=tmp_path)
+    result = export(config, silent)
     facts = result.report.engine
     assert (facts.attentions_expected, facts.attentions_fused, facts.fp32_convolutions) == (8, 8, ())
     assert result.report.verification.comparisons[0].matched == 5
@@ -124,10 +124,12 @@ def test_a_classifier(tmp_path):
 @pytest.mark.exhaustive  # per commit: test_head_exports.py, and without NMS test_export_pipeline.py
 @pytest.mark.parametrize("name", ["yolov12n-seg", "yolov12n-obb"])
 def test_batch_and_size_are_free_with_nms_inside(tmp_path, name):
-    shapes = Shapes(imgsz=((96, 128), (128, 192), (160, 256)), batch=(1, 2, 4))
+    shapes = ShapeOptions(imgsz=((96, 128), (128, 192), (160, 256)), batch=(1, 2, 4))
     settings = NmsSettings("split", 600, NMS)
-    recipe = Recipe(name, format="engine", precision="fp16", shapes=shapes, nms=settings, verify=ONE, output=tmp_path)
-    result = export(recipe, silent)
+    config = ExportConfig(
+        name, format="engine", precision="fp16", shapes=shapes, nms=settings, verify=ONE, output=tmp_path
+    )
+    result = export(config, silent)
     facts = result.report.engine
     assert (facts.attentions_fused, facts.attentions_expected, facts.fp32_convolutions) == (8, 8, ())
     with Runtime(result.artefact.replace(".engine", ".onnx"), imgsz=(96, 256)) as runtime:

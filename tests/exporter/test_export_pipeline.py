@@ -10,14 +10,14 @@ import pytest
 
 from y12 import Runtime
 from y12.errors import InconclusiveError, RecipeError, VerificationError
-from y12.exporter.export_config import Recipe, Shapes
+from y12.exporter.export_config import ExportConfig, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import ONNX_KEY, Manifest
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.artefact.plan import network_name_in_plan
 
-SMALL = Shapes(imgsz=((160, 192),))
+SMALL = ShapeOptions(imgsz=((160, 192),))
 TWO = VerifyOptions(max_images=2)
 
 
@@ -33,8 +33,8 @@ def silent(_stage):
 def demo(tmp_path_factory):
     """The demo model as an FP16 engine of 160x192, and its FP32 .onnx beside it, each with its result."""
     folder = tmp_path_factory.mktemp("demo")
-    recipe = Recipe("yolov12n", shapes=SMALL, verify=TWO, output=folder)
-    return folder, export(replace(recipe, format="engine", precision="fp16"), silent), export(recipe, silent)
+    config = ExportConfig("yolov12n", shapes=SMALL, verify=TWO, output=folder)
+    return folder, export(replace(config, format="engine", precision="fp16"), silent), export(config, silent)
 
 
 def test_the_files_and_nothing_else(demo):
@@ -93,8 +93,8 @@ def test_the_runtime_runs_the_graph(demo):
 
 def test_the_same_export_gives_the_same_bytes(demo, tmp_path):
     folder, first, _ = demo
-    recipe = Recipe("yolov12n", shapes=SMALL, format="engine", precision="fp16", verify=None, output=tmp_path)
-    assert export(recipe, silent).report.engine == first.report.engine
+    config = ExportConfig("yolov12n", shapes=SMALL, format="engine", precision="fp16", verify=None, output=tmp_path)
+    assert export(config, silent).report.engine == first.report.engine
     for name in ("yolov12n_fp16.engine", "yolov12n_fp16.onnx", "yolov12n_fp16.engine.json"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
@@ -103,7 +103,7 @@ def test_an_fp32_graph_of_ours_is_a_starting_point(demo, tmp_path):
     folder, first, _ = demo
     source = str(folder / "yolov12n.onnx")
     result = export(
-        Recipe(source, format="engine", precision="fp16", shapes=SMALL, verify=TWO, output=tmp_path), silent
+        ExportConfig(source, format="engine", precision="fp16", shapes=SMALL, verify=TWO, output=tmp_path), silent
     )
     assert result.report.verdict.startswith("verified: ")
     assert result.report.engine.attentions_fused == first.report.engine.attentions_fused == 8
@@ -114,30 +114,32 @@ def test_an_fp32_graph_of_ours_is_a_starting_point(demo, tmp_path):
 
 def test_a_half_graph_is_no_starting_point(demo, tmp_path):
     folder, *_ = demo
-    recipe = Recipe(str(folder / "yolov12n_fp16.onnx"), precision="fp16", shapes=SMALL, output=tmp_path)
+    config = ExportConfig(str(folder / "yolov12n_fp16.onnx"), precision="fp16", shapes=SMALL, output=tmp_path)
     with pytest.raises(RecipeError, match="expected an FP32 graph to start from, found one in fp16"):
-        export(recipe, silent)
+        export(config, silent)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_fixed_graph_keeps_its_shape(demo, tmp_path):
     folder, *_ = demo
-    for shapes in (Shapes(), Shapes(((160, 192),), (2,)), Shapes(((160, 192),), dynamic=True)):
+    for shapes in (ShapeOptions(), ShapeOptions(((160, 192),), (2,)), ShapeOptions(((160, 192),), dynamic=True)):
         with pytest.raises(RecipeError, match=r"yolov12n\.onnx: its (height|batch) is fixed to"):
-            export(Recipe(str(folder / "yolov12n.onnx"), shapes=shapes, output=tmp_path), silent)
+            export(ExportConfig(str(folder / "yolov12n.onnx"), shapes=shapes, output=tmp_path), silent)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_simplification_the_export_is_verified_too(tmp_path):
-    recipe = Recipe("yolov12n", shapes=SMALL, precision="fp16", simplify=False, verify=TWO, output=tmp_path)
-    report = export(recipe, silent).report
+    config = ExportConfig("yolov12n", shapes=SMALL, precision="fp16", simplify=False, verify=TWO, output=tmp_path)
+    report = export(config, silent).report
     assert report.simplification is None
     assert report.verdict.startswith("verified: ")
 
 
 def test_a_batch_and_free_axes_are_verified(tmp_path):
-    shapes = Shapes(((96, 96), (128, 160), (192, 192)), (1, 2, 4))
-    report = export(Recipe("yolov12n", shapes=shapes, precision="fp16", verify=TWO, output=tmp_path), silent).report
+    shapes = ShapeOptions(((96, 96), (128, 160), (192, 192)), (1, 2, 4))
+    report = export(
+        ExportConfig("yolov12n", shapes=shapes, precision="fp16", verify=TWO, output=tmp_path), silent
+    ).report
     assert report.verdict.startswith("verified: ")
     with Runtime(tmp_path / "yolov12n_fp16.onnx", imgsz=(192, 96)) as runtime:
         assert len(runtime.infer_batch([np.zeros((9, 9, 3), np.uint8)] * 3)) == 3
@@ -148,13 +150,13 @@ def test_what_cannot_be_verified_is_not_written(armor_file, tmp_path):
     from PIL import Image
 
     Image.new("RGB", (64, 64)).save(tmp_path / "black.png")
-    recipe = Recipe(
+    config = ExportConfig(
         str(armor_file), shapes=SMALL, verify=VerifyOptions(images=tmp_path / "black.png"), output=tmp_path / "out"
     )
     with pytest.raises(InconclusiveError):
-        export(recipe, silent)
+        export(config, silent)
     assert not (tmp_path / "out").exists()
-    allowed = replace(recipe, verify=replace(recipe.verify, allow_inconclusive=True))
+    allowed = replace(config, verify=replace(config.verify, allow_inconclusive=True))
     assert export(allowed, silent).report.verdict == "inconclusive"
     assert (tmp_path / "out").exists()
 
@@ -172,5 +174,5 @@ def test_a_weight_that_changes_on_the_way_fails_the_export(monkeypatch, tmp_path
 
     monkeypatch.setattr(pipeline, "cast_to_fp16", faulty)
     with pytest.raises(VerificationError, match=r"the weight '.*' of the typed graph is not the model's"):
-        export(Recipe("yolov12n", shapes=SMALL, precision="fp16", verify=TWO, output=tmp_path / "out"), silent)
+        export(ExportConfig("yolov12n", shapes=SMALL, precision="fp16", verify=TWO, output=tmp_path / "out"), silent)
     assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ import yaml
 
 from y12 import DetectOptions, Runtime
 from y12.errors import RecipeError
-from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions
 from y12.exporter.precision.qdq.qdq import QuantizeOptions
@@ -16,8 +16,8 @@ from y12.exporter.verify.verify_images import photos_dir
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import NmsSettings
 
-SMALL = Shapes(imgsz=((192, 256),))
-FREE = Shapes(imgsz=((160, 192), (192, 256), (256, 320)), batch=(1, 2, 4))
+SMALL = ShapeOptions(imgsz=((192, 256),))
+FREE = ShapeOptions(imgsz=((160, 192), (192, 256), (256, 320)), batch=(1, 2, 4))
 ONE = VerifyOptions(max_images=1)
 PHOTO = sorted(photos_dir().glob("*.jpg"))[0]
 NMS = DetectOptions(conf=0.05, iou=0.5, max_det=50)
@@ -56,12 +56,14 @@ def made(request, tmp_path_factory):
     """The FP16 graph, and the same with NMS inside."""
     folder = tmp_path_factory.mktemp(request.param)
     model = written(folder, request.param)
-    half = export(Recipe(model, scale="n", precision="fp16", shapes=SMALL, verify=ONE, output=folder / "half"), silent)
+    half = export(
+        ExportConfig(model, scale="n", precision="fp16", shapes=SMALL, verify=ONE, output=folder / "half"), silent
+    )
     settings = NmsSettings("packed", 300, NMS)
-    recipe = Recipe(
+    config = ExportConfig(
         model, scale="n", precision="fp16", shapes=SMALL, nms=settings, verify=ONE, output=folder / "inside"
     )
-    return request.param, half, export(recipe, silent)
+    return request.param, half, export(config, silent)
 
 
 def test_the_exports_are_proved(made):
@@ -90,7 +92,7 @@ def test_the_runtime_finds_the_same_with_and_without_nms_in_the_graph(made):
 @pytest.mark.parametrize("name", FREE_HEADS)
 def test_an_engine_of_free_batch_and_size_with_nms_inside(tmp_path, name, rtx):
     settings = NmsSettings("split", 300, NMS)
-    recipe = Recipe(
+    config = ExportConfig(
         written(tmp_path, name),
         scale="n",
         format="engine",
@@ -100,7 +102,7 @@ def test_an_engine_of_free_batch_and_size_with_nms_inside(tmp_path, name, rtx):
         verify=ONE,
         output=tmp_path / "made",
     )
-    result = export(recipe, silent)
+    result = export(config, silent)
     assert result.report.engine.fp32_convolutions == ()
     with Runtime(result.artefact.replace(".engine", ".onnx"), imgsz=(160, 320)) as runtime:
         alone = runtime.infer(PHOTO)
@@ -114,17 +116,17 @@ def test_an_engine_of_free_batch_and_size_with_nms_inside(tmp_path, name, rtx):
 def test_int8(tmp_path, name, target):
     """Its ranges are chosen by the scores, as they are decoded."""
     calibration = CalibrationOptions(symmetric=target == "trt")
-    recipe = Recipe(
+    config = ExportConfig(
         written(tmp_path, name),
         scale="n",
         precision="int8",
-        int8=Int8(photos_dir(), calibration, QuantizeOptions(target)),
+        int8=Int8Options(photos_dir(), calibration, QuantizeOptions(target)),
         shapes=SMALL,
         nms=NmsSettings("packed", 300, NMS),
         verify=VerifyOptions(images=photos_dir(), allow_inconclusive=True),
         output=tmp_path / "made",
     )
-    result = export(recipe, silent)
+    result = export(config, silent)
     assert result.report.quantization.quantized >= 10
     assert result.report.verification.comparisons[0].verdict != "different"
     with Runtime(result.artefact) as runtime:
@@ -133,9 +135,9 @@ def test_int8(tmp_path, name, target):
 
 def test_the_graph_is_a_starting_point_again(tmp_path):
     """Its manifest tells how its output is to be read."""
-    first = export(Recipe(written(tmp_path, "anchors"), scale="n", shapes=SMALL, output=tmp_path / "a"), silent)
-    recipe = Recipe(first.artefact, precision="fp16", shapes=SMALL, verify=ONE, output=tmp_path / "b")
-    second = export(recipe, silent)
+    first = export(ExportConfig(written(tmp_path, "anchors"), scale="n", shapes=SMALL, output=tmp_path / "a"), silent)
+    config = ExportConfig(first.artefact, precision="fp16", shapes=SMALL, verify=ONE, output=tmp_path / "b")
+    second = export(config, silent)
     assert second.report.verification.comparisons[0].matched >= 20
     with Runtime(first.artefact) as ours, Runtime(second.artefact) as theirs:
         assert theirs.manifest.localisation == "anchors"
@@ -143,7 +145,9 @@ def test_the_graph_is_a_starting_point_again(tmp_path):
 
 
 def test_an_image_smaller_than_an_anchor_is_refused(tmp_path):
-    recipe = Recipe(written(tmp_path, "anchors"), scale="n", shapes=Shapes(imgsz=((96, 160),)), output=tmp_path / "a")
+    config = ExportConfig(
+        written(tmp_path, "anchors"), scale="n", shapes=ShapeOptions(imgsz=((96, 160),)), output=tmp_path / "a"
+    )
     with pytest.raises(RecipeError, match=r"160 x 96 pixels, found 1 of level 2 \(156 x 150\); take a larger --imgsz"):
-        export(recipe, silent)
+        export(config, silent)
     assert not (tmp_path / "a").exists()

@@ -1,4 +1,4 @@
-"""INT8 from the recipe to a verified artefact: calibrated, quantised, built, audited."""
+"""INT8 from the options to a verified artefact: calibrated, quantised, built, audited."""
 
 from contextlib import contextmanager
 
@@ -9,9 +9,9 @@ from onnx import numpy_helper
 
 from y12 import Runtime
 from y12.errors import CalibrationError, EngineBuildError, RecipeError, VerificationError
-from y12.exporter.engine.engine_options import Target
+from y12.exporter.engine.engine_options import EngineOptions
 from y12.exporter.engine.inspect import EngineFacts
-from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions, calibrate
 from y12.exporter.precision.qdq.qdq import QdqReport, QuantizeOptions, quantize, tensors_to_calibrate
@@ -21,7 +21,7 @@ from y12.exporter.verify.verify_options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import Manifest
 
-SMALL = Shapes(imgsz=((96, 128),))
+SMALL = ShapeOptions(imgsz=((96, 128),))
 PHOTOS = photos_dir()
 
 
@@ -31,12 +31,12 @@ def silent(_stage):
 
 
 def int8(target="trt", method="auto"):
-    return Int8(PHOTOS, CalibrationOptions(method, symmetric=target == "trt"), QuantizeOptions(target))
+    return Int8Options(PHOTOS, CalibrationOptions(method, symmetric=target == "trt"), QuantizeOptions(target))
 
 
 @pytest.mark.parametrize(("name", "method"), [("yolov12n", "auto"), ("yolo11n-seg", "max"), ("yolov12n-cls", "mse")])
 def test_an_engine(tmp_path, name, method):
-    recipe = Recipe(
+    config = ExportConfig(
         name,
         format="engine",
         precision="int8",
@@ -45,7 +45,7 @@ def test_an_engine(tmp_path, name, method):
         verify=VerifyOptions(images=PHOTOS, allow_inconclusive=True),
         output=tmp_path,
     )
-    result = export(recipe, silent)
+    result = export(config, silent)
     report, facts = result.report, result.report.engine
     assert facts.convolutions_by_precision["int8"] == report.quantization.quantized >= 50
     assert facts.fp32_convolutions == ()
@@ -62,8 +62,8 @@ def test_an_engine(tmp_path, name, method):
 
 def test_for_onnx_runtime(tmp_path):
     options = VerifyOptions(images=PHOTOS, allow_inconclusive=True)
-    recipe = Recipe("yolov12n", precision="int8", int8=int8("cpu"), shapes=SMALL, verify=options, output=tmp_path)
-    result = export(recipe, silent)
+    config = ExportConfig("yolov12n", precision="int8", int8=int8("cpu"), shapes=SMALL, verify=options, output=tmp_path)
+    result = export(config, silent)
     assert result.report.quantization.target == "cpu"
     assert result.report.quantization.quantized >= 0.95 * result.report.quantization.convolutions
     assert result.report.weights_checked > 200
@@ -126,26 +126,28 @@ def test_an_engine_of_another_precision_is_refused():
         ({"format": "engine", "int8": int8("cpu")}, "--int8-target cpu is for ONNX Runtime"),
     ],
 )
-def test_recipes_that_contradict_themselves(changes, message):
+def test_options_that_contradict_each_other(changes, message):
     with pytest.raises(RecipeError, match=message):
-        Recipe(**({"precision": "int8", "int8": int8()} | changes))
+        ExportConfig(**({"precision": "int8", "int8": int8()} | changes))
 
 
 def test_an_empty_folder_and_sm_75_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    recipe = Recipe(precision="int8", int8=Int8(tmp_path / "empty"), shapes=SMALL, verify=None, output=tmp_path / "out")
+    config = ExportConfig(
+        precision="int8", int8=Int8Options(tmp_path / "empty"), shapes=SMALL, verify=None, output=tmp_path / "out"
+    )
     with pytest.raises(CalibrationError, match="empty"):
-        export(recipe, silent)
-    recipe = Recipe(
+        export(config, silent)
+    config = ExportConfig(
         "yolov8n",
         format="engine",
         precision="int8",
         int8=int8(method="max"),
         shapes=SMALL,
-        target=Target("rtx", sms=(75,)),
+        target=EngineOptions("rtx", sms=(75,)),
         verify=None,
         output=tmp_path / "out",
     )
     with pytest.raises(EngineBuildError, match="asked for INT8, but TensorRT"):
-        export(recipe, silent)
+        export(config, silent)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

@@ -7,7 +7,7 @@ import pytest
 from onnx import numpy_helper
 
 from y12.errors import VerificationError
-from y12.exporter.export_config import Int8
+from y12.exporter.export_config import Int8Options
 from y12.exporter.int8 import Int8Images, int8_from_fp32, int8_images
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
@@ -32,7 +32,7 @@ def network(seeded_n, stages_of, make_profile):
 def test_a_block_that_is_kept_has_the_biases_and_weights_of_fp32(network):
     graph, manifest = network
     kept = frozenset(n.name for n in graph.graph.node if n.op_type == "Conv" and n.name.startswith("/model.4/"))
-    options = Int8(photos_dir(), CalibrationOptions("mse"), QuantizeOptions(keep=kept))
+    options = Int8Options(photos_dir(), CalibrationOptions("mse"), QuantizeOptions(keep=kept))
     typed = int8_from_fp32(graph, manifest, Int8Images(PHOTOS, []), options, silent)
     stored = {w.name: numpy_helper.to_array(w) for w in typed.graph.graph.initializer}
     given = {w.name: numpy_helper.to_array(w) for w in graph.graph.initializer}
@@ -43,18 +43,18 @@ def test_a_block_that_is_kept_has_the_biases_and_weights_of_fp32(network):
 
 
 def test_images_are_held_out_only_where_the_budget_names_none(tmp_path):
-    calibrated = int8_images(Int8(photos_dir()))
+    calibrated = int8_images(Int8Options(photos_dir()))
     assert (calibrated.calibration, calibrated.held_out) == (PHOTOS, [])
-    own = int8_images(Int8(photos_dir(), budget=BudgetOptions(1.0)))
+    own = int8_images(Int8Options(photos_dir(), budget=BudgetOptions(1.0)))
     assert (own.calibration, own.held_out) == (PHOTOS[::2], PHOTOS[1::2])
-    named = int8_images(Int8(photos_dir(), budget=BudgetOptions(1.0, tmp_path)))
+    named = int8_images(Int8Options(photos_dir(), budget=BudgetOptions(1.0, tmp_path)))
     assert (named.calibration, named.held_out) == (PHOTOS, [])
-    assert int8_images(Int8(photos_dir(), limit=2)).calibration == [PHOTOS[0], PHOTOS[2]]
+    assert int8_images(Int8Options(photos_dir(), limit=2)).calibration == [PHOTOS[0], PHOTOS[2]]
 
 
 def test_biases_in_int32_are_audited_to_half_a_step(network):
     graph, manifest = network
-    options = Int8(photos_dir(), CalibrationOptions("mse", symmetric=False), QuantizeOptions("cpu"))
+    options = Int8Options(photos_dir(), CalibrationOptions("mse", symmetric=False), QuantizeOptions("cpu"))
     typed = int8_from_fp32(graph, manifest, Int8Images(PHOTOS, []), options, silent)
     assert check_weights(graph, typed.graph) == len(typed.graph.graph.initializer)
     bias = next(w for w in typed.graph.graph.initializer if w.name.endswith("_bias_int32"))

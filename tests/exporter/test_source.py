@@ -9,10 +9,10 @@ from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
 from y12.errors import ArtefactError, CheckpointError, GraphError, ModelSpecError, RecipeError
-from y12.exporter.export_config import Recipe
+from y12.exporter.export_config import ExportConfig
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.spec import spec_from_name
-from y12.exporter.source import demo_weights, source_from_recipe
+from y12.exporter.source import demo_weights, source_from_config
 from y12.exporter.verify.verify_images import scenes_dir
 from y12.runtime.artefact.manifest import ONNX_KEY, TASKS, AxisRange, InputProfile, Manifest, NmsSettings
 from y12.runtime.options import DetectOptions
@@ -34,7 +34,7 @@ def write_graph(path, nodes=None, **changes):
 
 
 def test_left_out_it_is_the_demo_model():
-    source = source_from_recipe(Recipe())
+    source = source_from_config(ExportConfig())
     assert (source.stem, source.model, source.task) == ("yolov12n-shapes", "yolov12n-multitask", "multitask")
     assert source.names[:2] == ("circle", "ring")
     assert (source.side, source.photos) == (320, scenes_dir())
@@ -44,10 +44,10 @@ def test_left_out_it_is_the_demo_model():
 
 
 @pytest.mark.parametrize(
-    ("recipe", "stem"), [(Recipe("yolov12n-v1"), "yolov12n-v1"), (Recipe("yolov12", scale="n"), "yolov12n")]
+    ("config", "stem"), [(ExportConfig("yolov12n-v1"), "yolov12n-v1"), (ExportConfig("yolov12", scale="n"), "yolov12n")]
 )
-def test_a_name_has_seeded_weights_and_says_so(recipe, stem):
-    source = source_from_recipe(recipe)
+def test_a_name_has_seeded_weights_and_says_so(config, stem):
+    source = source_from_config(config)
     assert (source.stem, source.model) == (stem, stem)
     assert "network without weights" in source.notes[0]
     assert source.detector is not None
@@ -58,7 +58,7 @@ def test_checkpoint(tmp_path):
     detector = detector_from_spec(spec_from_name("yolov12n", nc=2))
     path = tmp_path / "best.safetensors"
     save_file(detector.state_dict(), path, {"names": '["cat", "dog"]'})
-    source = source_from_recipe(Recipe(str(path)))
+    source = source_from_config(ExportConfig(str(path)))
     assert (source.stem, source.model, source.file) == ("best", "yolov12n", "best.safetensors")
     assert (source.names, source.strides, source.notes) == (("cat", "dog"), (8, 16, 32), ())
     assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -69,13 +69,13 @@ def test_checkpoint(tmp_path):
 
 
 def test_published_checkpoint(shared):
-    source = source_from_recipe(Recipe(str(shared / "checkpoints/trained/rmArmor-yolov12n.pt")))
+    source = source_from_config(ExportConfig(str(shared / "checkpoints/trained/rmArmor-yolov12n.pt")))
     assert (source.stem, source.model, len(source.names)) == ("rmArmor-yolov12n", "yolov12n", 12)
 
 
 def test_graph(tmp_path):
     path = write_graph(tmp_path / "net.onnx", model="yolov12n", licence="MIT")
-    source = source_from_recipe(Recipe(str(path)))
+    source = source_from_config(ExportConfig(str(path)))
     assert (source.stem, source.model, source.names) == ("net", "yolov12n", ("cat", "dog"))
     assert (source.profile, source.licence, source.file) == (PROFILE, "MIT", "net.onnx")
     assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -84,7 +84,7 @@ def test_graph(tmp_path):
 
 
 def test_graph_without_a_model_name_or_licence(tmp_path):
-    source = source_from_recipe(Recipe(str(write_graph(tmp_path / "net.onnx"))))
+    source = source_from_config(ExportConfig(str(write_graph(tmp_path / "net.onnx"))))
     assert source.model == "net"
     assert "AGPL" in source.licence
 
@@ -106,20 +106,20 @@ def test_graph_without_a_model_name_or_licence(tmp_path):
 def test_refused(tmp_path, monkeypatch, model, error, reason):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error) as caught:
-        source_from_recipe(Recipe(model))
+        source_from_config(ExportConfig(model))
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_name_and_scale_that_contradict_each_other():
     with pytest.raises(ModelSpecError, match="'yolov12n' names the scale 'n', --scale says 'l'"):
-        source_from_recipe(Recipe("yolov12n", scale="l"))
+        source_from_config(ExportConfig("yolov12n", scale="l"))
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_graph_of_every_task_is_a_starting_point(tmp_path, task):
     kpt_shape = (17, 3) if task == "pose" else None
-    source = source_from_recipe(Recipe(str(write_graph(tmp_path / "net.onnx", task=task, kpt_shape=kpt_shape))))
+    source = source_from_config(ExportConfig(str(write_graph(tmp_path / "net.onnx", task=task, kpt_shape=kpt_shape))))
     assert (source.task, source.kpt_shape) == (task, kpt_shape)
 
 
@@ -127,9 +127,9 @@ def test_a_graph_of_every_task_is_a_starting_point(tmp_path, task):
 def test_a_model_of_another_task_than_asked_is_refused(tmp_path, model):
     if model.endswith(".onnx"):
         model = str(write_graph(tmp_path / model, task="segment"))
-    assert source_from_recipe(Recipe(model, task="segment")).task == "segment"
+    assert source_from_config(ExportConfig(model, task="segment")).task == "segment"
     with pytest.raises(RecipeError, match=r"--task: expected a model for pose, found .*, which is for segment"):
-        source_from_recipe(Recipe(model, task="pose"))
+        source_from_config(ExportConfig(model, task="pose"))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_model_of_another_task_than_asked_is_refused(tmp_path, model):
 def test_graphs_refused(tmp_path, changes, error, reason):
     path = write_graph(tmp_path / "net.onnx", **changes)
     with pytest.raises(error) as caught:
-        source_from_recipe(Recipe(str(path)))
+        source_from_config(ExportConfig(str(path)))
     assert str(caught.value).startswith(f"{path}: ")
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -155,4 +155,4 @@ def test_graphs_refused(tmp_path, changes, error, reason):
 def test_no_graph(tmp_path, content):
     (tmp_path / "net.onnx").write_bytes(content)
     with pytest.raises(ArtefactError, match=r"net\.onnx"):
-        source_from_recipe(Recipe(str(tmp_path / "net.onnx")))
+        source_from_config(ExportConfig(str(tmp_path / "net.onnx")))

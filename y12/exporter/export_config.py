@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from y12.errors import ArtefactError, RecipeError
-from y12.exporter.engine.engine_options import Target
+from y12.exporter.engine.engine_options import EngineOptions
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
 
-__all__ = ["FORMATS", "NEEDS_IMAGES", "Int8", "Recipe", "Shapes"]
+__all__ = ["FORMATS", "NEEDS_IMAGES", "ExportConfig", "Int8Options", "ShapeOptions"]
 
 FORMATS = ("onnx", "engine")
 
@@ -25,7 +25,7 @@ USUAL_SIDE = {"classify": 224}  # of the input in pixels; 640 for the other task
 
 
 @dataclass(frozen=True)
-class Shapes:
+class ShapeOptions:
     """The input shapes asked for.
 
     Attributes:
@@ -87,7 +87,7 @@ def _three(values: tuple[int, ...] | list[int]) -> tuple[int, int, int]:
 
 
 @dataclass(frozen=True)
-class Int8:
+class Int8Options:
     """How INT8 is made.
 
     Attributes:
@@ -111,7 +111,7 @@ class Int8:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ExportConfig:
     """One export.
 
     Attributes:
@@ -136,9 +136,9 @@ class Recipe:
     task: str | None = None
     format: str = "onnx"
     precision: str = "fp32"
-    int8: Int8 | None = None
-    shapes: Shapes = field(default_factory=Shapes)
-    target: Target = field(default_factory=Target)
+    int8: Int8Options | None = None
+    shapes: ShapeOptions = field(default_factory=ShapeOptions)
+    target: EngineOptions = field(default_factory=EngineOptions)
     opset: int | None = None
     simplify: bool = True
     nms: NmsSettings | None = None
@@ -156,7 +156,7 @@ class Recipe:
             raise RecipeError(f"--task: expected one of {', '.join(TASKS)}, found '{self.task:.60}'")
         if self.opset is not None and self.model is not None and Path(self.model).suffix == ".onnx":
             raise RecipeError("--opset is for a model that is traced; an .onnx keeps its own: drop --opset")
-        if self.format != "engine" and self.target != Target():
+        if self.format != "engine" and self.target != EngineOptions():
             raise RecipeError("--tensorrt, --workspace and --sm are of engines: add --format engine, or drop them")
         if self.scale is not None and self.model is None:
             raise RecipeError(

@@ -16,7 +16,7 @@ from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_
 from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
 from y12.exporter.evaluate.speed import speeds
-from y12.exporter.export_config import Recipe
+from y12.exporter.export_config import ExportConfig
 from y12.exporter.graph.nms.nms import AnchorLayout, Predictions, predictions_of, with_nms
 from y12.exporter.graph.simplify import SimplifyReport, simplify
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
@@ -26,7 +26,7 @@ from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
 from y12.exporter.report.report import ExportReport
 from y12.exporter.report.words import nms_in_words, profile_in_words
-from y12.exporter.source import Source, source_from_recipe
+from y12.exporter.source import Source, source_from_config
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
 from y12.exporter.verify.engine_precision import check_engine_precision, engine_notes
@@ -49,43 +49,43 @@ class ExportResult:
     artefact: str
 
 
-def export(recipe: Recipe, progress: Progress) -> ExportResult:
+def export(config: ExportConfig, progress: Progress) -> ExportResult:
     """Do one export; long, as it is the story of all its stages and puts their results together.
 
     Args:
-        recipe: what is asked for.
+        config: what is asked for.
         progress: a context manager that shows what is going on while a stage runs; may give what takes counts.
 
     Raises:
         Y12Error: the child says which stage failed; nothing is written then.
     """
     clock = _Clock(progress)
-    with output_folder(recipe.output) as outputs:
+    with output_folder(config.output) as outputs:
         with clock("load"):
-            source = source_from_recipe(recipe)
-            images = None if recipe.int8 is None else int8_images(recipe.int8, source.learned)
-        stem = _stem(recipe, source)
-        manifest = _manifest(recipe, source, _profile(recipe, source))
-        evaluation_set = _trial(recipe, manifest, clock)
-        simplified, simplification = _simplified(recipe, source, manifest.profile, clock)
-        typed = _typed(recipe, images, simplified, manifest, clock)
+            source = source_from_config(config)
+            images = None if config.int8 is None else int8_images(config.int8, source.learned)
+        stem = _stem(config, source)
+        manifest = _manifest(config, source, _profile(config, source))
+        evaluation_set = _trial(config, manifest, clock)
+        simplified, simplification = _simplified(config, source, manifest.profile, clock)
+        typed = _typed(config, images, simplified, manifest, clock)
         accuracy, pictures = _measured(evaluation_set, simplified, typed, manifest, clock)
         if accuracy is not None:
             manifest = replace(manifest, thresholds=accuracy.thresholds)
         final = _final(typed.graph, manifest, clock)
-        engine = _engine(recipe, typed, final, manifest, clock)
+        engine = _engine(config, typed, final, manifest, clock)
         if engine is not None:
             manifest = engine.manifest
         built = None if engine is None else engine.built
         verification, weights_checked = None, None
-        if recipe.verify is not None:
+        if config.verify is not None:
             with clock("verify"):
                 weights_checked = check_weights(simplified, typed.graph)
                 trained = None if images is None else as_trained(source.detector, simplified, images, typed)
                 proof = VerificationInput(
                     source.detector, source.graph, simplified, typed.graph, final, built, manifest, trained
                 )
-                verification = verify(proof, _verify_options(images, source, recipe.verify))
+                verification = verify(proof, _verify_options(images, source, config.verify))
         speed: tuple[Speed, ...] = ()
         if _runs_here(typed, verification):
             with clock("speed"):
@@ -96,9 +96,9 @@ def export(recipe: Recipe, progress: Progress) -> ExportResult:
             report = ExportReport(
                 model=source.model,
                 source=source.file,
-                precision=recipe.precision,
+                precision=config.precision,
                 input=profile_in_words(manifest.profile),
-                notes=_notes(source, typed, evaluation_set, engine, recipe.precision),
+                notes=_notes(source, typed, evaluation_set, engine, config.precision),
                 simplification=simplification,
                 cast=typed.cast,
                 calibration=typed.calibration,
@@ -137,21 +137,21 @@ class _Clock:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
-def _stem(recipe: Recipe, source: Source) -> str:
+def _stem(config: ExportConfig, source: Source) -> str:
     """Return what the artefacts' names begin with.
 
     Raises:
         RecipeError: an artefact would take the place of the file it is made from.
     """
-    suffix = "" if recipe.precision == "fp32" else f"_{recipe.precision}"
+    suffix = "" if config.precision == "fp32" else f"_{config.precision}"
     stem = source.stem.removesuffix(suffix) + suffix
-    if source.graph is not None and (recipe.output / f"{stem}.onnx").resolve() == Path(recipe.model or "").resolve():
+    if source.graph is not None and (config.output / f"{stem}.onnx").resolve() == Path(config.model or "").resolve():
         raise RecipeError(f"--output: '{stem}.onnx' would overwrite the file it is made from; name another folder")
     return stem
 
 
-def _profile(recipe: Recipe, source: Source) -> InputProfile:
-    asked, has = recipe.shapes.profile(max(source.strides, default=1), source.task, source.side), source.profile
+def _profile(config: ExportConfig, source: Source) -> InputProfile:
+    asked, has = config.shapes.profile(max(source.strides, default=1), source.task, source.side), source.profile
     if source.detector is not None:
         source.detector.head.check_image_size((asked.height.max, asked.width.max))
     if has is None:
@@ -166,16 +166,16 @@ def _profile(recipe: Recipe, source: Source) -> InputProfile:
     return asked
 
 
-def _trial(recipe: Recipe, manifest: Manifest, clock: _Clock) -> EvaluationSet | None:
+def _trial(config: ExportConfig, manifest: Manifest, clock: _Clock) -> EvaluationSet | None:
     """Return the images that the accuracy is measured on, where any are named."""
-    if recipe.val is None:
+    if config.val is None:
         return None
     with clock("load images"):
-        return open_evaluation_set(recipe.val, manifest)
+        return open_evaluation_set(config.val, manifest)
 
 
 def _simplified(
-    recipe: Recipe, source: Source, profile: InputProfile, clock: _Clock
+    config: ExportConfig, source: Source, profile: InputProfile, clock: _Clock
 ) -> tuple[onnx.ModelProto, SimplifyReport | None]:
     """Return the graph of the network, and what was simplified."""
     if source.graph is not None:
@@ -183,21 +183,21 @@ def _simplified(
     else:
         assert source.detector is not None
         with clock("trace"):
-            deploy = deploy_from_detector(source.detector, tokens=recipe.int8 is None)
-            graph = onnx_from_deploy(deploy, TraceOptions(profile, recipe.opset or DEFAULT_OPSET))
-    if not recipe.simplify:
+            deploy = deploy_from_detector(source.detector, tokens=config.int8 is None)
+            graph = onnx_from_deploy(deploy, TraceOptions(profile, config.opset or DEFAULT_OPSET))
+    if not config.simplify:
         return graph, None
     with clock("simplify"):
         return simplify(graph, profile)
 
 
 def _typed(
-    recipe: Recipe, images: Int8Images | None, simplified: onnx.ModelProto, manifest: Manifest, clock: _Clock
+    config: ExportConfig, images: Int8Images | None, simplified: onnx.ModelProto, manifest: Manifest, clock: _Clock
 ) -> Typed:
     """Write the precision into the graph."""
-    if recipe.int8 is not None and images is not None:
-        return int8_from_fp32(simplified, manifest, images, recipe.int8, clock)
-    if recipe.precision == "fp16":
+    if config.int8 is not None and images is not None:
+        return int8_from_fp32(simplified, manifest, images, config.int8, clock)
+    if config.precision == "fp16":
         with clock("precision"):
             graph, cast = cast_to_fp16(simplified)
         return Typed(graph, cast=cast)
@@ -229,13 +229,15 @@ def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.Mo
     return graph
 
 
-def _engine(recipe: Recipe, typed: Typed, final: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> Engine | None:
+def _engine(
+    config: ExportConfig, typed: Typed, final: onnx.ModelProto, manifest: Manifest, clock: _Clock
+) -> Engine | None:
     """Return the engine, which computes in the precision that was asked for; None where none was asked for."""
-    if recipe.format != "engine":
+    if config.format != "engine":
         return None
     with clock("engine"):
-        engine = engine_for(recipe.target, final, manifest)
-        check_engine_precision(recipe.precision, engine.facts, typed.quantization)
+        engine = engine_for(config.target, final, manifest)
+        check_engine_precision(config.precision, engine.facts, typed.quantization)
     return engine
 
 
@@ -269,20 +271,20 @@ def _verify_options(images: Int8Images | None, source: Source, options: VerifyOp
     return replace(options, images=tuple(evenly(images.calibration, options.max_images)))
 
 
-def _manifest(recipe: Recipe, source: Source, profile: InputProfile) -> Manifest:
+def _manifest(config: ExportConfig, source: Source, profile: InputProfile) -> Manifest:
     return Manifest(
         task=source.task,
         names=source.names,
         strides=source.strides,
         profile=profile,
-        precision=recipe.precision,
+        precision=config.precision,
         producer=f"y12 {metadata.version('y12')}",
         model=source.model,
         source=source.file,
         source_sha256=source.sha256,
         licence=source.licence,
         kpt_shape=source.kpt_shape,
-        nms=recipe.nms,
+        nms=config.nms,
         localisation=source.localisation,
     )
 

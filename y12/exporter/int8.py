@@ -11,7 +11,7 @@ import onnx
 from y12.errors import RecipeError
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, evaluation_set_of_images, open_evaluation_set
 from y12.exporter.evaluate.results import Budget
-from y12.exporter.export_config import NEEDS_IMAGES, Int8
+from y12.exporter.export_config import NEEDS_IMAGES, Int8Options
 from y12.exporter.graph.passes import label
 from y12.exporter.model.detector import Detector
 from y12.exporter.precision.calibration.calibrate import calibrate, calibration_images
@@ -74,7 +74,7 @@ class Typed:
     notes: tuple[str, ...] = ()
 
 
-def int8_images(options: Int8, learned: LearnedRanges | None = None) -> Int8Images:
+def int8_images(options: Int8Options, learned: LearnedRanges | None = None) -> Int8Images:
     """List the images. With a budget that names none, every second one is held out for it.
 
     Args:
@@ -101,7 +101,7 @@ def int8_images(options: Int8, learned: LearnedRanges | None = None) -> Int8Imag
 
 
 def int8_from_fp32(
-    graph: onnx.ModelProto, manifest: Manifest, images: Int8Images, options: Int8, stage: Stage
+    graph: onnx.ModelProto, manifest: Manifest, images: Int8Images, options: Int8Options, stage: Stage
 ) -> Typed:
     """Make the graph.
 
@@ -167,7 +167,9 @@ def as_trained(
     return prepare(detector, images.learned.ranges, QatOptions(options, learn_ranges=False), graph)
 
 
-def _calibrated(graph: onnx.ModelProto, manifest: Manifest, images: Int8Images, options: Int8, stage: Stage) -> Ranges:
+def _calibrated(
+    graph: onnx.ModelProto, manifest: Manifest, images: Int8Images, options: Int8Options, stage: Stage
+) -> Ranges:
     """Return the ranges of the method asked for, or of the one that keeps the scores best."""
     with stage("calibrate") as advance:
         tensors = tensors_to_calibrate(graph, options.quantize)
@@ -179,7 +181,7 @@ def _calibrated(graph: onnx.ModelProto, manifest: Manifest, images: Int8Images, 
         return best_ranges(graph, quantized_with, candidates, images.calibration, manifest, advance)
 
 
-def _trial(options: Int8, images: Int8Images, manifest: Manifest) -> EvaluationSet:
+def _trial(options: Int8Options, images: Int8Images, manifest: Manifest) -> EvaluationSet:
     assert options.budget is not None
     if options.budget.data is not None:
         return open_evaluation_set(options.budget.data, manifest)

@@ -9,7 +9,7 @@ import onnx
 from y12.errors import CalibrationError, CheckpointError, GraphError, RecipeError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
-from y12.exporter.export_config import Recipe
+from y12.exporter.export_config import ExportConfig
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.spec import models_dir, spec_from_name
@@ -18,7 +18,7 @@ from y12.exporter.verify.verify_images import scenes_dir
 from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile
 from y12.runtime.artefact.opened import open_artefact
 
-__all__ = ["Source", "demo_weights", "source_from_recipe"]
+__all__ = ["Source", "demo_weights", "source_from_config"]
 
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
 
@@ -71,36 +71,36 @@ def demo_weights() -> Path:
     return models_dir().with_name("weights") / "yolov12n-shapes.safetensors"
 
 
-def source_from_recipe(recipe: Recipe) -> Source:
-    """Read what a recipe names.
+def source_from_config(config: ExportConfig) -> Source:
+    """Read the model that an export is asked for.
 
     Raises:
         Y12Error: a child of it that says what is wrong with the file or the name.
     """
-    source = _source(recipe)
-    if recipe.task is not None and source.task != recipe.task:
+    source = _source(config)
+    if config.task is not None and source.task != config.task:
         raise RecipeError(
-            f"--task: expected a model for {recipe.task}, found {source.file or source.model}, which is for "
+            f"--task: expected a model for {config.task}, found {source.file or source.model}, which is for "
             f"{source.task}; name another model, or drop --task"
         )
     return source
 
 
-def _source(recipe: Recipe) -> Source:
-    if recipe.model is None:
+def _source(config: ExportConfig) -> Source:
+    if config.model is None:
         note = "no model was named: exporting y12's demo model, which finds the shapes of drawn scenes"
         return replace(_from_checkpoint(demo_weights()), photos=scenes_dir(), notes=(note,))
-    path = Path(recipe.model)
+    path = Path(config.model)
     if path.suffix in CHECKPOINTS:
         return _from_checkpoint(path)
     if path.suffix == ".onnx":
-        return _from_onnx(path, recipe)
+        return _from_onnx(path, config)
     if path.suffix in ("", ".yaml", ".yml"):
-        note = f"{recipe.model} names a network without weights: they are seeded random ones, which detect nothing real"
-        return _seeded(recipe.model, recipe.scale, note)
+        note = f"{config.model} names a network without weights: they are seeded random ones, which detect nothing real"
+        return _seeded(config.model, config.scale, note)
     known = ", ".join((*CHECKPOINTS, ".onnx", ".yaml"))
     raise RecipeError(
-        f"MODEL: expected a file ending in {known}, or a model's name such as yolov12n; found '{recipe.model}'"
+        f"MODEL: expected a file ending in {known}, or a model's name such as yolov12n; found '{config.model}'"
     )
 
 
@@ -150,7 +150,7 @@ def _learned(checkpoint: Checkpoint) -> LearnedRanges | None:
         raise CheckpointError(f"{checkpoint.path}: {error}") from error
 
 
-def _from_onnx(path: Path, recipe: Recipe) -> Source:
+def _from_onnx(path: Path, config: ExportConfig) -> Source:
     artefact = open_artefact(path)
     manifest = artefact.manifest
     if manifest.precision != "fp32":

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from y12.exporter.evaluate.results import Accuracy, BlockCost, Budget, CurvePoint, Score, Speed
-from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.graph.attention import attentions_of
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions
@@ -32,16 +32,16 @@ def exported(tmp_path_factory):
     """The report of an INT8 engine of the seeded yolov12n, as the export gives it, and its graph."""
     folder = tmp_path_factory.mktemp("report")
     photos = photos_dir()
-    recipe = Recipe(
+    config = ExportConfig(
         "yolov12n",
         format="engine",
         precision="int8",
-        int8=Int8(photos, CalibrationOptions("max", symmetric=True), QuantizeOptions("trt")),
-        shapes=Shapes(imgsz=((96, 96),)),
+        int8=Int8Options(photos, CalibrationOptions("max", symmetric=True), QuantizeOptions("trt")),
+        shapes=ShapeOptions(imgsz=((96, 96),)),
         verify=VerifyOptions(images=photos, allow_inconclusive=True),
         output=folder,
     )
-    report = export(recipe, silent).report
+    report = export(config, silent).report
     return report, onnx.load(folder / "yolov12n_int8.onnx")
 
 

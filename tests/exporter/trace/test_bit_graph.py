@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from y12.exporter.engine.inspect import facts_of
-from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.graph.simplify import relative_difference
 from y12.exporter.graph.token_rounding import token_roundings, without_token_rounding
@@ -204,16 +204,16 @@ def test_the_engine_fuses_attention_and_rounds_in_one_kernel_each(stages, rtx):
 
 
 def test_int8_codes_are_127_times_minus_one_zero_and_one(stages, tmp_path):
-    int8 = Int8(photos_dir(), CalibrationOptions("max"), limit=1)
-    recipe = Recipe(
+    int8 = Int8Options(photos_dir(), CalibrationOptions("max"), limit=1)
+    config = ExportConfig(
         "bitfalcon-n",
         precision="int8",
         int8=int8,
-        shapes=Shapes(((SIDE, SIDE),)),
+        shapes=ShapeOptions(((SIDE, SIDE),)),
         verify=VerifyOptions(max_images=1, allow_inconclusive=True),
         output=tmp_path,
     )
-    result = export(recipe, lambda _: contextlib.nullcontext())
+    result = export(config, lambda _: contextlib.nullcontext())
     graph = onnx.load(result.artefact)
     assert token_roundings(graph) == {}
     integers = {

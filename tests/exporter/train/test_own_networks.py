@@ -9,7 +9,7 @@ from overfit import FOUND, SCENES, SIDE, SURE, SURE_OBJECTS, Learned, network_it
 
 from y12 import DetectOptions, Runtime
 from y12.exporter.checkpoint.save import write_checkpoint
-from y12.exporter.export_config import Recipe, Shapes
+from y12.exporter.export_config import ExportConfig, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.model.spec import spec_from_name
 from y12.exporter.train.scenes.forms import CLASS_NAMES
@@ -69,15 +69,15 @@ def exported(learned):
     """The report of an FP16 engine, the scenes, and the graph it was built from."""
     _name, _result, folder = learned
     images = tuple(scene_images(folder / "scenes"))
-    recipe = Recipe(
+    config = ExportConfig(
         str(folder / "learned.safetensors"),
         format="engine",
         precision="fp16",
-        shapes=Shapes(imgsz=((SIDE, SIDE),)),
+        shapes=ShapeOptions(imgsz=((SIDE, SIDE),)),
         verify=VerifyOptions(images=images),
         output=folder,
     )
-    return export(recipe, silent).report, images, folder / "learned_fp16.onnx"
+    return export(config, silent).report, images, folder / "learned_fp16.onnx"
 
 
 def test_its_engine_fuses_every_attention(learned, exported):

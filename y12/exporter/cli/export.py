@@ -13,7 +13,7 @@ from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS, 
 from y12.runtime.cli.common import add_threshold_arguments, put, require_packages, run_command, say
 
 if TYPE_CHECKING:
-    from y12.exporter.export_config import Int8, Recipe
+    from y12.exporter.export_config import ExportConfig, Int8Options
 
 DEFAULT_NMS_CANDIDATES = 1024
 
@@ -164,32 +164,32 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def recipe_from_arguments(arguments: argparse.Namespace) -> "Recipe":
-    """Turn the command line into a recipe.
+def recipe_from_arguments(arguments: argparse.Namespace) -> "ExportConfig":
+    """Turn the command line into an `ExportConfig`.
 
     Raises:
         RecipeError: options contradict each other, or ask for what this version does not do.
     """
     from y12.errors import RecipeError
-    from y12.exporter.engine.engine_options import Target
-    from y12.exporter.export_config import Recipe, Shapes
+    from y12.exporter.engine.engine_options import EngineOptions
+    from y12.exporter.export_config import ExportConfig, ShapeOptions
     from y12.exporter.verify.verify_options import VerifyOptions
 
     if arguments.no_verify and (arguments.images or arguments.allow_inconclusive):
         raise RecipeError("--no-verify contradicts --images and --allow-inconclusive, which are of the verification")
-    return Recipe(
+    return ExportConfig(
         model=arguments.model,
         scale=arguments.scale,
         task=arguments.task,
         format=_FORMATS[arguments.format],
         precision=_precision(arguments),
         int8=_int8(arguments),
-        shapes=Shapes(
+        shapes=ShapeOptions(
             _sizes(arguments.imgsz) if arguments.imgsz else None,
             _numbers("--batch", arguments.batch, ":"),
             arguments.dynamic,
         ),
-        target=Target(
+        target=EngineOptions(
             arguments.tensorrt,
             arguments.workspace,
             _numbers("--sm", arguments.sm, ",") if arguments.sm else (),
@@ -241,9 +241,9 @@ def _precision(arguments: argparse.Namespace) -> str:
     return "int8" if int8 else "fp16" if half else "fp32"
 
 
-def _int8(arguments: argparse.Namespace) -> "Int8 | None":
+def _int8(arguments: argparse.Namespace) -> "Int8Options | None":
     from y12.errors import RecipeError
-    from y12.exporter.export_config import Int8
+    from y12.exporter.export_config import Int8Options
     from y12.exporter.precision.mixed.budget_options import BudgetOptions
     from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 
@@ -257,7 +257,7 @@ def _int8(arguments: argparse.Namespace) -> "Int8 | None":
         raise RecipeError("--max-drop-data is what --max-drop is measured on: add --max-drop, or drop it")
     target = given.get("int8_target", "trt")
     calibration = CalibrationOptions(symmetric=target == "trt", **_renamed(given, calib_method="method"))
-    return Int8(
+    return Int8Options(
         arguments.calib,
         calibration,
         QuantizeOptions(target, attention=arguments.int8_attention),
@@ -274,7 +274,7 @@ def _may_have_ranges(arguments: argparse.Namespace, given: dict[str, Any]) -> bo
 
 
 def _renamed(given: dict[str, Any], **names: str) -> dict[str, Any]:
-    """Return what was given of these options, under the names that the values of a recipe have."""
+    """Return what was given of these options, under the names that the fields of an `ExportConfig` have."""
     return {name: given[option] for option, name in names.items() if option in given}
 
 

@@ -11,7 +11,7 @@ from y12.exporter.engine.build_engine import (
     bindings_for_build,
     engine_from_onnx,
 )
-from y12.exporter.engine.engine_options import Target
+from y12.exporter.engine.engine_options import EngineOptions
 from y12.exporter.engine.inspect import EngineFacts, facts_of
 from y12.exporter.trace.to_onnx import INPUT_NAME
 from y12.runtime.artefact.manifest import Manifest
@@ -40,7 +40,7 @@ class Engine:
     gpus: str
 
 
-def engine_for(target: Target, graph: onnx.ModelProto, manifest: Manifest) -> Engine:
+def engine_for(target: EngineOptions, graph: onnx.ModelProto, manifest: Manifest) -> Engine:
     """Build the engine of a typed graph.
 
     Raises:

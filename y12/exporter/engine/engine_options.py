@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from y12.errors import RecipeError
 
-__all__ = ["Target"]
+__all__ = ["EngineOptions"]
 
 
 @dataclass(frozen=True)
-class Target:
+class EngineOptions:
     """The engine asked for.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What may be chosen of INT8, refused at construction; light, since a recipe holds it before anything is loaded."""
+"""What may be chosen of INT8, refused at construction; light: an `ExportConfig` holds it before anything is loaded."""
 
 from dataclasses import dataclass, replace
 

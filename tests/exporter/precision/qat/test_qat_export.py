@@ -15,14 +15,14 @@ from y12.errors import CalibrationError, CheckpointError, RecipeError
 from y12.exporter.checkpoint.metadata import RANGES_KEY
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.cli.export import main
-from y12.exporter.export_config import Int8, Recipe, Shapes
+from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.precision.qat.convert import convert
 from y12.exporter.precision.qat.learned import LearnedRanges
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.exporter.precision.ranges import Range
-from y12.exporter.source import source_from_recipe
+from y12.exporter.source import source_from_config
 from y12.exporter.verify.verify_images import photos_dir
 from y12.exporter.verify.verify_options import VerifyOptions
 
@@ -43,14 +43,14 @@ def tuned(tmp_path, prepared):
     return path, detector, learned
 
 
-def recipe_of(path, int8=Int8(None), **changes):  # noqa: B008 (frozen)
-    options = {"shapes": Shapes(imgsz=((64, 64),)), "verify": VERIFY, "output": path.parent / "out"}
-    return Recipe(str(path), precision="int8", int8=int8, **(options | changes))
+def config_of(path, int8=Int8Options(None), **changes):  # noqa: B008 (frozen)
+    options = {"shapes": ShapeOptions(imgsz=((64, 64),)), "verify": VERIFY, "output": path.parent / "out"}
+    return ExportConfig(str(path), precision="int8", int8=int8, **(options | changes))
 
 
 def test_learned_ranges_need_no_images_and_are_in_the_verified_graph(tuned):
     path, _, learned = tuned
-    result = export(recipe_of(path), silent)
+    result = export(config_of(path), silent)
     report = result.report
     comparison = report.verification.comparisons[0]
     assert comparison.reference.startswith("the model as trained, with its rounding, in torch")
@@ -78,10 +78,10 @@ def test_the_command_line_takes_the_file_as_it_is(tuned, capsys):
 
 def test_calibrating_instead_is_told(tuned):
     path, _, learned = tuned
-    int8 = Int8(photos_dir(), CalibrationOptions("max"))
-    source = source_from_recipe(recipe_of(path))
+    int8 = Int8Options(photos_dir(), CalibrationOptions("max"))
+    source = source_from_config(config_of(path))
     assert source.learned == learned
-    report = export(recipe_of(path, int8, verify=None), silent).report
+    report = export(config_of(path, int8, verify=None), silent).report
     assert report.calibration == "4 images, max, symmetric"
     assert "--calib: calibrated anew; the ranges that were learned with the weights are not used" in report.notes
 
@@ -92,38 +92,46 @@ def test_what_was_kept_in_training_is_kept(tuned):
     fewer = {name: span for name, span in learned.ranges.by_tensor.items() if name != "/model.1/cv2/cv2.1/Mul_output_0"}
     some = LearnedRanges(replace(learned.ranges, by_tensor=fewer), frozenset([kept]))
     write_checkpoint(path, detector, extra={RANGES_KEY: some.to_json()})
-    report = export(recipe_of(path, verify=None), silent).report
+    report = export(config_of(path, verify=None), silent).report
     assert report.quantization.left[kept] == "kept by name"
 
 
 @pytest.mark.parametrize(
     ("int8", "error", "message"),
     [
-        (Int8(None, quantize=QuantizeOptions("cpu")), CalibrationError, "--int8-target cpu: drop it, or add --calib"),
-        (Int8(None, quantize=QuantizeOptions(attention=True)), CalibrationError, "--int8-attention: drop it, or add"),
+        (
+            Int8Options(None, quantize=QuantizeOptions("cpu")),
+            CalibrationError,
+            "--int8-target cpu: drop it, or add --calib",
+        ),
+        (
+            Int8Options(None, quantize=QuantizeOptions(attention=True)),
+            CalibrationError,
+            "--int8-attention: drop it, or add",
+        ),
     ],
 )
 def test_another_int8_than_was_learned_is_refused(tuned, int8, error, message):
     with pytest.raises(error, match=message):
-        export(recipe_of(tuned[0], int8, verify=None), silent)
+        export(config_of(tuned[0], int8, verify=None), silent)
 
 
 def test_a_budget_needs_images_of_its_own():
     with pytest.raises(RecipeError, match=r"--max-drop: without --calib .* add --max-drop-data"):
-        Int8(None, budget=BudgetOptions(1.0))
+        Int8Options(None, budget=BudgetOptions(1.0))
 
 
 @pytest.mark.parametrize("model", [None, "yolov12n", "best.pt", "best.onnx"])
 def test_files_that_cannot_have_ranges_need_images(model):
     with pytest.raises(RecipeError, match="add --calib"):
-        Recipe(model, precision="int8", int8=Int8(None))
+        ExportConfig(model, precision="int8", int8=Int8Options(None))
 
 
 def test_a_file_without_ranges_needs_images(tuned):
     path, detector, _ = tuned
     write_checkpoint(path, detector)
     with pytest.raises(RecipeError, match="add --calib"):
-        export(recipe_of(path), silent)
+        export(config_of(path), silent)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +146,7 @@ def test_ranges_of_another_graph_are_refused(tuned, change, difference):
     other = replace(learned, ranges=replace(learned.ranges, by_tensor=change(dict(learned.ranges.by_tensor))))
     write_checkpoint(path, detector, extra={RANGES_KEY: other.to_json()})
     with pytest.raises(CalibrationError, match=difference):
-        export(recipe_of(path), silent)
+        export(config_of(path), silent)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +173,7 @@ def test_what_a_stranger_writes_is_refused_in_one_line(tmp_path, prepared, text,
     path = tmp_path / "tuned.safetensors"
     write_checkpoint(path, convert(prepared)[0], extra={RANGES_KEY: text})
     with pytest.raises(CheckpointError, match=re.escape(reason)) as caught:
-        export(recipe_of(path), silent)
+        export(config_of(path), silent)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""What may be asked for of measuring; light, since a recipe holds it before anything is loaded."""
+"""What may be asked for of measuring; light, since an `ExportConfig` holds it before anything is loaded."""
 
 import math
 from dataclasses import dataclass
