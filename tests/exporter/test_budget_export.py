@@ -90,9 +90,9 @@ def test_a_budget_on_images_held_out_of_a_folder(make_config, photos, tmp_path):
     assert any("labels found beside the images" in note for note in report.notes)
     assert budget.chosen.drop <= 0.2
     assert budget.chosen in budget.curve
-    works = [point.int8_work for point in budget.curve]
-    assert works == sorted(works, reverse=True)
-    assert works[-1] == 0
+    macs = [point.int8_macs for point in budget.curve]
+    assert macs == sorted(macs, reverse=True)
+    assert macs[-1] == 0
     assert {block.name for block in budget.blocks} == set(budget.curve[-1].kept)
     # what was chosen is what was made
     kept = {row.name for row in report.layers if row.block in budget.chosen.kept and row.operator != "Attention"}
@@ -101,7 +101,7 @@ def test_a_budget_on_images_held_out_of_a_folder(make_config, photos, tmp_path):
     assert reasons <= {"kept out of INT8 by --max-drop", "last before the decode"}
     in_int8 = sum(row.work for row in report.layers if row.graph == "int8")
     of_all = sum(row.work for row in report.layers if row.operator != "Attention")
-    assert in_int8 / of_all == pytest.approx(budget.chosen.int8_work)
+    assert in_int8 / of_all == pytest.approx(budget.chosen.int8_macs)
     assert len(names_in(report, "int8")) == report.quantization.quantized
     assert (tmp_path / "out" / "yolo11n_int8.curve.svg").read_text().startswith("<?xml")
 
@@ -162,7 +162,7 @@ def test_everything_that_is_measured_is_in_what_is_made(make_config, photos, tmp
     page = (out / "yolo11n_int8.report.html").read_text()
     for name in accuracy.worst:
         assert name in page
-    assert f"{100 * budget.chosen.int8_work:.0f}" in page
+    assert f"{100 * budget.chosen.int8_macs:.0f}" in page
     with Runtime(out / "yolo11n_int8.onnx") as runtime:
         keeps(runtime, report.thresholds, photos)
 

@@ -17,7 +17,7 @@ from y12.exporter.model.detector import Detector
 from y12.exporter.precision.calibration.calibrate import calibrate, calibration_images
 from y12.exporter.precision.calibration.method_choice import best_ranges
 from y12.exporter.precision.cast import CastReport
-from y12.exporter.precision.macs import multiplications_of, shares_of
+from y12.exporter.precision.macs import mac_shares, macs_of
 from y12.exporter.precision.mixed.blocks import blocks_of
 from y12.exporter.precision.mixed.budget import Divisible, budget_kept
 from y12.exporter.precision.qat.learned import LearnedRanges
@@ -30,7 +30,7 @@ from y12.runtime.artefact.manifest import Manifest
 
 __all__ = ["Int8Images", "Typed", "as_trained", "int8_from_fp32", "int8_images"]
 
-_SMALL_SHARE = 0.5  # of the work: with less of it in INT8, what INT8 gains is likely lost at its borders
+_SMALL_SHARE = 0.5  # of the MACs: with less of it in INT8, what INT8 gains is likely lost at its borders
 _BY_BUDGET = "kept out of INT8 by --max-drop"
 _LEARNED = "ranges were learned with the weights: not calibrated"
 _NOT_LEARNED = "--calib: calibrated anew; the ranges that were learned with the weights are not used"
@@ -192,15 +192,15 @@ def _trial(options: Int8Options, images: Int8Images, manifest: Manifest) -> Eval
 
 def _divisible(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions, manifest: Manifest) -> Divisible:
     left = plan_of(graph, options).left
-    counts = multiplications_of(graph, manifest.profile)
+    macs = macs_of(graph, manifest.profile)
     convolutions = [name for name in _convolutions(graph) if name not in left]
-    work = shares_of(counts, _convolutions(graph))
+    shares = mac_shares(macs, _convolutions(graph))
 
     def quantized(kept: frozenset[str]) -> onnx.ModelProto:
         return _quantized(graph, replace(options, keep=options.keep | kept), ranges)
 
     remainder = "fp16" if options.target == "trt" else "fp32"
-    return Divisible(graph, quantized, blocks_of(convolutions, work), manifest, remainder)
+    return Divisible(graph, quantized, blocks_of(convolutions, shares), manifest, remainder)
 
 
 def _quantized(graph: onnx.ModelProto, options: QuantizeOptions, ranges: Ranges) -> onnx.ModelProto:
@@ -224,10 +224,10 @@ def _budget_notes(budget: Budget, remainder: str) -> list[str]:
     chosen, notes = budget.chosen, []
     if budget.truth != "labels":
         notes.append("--max-drop: there are no labels; points are of agreement with FP32's detections above 0.25")
-    if chosen.int8_work < _SMALL_SHARE:
+    if chosen.int8_macs < _SMALL_SHARE:
         other = "--half" if remainder == "fp16" else "an export without --int8"
         notes.append(
             f"{remainder.upper()} may be the better choice: within --max-drop {budget.max_drop:g} only "
-            f"{chosen.int8_work:.0%} of the work is in INT8; compare with {other}"
+            f"{chosen.int8_macs:.0%} of the MACs are in INT8; compare with {other}"
         )
     return notes

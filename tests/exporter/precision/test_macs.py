@@ -1,11 +1,11 @@
-"""Multiplications counted by hand."""
+"""MACs counted by hand."""
 
 import numpy as np
 import pytest
 from text_models import model_of, noise
 
 from y12.errors import GraphError
-from y12.exporter.precision.macs import multiplications_of, shares_of
+from y12.exporter.precision.macs import mac_shares, macs_of
 from y12.runtime.artefact.manifest import AxisRange, InputProfile
 
 
@@ -44,15 +44,15 @@ CASES = [
 @pytest.mark.parametrize(("body", "output", "weights", "counts"), CASES)
 def test_counted_by_hand(body, output, weights, counts):
     model = model_of(f"(float[1,3,4,4] x) => ({output} y) {body}", **{n: noise(*s) for n, s in weights.items()})
-    assert multiplications_of(model, profile(4)) == counts
+    assert macs_of(model, profile(4)) == counts
 
 
 def test_free_axes_are_taken_as_the_profile_is_tuned_for():
     text = "(float[batch,3,height,width] x) => (float[batch,4,h,w] y) { [c] y = Conv<strides=[2,2]>(x, w) }"
     model = model_of(text, w=noise(4, 3, 2, 2))
     spans = InputProfile(AxisRange(1, 2, 4), AxisRange(4, 8, 16), AxisRange(4, 12, 16))
-    assert multiplications_of(model, spans) == {"c": 2 * 4 * 4 * 6 * 12}
-    assert multiplications_of(model, profile(4)) == {"c": 4 * 4 * 12}
+    assert macs_of(model, spans) == {"c": 2 * 4 * 4 * 6 * 12}
+    assert macs_of(model, profile(4)) == {"c": 4 * 4 * 12}
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"  # it stays as it was
 
 
@@ -74,19 +74,19 @@ COMPUTED = """(float[batch,3,height,width] x) => (float[a,b] y) {
 def test_a_graph_that_computes_shapes_is_run():
     """Of a gray image the sum is as if nothing were added: 4 rows of 3 x 4 x 4 / 4 values, times 5 columns."""
     model = model_of(COMPUTED, w=noise(12, 5))
-    assert multiplications_of(model, profile(4)) == {"m": 4 * 5 * 12}
+    assert macs_of(model, profile(4)) == {"m": 4 * 5 * 12}
 
 
 def test_what_cannot_be_run_is_refused():
     model = model_of(COMPUTED, w=noise(13, 5))
-    with pytest.raises(GraphError, match=r"how much work the graph is cannot be told: .*MatMul"):
-        multiplications_of(model, profile(4))
+    with pytest.raises(GraphError, match=r"the MACs of the graph cannot be counted: .*MatMul"):
+        macs_of(model, profile(4))
 
 
 def test_an_unsimplified_network_has_as_much_work_as_the_simplified_one(seeded_n, stages_of, make_profile):
     stages = stages_of(seeded_n.detector, make_profile(64, 64, sides=2), checked=False)
-    traced = multiplications_of(stages.traced, stages.profile)
-    simplified = multiplications_of(stages.simplified, stages.profile)
+    traced = macs_of(stages.traced, stages.profile)
+    simplified = macs_of(stages.simplified, stages.profile)
     assert len(simplified) > 90
     both = traced.keys() & simplified.keys()
     assert len(both) > 80
@@ -94,8 +94,8 @@ def test_an_unsimplified_network_has_as_much_work_as_the_simplified_one(seeded_n
 
 
 def test_shares():
-    shares = shares_of({"a": 1, "b": 2, "c": 5, "d": 100}, ["a", "b", "c"])
+    shares = mac_shares({"a": 1, "b": 2, "c": 5, "d": 100}, ["a", "b", "c"])
     assert shares == {"a": 0.125, "b": 0.25, "c": 0.625}
     assert list(shares) == ["a", "b", "c"]
-    assert shares_of({}, []) == {}
+    assert mac_shares({}, []) == {}
     assert np.isclose(sum(shares.values()), 1)

@@ -136,12 +136,12 @@ def _sensitivity(page, report):
     said = {b.attributes["data-is"]: b.text for b in choice.all("b")}
     chosen = budget.chosen
     assert said == {
-        "work": f"{100 * chosen.int8_work:.1f} %",
+        "work": f"{100 * chosen.int8_macs:.1f} %",
         "drop": f"{chosen.drop:.2f}",
         "kept": ", ".join(chosen.kept),
     }
     rows = table(page, "divisions")
-    assert list(rows) == [f"{100 * point.int8_work:.1f} %" for point in budget.curve]
+    assert list(rows) == [f"{100 * point.int8_macs:.1f} %" for point in budget.curve]
     for point, cells in zip(budget.curve, rows.values(), strict=True):
         assert cells == {
             "Points lost": f"{point.drop:.2f}",
@@ -157,10 +157,10 @@ def _curve(page, report):
     curve, chosen = page.one("figure", id="curve"), report.budget.chosen
     marks = [mark.attributes for mark in curve.all("circle") if "data-work" in mark.attributes]
     drawn = {(float(mark["data-work"]), float(mark["data-drop"])) for mark in marks}
-    assert drawn == {(round(point.int8_work, 6), point.drop) for point in report.budget.curve}
+    assert drawn == {(round(point.int8_macs, 6), point.drop) for point in report.budget.curve}
     assert len(marks) == len(report.budget.curve)
     (marked,) = [mark for mark in marks if "data-chosen" in mark]
-    assert (float(marked["data-work"]), float(marked["data-drop"])) == (round(chosen.int8_work, 6), chosen.drop)
+    assert (float(marked["data-work"]), float(marked["data-drop"])) == (round(chosen.int8_macs, 6), chosen.drop)
     assert float(curve.one("line", class_="limit").attributes["data-max-drop"]) == report.budget.max_drop
 
 

@@ -28,9 +28,9 @@ def test_the_points_lie_where_their_values_are():
     svg = ET.fromstring(curve_chart(BUDGET))
     marks = sorted(circles(svg), key=lambda mark: float(mark.get("data-work")))
     xs, ys = ([float(mark.get(name)) for mark in marks] for name in ("cx", "cy"))
-    works, drops = [p.int8_work for p in reversed(CURVE)], [p.drop for p in reversed(CURVE)]
+    macs, drops = [p.int8_macs for p in reversed(CURVE)], [p.drop for p in reversed(CURVE)]
     assert [float(mark.get("data-drop")) for mark in marks] == drops
-    for pixels, values in ((xs, works), (ys, drops)):
+    for pixels, values in ((xs, macs), (ys, drops)):
         scale = (pixels[-1] - pixels[0]) / (values[-1] - values[0])
         assert pixels == pytest.approx([pixels[0] + scale * (v - values[0]) for v in values], abs=0.02)
     assert xs[-1] > xs[0]

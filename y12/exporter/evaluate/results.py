@@ -45,13 +45,13 @@ class BlockCost:
     Attributes:
         name: such as "model.6"; its convolutions' names begin with it.
         convolutions: how many of them INT8 is possible for.
-        work: their share of all convolutions' multiplications, 0 to 1.
+        macs: their share of all convolutions' MACs, 0 to 1.
         drop: points of agreement with FP32 that are lost where only this block is in INT8.
     """
 
     name: str
     convolutions: int
-    work: float
+    macs: float
     drop: float
 
 
@@ -61,12 +61,12 @@ class CurvePoint:
 
     Attributes:
         kept: names of the blocks that stay in FP16.
-        int8_work: the share of all convolutions' multiplications that are done in INT8, 0 to 1.
+        int8_work: the share of all convolutions' MACs that are done in INT8, 0 to 1.
         drop: points lost against FP32.
     """
 
     kept: tuple[str, ...]
-    int8_work: float
+    int8_macs: float
     drop: float
 
 
@@ -81,7 +81,7 @@ class Budget:
         truth: "labels" or "detections of FP32".
         measure: what a point is of, such as "boxes AP50-95".
         blocks: the most costly first.
-        curve: every division that was measured, most INT8 work first; the last one is FP16 throughout.
+        curve: every division that was measured, most MACs in INT8 first; the last one is FP16 throughout.
         chosen: the division of the artefact.
     """
 

@@ -1,4 +1,4 @@
-"""How much of a network's work each convolution and each matrix product is."""
+"""MACs: how many multiply-accumulates each convolution and each matrix product of a network takes."""
 
 from collections.abc import Iterable, Mapping
 from math import prod
@@ -12,11 +12,11 @@ from y12.exporter.graph.passes import label
 from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 
-__all__ = ["multiplications_of", "shares_of"]
+__all__ = ["mac_shares", "macs_of"]
 
 
-def multiplications_of(model: onnx.ModelProto, profile: InputProfile) -> dict[str, int]:
-    """Count the multiplications of each convolution and matrix product, by its node's name.
+def macs_of(model: onnx.ModelProto, profile: InputProfile) -> dict[str, int]:
+    """Count the MACs of each convolution and matrix product, by its node's name.
 
         convolution             elements of the output x elements of the weight / output channels
         transposed convolution  elements of the input  x elements of the weight / input channels
@@ -31,29 +31,29 @@ def multiplications_of(model: onnx.ModelProto, profile: InputProfile) -> dict[st
     """
     nodes = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "MatMul")]
     shapes = _shapes(model, profile, {name for node in nodes for name in _factors(node)})
-    counts = {}
+    macs = {}
     for node in nodes:
         over, factor = (shapes[name] for name in _factors(node))
-        counts[label(node)] = prod(over) * (factor[-1] if node.op_type == "MatMul" else prod(factor[1:]))
-    return counts
+        macs[label(node)] = prod(over) * (factor[-1] if node.op_type == "MatMul" else prod(factor[1:]))
+    return macs
 
 
-def shares_of(counts: Mapping[str, int], names: Iterable[str]) -> dict[str, float]:
-    """Return the share that each name has of what all these names have together, 0 to 1."""
-    chosen = {name: counts[name] for name in names}
+def mac_shares(macs: Mapping[str, int], names: Iterable[str]) -> dict[str, float]:
+    """Return the share that each name has of the MACs of all these names, 0 to 1."""
+    chosen = {name: macs[name] for name in names}
     total = sum(chosen.values())
     return {name: count / total for name, count in chosen.items()}
 
 
 def _factors(node: onnx.NodeProto) -> tuple[str, str]:
-    """Name the tensor each of whose elements takes as many multiplications, and the one whose shape tells how many."""
+    """Name the tensor each of whose elements takes as many MACs, and the one whose shape tells how many."""
     if node.op_type == "MatMul":
         return node.output[0], node.input[0]
     return node.input[0] if node.op_type == "ConvTranspose" else node.output[0], node.input[1]
 
 
-def _shapes(model: onnx.ModelProto, profile: InputProfile, wanted: set[str]) -> Mapping[str, tuple[int, ...]]:
-    """Return the shapes of the wanted tensors, once the input's is known.
+def _shapes(model: onnx.ModelProto, profile: InputProfile, tensors: set[str]) -> Mapping[str, tuple[int, ...]]:
+    """Return the shapes of tensors, once the input's is known.
 
     A graph that was not simplified computes some of its shapes where inference cannot follow; it is run for them.
     """
@@ -61,7 +61,7 @@ def _shapes(model: onnx.ModelProto, profile: InputProfile, wanted: set[str]) -> 
     inferred = _inferred(model, shape)
     shapes = {w.name: tuple(w.dims) for w in model.graph.initializer}
     shapes |= {name: dims for name, dims in inferred.items() if dims and all(size > 0 for size in dims)}
-    unknown = sorted(wanted - shapes.keys())
+    unknown = sorted(tensors - shapes.keys())
     if unknown:
         shapes |= _measured(model, shape, unknown)
     return shapes
@@ -99,5 +99,5 @@ def _measured(model: onnx.ModelProto, shape: tuple[int, ...], tensors: list[str]
         finally:
             executor.close()
     except Y12Error as error:
-        raise GraphError(f"how much work the graph is cannot be told: {error}") from error
+        raise GraphError(f"the MACs of the graph cannot be counted: {error}") from error
     return {name: value.shape for name, value in values.items()}

@@ -53,7 +53,7 @@ def blocks_chart(budget: Budget) -> str:
         bar = add(chart, "rect", "fp16" if kept else "int8", x=left, y=top, width=max(right - left, 1), height=15)
         bar.attrib |= {"data-block": printable(block.name), "data-drop": f"{block.drop:.6f}"}
         add(chart, "text", "text", _shortened(block.name), x=112, y=top + 12, text_anchor="end")
-        words = f"{number(block.drop, 2)} for {share(block.work)} of the work"
+        words = f"{number(block.drop, 2)} for {share(block.macs)} of the work"
         add(chart, "text", "quiet", words, x=max(x(0), right) + 6, y=top + 12)
     return text_of(chart)
 
@@ -70,7 +70,7 @@ def curve_svg(budget: Budget) -> str:
 
 def _curve(budget: Budget) -> ET.Element:
     measured = [*budget.curve, *([] if budget.chosen in budget.curve else [budget.chosen])]
-    shown = sorted((p for p in measured if math.isfinite(p.drop)), key=lambda point: point.int8_work)
+    shown = sorted((p for p in measured if math.isfinite(p.drop)), key=lambda point: point.int8_macs)
     chart = chart_of(380, f"Points lost against the work in INT8; at most {budget.max_drop:g} were allowed")
     top = _SHOWN_TIMES * max(budget.max_drop, budget.chosen.drop, _LEAST_LIMIT)
     x = Scale(0, 1, 64, WIDTH - 24)
@@ -80,9 +80,9 @@ def _curve(budget: Budget) -> ET.Element:
     line = add(chart, "line", "limit", x1=x.start, x2=x.end, y1=limit, y2=limit)
     line.set("data-max-drop", f"{budget.max_drop:.6f}")
     add(chart, "text", "limit-text", f"allowed: {budget.max_drop:g}", x=x.start + 6, y=limit - 6)
-    places = [(x(point.int8_work), y(min(point.drop, top))) for point in shown]
+    places = [(x(point.int8_macs), y(min(point.drop, top))) for point in shown]
     add(chart, "polyline", "line", points=" ".join(f"{left:.1f},{down:.1f}" for left, down in places))
-    entries = {"chosen": f"chosen: {share(budget.chosen.int8_work)} of the work in INT8, {drop(budget.chosen.drop)}"}
+    entries = {"chosen": f"chosen: {share(budget.chosen.int8_macs)} of the work in INT8, {drop(budget.chosen.drop)}"}
     others = {"point": "others", "beyond": f"above, up to {number(max((p.drop for p in shown), default=None), 1)}"}
     # The chosen one is drawn last, on top.
     for point, place in sorted(zip(shown, places, strict=True), key=lambda both: both[0] == budget.chosen):
@@ -109,11 +109,11 @@ def _axes(chart: ET.Element, x: Scale, y: Scale, measure: str) -> None:
 
 def _mark(chart: ET.Element, point: CurvePoint, xy: tuple[float, float], look: str) -> None:
     mark = add(chart, "circle", look, cx=xy[0], cy=xy[1], r=7 if look == "chosen" else 4)
-    mark.attrib |= {"data-work": f"{point.int8_work:.6f}", "data-drop": f"{point.drop:.6f}"}
+    mark.attrib |= {"data-work": f"{point.int8_macs:.6f}", "data-drop": f"{point.drop:.6f}"}
     if look == "chosen":
         mark.set("data-chosen", "true")
     kept = f"blocks kept in FP16: {len(point.kept)}"
-    add(mark, "title", text=f"{share(point.int8_work)} of the work in INT8, {kept}; {drop(point.drop)}")
+    add(mark, "title", text=f"{share(point.int8_macs)} of the work in INT8, {kept}; {drop(point.drop)}")
 
 
 def _shortened(name: str) -> str:

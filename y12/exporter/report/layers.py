@@ -7,7 +7,7 @@ import onnx
 from y12.exporter.engine.inspect import EngineFacts
 from y12.exporter.graph.attention import attentions_of
 from y12.exporter.graph.passes import label
-from y12.exporter.precision.macs import multiplications_of, shares_of
+from y12.exporter.precision.macs import mac_shares, macs_of
 from y12.exporter.precision.qdq.plan import CONVOLUTIONS
 from y12.exporter.precision.qdq.qdq import QdqReport
 from y12.runtime.artefact.manifest import Manifest
@@ -56,13 +56,13 @@ def layer_rows(
     Raises:
         GraphError: how much work a layer is cannot be told.
     """
-    counts = multiplications_of(simplified, manifest.profile)
+    counts = macs_of(simplified, manifest.profile)
     rows = [_convolution(node, manifest, quantization, facts) for node in simplified.graph.node if _computes(node)]
     work = {row.name: counts[row.name] for row in rows}
     for attention in attentions_of(simplified):
         rows.append(_attention(attention.softmax, manifest, quantization, facts))
         work[attention.softmax] = counts[attention.scores] + counts[attention.product]
-    shares = shares_of(work, work)
+    shares = mac_shares(work, work)
     return tuple(replace(row, work=shares[row.name]) for row in rows)
 
 

@@ -31,11 +31,11 @@ class Quantizer:
 
 
 def divisible(amounts, depth=6, rest=0.0, **changes):
-    """A network whose blocks do the named harm; each has as much of the work as its number."""
+    """A network whose blocks do the named harm; each has as much of the MACs as its number."""
     graph, names = network(depth=depth), convolutions(depth)
-    work = {name: (i + 1) / sum(range(depth + 1)) for i, name in enumerate(names)}
+    macs = {name: (i + 1) / sum(range(depth + 1)) for i, name in enumerate(names)}
     quantized = Quantizer(graph, {names[i]: amount for i, amount in amounts.items()}, rest)
-    return Divisible(graph, quantized, blocks_of(names, work), manifest_of(), **changes)
+    return Divisible(graph, quantized, blocks_of(names, macs), manifest_of(), **changes)
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def steps_of(found):
 
 def test_the_block_that_does_harm_is_found_and_kept(evaluation_set):
     found = budget_kept(divisible({3: HARM}), evaluation_set, 0.5)
-    assert [block.name for block in found.blocks] == [f"model.{i}" for i in (3, 5, 4, 2, 1, 0)]  # then by their work
+    assert [block.name for block in found.blocks] == [f"model.{i}" for i in (3, 5, 4, 2, 1, 0)]  # then by their MACs
     assert found.blocks[0].drop > 1
     assert [block.drop for block in found.blocks[1:]] == pytest.approx([0] * 5)
     assert found.chosen.kept == ("model.3",)
     assert found.chosen.drop == pytest.approx(0)
-    assert found.chosen.int8_work == pytest.approx(1 - 4 / 21)
+    assert found.chosen.int8_macs == pytest.approx(1 - 4 / 21)
     assert steps_of(found) == [0, 1, 6]
     assert found.curve[0].drop > 1
     assert (found.max_drop, found.images, found.data) == (0.5, 6, "images, 6 images")
@@ -66,7 +66,7 @@ def test_costs_are_of_each_block_alone(evaluation_set):
     found = budget_kept(network, evaluation_set, 0.5)
     assert [block.name for block in found.blocks][:3] == ["model.4", "model.2", "model.1"]
     assert network.quantized.asked[:6] == [5] * 6
-    assert (found.blocks[0].convolutions, found.blocks[0].work) == (1, pytest.approx(5 / 21))
+    assert (found.blocks[0].convolutions, found.blocks[0].macs) == (1, pytest.approx(5 / 21))
     assert found.chosen.drop <= 0.5
 
 
@@ -76,8 +76,8 @@ def test_the_fewest_by_bisection(evaluation_set):
     assert len(found.chosen.kept) == 7
     assert steps_of(found) == [0, 1, 2, 3, 4, 6, 7, 8, 12]  # 7 lies between the steps
     assert set(found.chosen.kept) == {f"model.{i}" for i in range(7)}
-    assert sorted(found.curve, key=lambda point: -point.int8_work) == list(found.curve)
-    assert found.curve[-1].int8_work == 0
+    assert sorted(found.curve, key=lambda point: -point.int8_macs) == list(found.curve)
+    assert found.curve[-1].int8_macs == 0
     assert set(found.curve[-1].kept) == {f"model.{i}" for i in range(12)}
     assert all(point.drop > 0.001 for point in found.curve if len(point.kept) < 7)
     assert len(network.quantized.asked) == 12 + 9  # no division is measured twice
@@ -91,7 +91,7 @@ def test_the_last_step_before_all_of_them_is_bisected_too(evaluation_set):
 
 def test_nothing_is_kept_where_nothing_is_lost(evaluation_set):
     found = budget_kept(divisible({}), evaluation_set, 0)
-    assert (found.chosen.kept, found.chosen.int8_work) == ((), pytest.approx(1))
+    assert (found.chosen.kept, found.chosen.int8_macs) == ((), pytest.approx(1))
     assert steps_of(found) == [0, 6]
 
 

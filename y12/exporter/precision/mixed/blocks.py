@@ -16,22 +16,22 @@ class Block:
     Attributes:
         name: what their names begin with, such as "model.6".
         convolutions: their names.
-        work: their share of all convolutions' multiplications, 0 to 1.
+        macs: their share of all convolutions' MACs, 0 to 1.
     """
 
     name: str
     convolutions: tuple[str, ...]
-    work: float
+    macs: float
 
 
-def blocks_of(convolutions: Sequence[str], work: Mapping[str, float]) -> tuple[Block, ...]:
+def blocks_of(convolutions: Sequence[str], macs: Mapping[str, float]) -> tuple[Block, ...]:
     """Group convolutions by the first parts of their names, "/model.6/cv1/Conv": modules nest so.
 
     Where that gives fewer than four blocks, more parts are taken.
 
     Args:
         convolutions: names of those that INT8 is possible for, in the graph's order.
-        work: each one's share of the multiplications.
+        macs: each one's share of the MACs.
     """
     for depth in range(1, _DEEPEST + 1):
         groups: dict[str, list[str]] = {}
@@ -39,4 +39,4 @@ def blocks_of(convolutions: Sequence[str], work: Mapping[str, float]) -> tuple[B
             groups.setdefault("/".join(name.strip("/").split("/")[:depth]), []).append(name)
         if len(groups) >= _FEWEST:
             break
-    return tuple(Block(name, tuple(own), sum(work[n] for n in own)) for name, own in groups.items())
+    return tuple(Block(name, tuple(own), sum(macs[n] for n in own)) for name, own in groups.items())

@@ -70,7 +70,7 @@ def budget_kept(
     costs = search.costs()
     curve = search.curve([cost.name for cost in costs], max_drop)
     chosen = next((point for point in curve if point.drop <= max_drop), None)
-    if chosen is None or not chosen.int8_work:
+    if chosen is None or not chosen.int8_macs:
         raise BudgetError(_refusal(curve, max_drop, evaluation_set, network.remainder))
     measure = ", ".join(search.reference)
     return Budget(
@@ -101,8 +101,8 @@ class _Search:
         found = []
         for name, block in self._blocks.items():
             drop = self._drop(yardstick, frozenset(self._blocks) - {name})
-            found.append(BlockCost(name, len(block.convolutions), block.work, drop))
-        return tuple(sorted(found, key=lambda cost: (-cost.drop, -cost.work)))
+            found.append(BlockCost(name, len(block.convolutions), block.macs, drop))
+        return tuple(sorted(found, key=lambda cost: (-cost.drop, -cost.macs)))
 
     def curve(self, order: Sequence[str], max_drop: float) -> tuple[CurvePoint, ...]:
         """Measure with more and more blocks in FP16, as far as the budget asks for, and with all of them."""
@@ -110,9 +110,9 @@ class _Search:
 
         def fits(kept: int) -> bool:
             if kept not in points:
-                work = sum(self._blocks[name].work for name in order[kept:])
+                macs = sum(self._blocks[name].macs for name in order[kept:])
                 drop = self._drop(self._yardstick, frozenset(order[:kept]))
-                points[kept] = CurvePoint(tuple(order[:kept]), work, drop)
+                points[kept] = CurvePoint(tuple(order[:kept]), macs, drop)
             return points[kept].drop <= max_drop
 
         fits(len(order))
@@ -195,6 +195,6 @@ def _refusal(curve: Sequence[CurvePoint], max_drop: float, evaluation_set: Evalu
     return (
         f"--max-drop {max_drop:g}: {rest} is the better choice here, {advice}: INT8 throughout loses "
         f"{curve[0].drop:.2f} points on {evaluation_set.data} ({evaluation_set.truth}), and with INT8 for "
-        f"{best.int8_work:.0%} of the "
-        f"work still {best.drop:.2f}; {rest} loses {curve[-1].drop:.2f}"
+        f"{best.int8_macs:.0%} of the "
+        f"MACs still {best.drop:.2f}; {rest} loses {curve[-1].drop:.2f}"
     )

@@ -119,7 +119,7 @@ def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:
 
 
 def _ends(model: onnx.ModelProto, index: GraphIndex, quantized: list[int]) -> list[int]:
-    """Return the convolutions whose outputs bear no 256 levels, the one of most work first.
+    """Return the convolutions whose outputs bear no 256 levels, the one of most MACs first.
 
     It is class scores and coordinates, which the decode reads directly; a distribution over distances bears them,
     since its mean is taken.
@@ -136,12 +136,12 @@ def _ends(model: onnx.ModelProto, index: GraphIndex, quantized: list[int]) -> li
         for name in channels.nearest(node.input[0], made.__contains__)
     }
 
-    def work(i: int) -> int:
-        """Count the multiplications; 0 where a size is free."""
+    def macs(i: int) -> int:
+        """Count the MACs; 0 where a size is free."""
         weights = index.constant(nodes[i].input[1])
         return prod(channels.shape(nodes[i].output[0])) * prod(weights.shape[1:] if weights is not None else ())
 
-    return sorted((i for i in last if nodes[i].output[0] not in bins), key=work, reverse=True)
+    return sorted((i for i in last if nodes[i].output[0] not in bins), key=macs, reverse=True)
 
 
 def _check_graph(model: onnx.ModelProto, options: QuantizeOptions) -> None:
