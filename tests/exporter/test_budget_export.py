@@ -99,8 +99,8 @@ def test_a_budget_on_images_held_out_of_a_folder(make_config, photos, tmp_path):
     assert kept <= set(names_in(report, "fp16"))
     reasons = {row.why for row in report.layers if row.name in kept}
     assert reasons <= {"kept out of INT8 by --max-drop", "last before the decode"}
-    in_int8 = sum(row.work for row in report.layers if row.graph == "int8")
-    of_all = sum(row.work for row in report.layers if row.operator != "Attention")
+    in_int8 = sum(row.macs for row in report.layers if row.graph == "int8")
+    of_all = sum(row.macs for row in report.layers if row.operator != "Attention")
     assert in_int8 / of_all == pytest.approx(budget.chosen.int8_macs)
     assert len(names_in(report, "int8")) == report.quantization.quantized
     assert (tmp_path / "out" / "yolo11n_int8.curve.svg").read_text().startswith("<?xml")

@@ -46,7 +46,7 @@ def exported(tmp_path_factory):
 
 
 def layers_of(report, graph) -> tuple[LayerRow, ...]:
-    """Rows of all convolutions and attentions; the work is by position, so that no two shares are alike."""
+    """Rows of all convolutions and attentions; the MACs are by position, so that no two shares are alike."""
     left = report.quantization.left
     named = [(n.name, n.op_type) for n in graph.graph.node if n.op_type in ("Conv", "ConvTranspose")]
     named += [(attention.softmax, "Attention") for attention in attentions_of(graph)]

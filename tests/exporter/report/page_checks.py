@@ -80,7 +80,7 @@ def _layers(page, report):
     for row in report.layers:
         assert shown[row.name] == {
             "Kind": row.operator,
-            "Work": f"{100 * row.work:.1f} %",
+            "MACs": f"{100 * row.macs:.1f} %",
             "In the graph": row.graph,
             "In the engine": row.engine,
             "Why": row.why,
@@ -94,16 +94,16 @@ def _blocks(page, report):
         rows = [row for row in report.layers if row.block == name]
         counts = Counter(map(_precision, rows))
         assert cells["Layers"] == str(len(rows))
-        assert cells["Work"] == f"{100 * sum(row.work for row in rows):.1f} %"
+        assert cells["MACs"] == f"{100 * sum(row.macs for row in rows):.1f} %"
         assert [cells[p.upper()] for p in precisions] == [str(counts[p]) for p in precisions]
-    work = Counter()
+    macs = Counter()
     for row in report.layers:
-        work[_precision(row)] += row.work
-    parts = {part.attributes["data-precision"]: part.text for part in page.one("ul", id="work").all("b")}
-    assert parts == {p: f"{100 * work[p]:.1f} %" for p in precisions}
+        macs[_precision(row)] += row.macs
+    parts = {part.attributes["data-precision"]: part.text for part in page.one("ul", id="macs").all("b")}
+    assert parts == {p: f"{100 * macs[p]:.1f} %" for p in precisions}
     bar = next(page.one("figure", "section", aria_labelledby="h-layers").all("svg"))
     drawn = [(part.attributes["class"], float(part.attributes["data-share"])) for part in bar.all("rect")]
-    assert drawn == [(p, round(work[p], 6)) for p in precisions]
+    assert drawn == [(p, round(macs[p], 6)) for p in precisions]
     reasons = table(page, "reasons")
     expected = Counter(row.why for row in report.layers if row.why)
     assert {why.lower(): int(cells["Layers"]) for why, cells in reasons.items()} == {
@@ -136,7 +136,7 @@ def _sensitivity(page, report):
     said = {b.attributes["data-is"]: b.text for b in choice.all("b")}
     chosen = budget.chosen
     assert said == {
-        "work": f"{100 * chosen.int8_macs:.1f} %",
+        "macs": f"{100 * chosen.int8_macs:.1f} %",
         "drop": f"{chosen.drop:.2f}",
         "kept": ", ".join(chosen.kept),
     }
@@ -155,12 +155,12 @@ def _sensitivity(page, report):
 
 def _curve(page, report):
     curve, chosen = page.one("figure", id="curve"), report.budget.chosen
-    marks = [mark.attributes for mark in curve.all("circle") if "data-work" in mark.attributes]
-    drawn = {(float(mark["data-work"]), float(mark["data-drop"])) for mark in marks}
+    marks = [mark.attributes for mark in curve.all("circle") if "data-macs" in mark.attributes]
+    drawn = {(float(mark["data-macs"]), float(mark["data-drop"])) for mark in marks}
     assert drawn == {(round(point.int8_macs, 6), point.drop) for point in report.budget.curve}
     assert len(marks) == len(report.budget.curve)
     (marked,) = [mark for mark in marks if "data-chosen" in mark]
-    assert (float(marked["data-work"]), float(marked["data-drop"])) == (round(chosen.int8_macs, 6), chosen.drop)
+    assert (float(marked["data-macs"]), float(marked["data-drop"])) == (round(chosen.int8_macs, 6), chosen.drop)
     assert float(curve.one("line", class_="limit").attributes["data-max-drop"]) == report.budget.max_drop
 
 

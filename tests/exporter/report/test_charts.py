@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint
-from y12.exporter.report.charts import blocks_chart, curve_chart, curve_svg, work_bar
+from y12.exporter.report.charts import blocks_chart, curve_chart, curve_svg, macs_bar
 from y12.exporter.report.svg import Scale
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -21,12 +21,12 @@ BUDGET = Budget(1.0, "data", 10, "labels", "boxes AP50-95", BLOCKS, CURVE, CURVE
 
 
 def circles(svg):
-    return [mark for mark in svg.iter("circle") if "data-work" in mark.attrib]
+    return [mark for mark in svg.iter("circle") if "data-macs" in mark.attrib]
 
 
 def test_the_points_lie_where_their_values_are():
     svg = ET.fromstring(curve_chart(BUDGET))
-    marks = sorted(circles(svg), key=lambda mark: float(mark.get("data-work")))
+    marks = sorted(circles(svg), key=lambda mark: float(mark.get("data-macs")))
     xs, ys = ([float(mark.get(name)) for mark in marks] for name in ("cx", "cy"))
     macs, drops = [p.int8_macs for p in reversed(CURVE)], [p.drop for p in reversed(CURVE)]
     assert [float(mark.get("data-drop")) for mark in marks] == drops
@@ -50,14 +50,14 @@ def test_the_limit_parts_what_is_allowed_from_what_is_not():
 def test_the_chosen_point_alone_is_marked_and_drawn_last():
     marks = circles(ET.fromstring(curve_chart(BUDGET)))
     assert [mark.get("data-chosen") for mark in marks] == [None, None, None, "true"]
-    assert (float(marks[-1].get("data-work")), float(marks[-1].get("data-drop"))) == (0.8, 0.9)
+    assert (float(marks[-1].get("data-macs")), float(marks[-1].get("data-drop"))) == (0.8, 0.9)
     assert float(marks[-1].get("r")) > float(marks[0].get("r"))
-    assert marks[-1].find("title").text == "80.0 % of the work in INT8, blocks kept in FP16: 1; 0.90 points lost"
+    assert marks[-1].find("title").text == "80.0 % of the MACs in INT8, blocks kept in FP16: 1; 0.90 points lost"
 
 
 def test_a_chosen_division_that_is_not_of_the_curve_is_shown_too():
     marks = circles(ET.fromstring(curve_chart(replace(BUDGET, chosen=CurvePoint(("model.4",), 0.75, 0.8)))))
-    assert [mark.get("data-work") for mark in marks if mark.get("data-chosen")] == ["0.750000"]
+    assert [mark.get("data-macs") for mark in marks if mark.get("data-chosen")] == ["0.750000"]
     assert len(marks) == 5
 
 
@@ -101,8 +101,8 @@ def test_bars_are_as_long_as_what_is_lost():
     left, _, won = (float(bar.get("x")) for bar in bars)
     assert won + widths[2] == pytest.approx(left, abs=0.02)  # what is won goes to the left of zero
     texts = [text.text for text in svg.iter("text")]
-    assert "1.50 for 20.0 % of the work" in texts
-    assert "\N{MINUS SIGN}0.10 for 60.0 % of the work" in texts
+    assert "1.50 for 20.0 % of the MACs" in texts
+    assert "\N{MINUS SIGN}0.10 for 60.0 % of the MACs" in texts
 
 
 def test_the_picture_of_its_own_is_a_whole_svg_file():
@@ -110,7 +110,7 @@ def test_the_picture_of_its_own_is_a_whole_svg_file():
     svg = ET.fromstring(text)
     assert text.startswith("<?xml")
     assert svg.tag == f"{SVG}svg"
-    assert next(iter(svg)).text.startswith("Points lost against the work in INT8; at most 1 ")
+    assert next(iter(svg)).text.startswith("Points lost against the share of MACs in INT8; at most 1 ")
     assert list(svg)[1].get("class") == "paper"
     drawn = [
         element for element in svg.iter() if element.tag[len(SVG) :] in ("rect", "line", "circle", "polyline", "text")
@@ -123,7 +123,7 @@ def test_the_picture_of_its_own_is_a_whole_svg_file():
 def test_names_of_strangers_stay_text():
     name = "</text></svg><script>alert(1)</script>\"'&\x00\u202e"
     budget = replace(BUDGET, measure=name, blocks=(BlockCost(name, 1, 0.5, 0.5),))
-    for text in (curve_svg(budget), blocks_chart(budget), work_bar({name: 1.0}, name)):
+    for text in (curve_svg(budget), blocks_chart(budget), macs_bar({name: 1.0}, name)):
         svg = ET.fromstring(text)  # the control characters would make it ill-formed
         assert not list(svg.iter("script"))
         assert "<script" not in text
@@ -131,11 +131,11 @@ def test_names_of_strangers_stay_text():
 
 
 def test_a_bar_is_divided_by_its_shares():
-    bar = ET.fromstring(work_bar({"int8": 0.75, "fp16": 0.2, "int4": 0.05}, "Work"))
+    bar = ET.fromstring(macs_bar({"int8": 0.75, "fp16": 0.2, "int4": 0.05}, "MACs"))
     parts = [(part.get("class"), float(part.get("x")), float(part.get("width"))) for part in bar.iter("rect")]
     assert parts == [("int8", 0, 750), ("fp16", 750, 200), ("other", 950, 50)]
-    assert (bar.get("role"), bar.get("aria-label")) == ("img", "Work")
-    assert ET.fromstring(work_bar({"int8": 1.0})).get("aria-hidden") == "true"
+    assert (bar.get("role"), bar.get("aria-label")) == ("img", "MACs")
+    assert ET.fromstring(macs_bar({"int8": 1.0})).get("aria-hidden") == "true"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ NAMES = {  # which the text form cannot spell
     "m2": "/model.1/attn/MatMul_1",
     "c2": "/model.2/Conv",
 }
-WORK = {"/model.0/conv/Conv": 192, "/model.2/Conv": 128, "/model.1/attn/Softmax": 2 * 16 * 16 * 4}
+MACS = {"/model.0/conv/Conv": 192, "/model.2/Conv": 128, "/model.1/attn/Softmax": 2 * 16 * 16 * 4}
 LEFT = {"/model.2/Conv": "last before the decode"}
 
 
@@ -66,15 +66,15 @@ CASES = [  # precision, quantization, the graph's precisions of the first, the l
 @pytest.mark.parametrize(("precision", "quantization", "expected"), CASES)
 def test_precisions_and_shares(graph, precision, quantization, expected):
     rows = layer_rows(graph, manifest(precision), quantization, None)
-    assert [row.name for row in rows] == list(WORK)
+    assert [row.name for row in rows] == list(MACS)
     assert [(row.block, row.operator) for row in rows] == [
         ("model.0", "Conv"),
         ("model.2", "Conv"),
         ("model.1", "Attention"),
     ]
     assert [row.graph for row in rows] == expected
-    assert [row.work for row in rows] == pytest.approx([work / sum(WORK.values()) for work in WORK.values()])
-    assert sum(row.work for row in rows) == pytest.approx(1)
+    assert [row.macs for row in rows] == pytest.approx([macs / sum(MACS.values()) for macs in MACS.values()])
+    assert sum(row.macs for row in rows) == pytest.approx(1)
     assert {row.engine for row in rows} == {""}
 
 

@@ -8,14 +8,14 @@ from y12.exporter.evaluate.results import Budget, CurvePoint
 from y12.exporter.report.svg import LOOKS, WIDTH, Scale, add, chart_of, file_of, legend, name, printable, span, text_of
 from y12.exporter.report.words import drop, number, share
 
-__all__ = ["blocks_chart", "curve_chart", "curve_svg", "work_bar"]
+__all__ = ["blocks_chart", "curve_chart", "curve_svg", "macs_bar"]
 
 # The curve shows up to so many times what may be lost: an INT8 that loses everything would press the rest flat.
 _SHOWN_TIMES, _LEAST_LIMIT = 8, 0.1
 
 
-def work_bar(shares: Mapping[str, float], label: str = "") -> str:
-    """Return a bar divided by the precisions' shares of the work, 0 to 1.
+def macs_bar(shares: Mapping[str, float], label: str = "") -> str:
+    """Return a bar divided by the precisions' shares of the MACs, 0 to 1.
 
     Args:
         shares: by precision, from left to right.
@@ -53,13 +53,13 @@ def blocks_chart(budget: Budget) -> str:
         bar = add(chart, "rect", "fp16" if kept else "int8", x=left, y=top, width=max(right - left, 1), height=15)
         bar.attrib |= {"data-block": printable(block.name), "data-drop": f"{block.drop:.6f}"}
         add(chart, "text", "text", _shortened(block.name), x=112, y=top + 12, text_anchor="end")
-        words = f"{number(block.drop, 2)} for {share(block.macs)} of the work"
+        words = f"{number(block.drop, 2)} for {share(block.macs)} of the MACs"
         add(chart, "text", "quiet", words, x=max(x(0), right) + 6, y=top + 12)
     return text_of(chart)
 
 
 def curve_chart(budget: Budget) -> str:
-    """Return the curve of points lost against the work in INT8, as part of a page."""
+    """Return the curve of points lost against the share of MACs in INT8, as part of a page."""
     return text_of(_curve(budget))
 
 
@@ -71,7 +71,7 @@ def curve_svg(budget: Budget) -> str:
 def _curve(budget: Budget) -> ET.Element:
     measured = [*budget.curve, *([] if budget.chosen in budget.curve else [budget.chosen])]
     shown = sorted((p for p in measured if math.isfinite(p.drop)), key=lambda point: point.int8_macs)
-    chart = chart_of(380, f"Points lost against the work in INT8; at most {budget.max_drop:g} were allowed")
+    chart = chart_of(380, f"Points lost against the share of MACs in INT8; at most {budget.max_drop:g} were allowed")
     top = _SHOWN_TIMES * max(budget.max_drop, budget.chosen.drop, _LEAST_LIMIT)
     x = Scale(0, 1, 64, WIDTH - 24)
     y = Scale(*span([*(min(point.drop, top) for point in shown), budget.max_drop]), 326, 40)
@@ -82,7 +82,7 @@ def _curve(budget: Budget) -> ET.Element:
     add(chart, "text", "limit-text", f"allowed: {budget.max_drop:g}", x=x.start + 6, y=limit - 6)
     places = [(x(point.int8_macs), y(min(point.drop, top))) for point in shown]
     add(chart, "polyline", "line", points=" ".join(f"{left:.1f},{down:.1f}" for left, down in places))
-    entries = {"chosen": f"chosen: {share(budget.chosen.int8_macs)} of the work in INT8, {drop(budget.chosen.drop)}"}
+    entries = {"chosen": f"chosen: {share(budget.chosen.int8_macs)} of the MACs in INT8, {drop(budget.chosen.drop)}"}
     others = {"point": "others", "beyond": f"above, up to {number(max((p.drop for p in shown), default=None), 1)}"}
     # The chosen one is drawn last, on top.
     for point, place in sorted(zip(shown, places, strict=True), key=lambda both: both[0] == budget.chosen):
@@ -102,18 +102,18 @@ def _axes(chart: ET.Element, x: Scale, y: Scale, measure: str) -> None:
         add(chart, "text", "quiet", f"{100 * tick:g} %", x=x(tick), y=y.start + 20, text_anchor="middle")
     add(chart, "line", "axis", x1=x.start, x2=x.end, y1=y.start, y2=y.start)
     middle = (x.start + x.end) / 2
-    add(chart, "text", "quiet", "share of the work in INT8", x=middle, y=y.start + 42, text_anchor="middle")
+    add(chart, "text", "quiet", "share of the MACs in INT8", x=middle, y=y.start + 42, text_anchor="middle")
     title = add(chart, "text", "quiet", f"points of {measure} lost", x=0, y=0, text_anchor="middle")
     title.set("transform", f"translate(16 {(y.start + y.end) / 2:g}) rotate(-90)")
 
 
 def _mark(chart: ET.Element, point: CurvePoint, xy: tuple[float, float], look: str) -> None:
     mark = add(chart, "circle", look, cx=xy[0], cy=xy[1], r=7 if look == "chosen" else 4)
-    mark.attrib |= {"data-work": f"{point.int8_macs:.6f}", "data-drop": f"{point.drop:.6f}"}
+    mark.attrib |= {"data-macs": f"{point.int8_macs:.6f}", "data-drop": f"{point.drop:.6f}"}
     if look == "chosen":
         mark.set("data-chosen", "true")
     kept = f"blocks kept in FP16: {len(point.kept)}"
-    add(mark, "title", text=f"{share(point.int8_macs)} of the work in INT8, {kept}; {drop(point.drop)}")
+    add(mark, "title", text=f"{share(point.int8_macs)} of the MACs in INT8, {kept}; {drop(point.drop)}")
 
 
 def _shortened(name: str) -> str:

@@ -26,7 +26,7 @@ class LayerRow:
         name: of its node; of its softmax for an attention.
         block: of the network, such as "model.6".
         operator: "Conv", "ConvTranspose" or "Attention".
-        work: its share of all multiplications of the rows, 0 to 1.
+        macs: its share of the MACs of all rows, 0 to 1.
         graph: the precision it has in the graph: "fp32", "fp16" or "int8".
         engine: the precision it is computed in by the engine, "fused" or "not fused" for an attention; empty where
             there is no engine.
@@ -36,7 +36,7 @@ class LayerRow:
     name: str
     block: str
     operator: str
-    work: float
+    macs: float
     graph: str
     engine: str = ""
     why: str = ""
@@ -54,16 +54,16 @@ def layer_rows(
         facts: what the engine proves; None without one.
 
     Raises:
-        GraphError: how much work a layer is cannot be told.
+        GraphError: the MACs of a layer cannot be counted.
     """
     counts = macs_of(simplified, manifest.profile)
     rows = [_convolution(node, manifest, quantization, facts) for node in simplified.graph.node if _computes(node)]
-    work = {row.name: counts[row.name] for row in rows}
+    macs = {row.name: counts[row.name] for row in rows}
     for attention in attentions_of(simplified):
         rows.append(_attention(attention.softmax, manifest, quantization, facts))
-        work[attention.softmax] = counts[attention.scores] + counts[attention.product]
-    shares = mac_shares(work, work)
-    return tuple(replace(row, work=shares[row.name]) for row in rows)
+        macs[attention.softmax] = counts[attention.scores] + counts[attention.product]
+    shares = mac_shares(macs, macs)
+    return tuple(replace(row, macs=shares[row.name]) for row in rows)
 
 
 def _computes(node: onnx.NodeProto) -> bool:

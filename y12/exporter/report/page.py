@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint
 from y12.exporter.report import views, words
-from y12.exporter.report.charts import blocks_chart, curve_chart, work_bar
+from y12.exporter.report.charts import blocks_chart, curve_chart, macs_bar
 from y12.exporter.report.pictures import Picture
 from y12.exporter.report.svg import printable
 
@@ -68,12 +68,12 @@ def _shown(value: object) -> object:
 
 def _charts(data: Mapping[str, Any]) -> dict[str, Markup | Mapping[str, float] | None]:
     """Draw what there is to draw; the SVG is made of elements, and its texts are escaped."""
-    work = views.work_of(data["layers"])
+    macs = views.macs_by_precision(data["layers"])
     budget = _budget_from(data["budget"]) if data["budget"] else None
-    in_words = ", ".join(f"{words.share(part)} {precision.upper()}" for precision, part in work.items())
+    in_words = ", ".join(f"{words.share(part)} {precision.upper()}" for precision, part in macs.items())
     return {
-        "work": work,
-        "work_chart": Markup(work_bar(work, f"Work by precision: {in_words}")),
+        "macs": macs,
+        "macs_chart": Markup(macs_bar(macs, f"MACs by precision: {in_words}")),
         "curve": Markup(curve_chart(budget)) if budget else None,
         "bars": Markup(blocks_chart(budget)) if budget else None,
     }

@@ -119,7 +119,7 @@ class ExportReport:
                 f"budget       {chosen.drop:.2f} of {budget.max_drop:g} points lost ({budget.measure}; {budget.data}; "
                 f"{budget.truth})"
             )
-            lines.append(f"             {chosen.int8_macs:.0%} of the work in INT8; not in INT8: {kept}")
+            lines.append(f"             {chosen.int8_macs:.0%} of the MACs in INT8; not in INT8: {kept}")
         if self.accuracy is not None:
             lines.append(f"accuracy     {self.accuracy.data}; {self.accuracy.truth}")
             lines += [

@@ -6,10 +6,20 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from y12.exporter.report.charts import work_bar
+from y12.exporter.report.charts import macs_bar
 from y12.exporter.report.words import number, points, points_lost, share
 
-__all__ = ["Block", "Reason", "accuracy_rows", "blocks_of", "built_rows", "highlights", "mood", "reasons_of", "work_of"]
+__all__ = [
+    "Block",
+    "Reason",
+    "accuracy_rows",
+    "blocks_of",
+    "built_rows",
+    "highlights",
+    "macs_by_precision",
+    "mood",
+    "reasons_of",
+]
 
 Json = Mapping[str, Any]
 _KNOWN = ("int8", "fp16", "fp32")  # in the order of every table and bar
@@ -32,14 +42,14 @@ class Block:
     Attributes:
         name: such as "model.6".
         rows: its layers, as the JSON has them.
-        work: their share of all work, 0 to 1.
+        macs: their share of all MACs, 0 to 1.
         counts: its layers by precision.
-        bar: SVG of its work by precision.
+        bar: SVG of its MACs by precision.
     """
 
     name: str
     rows: Sequence[Json]
-    work: float
+    macs: float
     counts: Mapping[str, int]
     bar: str
 
@@ -50,7 +60,7 @@ class Reason:
 
     why: str
     count: int
-    work: float
+    macs: float
     layers: str
 
 
@@ -64,12 +74,12 @@ def precision_of(row: Json) -> str:
     return str(row["graph"] if row["operator"] == "Attention" else row["engine"] or row["graph"])
 
 
-def work_of(rows: Iterable[Json]) -> dict[str, float]:
-    """Return the share of the work by precision, the lowest precision first."""
-    work: Counter[str] = Counter()
+def macs_by_precision(rows: Iterable[Json]) -> dict[str, float]:
+    """Return the share of the MACs by precision, the lowest precision first."""
+    macs: Counter[str] = Counter()
     for row in rows:
-        work[precision_of(row)] += row["work"]
-    return {precision: work[precision] for precision in _in_order(work)}
+        macs[precision_of(row)] += row["macs"]
+    return {precision: macs[precision] for precision in _in_order(macs)}
 
 
 def blocks_of(rows: Sequence[Json]) -> list[Block]:
@@ -79,14 +89,14 @@ def blocks_of(rows: Sequence[Json]) -> list[Block]:
         grouped.setdefault(row["block"], []).append(row)
     blocks = []
     for name, own in grouped.items():
-        work, parts = sum(row["work"] for row in own), work_of(own)
-        bar = work_bar({precision: part / work for precision, part in parts.items()} if work else {})
-        blocks.append(Block(name, own, work, Counter(map(precision_of, own)), bar))
+        macs, parts = sum(row["macs"] for row in own), macs_by_precision(own)
+        bar = macs_bar({precision: part / macs for precision, part in parts.items()} if macs else {})
+        blocks.append(Block(name, own, macs, Counter(map(precision_of, own)), bar))
     return blocks
 
 
 def reasons_of(rows: Iterable[Json]) -> list[Reason]:
-    """Group the layers that are not in the precision asked for by the reason, the most work first."""
+    """Group the layers that are not in the precision asked for by the reason, the most MACs first."""
     grouped: dict[str, list[Json]] = {}
     for row in rows:
         if row["why"]:
@@ -95,8 +105,8 @@ def reasons_of(rows: Iterable[Json]) -> list[Reason]:
     for why, own in grouped.items():
         names = ", ".join(row["name"] for row in own[:_NAMED])
         more = f" and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
-        reasons.append(Reason(why, len(own), sum(row["work"] for row in own), names + more))
-    return sorted(reasons, key=lambda reason: -reason.work)
+        reasons.append(Reason(why, len(own), sum(row["macs"] for row in own), names + more))
+    return sorted(reasons, key=lambda reason: -reason.macs)
 
 
 def accuracy_rows(scores: Sequence[Json]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -139,8 +149,8 @@ def highlights(data: Json) -> list[tuple[str, str]]:
     """Return the few figures that a reader wants first: each with the words under it."""
     shown = []
     if data["layers"]:
-        lowest, part = next(iter(work_of(data["layers"]).items()))
-        shown.append((share(part), f"of the work in {lowest.upper()}"))
+        lowest, part = next(iter(macs_by_precision(data["layers"]).items()))
+        shown.append((share(part), f"of the MACs in {lowest.upper()}"))
     if data["accuracy"] and len(data["accuracy"]["scores"]) > 1:
         first, last = (data["accuracy"]["scores"][i] for i in (0, -1))
         name = next(iter(first["figures"]))
