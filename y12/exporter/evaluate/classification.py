@@ -71,8 +71,8 @@ def top_figures(tree: ClassTree, inference: Inference) -> TopFigures:
         Y12Error: an image cannot be used, or the network failed.
     """
     best = among_five = 0
-    for (_, found), label in zip(inference.over(tree.samples), tree.labels, strict=True):
-        ranked = found.class_id.tolist()[:5]
+    for (_, detections), label in zip(inference.over(tree.samples), tree.labels, strict=True):
+        ranked = detections.class_id.tolist()[:5]
         best += ranked[:1] == [label]
         among_five += label in ranked
     return TopFigures(best / len(tree.labels), among_five / len(tree.labels))

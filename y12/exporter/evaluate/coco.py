@@ -97,7 +97,7 @@ def prepared(ground_truth: GroundTruth, results: Sequence[Result], kind: str) ->
     """
     require_pycocotools()
     truth = _index(list(_annotations(ground_truth, kind)), ground_truth)
-    return _evaluation(truth, _found(truth, results, kind), kind)
+    return _evaluation(truth, _loaded_results(truth, results, kind), kind)
 
 
 def require_pycocotools() -> None:
@@ -112,14 +112,14 @@ def require_pycocotools() -> None:
         raise MissingPackageError("pycocotools", "val", "y12-val")
 
 
-def _evaluation(truth: Any, found: Any, kind: str) -> Any:
+def _evaluation(truth: Any, predictions: Any, kind: str) -> Any:
     from pycocotools.cocoeval import COCOeval
 
     if kind == "obb":
         from y12.exporter.evaluate.oriented_eval import OrientedEval
 
-        return OrientedEval(truth, found, "bbox")
-    evaluation = COCOeval(truth, found, kind)
+        return OrientedEval(truth, predictions, "bbox")
+    evaluation = COCOeval(truth, predictions, kind)
     if kind == "keypoints":
         points = len(truth.dataset["annotations"][0]["keypoints"]) // 3
         if not coco_sigmas_exist(points):
@@ -149,8 +149,8 @@ def _annotations(ground_truth: GroundTruth, kind: str) -> Iterator[dict[str, Any
     """Copy the annotations; fill in what COCO's format allows to be left out and pycocotools does not."""
     points = max((len(a.get("keypoints", ())) for a in ground_truth["annotations"]), default=0)
     sizes = {image["id"]: (image.get("height"), image.get("width")) for image in ground_truth["images"]}
-    for number, given in enumerate(ground_truth["annotations"], 1):
-        annotation = dict(given)
+    for number, original in enumerate(ground_truth["annotations"], 1):
+        annotation = dict(original)
         annotation["id"] = number  # pycocotools takes an id of 0 for "not matched"
         annotation.setdefault("iscrowd", 0)
         if "bbox" not in annotation:
@@ -173,17 +173,17 @@ def _box_of_mask(segmentation: Any, image_hw: tuple[Any, Any]) -> list[float]:
     return [float(v) for v in mask.toBbox(rle)]
 
 
-def _found(truth: Any, results: Sequence[Result], kind: str) -> Any:
+def _loaded_results(truth: Any, results: Sequence[Result], kind: str) -> Any:
     """Return the results as pycocotools' own type."""
     keys = ("image_id", "category_id", "score", *_FIELDS[kind])
-    kept = [{key: result[key] for key in keys} for result in results if all(key in result for key in keys)]
-    if not kept:
+    complete = [{key: result[key] for key in keys} for result in results if all(key in result for key in keys)]
+    if not complete:
         return _index([], truth.dataset)  # loadRes cannot take an empty list
-    found = truth.loadRes(kept)
+    loaded = truth.loadRes(complete)
     if kind == "obb":
-        for result in found.dataset["annotations"]:
+        for result in loaded.dataset["annotations"]:
             result["area"] = result["xywhr"][2] * result["xywhr"][3]
-    return found
+    return loaded
 
 
 def _index(annotations: list[dict[str, Any]], like: Mapping[str, Any]) -> Any:

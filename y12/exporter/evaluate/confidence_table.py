@@ -36,7 +36,7 @@ def confidence_table_between(
         return None
     of_recall = of_precision = truth.coco
     if truth.words != "labels":
-        of_recall, of_precision = _found_above(_FAINT, reference), _found_above(_SURE, reference)
+        of_recall, of_precision = _labels_above(_FAINT, reference), _labels_above(_SURE, reference)
     recall, precision = (
         shift_points(coco, reference.used, candidate.used, floor=USED_FLOOR) for coco in (of_recall, of_precision)
     )
@@ -44,10 +44,10 @@ def confidence_table_between(
         ShiftRow(keeps.conf, other.keeps_precision, keeps.keeps_recall)
         for keeps, other in zip(recall, precision, strict=True)
     )
-    told = tuple(row for row in rows if row.precision is not None or row.recall is not None)
-    return ConfidenceTable("fp32", f"{images} images, {truth.words}", told) if told else None
+    known = tuple(row for row in rows if row.precision is not None or row.recall is not None)
+    return ConfidenceTable("fp32", f"{images} images, {truth.words}", known) if known else None
 
 
-def _found_above(conf: float, reference: Outcome) -> GroundTruth:
+def _labels_above(conf: float, reference: Outcome) -> GroundTruth:
     categories = [i for i in reference.category_ids if i is not None]
     return labels_from_results(reference.used, conf, list(reference.sizes_hw), categories)

@@ -21,17 +21,19 @@ def kinds_for(dataset: Dataset, manifest: Manifest) -> tuple[tuple[str, ...], tu
     Raises:
         DatasetError: the labels tell nothing that the model's task is about.
     """
-    given = KINDS_OF_TASK[manifest.task]
+    kinds_of_task = KINDS_OF_TASK[manifest.task]
     if manifest.kpt_shape is None:  # a multi-task model need not have keypoints
-        given = tuple(kind for kind in given if kind != "keypoints")
-    kinds = tuple(kind for kind in given if kind in dataset.kinds)
+        kinds_of_task = tuple(kind for kind in kinds_of_task if kind != "keypoints")
+    kinds = tuple(kind for kind in kinds_of_task if kind in dataset.kinds)
     if not kinds or (manifest.task == "pose" and "keypoints" not in kinds):
-        wanted = "keypoints" if manifest.task == "pose" else " or ".join(KIND_NAMES[kind] for kind in given)
+        expected = "keypoints" if manifest.task == "pose" else " or ".join(KIND_NAMES[kind] for kind in kinds_of_task)
         raise DatasetError(
-            f"{dataset.origin}: expected labels of {wanted} for a model of the task {manifest.task}, found labels of "
+            f"{dataset.origin}: expected labels of {expected} for a model of the task {manifest.task}, found labels of "
             f"{', '.join(KIND_NAMES[kind] for kind in dataset.kinds)} only{_hint(dataset, manifest)}"
         )
-    notes = [f"{KIND_NAMES[kind]} were not evaluated: the labels have none" for kind in given if kind not in kinds]
+    notes = [
+        f"{KIND_NAMES[kind]} were not evaluated: the labels have none" for kind in kinds_of_task if kind not in kinds
+    ]
     if "keypoints" in kinds:
         notes += _keypoint_notes(dataset, manifest)
     if "obb" in kinds:

@@ -17,7 +17,7 @@ from y12.exporter.evaluate.evaluate_options import ValOptions
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, classes_of
 from y12.exporter.evaluate.fit import detect_options, kinds_for
 from y12.exporter.evaluate.inference import Inference
-from y12.exporter.evaluate.predictions import Found
+from y12.exporter.evaluate.predictions import CocoResults
 from y12.runtime.artefact.manifest import ONNX_KEY, Manifest
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.executor import Executor
@@ -60,7 +60,7 @@ class Outcome:
 
     def of(self, image_ids: set[int]) -> "Outcome":
         """Return what was found in some of the images."""
-        results, used = ([r for r in found if r["image_id"] in image_ids] for found in (self.results, self.used))
+        results, used = ([r for r in each if r["image_id"] in image_ids] for each in (self.results, self.used))
         sizes_hw = {i: hw for i, hw in self.sizes_hw.items() if i in image_ids}
         return replace(self, results=results, sizes_hw=sizes_hw, used=used)
 
@@ -161,19 +161,22 @@ def _kinds(evaluation_set: EvaluationSet, manifest: Manifest) -> tuple[str, ...]
 def _detected(
     runtime: Runtime, evaluation_set: EvaluationSet, options: Sequence[DetectOptions], classes: ClassMap
 ) -> Outcome:
-    found = [Found(classes, _kinds(evaluation_set, runtime.manifest)), *(Found(classes, ()) for _ in options[1:])]
+    collected = [
+        CocoResults(classes, _kinds(evaluation_set, runtime.manifest)),
+        *(CocoResults(classes, ()) for _ in options[1:]),
+    ]
     # Side by side, so that each run's outputs are decoded with all options before the next one.
     for each in zip(*(Inference(runtime, one).over(evaluation_set.samples) for one in options), strict=True):
-        for one, (sample, detections) in zip(found, each, strict=True):
+        for one, (sample, detections) in zip(collected, each, strict=True):
             one.keep(sample, detections)
-    full = found[0]
-    used = found[1].results if len(found) > 1 else ()
-    return Outcome(full.results, full.sizes_hw, classes.category_ids, full.kinds_given, used)
+    full = collected[0]
+    used = collected[1].results if len(collected) > 1 else ()
+    return Outcome(full.results, full.sizes_hw, classes.category_ids, full.kinds_to_evaluate, used)
 
 
 def _classified(inference: Inference, evaluation_set: EvaluationSet) -> Outcome:
     results, sizes_hw = [], {}
-    for sample, found in inference.over(evaluation_set.samples):
-        sizes_hw[sample.image_id] = found.image_hw
-        results.append({"image_id": sample.image_id, "category_id": int(found.class_id[0])})
+    for sample, classification in inference.over(evaluation_set.samples):
+        sizes_hw[sample.image_id] = classification.image_hw
+        results.append({"image_id": sample.image_id, "category_id": int(classification.class_id[0])})
     return Outcome(results, sizes_hw, used=results)

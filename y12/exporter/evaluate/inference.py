@@ -38,10 +38,10 @@ class Inference:
         size = self.runtime.manifest.profile.batch.min
         for start in range(0, len(samples), size):
             chunk = samples[start : start + size]
-            found = self.runtime.infer_batch([sample.path for sample in chunk], self.options)
+            results = self.runtime.infer_batch([sample.path for sample in chunk], self.options)
             for name, ms in asdict(self.runtime.timings).items():
                 stage = name.removesuffix("_ms")
                 self.stages_ms[stage] = self.stages_ms.get(stage, 0.0) + ms
-            yield from zip(chunk, found, strict=True)
+            yield from zip(chunk, results, strict=True)
             if self.progress is not None:
                 self.progress(start + len(chunk), len(samples))

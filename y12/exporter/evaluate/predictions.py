@@ -7,13 +7,13 @@ from y12.exporter.data.classes import ClassMap
 from y12.exporter.data.dataset import Sample
 from y12.runtime.results.detections import Detections
 
-__all__ = ["Found"]
+__all__ = ["CocoResults"]
 
 _NO_CATEGORY = -1  # of a class that the data does not know
 
 
 @dataclass
-class Found:
+class CocoResults:
     """What was found so far, in COCO's form, and the sizes of the images."""
 
     classes: ClassMap
@@ -23,23 +23,23 @@ class Found:
     truncated: int = 0
     without_masks: int = 0
 
-    def keep(self, sample: Sample, found: Detections) -> None:
+    def keep(self, sample: Sample, detections: Detections) -> None:
         """Add an image's detections."""
-        sample.check_size(found.image_hw)
-        self.sizes_hw[sample.image_id] = found.image_hw
-        self.truncated += found.truncated
-        self.without_masks += found.masks is None
+        sample.check_size(detections.image_hw)
+        self.sizes_hw[sample.image_id] = detections.image_hw
+        self.truncated += detections.truncated
+        self.without_masks += detections.masks is None
         if "segm" not in self.kinds:
-            found = replace(found, masks=None)  # they are drawn only when they are asked for
+            detections = replace(detections, masks=None)  # they are drawn only when they are asked for
         ids = [_NO_CATEGORY if category is None else category for category in self.classes.category_ids]
-        results = found.to_coco(sample.image_id, ids)
-        if found.xywhr is not None:
-            for result, xywhr in zip(results, found.xywhr.tolist(), strict=True):
+        results = detections.to_coco(sample.image_id, ids)
+        if detections.xywhr is not None:
+            for result, xywhr in zip(results, detections.xywhr.tolist(), strict=True):
                 result["xywhr"] = [round(v, 6) for v in xywhr]
         self.results += (result for result in results if result["category_id"] != _NO_CATEGORY)
 
     @property
-    def kinds_given(self) -> tuple[str, ...]:
+    def kinds_to_evaluate(self) -> tuple[str, ...]:
         """The kinds to evaluate; a multi-task model need not give masks."""
         return tuple(kind for kind in self.kinds if kind != "segm" or not self.without_masks)
 
@@ -47,7 +47,7 @@ class Found:
     def notes(self) -> tuple[str, ...]:
         """What a reader of the figures has to know of the run."""
         notes = []
-        if self.kinds_given != self.kinds:
+        if self.kinds_to_evaluate != self.kinds:
             notes.append("masks were not evaluated: the model gives none")
         if self.truncated:
             notes.append(f"in {self.truncated} images the graph's NMS saw only the best of the candidates")

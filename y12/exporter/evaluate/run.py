@@ -15,7 +15,7 @@ from y12.exporter.evaluate.coco import Figures, evaluate, require_pycocotools
 from y12.exporter.evaluate.evaluate_options import ValOptions
 from y12.exporter.evaluate.fit import detect_options, kinds_for
 from y12.exporter.evaluate.inference import Inference, Progress
-from y12.exporter.evaluate.predictions import Found
+from y12.exporter.evaluate.predictions import CocoResults
 from y12.exporter.evaluate.report import ValReport
 from y12.exporter.evaluate.results_json import read_results, result_kinds
 from y12.runtime.artefact.manifest import Manifest
@@ -72,19 +72,21 @@ def _detected(runtime: Runtime, data: Path, options: ValOptions, progress: Progr
     classes = class_map(manifest.names, dataset.categories, str(data), by_order=data.suffix.lower() == ".json")
     inference = Inference(runtime, detect_options(options, manifest, classes), progress)
     runtime.check_options(inference.options)
-    found = Found(classes, kinds)
+    predictions = CocoResults(classes, kinds)
     for sample, detections in inference.over(dataset.samples):
-        found.keep(sample, detections)
-    figures, evaluation_s = _figures(dataset.ground_truth(found.sizes_hw), found.results, found.kinds_given)
+        predictions.keep(sample, detections)
+    figures, evaluation_s = _figures(
+        dataset.ground_truth(predictions.sizes_hw), predictions.results, predictions.kinds_to_evaluate
+    )
     report = replace(
         _report(inference, data, len(dataset.samples), classes),
         labels=dataset.labels,
         background=dataset.background,
         figures=figures,
         evaluation_s=evaluation_s,
-        notes=(*notes, *dataset.notes, *found.notes),
+        notes=(*notes, *dataset.notes, *predictions.notes),
     )
-    return Validation(report, found.results)
+    return Validation(report, predictions.results)
 
 
 def _classified(runtime: Runtime, data: Path, options: ValOptions, progress: Progress | None) -> Validation:

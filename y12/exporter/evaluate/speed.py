@@ -39,10 +39,10 @@ def speeds_of(
     started = perf_counter()
     for run in range(_WARM_UP + _RUNS):
         for name, executor in executors.items():
-            before = perf_counter()
+            run_started = perf_counter()
             executor.run(images)
             if run >= _WARM_UP:
-                times_ms[name].append((perf_counter() - before) * 1e3)
+                times_ms[name].append((perf_counter() - run_started) * 1e3)
         if run + 1 >= _WARM_UP + _LEAST_RUNS and perf_counter() - started > seconds:
             break
     return tuple(

@@ -77,8 +77,8 @@ def shift_points(
     Raises:
         MissingPackageError: pycocotools is not installed.
     """
-    ours, theirs = _judged(truth, reference, floor), _judged(truth, candidate, floor)
-    return _rising([_point(ours, theirs, conf) for conf in grid])
+    judged_reference, judged_candidate = _judged(truth, reference, floor), _judged(truth, candidate, floor)
+    return _rising([_point(judged_reference, judged_candidate, conf) for conf in grid])
 
 
 def labels_from_results(
@@ -96,11 +96,11 @@ def labels_from_results(
         images: the ids of all images, also of those in which nothing is found.
         categories: the ids of all categories.
     """
-    kept = [{key: r[key] for key in ("image_id", "category_id", "bbox")} for r in results if r["score"] > conf]
+    boxes = [{key: r[key] for key in ("image_id", "category_id", "bbox")} for r in results if r["score"] > conf]
     return {
         "images": [{"id": i} for i in images],
         "categories": [{"id": i, "name": str(i)} for i in categories],
-        "annotations": [{"id": number, **annotation} for number, annotation in enumerate(kept, 1)],
+        "annotations": [{"id": number, **annotation} for number, annotation in enumerate(boxes, 1)],
     }
 
 
@@ -111,7 +111,7 @@ class _Judged:
     Attributes:
         edges: (m + 1,) ascending: the floor, then the scores, each once. Step i is of a conf from edges[i] up to,
             and without, edges[i + 1].
-        found: (m,) how many detections are above a conf of step i.
+        detections: (m,) how many detections are above a conf of step i.
         envelope: (m,) the best precision at this or any lower conf; never falls.
         right: (r,) the scores of the right ones, ascending.
         labels: how many there are to find.
@@ -119,7 +119,7 @@ class _Judged:
     """
 
     edges: NDArray[np.float64]
-    found: NDArray[np.intp]
+    detections: NDArray[np.intp]
     envelope: NDArray[np.float64]
     right: NDArray[np.float64]
     labels: int
@@ -128,7 +128,7 @@ class _Judged:
     def step(self, conf: float) -> int | None:
         """Return the step that `conf` is in; None where nothing is above it, or it is below what is known."""
         step = int(np.searchsorted(self.edges, conf, side="right")) - 1
-        return step if 0 <= step < len(self.found) else None
+        return step if 0 <= step < len(self.detections) else None
 
 
 def _judged(truth: GroundTruth, results: Sequence[Result], floor: float) -> _Judged:
@@ -149,13 +149,13 @@ def _judged(truth: GroundTruth, results: Sequence[Result], floor: float) -> _Jud
 
 def _judged_scores(scores: NDArray[np.float64], right: NDArray[np.bool_], labels: int, floor: float) -> _Judged:
     """Count from (N,) scores, and which of them are right."""
-    steps, place = np.unique(scores, return_inverse=True)  # (m,) ascending, (N,)
-    found = np.bincount(place, minlength=len(steps))[::-1].cumsum()[::-1]  # of this score or a higher one
-    hits = np.bincount(place, weights=right, minlength=len(steps))[::-1].cumsum()[::-1]
+    steps, step_of = np.unique(scores, return_inverse=True)  # (m,) ascending, (N,)
+    detections = np.bincount(step_of, minlength=len(steps))[::-1].cumsum()[::-1]  # of this score or a higher one
+    hits = np.bincount(step_of, weights=right, minlength=len(steps))[::-1].cumsum()[::-1]
     return _Judged(
         edges=np.concatenate([[floor], steps]),
-        found=found,
-        envelope=np.maximum.accumulate(hits / np.maximum(found, 1)),
+        detections=detections,
+        envelope=np.maximum.accumulate(hits / np.maximum(detections, 1)),
         right=np.sort(scores[right]),
         labels=labels,
         floor=floor,
@@ -167,8 +167,10 @@ def _point(reference: _Judged, candidate: _Judged, conf: float) -> ShiftPoint:
     if step is None:
         return ShiftPoint(conf, None, None, None, None)
     hits = int((reference.right > conf).sum())
-    found = int(reference.found[step])
-    sure_of_wrong, sure_of_right = (found >= MIN_DETECTIONS and n >= MIN_DECIDING for n in (found - hits, hits))
+    detections = int(reference.detections[step])
+    sure_of_wrong, sure_of_right = (
+        detections >= MIN_DETECTIONS and n >= MIN_DECIDING for n in (detections - hits, hits)
+    )
     return ShiftPoint(
         conf=conf,
         precision=float(reference.envelope[step]) if reference.labels else None,
@@ -214,18 +216,18 @@ def _step_below(judged: _Judged, hits: int) -> tuple[float, float]:
 
 def _same_precision(reference: _Judged, candidate: _Judged, conf: float, step: int) -> float | None:
     """Return where the candidate's envelope has the reference's precision, or gets above it."""
-    wanted = reference.envelope[step]
-    if wanted == 0:
+    precision = reference.envelope[step]
+    if precision == 0:
         return None  # nothing is right: there is no precision to keep
-    first = int(np.searchsorted(candidate.envelope, wanted, side="left"))
+    first = int(np.searchsorted(candidate.envelope, precision, side="left"))
     if first == len(candidate.envelope):
         return None  # never as precise
-    if first == 0 and candidate.envelope[0] > wanted:
+    if first == 0 and candidate.envelope[0] > precision:
         return None  # more precise wherever it is known: the same precision is below that
-    moved = _moved(conf, _plateau(reference, wanted), _plateau(candidate, wanted))
+    moved = _moved(conf, _plateau(reference, precision), _plateau(candidate, precision))
     moved = math.ceil(moved * _UNITS - _SLACK) / _UNITS  # up: below it the precision may not be reached
     at = candidate.step(moved)
-    return None if at is None or candidate.found[at] < MIN_DETECTIONS else moved
+    return None if at is None or candidate.detections[at] < MIN_DETECTIONS else moved
 
 
 def _plateau(judged: _Judged, precision: float) -> tuple[float, float]:

@@ -22,8 +22,8 @@ def agreement_by_image(reference: Outcome, candidate: Outcome) -> dict[int, floa
     Boxes are matched within their class, the candidate's best score first, from an IoU of 0.5. An image in which
     neither finds anything has 1. Of a classifier it is 1 where the best class is the same, else 0.
     """
-    ours, theirs = _by_image(reference), _by_image(candidate)
-    return {i: _agreement(ours[i], theirs[i]) for i in reference.sizes_hw}
+    reference_results, candidate_results = _by_image(reference), _by_image(candidate)
+    return {i: _agreement(reference_results[i], candidate_results[i]) for i in reference.sizes_hw}
 
 
 def _by_image(outcome: Outcome) -> defaultdict[int, list[Mapping[str, Any]]]:
@@ -33,28 +33,28 @@ def _by_image(outcome: Outcome) -> defaultdict[int, list[Mapping[str, Any]]]:
     return by_image
 
 
-def _agreement(ours: Results, theirs: Results) -> float:
-    if not ours and not theirs:
+def _agreement(reference: Results, candidate: Results) -> float:
+    if not reference and not candidate:
         return 1.0
-    if "bbox" not in (*ours, *theirs)[0]:
-        return float([r["category_id"] for r in ours] == [r["category_id"] for r in theirs])
-    ious = _ious(ours, theirs)
+    if "bbox" not in (*reference, *candidate)[0]:
+        return float([r["category_id"] for r in reference] == [r["category_id"] for r in candidate])
+    ious = _ious(reference, candidate)
     total = 0.0
-    for j in sorted(range(len(theirs)), key=lambda j: -theirs[j]["score"]):
-        best = int(ious[:, j].argmax()) if len(ours) else 0
-        if len(ours) and ious[best, j] >= _MIN_IOU:
+    for j in sorted(range(len(candidate)), key=lambda j: -candidate[j]["score"]):
+        best = int(ious[:, j].argmax()) if len(reference) else 0
+        if len(reference) and ious[best, j] >= _MIN_IOU:
             total += ious[best, j]
             ious[best] = 0  # each box is matched once
-    return float(2 * total / (len(ours) + len(theirs)))
+    return float(2 * total / (len(reference) + len(candidate)))
 
 
-def _ious(ours: Results, theirs: Results) -> NDArray[np.float64]:
+def _ious(reference: Results, candidate: Results) -> NDArray[np.float64]:
     """Return the IoU of each pair of boxes, (N, M), 0 where the classes differ."""
     from pycocotools import mask
 
-    if not ours or not theirs:
-        return np.zeros((len(ours), len(theirs)))
-    boxes, others = (np.array([r["bbox"] for r in results], np.float64) for results in (ours, theirs))
-    classes, other_classes = (np.array([r["category_id"] for r in results]) for results in (ours, theirs))
-    ious = np.asarray(mask.iou(boxes, others, [0] * len(others)), np.float64).reshape(len(ours), len(theirs))
+    if not reference or not candidate:
+        return np.zeros((len(reference), len(candidate)))
+    boxes, others = (np.array([r["bbox"] for r in results], np.float64) for results in (reference, candidate))
+    classes, other_classes = (np.array([r["category_id"] for r in results]) for results in (reference, candidate))
+    ious = np.asarray(mask.iou(boxes, others, [0] * len(others)), np.float64).reshape(len(reference), len(candidate))
     return np.where(classes[:, None] == other_classes, ious, 0.0)

@@ -9,7 +9,7 @@ from y12.exporter.evaluate.coco import KIND_NAMES, evaluate
 from y12.exporter.evaluate.evaluate_options import ValOptions
 from y12.exporter.evaluate.fit import detect_options, kinds_for
 from y12.exporter.evaluate.inference import Inference
-from y12.exporter.evaluate.predictions import Found
+from y12.exporter.evaluate.predictions import CocoResults
 from y12.exporter.model.detector import Detector
 from y12.exporter.verify.backends import TorchExecutor
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
@@ -69,13 +69,13 @@ def _detected(runtime: Runtime, labels: Dataset) -> dict[str, float]:
     manifest = runtime.manifest
     by_order = labels.origin.suffix.lower() == ".json"
     classes = class_map(manifest.names, labels.categories, str(labels.origin), by_order=by_order)
-    found = Found(classes, kinds_for(labels, manifest)[0])
+    found = CocoResults(classes, kinds_for(labels, manifest)[0])
     inference = Inference(runtime, detect_options(ValOptions(), manifest, classes))
     for sample, detections in inference.over(labels.samples):
         found.keep(sample, detections)
     truth = labels.ground_truth(found.sizes_hw)
     figures: dict[str, float] = {}
-    for kind in found.kinds_given:
+    for kind in found.kinds_to_evaluate:
         values = evaluate(truth, found.results, kind).values
         figures |= {f"{KIND_NAMES[kind]} {name}": values[name] or 0.0 for name in ("AP", "AP50")}
     averages = [value for name, value in figures.items() if name.endswith(" AP")]
