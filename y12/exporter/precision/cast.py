@@ -72,7 +72,7 @@ class _HalfWriter:
 
     def rewrite(self) -> CastReport:
         reaches = self._index.reaching("Conv")
-        before = len(self._graph.node)
+        node_count = len(self._graph.node)
         half_nodes = float_nodes = 0
         for i, node in enumerate(self._graph.node):
             half = self._moves_halves(node) if i not in reaches else self._computes(node)
@@ -87,7 +87,7 @@ class _HalfWriter:
                 _retarget_cast(node)
             self._nodes.append(node)
         self._restore_outputs()
-        casts = len(self._nodes) - before
+        casts = len(self._nodes) - node_count
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
         self._drop_unused_weights()
@@ -103,19 +103,19 @@ class _HalfWriter:
         data = [name for name in node.input if name in self._is_float]
         return node.op_type in _MOVES_DATA and bool(data) and all(name in self._half for name in data)
 
-    def _as(self, name: str, wanted: int) -> str:
+    def _as(self, name: str, dtype: int) -> str:
         """Return the name of `name`'s value in the wanted type, made now if it does not exist yet."""
-        if (name in self._half) == (wanted == TensorProto.FLOAT16):
+        if (name in self._half) == (dtype == TensorProto.FLOAT16):
             return name
-        if (name, wanted) not in self._cast:
-            suffix = HALF_SUFFIX if wanted == TensorProto.FLOAT16 else "_fp32"
+        if (name, dtype) not in self._cast:
+            suffix = HALF_SUFFIX if dtype == TensorProto.FLOAT16 else "_fp32"
             converted = f"{name}{suffix}"
-            self._cast[name, wanted] = converted
+            self._cast[name, dtype] = converted
             if name in self._index.weights:
                 self._graph.initializer.append(_half_weight(self._index.weights[name], converted))
             else:
-                self._nodes.append(helper.make_node("Cast", [name], [converted], name=f"cast/{converted}", to=wanted))
-        return self._cast[name, wanted]
+                self._nodes.append(helper.make_node("Cast", [name], [converted], name=f"cast/{converted}", to=dtype))
+        return self._cast[name, dtype]
 
     def _restore_outputs(self) -> None:
         """A graph output made in FP16 gets its old name back after a cast to FP32."""
@@ -131,9 +131,9 @@ class _HalfWriter:
 
     def _drop_unused_weights(self) -> None:
         used = {name for node in self._nodes for name in node.input} | {o.name for o in self._graph.output}
-        kept = [w for w in self._graph.initializer if w.name in used]
+        used_weights = [w for w in self._graph.initializer if w.name in used]
         del self._graph.initializer[:]
-        self._graph.initializer.extend(kept)
+        self._graph.initializer.extend(used_weights)
 
 
 def _float_tensors(model: onnx.ModelProto) -> set[str]:
@@ -142,9 +142,9 @@ def _float_tensors(model: onnx.ModelProto) -> set[str]:
     The weights stand in as inputs: inference would copy their data otherwise.
     """
     graph = model.graph
-    given = {i.name for i in graph.input}
+    input_names = {i.name for i in graph.input}
     weights = [helper.make_tensor_value_info(w.name, w.data_type, None) for w in graph.initializer]
-    inputs = [*graph.input, *(w for w in weights if w.name not in given)]
+    inputs = [*graph.input, *(w for w in weights if w.name not in input_names)]
     skeleton = helper.make_graph(list(graph.node), "types", inputs, list(graph.output))
     known = onnx.shape_inference.infer_shapes(helper.make_model(skeleton, opset_imports=model.opset_import))
     infos = (*known.graph.value_info, *known.graph.input, *known.graph.output)

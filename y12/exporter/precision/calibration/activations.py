@@ -39,20 +39,20 @@ def activations(
     """
     if not images:
         raise CalibrationError("expected images to calibrate on, found none")
-    given = graph.graph.input[0].name
-    executor = _executor(graph, [name for name in tensors if name != given])
+    input_name = graph.graph.input[0].name
+    executor = _executor(graph, [name for name in tensors if name != input_name])
     try:
         for done, paths, blob in _batches(images, manifest):
             # no name here for the values: whoever takes them may free them before the next run
-            yield done, paths, _of_images({given: blob, **executor.run(blob)}, tensors, len(paths))
+            yield done, paths, _of_images({input_name: blob, **executor.run(blob)}, tensors, len(paths))
     finally:
         executor.close()
 
 
 def _of_images(values: Values, tensors: Sequence[str], images: int) -> Values:
     """Return the values of the images only: a last batch may be filled up with others."""
-    given, *_ = values
-    batch = len(values[given])
+    input_name, *_ = values
+    batch = len(values[input_name])
     for name in tensors:
         shape = values[name].shape
         if not shape or shape[0] % batch:
@@ -82,9 +82,9 @@ def _executor(graph: onnx.ModelProto, tensors: Sequence[str]) -> OrtExecutor:
     Raises:
         CalibrationError: there is no such tensor, or it is not of float32.
     """
-    made = {name for node in graph.graph.node for name in node.output}
+    computed = {name for node in graph.graph.node for name in node.output}
     for name in tensors:
-        if name not in made:
+        if name not in computed:
             raise CalibrationError(f"expected an activation to calibrate, found no '{name}' in the graph")
     shown = onnx.ModelProto()
     shown.CopyFrom(graph)

@@ -66,8 +66,8 @@ def calibrate(
         Y12Error: ONNX Runtime failed.
     """
     histograms = collect_histograms(graph, tensors, images, manifest, progress)
-    found = [ranges_from_histograms(histograms, len(images), own) for own in options.tried]
-    return tuple(replace(ranges, notes=_notes(images)) for ranges in found)
+    by_method = [ranges_from_histograms(histograms, len(images), own) for own in options.tried]
+    return tuple(replace(ranges, notes=_notes(images)) for ranges in by_method)
 
 
 def ranges_from_histograms(histograms: Mapping[str, Histogram], images: int, options: CalibrationOptions) -> Ranges:

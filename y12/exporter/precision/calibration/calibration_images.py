@@ -43,8 +43,8 @@ def _listed(source: Path) -> Iterator[Path]:
         return images_in(source)
     if source.suffix.lower() in (".yaml", ".yml"):
         return _in_training_split(source)
-    found = "a file" if source.exists() else "nothing there"
-    raise CalibrationError(f"{source}: expected a folder of images or a data.yaml to calibrate on, found {found}")
+    kind = "a file" if source.exists() else "nothing there"
+    raise CalibrationError(f"{source}: expected a folder of images or a data.yaml to calibrate on, found {kind}")
 
 
 def _in_training_split(file: Path) -> Iterator[Path]:

@@ -153,9 +153,9 @@ def _best_fraction(error_of: Callable[[Array], Array]) -> float:
 def _quantile(counts: NDArray[np.int64], share: float) -> float:
     """Return the point, in bins, below which this share of the counts lies."""
     below = np.cumsum(counts)
-    wanted = share * below[-1]
-    i = int(np.searchsorted(below, wanted))
-    return i + 1 - float(below[i] - wanted) / max(int(counts[i]), 1)
+    target = share * below[-1]
+    i = int(np.searchsorted(below, target))
+    return i + 1 - float(below[i] - target) / max(int(counts[i]), 1)
 
 
 def _clipped(histogram: Histogram, clip: float) -> Range:

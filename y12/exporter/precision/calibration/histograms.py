@@ -72,15 +72,15 @@ class Histogram:
 
     def _widen(self, magnitude: float) -> None:
         """Double the width until a bin is there for this absolute value."""
-        wanted = math.frexp(magnitude)[1] - _SIDE_BITS  # magnitude < 2^k, k from frexp
-        doublings = wanted - self._exponent
+        exponent = math.frexp(magnitude)[1] - _SIDE_BITS  # magnitude < 2^k, k from frexp
+        doublings = exponent - self._exponent
         if doublings <= 0:
             return
         for _ in range(min(doublings, _SIDE_BITS + 1)):  # after these, only the two bins beside 0 can hold anything
             pairs = self._counts.reshape(-1, 2).sum(axis=1)  # (2 B,) -> (B,)
             self._counts[:] = 0
             self._counts[SIDE_BINS // 2 : SIDE_BINS + SIDE_BINS // 2] = pairs
-        self._exponent = wanted
+        self._exponent = exponent
 
     def _count(self, flat: NDArray[np.float32]) -> None:
         """Count (N,) values whose bins exist.

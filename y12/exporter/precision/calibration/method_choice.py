@@ -3,9 +3,9 @@
 No method is the best for every network: least squared error keeps COCO's detectors best, and takes two thirds of the
 confidence of one whose objects are rare in the images, whose few large activations it clips. So each is tried: the
 graph is quantised with its ranges, and on some of the calibration images the scores are compared with FP32's at the
-places where FP32's are highest, whether an object is there or not:
+anchor points where FP32's are highest, whether an object is there or not:
 
-    error = mean |logit(s_int8) - logit(s_fp32)|,  over the 100 best places of each image, of FP32's best class
+    error = mean |logit(s_int8) - logit(s_fp32)|,  over the 100 best anchor points of each image, of FP32's best class
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ from y12.runtime.tasks import TASKS
 __all__ = ["ScoreError", "best_ranges"]
 
 _IMAGES = 16
-_PLACES = 100  # of an image
+_BEST_ANCHORS = 100  # of an image
 # The first candidate stays unless another is better by this: less is chance on 16 images.
 _MARGIN = 0.05
 _LEAST = 1e-6  # of a score, so that its logit is finite
@@ -66,8 +66,8 @@ def best_ranges(
     best = int(np.argmin(errors))
     if errors[best] > errors[0] * (1 - _MARGIN):
         best = 0
-    told = ", ".join(f"{ranges.method} {error:.3f}" for ranges, error in zip(candidates, errors, strict=True))
-    note = f"{candidates[best].method} chosen, by the mean error of the best places' scores, as logits: {told}"
+    listed = ", ".join(f"{ranges.method} {error:.3f}" for ranges, error in zip(candidates, errors, strict=True))
+    note = f"{candidates[best].method} chosen, by the mean error of the best anchor points' scores, as logits: {listed}"
     return replace(candidates[best], notes=(*candidates[best].notes, note))
 
 
@@ -86,26 +86,27 @@ class ScoreError:
 
     def __init__(self, graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) -> None:
         self._images, self._manifest = evenly(images, _IMAGES), manifest
-        self._best = [_best_places(scores) for scores in _scores(graph, self._images, manifest)]
+        self._best = [_best_anchors(scores) for scores in _scores(graph, self._images, manifest)]
 
     def of(self, typed: onnx.ModelProto) -> float:
         """Return the error of a graph, with the same errors raised."""
-        found = _scores(typed, self._images, self._manifest)
+        by_image = _scores(typed, self._images, self._manifest)
         shifts = [
-            np.abs(_logit(scores[at]) - logits).mean() for scores, (at, logits) in zip(found, self._best, strict=True)
+            np.abs(_logit(scores[at]) - logits).mean()
+            for scores, (at, logits) in zip(by_image, self._best, strict=True)
         ]
         return float(sum(shifts) / len(shifts))
 
 
-def _best_places(scores: Scores) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], Scores]:
-    """Return the class and the place of the 100 best, and the logits there."""
-    classes, places = scores.argmax(axis=0), np.argsort(-scores.max(axis=0), kind="stable")[:_PLACES]
-    at = classes[places], places
+def _best_anchors(scores: Scores) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], Scores]:
+    """Return the class and the anchor point of the 100 best, and the logits there."""
+    classes, anchors = scores.argmax(axis=0), np.argsort(-scores.max(axis=0), kind="stable")[:_BEST_ANCHORS]
+    at = classes[anchors], anchors
     return at, _logit(scores[at])
 
 
 def _scores(graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) -> Iterator[Scores]:
-    """Yield each image's scores, (classes, places); of a classifier, whose classes are the places, (1, classes)."""
+    """Yield each image's scores, (classes, anchors); of a classifier, whose classes are the anchors, (1, classes)."""
     layout = TASKS[manifest.task].layout
     names = [output.name for output in graph.graph.output]
     for _, paths, values in activations(graph, names, images, manifest):
@@ -114,10 +115,10 @@ def _scores(graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) 
             if layout is None:
                 yield np.asarray(outputs["output0"], np.float64)[None]
             else:
-                found = predictions_from(outputs, layout, manifest, manifest.profile.opt_hw)
-                yield np.asarray(found.scores, np.float64)
+                predictions = predictions_from(outputs, layout, manifest, manifest.profile.opt_hw)
+                yield np.asarray(predictions.scores, np.float64)
 
 
 def _logit(scores: Scores) -> Scores:
-    kept = np.clip(scores, _LEAST, 1 - _LEAST)
-    return np.asarray(np.log(kept / (1 - kept)))
+    clipped = np.clip(scores, _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(clipped / (1 - clipped)))

@@ -98,22 +98,22 @@ class _Search:
     def costs(self) -> tuple[BlockCost, ...]:
         """Measure each block alone in INT8; the most costly first."""
         yardstick = self._ranking()
-        found = []
+        costs = []
         for name, block in self._blocks.items():
             drop = self._drop(yardstick, frozenset(self._blocks) - {name})
-            found.append(BlockCost(name, len(block.convolutions), block.macs, drop))
-        return tuple(sorted(found, key=lambda cost: (-cost.drop, -cost.macs)))
+            costs.append(BlockCost(name, len(block.convolutions), block.macs, drop))
+        return tuple(sorted(costs, key=lambda cost: (-cost.drop, -cost.macs)))
 
     def curve(self, order: Sequence[str], max_drop: float) -> tuple[CurvePoint, ...]:
         """Measure with more and more blocks in FP16, as far as the budget asks for, and with all of them."""
         points: dict[int, CurvePoint] = {}
 
-        def fits(kept: int) -> bool:
-            if kept not in points:
-                macs = sum(self._blocks[name].macs for name in order[kept:])
-                drop = self._drop(self._yardstick, frozenset(order[:kept]))
-                points[kept] = CurvePoint(tuple(order[:kept]), macs, drop)
-            return points[kept].drop <= max_drop
+        def fits(fp16_count: int) -> bool:
+            if fp16_count not in points:
+                macs = sum(self._blocks[name].macs for name in order[fp16_count:])
+                drop = self._drop(self._yardstick, frozenset(order[:fp16_count]))
+                points[fp16_count] = CurvePoint(tuple(order[:fp16_count]), macs, drop)
+            return points[fp16_count].drop <= max_drop
 
         fits(len(order))
         too_few = -1
@@ -126,7 +126,7 @@ class _Search:
         while enough is not None and enough - too_few > 1:
             middle = (enough + too_few) // 2
             enough, too_few = (middle, too_few) if fits(middle) else (enough, middle)
-        return tuple(points[kept] for kept in sorted(points))
+        return tuple(points[fp16_count] for fp16_count in sorted(points))
 
     def _ranking(self) -> "_Yardstick":
         """Choose what ranks the blocks: agreement on images in which FP32 finds something, evenly out of all."""
@@ -140,8 +140,8 @@ class _Search:
         truth = truth_from(fewer, reference, labels=False)
         return _Yardstick(fewer, truth, figures_of(truth, reference))
 
-    def _drop(self, yardstick: "_Yardstick", kept: frozenset[str]) -> float:
-        convolutions = frozenset(name for block in kept for name in self._blocks[block].convolutions)
+    def _drop(self, yardstick: "_Yardstick", fp16_blocks: frozenset[str]) -> float:
+        convolutions = frozenset(name for block in fp16_blocks for name in self._blocks[block].convolutions)
         outcome = outcome_of(self._network.quantized(convolutions), self._network.manifest, yardstick.evaluation_set)
         self._count()
         return points_lost(yardstick.reference, figures_of(yardstick.truth, outcome))

@@ -90,10 +90,10 @@ def weight_steps(weight: Tensor) -> Tensor:
 
     max|w| / 127, rounded up to an FP16 number so that the largest weight still fits.
     """
-    wanted = weight.abs().flatten(1).amax(1) / INT8_MAX
-    half = wanted.clamp(min=_LEAST_WEIGHT_STEP).half()
+    exact = weight.abs().flatten(1).amax(1) / INT8_MAX
+    half = exact.clamp(min=_LEAST_WEIGHT_STEP).half()
     up = (half.view(torch.int16) + 1).view(torch.float16)  # the next one: of positive numbers the bits are in order
-    return torch.where(half.to(weight.dtype) < wanted, up, half).to(weight.dtype)
+    return torch.where(half.to(weight.dtype) < exact, up, half).to(weight.dtype)
 
 
 def quantize_weight(weight: Tensor, rows: Tensor | None = None) -> Tensor:

@@ -56,25 +56,25 @@ class LearnedRanges:
             raise CalibrationError(f"learned ranges: expected up to {_MAX_KEPT} names under keep")
         return cls(Ranges.from_json(json.dumps(data["ranges"])), frozenset(keep))
 
-    def options_for(self, graph: onnx.ModelProto, asked: QuantizeOptions) -> QuantizeOptions:
+    def options_for(self, graph: onnx.ModelProto, requested: QuantizeOptions) -> QuantizeOptions:
         """Return the options to quantise a graph with: what is asked for, and what was kept in training.
 
         Raises:
             CalibrationError: the options or the graph are not those the ranges were learned for.
         """
-        if asked.target != "trt" or asked.attention:
-            option = "--int8-attention" if asked.attention else f"--int8-target {asked.target}"
+        if requested.target != "trt" or requested.attention:
+            option = "--int8-attention" if requested.attention else f"--int8-target {requested.target}"
             raise CalibrationError(
                 f"learned ranges are for TensorRT's convolutions, found {option}: drop it, or add --calib"
             )
         learned = QuantizeOptions(keep=self.keep)
-        wanted, found = set(tensors_to_calibrate(graph, learned)), set(self.ranges.by_tensor)
-        if wanted != found:
+        expected, actual = set(tensors_to_calibrate(graph, learned)), set(self.ranges.by_tensor)
+        if expected != actual:
             raise CalibrationError(
-                f"learned ranges: expected those of the graph's {len(wanted)} tensors, found {len(found)} of another "
-                f"({_first(wanted ^ found)}); drop --no-simplify, or calibrate with --calib"
+                f"learned ranges: expected those of the graph's {len(expected)} tensors, found {len(actual)} of "
+                f"another ({_first(expected ^ actual)}); drop --no-simplify, or calibrate with --calib"
             )
-        return replace(asked, keep=self.keep | asked.keep)
+        return replace(requested, keep=self.keep | requested.keep)
 
 
 def _first(names: Iterable[str]) -> str:

@@ -74,7 +74,7 @@ def quantized_convs(detector: Detector, graph: onnx.ModelProto, options: Quantiz
     weights = dict(deploy_from_detector(detector).named_parameters())
     modules = dict(_modules(detector))
     tensors: dict[str, str] = {}
-    found: dict[str, list[tuple[int, int]]] = {}
+    spans_by_path: dict[str, list[tuple[int, int]]] = {}
     for i in plan.quantized:
         node = graph.graph.node[i]
         path, span = _traced_back(plan, node, weights)
@@ -82,12 +82,12 @@ def quantized_convs(detector: Detector, graph: onnx.ModelProto, options: Quantiz
             raise _refused(node, f"'{path}' is none of the network's Convs")
         if tensors.setdefault(path, node.input[0]) != node.input[0]:
             raise _refused(node, f"its parts read '{tensors[path]}' and '{node.input[0]}'")
-        found.setdefault(path, []).append(span)
-    for path, spans in found.items():
+        spans_by_path.setdefault(path, []).append(span)
+    for path, spans in spans_by_path.items():
         rows = len(weights[f"{path}.weight"])
         if [end for _, end in sorted(spans)] != [start for start, _ in sorted(spans)[1:]] + [rows] or min(spans)[0]:
             raise GraphError(f"to be trained in INT8: of '{path}' the rows {sorted(spans)} of {rows} are quantised")
-    return tuple(QuantizedConv(own, tensors[path], rows) for path in found for own, rows in modules[path])
+    return tuple(QuantizedConv(own, tensors[path], rows) for path in spans_by_path for own, rows in modules[path])
 
 
 def _traced_back(plan: Plan, node: onnx.NodeProto, weights: dict[str, nn.Parameter]) -> tuple[str, tuple[int, int]]:
@@ -99,7 +99,7 @@ def _traced_back(plan: Plan, node: onnx.NodeProto, weights: dict[str, nn.Paramet
     start, end = (int(match["start"]), int(match["end"])) if match["start"] else (0, len(own))
     stored = np.asarray(plan.index.constant(node.input[1]))
     expected = own.detach().numpy()[start:end]
-    padding = [(0, has - given) for has, given in zip(stored.shape, expected.shape, strict=True)]
+    padding = [(0, stored_size - size) for stored_size, size in zip(stored.shape, expected.shape, strict=True)]
     if min(p for _, p in padding) < 0 or not np.array_equal(np.pad(expected, padding), stored):
         raise _refused(node, f"its weight is not that of '{match['path']}'")
     return match["path"], (start, end)

@@ -44,8 +44,8 @@ class QatOptions:
 
     def __post_init__(self) -> None:
         if self.quantize.target != "trt" or self.quantize.attention:
-            found = "INT8 attention" if self.quantize.attention else f"the target {self.quantize.target}"
-            raise RecipeError(f"--qat: trains convolutions for the target trt, found {found}: drop it, or drop --qat")
+            option = "INT8 attention" if self.quantize.attention else f"the target {self.quantize.target}"
+            raise RecipeError(f"--qat: trains convolutions for the target trt, found {option}: drop it, or drop --qat")
 
 
 class PreparedDetector(Detector):
@@ -73,12 +73,12 @@ class PreparedDetector(Detector):
         Raises:
             CalibrationError: the tensor has no range.
         """
-        given = self.calibration.by_tensor
+        ranges = self.calibration.by_tensor
         if conv.tensor not in self.tensors:
             is_image = conv.tensor == INPUT_NAME
-            if conv.tensor not in given and not is_image:
+            if conv.tensor not in ranges and not is_image:
                 raise CalibrationError(f"to be trained in INT8: expected a range of '{conv.tensor}', found none")
-            step = (IMAGES_RANGE if is_image else given[conv.tensor]).symmetric_scale()
+            step = (IMAGES_RANGE if is_image else ranges[conv.tensor]).symmetric_scale()
             self.tensors.append(conv.tensor)
             self.quantizers.append(ActivationQuantizer(step, learned=learned and not is_image))
         quantizer = self.quantizers[self.tensors.index(conv.tensor)]

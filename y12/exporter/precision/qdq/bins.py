@@ -22,7 +22,7 @@ __all__ = ["expectations_of"]
 
 # e^80 is 5.5e34: a sum of thousands of them, or of e^-80, is a normal FP32 number.
 _LARGEST = 80.0
-_PERM = (0, 2, 1, 3)  # (B, sides, bins, places) <-> (B, bins, sides, places)
+_PERM = (0, 2, 1, 3)  # (B, sides, bins, anchors) <-> (B, bins, sides, anchors)
 
 
 def expectations_of(index: GraphIndex, largest: Callable[[str], float]) -> Replacements:
@@ -34,16 +34,16 @@ def expectations_of(index: GraphIndex, largest: Callable[[str], float]) -> Repla
     """
     nodes: dict[int, list[onnx.NodeProto]] = {}
     for i, node in enumerate(index.graph.node):
-        found = _expectation(index, i)
-        if found is None or largest(found.bins) > _LARGEST:
+        expectation = _expectation(index, i)
+        if expectation is None or largest(expectation.bins) > _LARGEST:
             continue
-        nodes |= {j: [] for j in found.nodes} | {i: _without_softmax(found, node.output[0])}
+        nodes |= {j: [] for j in expectation.nodes} | {i: _without_softmax(expectation, node.output[0])}
     return nodes
 
 
 @dataclass(frozen=True)
 class _Expectation:
-    """A tensor of bins, (B, sides, bins, places), the weight that says what each stands for, and the nodes between."""
+    """A tensor of bins, (B, sides, bins, anchors), the weight that says what each stands for, and the nodes between."""
 
     bins: str
     values: str
@@ -85,7 +85,7 @@ def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
-def _without_softmax(found: _Expectation, out: str) -> list[onnx.NodeProto]:
+def _without_softmax(expectation: _Expectation, out: str) -> list[onnx.NodeProto]:
     """Return the nodes; the weight stays the model's own, and ONNX Runtime folds what is made of it."""
 
     def node(op_type: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
@@ -96,13 +96,13 @@ def _without_softmax(found: _Expectation, out: str) -> list[onnx.NodeProto]:
         for part in ("row", "ones", "halves", "values", "moments", "exp", "sums", "first", "zeroth", "mean")
     )
     return [
-        constant(row, np.array([1, found.count], np.int64)),
-        constant(ones, np.ones((1, found.count), np.float32)),
+        constant(row, np.array([1, expectation.count], np.int64)),
+        constant(ones, np.ones((1, expectation.count), np.float32)),
         constant(halves, np.array([1, 1], np.int64)),
-        node("Reshape", [found.values, row], [values]),  # (1, bins, 1, 1) -> (1, bins)
+        node("Reshape", [expectation.values, row], [values]),  # (1, bins, 1, 1) -> (1, bins)
         node("Concat", [values, ones], [moments], axis=0),  # -> (2, bins)
-        node("Exp", [found.bins], [exp]),  # (B, sides, bins, places)
-        node("MatMul", [moments, exp], [sums]),  # -> (B, sides, 2, places)
+        node("Exp", [expectation.bins], [exp]),  # (B, sides, bins, anchors)
+        node("MatMul", [moments, exp], [sums]),  # -> (B, sides, 2, anchors)
         node("Split", [sums, halves], [first, zeroth], axis=2),
         node("Div", [first, zeroth], [mean]),
         node("Transpose", [mean], [out], perm=_PERM),

@@ -51,34 +51,34 @@ class ChannelSources:
     def nearest(self, tensor: str, stop: Callable[[str], bool]) -> frozenset[str]:
         """Name the tensors that a tensor is made of: going back, the first at which to stop, or that no node makes."""
         waiting: list[Part] = [(tensor, self._all(tensor))]
-        seen, found = set(waiting), set()
+        seen, sources = set(waiting), set()
         while waiting:
             part = waiting.pop()
             if part[0] not in self._index.producer or stop(part[0]):
-                found.add(part[0])
+                sources.add(part[0])
                 continue
             new = [other for other in self._made_of(*part) if other not in seen]
             seen.update(new)
             waiting += new
-        return frozenset(found)
+        return frozenset(sources)
 
     def _made_of(self, tensor: str, channels: Span | None) -> list[Part]:
         node = self._index.graph.node[self._index.producer[tensor]]
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        found: list[Part] | None = None
+        parts: list[Part] | None = None
         if channels is not None:
             if node.op_type == "Concat":
-                found = self._of_concat(node, attributes["axis"], channels)
+                parts = self._of_concat(node, attributes["axis"], channels)
             elif node.op_type == "Split":
-                found = self._of_split(node, attributes.get("axis", 0), tensor, channels)
+                parts = self._of_split(node, attributes.get("axis", 0), tensor, channels)
             elif node.op_type == "Slice":
-                found = self._of_slice(node, channels)
+                parts = self._of_slice(node, channels)
             elif node.op_type in _KEEPS or self._leaves_channels(node):
                 same = self._count(tensor)
-                found = [(name, channels if self._count(name) == same else self._all(name)) for name in node.input]
-        if found is None:  # not to be followed: all of everything
-            found = [(name, self._all(name)) for name in node.input]
-        return [(name, own) for name, own in found if name and name not in self._index.weights]
+                parts = [(name, channels if self._count(name) == same else self._all(name)) for name in node.input]
+        if parts is None:  # not to be followed: all of everything
+            parts = [(name, self._all(name)) for name in node.input]
+        return [(name, own) for name, own in parts if name and name not in self._index.weights]
 
     def _of_concat(self, node: onnx.NodeProto, axis: int, channels: Span) -> list[Part] | None:
         if axis % len(self.shape(node.output[0])) != _AXIS:
@@ -86,18 +86,18 @@ class ChannelSources:
         counts = [self._count(name) for name in node.input]
         if 0 in counts:
             return None
-        found: list[Part] = []
+        parts: list[Part] = []
         for name, (first, end) in zip(node.input, pairwise(accumulate(counts, initial=0)), strict=True):
             own = (max(channels[0], first) - first, min(channels[1], end) - first)
             if own[0] < own[1]:
-                found.append((name, own))
-        return found
+                parts.append((name, own))
+        return parts
 
     def _of_split(self, node: onnx.NodeProto, axis: int, tensor: str, channels: Span) -> list[Part] | None:
         if axis % len(self.shape(tensor)) != _AXIS:
             return [(node.input[0], channels)]
-        before = [self._count(name) for name in node.output[: list(node.output).index(tensor)]]
-        return None if 0 in before else [(node.input[0], _moved(channels, sum(before)))]
+        counts = [self._count(name) for name in node.output[: list(node.output).index(tensor)]]
+        return None if 0 in counts else [(node.input[0], _moved(channels, sum(counts)))]
 
     def _of_slice(self, node: onnx.NodeProto, channels: Span) -> list[Part] | None:
         starts, axes, steps = (self._numbers(node, slot) for slot in (1, 3, 4))
@@ -122,8 +122,8 @@ class ChannelSources:
         """Return the numbers of an input that is constant: none where it is absent, None where it is computed."""
         if len(node.input) <= slot or not node.input[slot]:
             return []
-        given = self._index.constant(node.input[slot])
-        return None if given is None else [int(number) for number in np.asarray(given).reshape(-1)]
+        value = self._index.constant(node.input[slot])
+        return None if value is None else [int(number) for number in np.asarray(value).reshape(-1)]
 
     def _count(self, tensor: str) -> int:
         """Return the number of channels, 0 where it is unknown."""

@@ -40,9 +40,10 @@ def channels_last(index: GraphIndex, channels: ChannelSources, convs: Set[str]) 
         if node.op_type != "Reshape" or i not in before_conv or not channels.same_batch(node.input[0], node.output[0]):
             continue
         apart = node.input[0] in convs
-        found = _apart(index, channels, i) if apart else _together(index, channels, i)
-        if found is not None and not nodes.keys() & found.keys():  # a transpose between two reshapes has one turn
-            nodes |= found
+        replacements = _apart(index, channels, i) if apart else _together(index, channels, i)
+        # A transpose between two reshapes has one turn.
+        if replacements is not None and not nodes.keys() & replacements.keys():
+            nodes |= replacements
     return nodes
 
 
@@ -97,8 +98,8 @@ def _split(shape: list[int], count: int) -> int:
 
 def _sizes(index: GraphIndex, reshape: onnx.NodeProto) -> NDArray[np.int64] | None:
     """Return the sizes a reshape is told, None where they are computed or refer to axes by their places."""
-    given = index.constant(reshape.input[1])
-    return None if given is None or (given[1:] == 0).any() else np.asarray(given, np.int64)
+    sizes = index.constant(reshape.input[1])
+    return None if sizes is None or (sizes[1:] == 0).any() else np.asarray(sizes, np.int64)
 
 
 def _perm(node: onnx.NodeProto) -> tuple[int, ...]:
@@ -106,9 +107,9 @@ def _perm(node: onnx.NodeProto) -> tuple[int, ...]:
     return next((tuple(a.ints) for a in node.attribute if a.name == "perm" and node.op_type == "Transpose"), ())
 
 
-def _transpose(given: str, out: str, perm: tuple[int, ...]) -> onnx.NodeProto:
-    return helper.make_node("Transpose", [given], [out], name=f"{out}/Transpose", perm=perm)
+def _transpose(source: str, out: str, perm: tuple[int, ...]) -> onnx.NodeProto:
+    return helper.make_node("Transpose", [source], [out], name=f"{out}/Transpose", perm=perm)
 
 
-def _reshape(given: str, out: str, sizes: str) -> onnx.NodeProto:
-    return helper.make_node("Reshape", [given, sizes], [out], name=f"{out}/Reshape")
+def _reshape(source: str, out: str, sizes: str) -> onnx.NodeProto:
+    return helper.make_node("Reshape", [source, sizes], [out], name=f"{out}/Reshape")

@@ -95,52 +95,52 @@ class _Writer:
 
     def write(self, i: int, node: onnx.NodeProto) -> None:
         """Write a node, with pairs on those of its inputs that are quantised."""
-        given = list(node.input)
-        for slot, name in enumerate(given):
+        inputs = list(node.input)
+        for slot, name in enumerate(inputs):
             if name in self._tensors:
                 node.input[slot] = self._pair(name)
-        if node.op_type == "Gather" and given[0] in self._tensors:
-            self._write_gather(node, given)
+        if node.op_type == "Gather" and inputs[0] in self._tensors:
+            self._write_gather(node, inputs)
         elif i not in self._plan.quantized:
             self.new.nodes.append(node)
         elif i in self._plan.exact:
-            self._write_integer(node, given)
+            self._write_integer(node, inputs)
         else:
-            weight, bias = self._weight(given), self._bias(given)
-            name = self._weight_name(node, given)
+            weight, bias = self._weight(inputs), self._bias(inputs)
+            name = self._weight_name(node, inputs)
             node.input[1] = self.new.dequantized_weight(name, weight)
             if bias is not None:
-                scales = self.new.weight(f"{name}_bias_scale", self._bias_scales(given, weight))
+                scales = self.new.weight(f"{name}_bias_scale", self._bias_scales(inputs, weight))
                 bias32 = self.new.weight(
-                    f"{name}_bias_int32", np.rint(bias / self._bias_scales(given, weight)).astype(np.int32)
+                    f"{name}_bias_int32", np.rint(bias / self._bias_scales(inputs, weight)).astype(np.int32)
                 )
                 node.input[2] = self.new.add(
                     "DequantizeLinear", [bias32, scales], f"{name}_bias_dequantized", f"dequantize/{name}_bias", axis=0
                 )
             self.new.nodes.append(node)
 
-    def _write_gather(self, node: onnx.NodeProto, given: list[str]) -> None:
+    def _write_gather(self, node: onnx.NodeProto, inputs: list[str]) -> None:
         """Gather integers and dequantise what is taken; each reader would have all of a tensor dequantised for it."""
-        step, zero = self._step(given[0]), self._zero_point(given[0])
+        step, zero = self._step(inputs[0]), self._zero_point(inputs[0])
         out, taken = node.output[0], f"{node.output[0]}_taken"
-        node.input[0], node.output[0] = f"{given[0]}_quantized", taken
+        node.input[0], node.output[0] = f"{inputs[0]}_quantized", taken
         self.new.nodes.append(node)
         self.new.add("DequantizeLinear", [taken, step, zero], out, f"dequantize/{taken}")
 
-    def _write_integer(self, node: onnx.NodeProto, given: list[str]) -> None:
+    def _write_integer(self, node: onnx.NodeProto, inputs: list[str]) -> None:
         """Write a convolution whose output stays in floating point."""
-        weight, bias, name = self._weight(given), self._bias(given), self._weight_name(node, given)
+        weight, bias, name = self._weight(inputs), self._bias(inputs), self._weight_name(node, inputs)
         integers = self.new.weight(f"{name}{INT8_SUFFIX}", weight.integers)
         sums = helper.make_node(
             "ConvInteger",
-            [f"{given[0]}_quantized", integers, self._zero_point(given[0])],
+            [f"{inputs[0]}_quantized", integers, self._zero_point(inputs[0])],
             [f"{node.output[0]}_int32"],
             name=node.name,
         )
         sums.attribute.extend(node.attribute)
         self.new.nodes.append(sums)
         wide = (1, -1, *[1] * (weight.integers.ndim - 2))  # (C,) -> (1, C, 1, 1)
-        steps = self.new.weight(f"{name}_sum_scale", self._bias_scales(given, weight).reshape(wide))
+        steps = self.new.weight(f"{name}_sum_scale", self._bias_scales(inputs, weight).reshape(wide))
         real = self.new.add(
             "Cast", [sums.output[0]], f"{node.output[0]}_sums", f"{label(node)}/Cast", to=TensorProto.FLOAT
         )
@@ -163,54 +163,54 @@ class _Writer:
         source = _source(self._index, tensor, self._tensors)
         if _is_sigmoid(self._index, source):
             return Range(0.0, 1.0).affine()
-        found = range_of(self._ranges, source, self._index)
+        values = range_of(self._ranges, source, self._index)
         gated = _gated(self._index, source)
         if gated in self._tensors:
-            found = Range(max(found.low, _silu_floor(self._grid(gated)[0] / 2)), found.high)
-        scale, zero_point = found.affine()
+            values = Range(max(values.low, _silu_floor(self._grid(gated)[0] / 2)), values.high)
+        scale, zero_point = values.affine()
         if source not in self._narrow or scale == 1.0:
             return scale, zero_point
-        scale = float(np.float32((found.high - found.low) / INT8_MAX))
-        return scale, min(INT8_MAX, round(-found.low / scale))
+        scale = float(np.float32((values.high - values.low) / INT8_MAX))
+        return scale, min(INT8_MAX, round(-values.low / scale))
 
     def _zero_point(self, tensor: str) -> str:
         source = _source(self._index, tensor, self._tensors)
         return self.new.weight(f"{source}_zero_point", np.array(self._grid(tensor)[1], np.uint8))
 
-    def _weight(self, given: list[str]) -> QuantizedWeight:
-        values = np.asarray(self._index.constant(given[1]), np.float32)
-        bias = self._bias(given)
+    def _weight(self, inputs: list[str]) -> QuantizedWeight:
+        values = np.asarray(self._index.constant(inputs[1]), np.float32)
+        bias = self._bias(inputs)
         if bias is None:
             return quantize_weight(values, 0)
-        least = (np.abs(bias) / (_LARGEST_BIAS * self._grid(given[0])[0])).astype(np.float32)
+        least = (np.abs(bias) / (_LARGEST_BIAS * self._grid(inputs[0])[0])).astype(np.float32)
         return quantize_weight(values, 0, least)
 
-    def _bias(self, given: list[str]) -> NDArray[np.float32] | None:
-        return np.asarray(self._index.constant(given[2]), np.float32) if len(given) > 2 and given[2] else None
+    def _bias(self, inputs: list[str]) -> NDArray[np.float32] | None:
+        return np.asarray(self._index.constant(inputs[2]), np.float32) if len(inputs) > 2 and inputs[2] else None
 
-    def _bias_scales(self, given: list[str], weight: QuantizedWeight) -> NDArray[np.float32]:
-        return np.float32(self._grid(given[0])[0]) * weight.scales
+    def _bias_scales(self, inputs: list[str], weight: QuantizedWeight) -> NDArray[np.float32]:
+        return np.float32(self._grid(inputs[0])[0]) * weight.scales
 
-    def _weight_name(self, node: onnx.NodeProto, given: list[str]) -> str:
+    def _weight_name(self, node: onnx.NodeProto, inputs: list[str]) -> str:
         """Name a weight's integers; of a weight with several readers each gets its own, for its bias."""
-        return given[1] if len(self._index.consumers[given[1]]) == 1 else f"{label(node)}/{given[1]}"
+        return inputs[1] if len(self._index.consumers[inputs[1]]) == 1 else f"{label(node)}/{inputs[1]}"
 
 
 def _quantized_tensors(plan: Plan) -> dict[str, None]:
     """Return the tensors to quantise, in the order they are made."""
     index, inputs = plan.index, set(plan.inputs)
     before_last = index.reaching("Conv")
-    found = {i.name: None for i in index.graph.input if i.name in inputs}
+    tensors = {i.name: None for i in index.graph.input if i.name in inputs}
     for i, node in enumerate(index.graph.node):
         follows = (i in plan.quantized and i not in plan.exact) or (
             i in before_last
             and (
-                (_moves(node) and node.input[0] in found)
-                or (node.op_type in _COMPUTES and all(name in found for name in node.input))
+                (_moves(node) and node.input[0] in tensors)
+                or (node.op_type in _COMPUTES and all(name in tensors for name in node.input))
             )
         )
-        found |= {name: None for name in node.output if follows or name in inputs}
-    return found
+        tensors |= {name: None for name in node.output if follows or name in inputs}
+    return tensors
 
 
 def _moves(node: onnx.NodeProto) -> bool:

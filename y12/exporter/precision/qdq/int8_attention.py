@@ -26,8 +26,8 @@ def attention_tensors(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
     Raises:
         RecipeError: the graph has no attention, or its height or width is free.
     """
-    found = attentions_of(model)
-    if not found:
+    attentions = attentions_of(model)
+    if not attentions:
         raise RecipeError("INT8 attention: expected a model with attention, found none; drop --int8-attention")
     dims = model.graph.input[0].type.tensor_type.shape.dim
     if not all(dim.dim_value for dim in dims[2:]):
@@ -37,7 +37,7 @@ def attention_tensors(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
         )
     by_name = {label(node): i for i, node in enumerate(model.graph.node) if node.op_type == "MatMul"}
     tensors: dict[str, tuple[int, ...]] = {}
-    for attention in found:
+    for attention in attentions:
         scores, product = by_name[attention.scores], by_name[attention.product]
         for i in (scores, product):
             for name in model.graph.node[i].input:

@@ -52,12 +52,12 @@ class QdqNodes:
 
     def dequantized_weight(self, name: str, weight: QuantizedWeight) -> str:
         """Store a weight as int8, and give the name of what it stands for; a second call gives the same."""
-        made = f"{name}_dequantized"
+        dequantized = f"{name}_dequantized"
         if f"{name}{INT8_SUFFIX}" not in self.weights:
             integers = self.weight(f"{name}{INT8_SUFFIX}", weight.integers)
             scales = self.weight(f"{name}{SCALE_SUFFIX}", weight.scales.astype(self.dtype))
-            self.add("DequantizeLinear", [integers, scales], made, f"dequantize/{name}", axis=weight.axis)
-        return made
+            self.add("DequantizeLinear", [integers, scales], dequantized, f"dequantize/{name}", axis=weight.axis)
+        return dequantized
 
     def add(self, op_type: str, inputs: list[str], output: str, name: str, **attributes: int) -> str:
         """Add a node of one output, and give the output's name."""
@@ -75,7 +75,7 @@ class QdqNodes:
     def write(self, graph: onnx.GraphProto) -> None:
         """Put the nodes in the place of a graph's, add the weights, and drop those that nobody reads any more."""
         used = {name for node in self.nodes for name in node.input} | {output.name for output in graph.output}
-        kept = [w for w in (*graph.initializer, *self.weights.values()) if w.name in used]
+        used_weights = [w for w in (*graph.initializer, *self.weights.values()) if w.name in used]
         del graph.node[:], graph.initializer[:]
         graph.node.extend(self.nodes)
-        graph.initializer.extend(kept)
+        graph.initializer.extend(used_weights)

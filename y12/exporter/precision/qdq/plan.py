@@ -112,9 +112,9 @@ def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:
         return Plan(index, tuple(quantized), left, attention=attention)
     forced = sum(reason != _KEPT for reason in left.values())  # what a budget keeps is not part of the allowance
     ends = _ends(model, index, quantized)
-    wanted = dict.fromkeys(ends, _LAST) | {i: _IMAGE for i in quantized if _reads_image(index, i)}
-    spared = list(wanted)[: max(0, int(_FLOAT_SHARE * len(convolutions)) - forced)]
-    left |= {label(model.graph.node[i]): wanted[i] for i in spared}
+    reasons = dict.fromkeys(ends, _LAST) | {i: _IMAGE for i in quantized if _reads_image(index, i)}
+    spared = list(reasons)[: max(0, int(_FLOAT_SHARE * len(convolutions)) - forced)]
+    left |= {label(model.graph.node[i]): reasons[i] for i in spared}
     return Plan(index, tuple(i for i in quantized if i not in spared), left, frozenset(ends) - set(spared))
 
 
@@ -128,12 +128,12 @@ def _ends(model: onnx.ModelProto, index: GraphIndex, quantized: list[int]) -> li
     if not last:
         return []
     channels, nodes = ChannelSources(model, index), model.graph.node
-    made = {name for node in nodes if node.op_type in CONVOLUTIONS for name in node.output}
+    conv_outputs = {name for node in nodes if node.op_type in CONVOLUTIONS for name in node.output}
     bins = {
         name
         for node in nodes
         if node.op_type == "Softmax"
-        for name in channels.nearest(node.input[0], made.__contains__)
+        for name in channels.nearest(node.input[0], conv_outputs.__contains__)
     }
 
     def macs(i: int) -> int:
@@ -145,10 +145,10 @@ def _ends(model: onnx.ModelProto, index: GraphIndex, quantized: list[int]) -> li
 
 
 def _check_graph(model: onnx.ModelProto, options: QuantizeOptions) -> None:
-    found = next((node for node in model.graph.node if node.op_type in _QUANTIZED), None)
-    if found is not None:
+    qdq = next((node for node in model.graph.node if node.op_type in _QUANTIZED), None)
+    if qdq is not None:
         raise GraphError(
-            f"the graph is quantised already ({found.op_type} {label(found)}); expected the FP32 graph, or export "
+            f"the graph is quantised already ({qdq.op_type} {label(qdq)}); expected the FP32 graph, or export "
             "the checkpoint"
         )
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
@@ -203,7 +203,7 @@ def is_last(index: GraphIndex, i: int) -> bool:
 
 
 def _reads_image(index: GraphIndex, i: int) -> bool:
-    return index.graph.node[i].input[0] in {given.name for given in index.graph.input}
+    return index.graph.node[i].input[0] in {tensor.name for tensor in index.graph.input}
 
 
 def range_of(ranges: Ranges, tensor: str, index: GraphIndex) -> Range:

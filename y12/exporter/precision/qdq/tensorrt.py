@@ -25,8 +25,8 @@ _RETYPED = (*CONVOLUTIONS, "MatMul")  # what may read quantised tensors
 def trt_tensors(plan: Plan) -> tuple[str, ...]:
     """Name the tensors whose ranges are needed."""
     known = {i.name for i in plan.index.graph.input} | softmax_outputs(plan.index)
-    wanted = {*plan.inputs, *plan.attention} - known
-    return tuple(sorted(wanted, key=lambda name: plan.index.producer[name]))
+    calibrated = {*plan.inputs, *plan.attention} - known
+    return tuple(sorted(calibrated, key=lambda name: plan.index.producer[name]))
 
 
 def quantize_for_trt(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tuple[onnx.ModelProto, QdqReport]:
@@ -45,27 +45,27 @@ def quantize_for_trt(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tupl
         return pairs[tensor]
 
     products = {i for readers in plan.attention.values() for i in readers}
-    given_by_attention = {name for name, readers in plan.attention.items() if not readers}
+    attention_outputs = {name for name, readers in plan.attention.items() if not readers}
     originals = iter([i for i, node in enumerate(model.graph.node) if node.op_type in _RETYPED])
     for node in typed.graph.node:
-        node.input[:] = [pairs[name] if name in given_by_attention else name for name in node.input]
+        node.input[:] = [pairs[name] if name in attention_outputs else name for name in node.input]
         if node.op_type in _RETYPED:
             i = next(originals)  # casting keeps their order
-            given = model.graph.node[i]
+            fp32_node = model.graph.node[i]
             if i in plan.quantized:
-                node.input[0] = pair(node.input[0], given.input[0])
+                node.input[0] = pair(node.input[0], fp32_node.input[0])
                 # Rounded from FP32, not from what the cast made of it.
-                weight = np.asarray(plan.index.constant(given.input[1]), np.float32)
-                node.input[1] = new.dequantized_weight(given.input[1], quantize_weight(weight, 0))
+                weight = np.asarray(plan.index.constant(fp32_node.input[1]), np.float32)
+                node.input[1] = new.dequantized_weight(fp32_node.input[1], quantize_weight(weight, 0))
             elif i in products:
-                node.input[:] = [pair(name, own) for name, own in zip(node.input, given.input, strict=True)]
+                node.input[:] = [pair(name, own) for name, own in zip(node.input, fp32_node.input, strict=True)]
         new.nodes.append(node)
         for name in node.output:
-            if name in given_by_attention:
+            if name in attention_outputs:
                 pair(name, name)
     new.write(typed.graph)
     convolutions = len(plan.quantized) + len(plan.left)
-    counts = (cast.half_nodes, cast.float_nodes, cast.casts, len(given_by_attention))
+    counts = (cast.half_nodes, cast.float_nodes, cast.casts, len(attention_outputs))
     return typed, QdqReport("trt", len(plan.quantized), convolutions, len(pairs), plan.left, *counts)
 
 

@@ -53,10 +53,10 @@ def weight_scales(
 ) -> NDArray[np.float32]:
     """Return each channel's scale (channels,): an FP16 number, held as FP32, that reaches its largest weight."""
     others = tuple(a for a in range(weights.ndim) if a != axis)
-    wanted = np.maximum(np.abs(weights).max(axis=others, initial=0.0) / np.float32(INT8_MAX), least)
-    half = np.maximum(wanted, _LEAST_SCALE).astype(np.float16)
+    exact = np.maximum(np.abs(weights).max(axis=others, initial=0.0) / np.float32(INT8_MAX), least)
+    half = np.maximum(exact, _LEAST_SCALE).astype(np.float16)
     up = np.nextafter(half, np.float16(np.inf))
-    scales: NDArray[np.float32] = np.where(half.astype(np.float32) < wanted, up, half).astype(np.float32)
+    scales: NDArray[np.float32] = np.where(half.astype(np.float32) < exact, up, half).astype(np.float32)
     return scales
 
 
