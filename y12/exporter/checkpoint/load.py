@@ -101,10 +101,10 @@ def _read_pt(path: Path) -> Checkpoint:
 
 def _batch_norm_eps(model: Record, path: Path) -> float | None:
     modules = (module for _, module in modules_of(model, path) if module.short_name == "BatchNorm2d")
-    found = [module.get("eps") for module in modules if module.get("eps") is not None]
-    if not all(isinstance(eps, float) and 0 < eps < 1 for eps in found) or len(set(found)) > 1:
-        raise CheckpointError(f"{path}: expected one BatchNorm eps throughout, from 0 to 1; found {shown(found)}")
-    return found[0] if found else None
+    values = [module.get("eps") for module in modules if module.get("eps") is not None]
+    if not all(isinstance(eps, float) and 0 < eps < 1 for eps in values) or len(set(values)) > 1:
+        raise CheckpointError(f"{path}: expected one BatchNorm eps throughout, from 0 to 1; found {shown(values)}")
+    return values[0] if values else None
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -116,18 +116,18 @@ def _read_safetensors(path: Path) -> Checkpoint:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- no mapping: it has no __iter__
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not a sound .safetensors file ({shown(str(error), 120)})") from error
-    found = metadata_from(entries, path)
+    metadata = metadata_from(entries, path)
     return Checkpoint(
         path,
         _sha256(path),
         state,
-        yaml=found.yaml,
-        model=found.model,
-        names=_names(found.names, path),
-        batch_norm_eps=found.batch_norm_eps,
-        ranges=found.ranges,
-        side=found.side,
-        licence=found.licence,
+        yaml=metadata.yaml,
+        model=metadata.model,
+        names=_names(metadata.names, path),
+        batch_norm_eps=metadata.batch_norm_eps,
+        ranges=metadata.ranges,
+        side=metadata.side,
+        licence=metadata.licence,
     )
 
 
@@ -268,19 +268,19 @@ def _published_state(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> dict[
 
 def _check_counts(checkpoint: Checkpoint, spec: ModelSpec, own: Mapping[str, Tensor]) -> None:
     """Refuse a number of classes or keypoints that the weights contradict, in words that say which."""
-    found_nc, own_nc = _class_count_of_weights(checkpoint.state), _class_count_of_weights(own)
-    if found_nc and own_nc and found_nc != own_nc:
-        classes = found_nc * spec.nc / own_nc  # of a head with anchors there are as many for each of them
+    nc, spec_nc = _class_count_of_weights(checkpoint.state), _class_count_of_weights(own)
+    if nc and spec_nc and nc != spec_nc:
+        classes = nc * spec.nc / spec_nc  # of a head with anchors there are as many for each of them
         raise CheckpointError(
             f"{checkpoint.path}: its network has nc {spec.nc}, but its weights are of {classes:g} classes"
         )
     if spec.task == "pose" and spec.kpt_shape is not None:
         points, values = spec.kpt_shape
-        found = [value.numel() for key, value in checkpoint.state.items() if key.endswith("cv4.0.2.bias")]
-        if found and found[0] != points * values:
+        sizes = [value.numel() for key, value in checkpoint.state.items() if key.endswith("cv4.0.2.bias")]
+        if sizes and sizes[0] != points * values:
             raise CheckpointError(
                 f"{checkpoint.path}: its network has kpt_shape [{points}, {values}], {points * values} values, but its "
-                f"weights are of {found[0]} values"
+                f"weights are of {sizes[0]} values"
             )
 
 
@@ -295,9 +295,9 @@ def _check_fit(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor
     ]
     types = [f"{k} holds {state[k].dtype}" for k in both if own[k].is_floating_point() > state[k].is_floating_point()]
     problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "not floating-point": types}
-    for problem, found in problems.items():
-        if found:
-            more = f" and {len(found) - 2} more" if len(found) > 2 else ""
+    for problem, entries in problems.items():
+        if entries:
+            more = f" and {len(entries) - 2} more" if len(entries) > 2 else ""
             raise CheckpointError(
-                f"{path}: its weights contradict its network ({spec.name}): {problem}: {'; '.join(found[:2])}{more}"
+                f"{path}: its weights contradict its network ({spec.name}): {problem}: {'; '.join(entries[:2])}{more}"
             )

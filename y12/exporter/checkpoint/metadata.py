@@ -79,14 +79,14 @@ class Metadata:
 
 def metadata_of(detector: Detector) -> dict[str, str]:
     """Return what a file has to say so that a detector can be built again, by key."""
-    found = {m.eps for m in detector.modules() if isinstance(m, nn.BatchNorm2d)}
-    if len(found) > 1:
-        raise CheckpointError(f"to be written: expected one BatchNorm eps throughout, found {sorted(found)}")
+    eps = {m.eps for m in detector.modules() if isinstance(m, nn.BatchNorm2d)}
+    if len(eps) > 1:
+        raise CheckpointError(f"to be written: expected one BatchNorm eps throughout, found {sorted(eps)}")
     return {
         "model": detector.spec.name,
         "yaml": yaml_of_spec(detector.spec),
         "names": json.dumps(detector.names, ensure_ascii=False),
-        **({"batch_norm_eps": repr(*found)} if found else {}),
+        **({"batch_norm_eps": repr(*eps)} if eps else {}),
     }
 
 

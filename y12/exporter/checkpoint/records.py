@@ -88,13 +88,13 @@ def modules_of(root: Record, path: Path) -> Iterator[tuple[str, Record]]:
 
 def tensors_of(root: Record, path: Path) -> Iterator[tuple[str, Tensor]]:
     """Walk a pickled module tree and give its state dict's entries, in the order torch would."""
-    found = 0
+    count = 0
     for prefix, module in modules_of(root, path):
         for group in ("_parameters", "_buffers"):
             for name, value in module.members(group).items():
                 if isinstance(value, Tensor):
-                    found += 1
-                    if found > _MAX_TENSORS:
+                    count += 1
+                    if count > _MAX_TENSORS:
                         raise CheckpointError(
                             f"{path}: {shown(root.qualified_name)} has more than {_MAX_TENSORS} tensors"
                         )

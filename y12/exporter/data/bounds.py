@@ -27,8 +27,8 @@ def numbers(value: object, what: str, count: int | None = None) -> list[float]:
     """
     if isinstance(value, list) and count in (None, len(value)) and all(map(_is_number, value)):
         return value
-    wanted = f"{'' if count is None else f'{count} '}numbers of at most {_MAX_COORDINATE:g}"
-    raise ShapeError(f"expected {what} of {wanted}, found {shown(value)}")
+    expected = f"{'' if count is None else f'{count} '}numbers of at most {_MAX_COORDINATE:g}"
+    raise ShapeError(f"expected {what} of {expected}, found {shown(value)}")
 
 
 def _is_number(value: object) -> bool:

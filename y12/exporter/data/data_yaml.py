@@ -62,10 +62,10 @@ def image_paths(data: DataYaml, split: str) -> tuple[Path, ...]:
         known = ", ".join(data.splits) or "none"
         raise DatasetError(f"{data.file}: expected the split '{split}', found {known}; choose one with --split")
     named = images_named(data.splits[split], data.root, data.file, DatasetError)
-    found = without_repeats(named, f"{data.file}: {split}", DatasetError)
-    if not found:
+    images = without_repeats(named, f"{data.file}: {split}", DatasetError)
+    if not images:
         raise DatasetError(f"{data.file}: {split}: expected images in {', '.join(data.splits[split])}, found none")
-    return found
+    return images
 
 
 def _names(value: object, path: Path) -> tuple[str, ...]:

@@ -37,11 +37,11 @@ class Sample:
         Raises:
             DatasetError: it has another size.
         """
-        told = self.height or image_hw[0], self.width or image_hw[1]
-        if told != image_hw:
-            turned = ", turned by its EXIF orientation" if told == image_hw[::-1] else ""
+        labelled_hw = self.height or image_hw[0], self.width or image_hw[1]
+        if labelled_hw != image_hw:
+            turned = ", turned by its EXIF orientation" if labelled_hw == image_hw[::-1] else ""
             raise DatasetError(
-                f"{self.path}: expected {told[1]}x{told[0]} pixels, as its entry says, "
+                f"{self.path}: expected {labelled_hw[1]}x{labelled_hw[0]} pixels, as its entry says, "
                 f"found {image_hw[1]}x{image_hw[0]}{turned}"
             )
 

@@ -79,18 +79,18 @@ def without_repeats(paths: Iterable[Path], where: str, error_type: type[Y12Error
     Raises:
         error_type: there are too many.
     """
-    found: dict[Path, None] = {}
+    unique: dict[Path, None] = {}
     for path in paths:
-        found[path] = None
-        if len(found) > _MAX_IMAGES:
+        unique[path] = None
+        if len(unique) > _MAX_IMAGES:
             raise error_type(f"{where}: expected at most {_MAX_IMAGES} images")
-    return tuple(found)
+    return tuple(unique)
 
 
 def evenly(items: Sequence[Item], count: int) -> list[Item]:
     """Return so many of the items, evenly out of them and in their order; all where there are no more."""
-    kept = min(count, len(items))
-    return [items[i * len(items) // kept] for i in range(kept)]
+    taken = min(count, len(items))
+    return [items[i * len(items) // taken] for i in range(taken)]
 
 
 def _images_listed(file: Path, root: Path, error_type: type[Y12Error]) -> Iterator[Path]:

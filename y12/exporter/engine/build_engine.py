@@ -144,11 +144,11 @@ def _interrupts_held_back() -> Iterator[None]:
         return
     held: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = [(n, signal.signal(n, lambda number, _: held.append(number))) for n in signals]
+    handlers = [(n, signal.signal(n, lambda number, _: held.append(number))) for n in signals]
     try:
         yield
     finally:
-        for number, handler in before:
+        for number, handler in handlers:
             signal.signal(number, handler or signal.SIG_DFL)
         if held:
             signal.raise_signal(held[0])

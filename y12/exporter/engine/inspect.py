@@ -71,8 +71,8 @@ def _unfused(attentions: tuple[Attention, ...], layers: tuple[Layer, ...]) -> tu
     free = list(layers)
     unfused = []
     for attention in attentions:
-        wanted = {attention.scores, attention.softmax, attention.product}
-        layer = next((layer for layer in free if wanted <= set(layer.origins)), None)
+        nodes = {attention.scores, attention.softmax, attention.product}
+        layer = next((layer for layer in free if nodes <= set(layer.origins)), None)
         if layer is None:
             unfused.append(attention.softmax)
         else:

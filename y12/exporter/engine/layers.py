@@ -85,11 +85,11 @@ def layers_from_log(messages: Iterable[tuple[str, str]]) -> tuple[Layer, ...]:
     Raises:
         EngineBuildError: there is no such message, or a line of it is not understood.
     """
-    found = [text for _, text in messages if text.startswith("Layers:")]
-    if not found:
+    lists = [text for _, text in messages if text.startswith("Layers:")]
+    if not lists:
         raise EngineBuildError("TensorRT's build log lists no layers: it cannot be told what the engine is")
     layers = []
-    for line in found[-1].splitlines()[1:]:
+    for line in lists[-1].splitlines()[1:]:
         match = _LAYER.match(line)
         if match is None:
             if line.startswith("Name:"):

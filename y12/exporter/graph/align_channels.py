@@ -74,11 +74,11 @@ def _padded(
     index: GraphIndex, node: onnx.NodeProto, axis: int, padding: int, weights: list[onnx.TensorProto]
 ) -> onnx.NodeProto:
     """Return a copy of a Conv with zeros added to its output channels (axis 0) or input channels (axis 1)."""
-    made = {w.name: w for w in weights}
+    added = {w.name: w for w in weights}
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     for slot, name in enumerate(node.input[1 : 2 if axis == 1 else None], start=1):
-        values: NDArray[np.generic] = numpy_helper.to_array(made.get(name) or index.weights[name])
+        values: NDArray[np.generic] = numpy_helper.to_array(added.get(name) or index.weights[name])
         widths = [(0, padding if dimension == axis else 0) for dimension in range(values.ndim)]
         copy.input[slot] = f"{name}_padded{axis}"
         weights.append(numpy_helper.from_array(np.pad(values, widths), copy.input[slot]))

@@ -25,15 +25,15 @@ def attentions_of(model: onnx.ModelProto) -> tuple[Attention, ...]:
     """Find the attentions of a graph that reach one of its outputs: MatMul → … → Softmax → … → MatMul."""
     index = GraphIndex(model.graph)
     live = _live_nodes(index)
-    found = []
+    attentions = []
     for i, node in enumerate(model.graph.node):
         if node.op_type != "Softmax" or i not in live:
             continue
         scores = _walk_back(index, node.input[0])
         product = _walk_on(index, node.output[0])
         if scores and product:
-            found.append(Attention(scores, node.name, product))
-    return tuple(found)
+            attentions.append(Attention(scores, node.name, product))
+    return tuple(attentions)
 
 
 def _live_nodes(index: GraphIndex) -> set[int]:

@@ -40,12 +40,12 @@ class GraphIndex:
 
     def reaching(self, op_type: str) -> set[int]:
         """Return the nodes from which a node of this type can be reached, those nodes themselves included."""
-        found: set[int] = set()
+        reaching: set[int] = set()
         for i in range(len(self.graph.node) - 1, -1, -1):
             node = self.graph.node[i]
-            if node.op_type == op_type or any(j in found for name in node.output for j in self.consumers[name]):
-                found.add(i)
-        return found
+            if node.op_type == op_type or any(j in reaching for name in node.output for j in self.consumers[name]):
+                reaching.add(i)
+        return reaching
 
 
 def silu_nodes(index: GraphIndex, mul: int) -> tuple[int, ...]:

@@ -45,6 +45,6 @@ def replace_nodes(
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input} | {output.name for output in graph.output}
-    kept = [w for w in (*graph.initializer, *weights) if w.name in used]
+    used_weights = [w for w in (*graph.initializer, *weights) if w.name in used]
     del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(used_weights)

@@ -65,9 +65,9 @@ def simplify(model: onnx.ModelProto, profile: InputProfile) -> tuple[onnx.ModelP
         GraphError: a pass failed, or the simplified graph computes something else.
     """
     started = time.perf_counter()
-    before = len(model.graph.node)
+    nodes_before = len(model.graph.node)
     current = _simplified_by_onnxsim(model)
-    reports = [PassReport("onnxsim", before - len(current.graph.node))]
+    reports = [PassReport("onnxsim", nodes_before - len(current.graph.node))]
     for own_pass in OWN_PASSES:
         name = getattr(own_pass, "__name__", str(own_pass))
         try:
@@ -79,7 +79,7 @@ def simplify(model: onnx.ModelProto, profile: InputProfile) -> tuple[onnx.ModelP
             raise GraphError(f"the pass {name} failed after {ran} ({error}); --no-simplify leaves it out") from error
     seconds = time.perf_counter() - started
     difference = check_same_result(model, current, profile)
-    return current, SimplifyReport(before, len(current.graph.node), tuple(reports), difference, seconds)
+    return current, SimplifyReport(nodes_before, len(current.graph.node), tuple(reports), difference, seconds)
 
 
 def _simplified_by_onnxsim(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -116,7 +116,7 @@ def quiet_native_output() -> Iterator[None]:
             os.close(old)
 
 
-def check_same_result(before: onnx.ModelProto, after: onnx.ModelProto, profile: InputProfile) -> float:
+def check_same_result(original: onnx.ModelProto, simplified: onnx.ModelProto, profile: InputProfile) -> float:
     """Run two graphs on the same seeded noise and give their largest relative difference over `checked_shapes`.
 
     A graph whose own output moves beyond the limit when its input is changed by a rounding error may differ by a
@@ -126,8 +126,8 @@ def check_same_result(before: onnx.ModelProto, after: onnx.ModelProto, profile: 
         GraphError: they differ by more than `MAX_RELATIVE_DIFFERENCE` and that multiple, or one cannot be run.
     """
     try:
-        given, changed = (OrtExecutor(m.SerializeToString(), provider="cpu") for m in (before, after))
-        return max(_checked_difference(given, changed, shape) for shape in checked_shapes(profile))
+        reference, candidate = (OrtExecutor(m.SerializeToString(), provider="cpu") for m in (original, simplified))
+        return max(_checked_difference(reference, candidate, shape) for shape in checked_shapes(profile))
     except Y12Error as error:
         if isinstance(error, GraphError):
             raise
@@ -146,14 +146,14 @@ def checked_shapes(profile: InputProfile) -> list[tuple[int, int, int, int]]:
     return [tuned] if small == tuned else [tuned, small]
 
 
-def _checked_difference(before: Executor, after: Executor, shape: tuple[int, ...]) -> float:
+def _checked_difference(reference: Executor, candidate: Executor, shape: tuple[int, ...]) -> float:
     """Return the difference at one shape, where it is within the limit."""
     images = np.random.Generator(np.random.PCG64(0)).random(shape, dtype=np.float32)
-    expected = before.run(images)
-    difference = _difference(expected, after.run(images))
+    expected = reference.run(images)
+    difference = _difference(expected, candidate.run(images))
     if difference <= MAX_RELATIVE_DIFFERENCE:
         return difference
-    limit = max(MAX_RELATIVE_DIFFERENCE, ROUNDINGS * _difference(expected, before.run(images * NUDGE)))
+    limit = max(MAX_RELATIVE_DIFFERENCE, ROUNDINGS * _difference(expected, reference.run(images * NUDGE)))
     if not difference <= limit:
         raise GraphError(
             f"simplification changed the result: expected a relative difference of at most {limit:.3g}, "
@@ -162,20 +162,20 @@ def _checked_difference(before: Executor, after: Executor, shape: tuple[int, ...
     return difference
 
 
-def _difference(expected: dict[str, NDArray[np.float32]], found: dict[str, NDArray[np.float32]]) -> float:
-    if expected.keys() != found.keys():
-        raise GraphError(f"simplification changed the outputs from {sorted(expected)} to {sorted(found)}")
-    return max(relative_difference(expected[name], found[name]) for name in expected)
+def _difference(expected: dict[str, NDArray[np.float32]], actual: dict[str, NDArray[np.float32]]) -> float:
+    if expected.keys() != actual.keys():
+        raise GraphError(f"simplification changed the outputs from {sorted(expected)} to {sorted(actual)}")
+    return max(relative_difference(expected[name], actual[name]) for name in expected)
 
 
-def relative_difference(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+def relative_difference(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
     """Return the largest |a - b| relative to the largest |a| of its channel (axis 1), or to `_LEAST_SCALE` if more.
 
     Each class's scores are a channel. A class that is nowhere in the images scores far below 1; beside 1, a fault in
     its branch would not be seen.
     """
-    if expected.shape != found.shape:
+    if expected.shape != actual.shape:
         return float("inf")
     axes = tuple(axis for axis in range(expected.ndim) if axis != 1)
     scale = np.maximum(_LEAST_SCALE, np.abs(expected).max(axis=axes, keepdims=True, initial=0.0))
-    return float((np.abs(expected - found) / scale).max(initial=0.0))
+    return float((np.abs(expected - actual) / scale).max(initial=0.0))

@@ -21,18 +21,18 @@ _AXES = (1, -1)  # of a map's channels, of a row's values
 def token_roundings(model: onnx.ModelProto) -> dict[str, str]:
     """Name the tensors that are tokens rounded to 8 bits, each with what is rounded."""
     index = GraphIndex(model.graph)
-    found = {node.output[0]: _rounded(index, node) for node in model.graph.node if node.op_type == "Mul"}
-    return {rounded: given for rounded, given in found.items() if given}
+    sources = {node.output[0]: _rounded(index, node) for node in model.graph.node if node.op_type == "Mul"}
+    return {rounded: source for rounded, source in sources.items() if source}
 
 
 def without_token_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of a graph in which what read a rounded tensor reads what was rounded."""
-    given = token_roundings(model)
+    sources = token_roundings(model)
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
-    nodes = [node for node in cut.graph.node if node.output[0] not in given]
+    nodes = [node for node in cut.graph.node if node.output[0] not in sources]
     for node in nodes:
-        node.input[:] = [given.get(name, name) for name in node.input]
+        node.input[:] = [sources.get(name, name) for name in node.input]
     del cut.graph.node[:]
     cut.graph.node.extend(nodes)
     return cut
@@ -48,7 +48,7 @@ def _rounded(index: GraphIndex, product: onnx.NodeProto) -> str:
     return ""
 
 
-def _is_step(index: GraphIndex, step: str, given: str) -> bool:
+def _is_step(index: GraphIndex, step: str, source: str) -> bool:
     """Return whether a tensor holds the steps of another's tokens."""
     clip = _maker(index, step, "Clip")
     if clip is None or not _is_number(index, clip.input[1], _LEAST_STEP) or any(clip.input[2:]):
@@ -58,7 +58,7 @@ def _is_step(index: GraphIndex, step: str, given: str) -> bool:
         return False
     largest = _maker(index, share.input[0], "ReduceMax")
     sizes = None if largest is None else _maker(index, largest.input[0], "Abs")
-    return largest is not None and sizes is not None and _axes(index, largest) in _AXES and sizes.input[0] == given
+    return largest is not None and sizes is not None and _axes(index, largest) in _AXES and sizes.input[0] == source
 
 
 def _maker(index: GraphIndex, tensor: str, op_type: str) -> onnx.NodeProto | None:
@@ -74,6 +74,10 @@ def _is_number(index: GraphIndex, tensor: str, number: float) -> bool:
 
 def _axes(index: GraphIndex, node: onnx.NodeProto) -> int | None:
     """Return the one axis that a reduction is over: an input since opset 18, an attribute before; None of several."""
-    given = index.constant(node.input[1]) if len(node.input) > 1 else None
-    axes = [a.ints for a in node.attribute if a.name == "axes"] if given is None else [np.asarray(given).reshape(-1)]
+    axes_input = index.constant(node.input[1]) if len(node.input) > 1 else None
+    axes = (
+        [a.ints for a in node.attribute if a.name == "axes"]
+        if axes_input is None
+        else [np.asarray(axes_input).reshape(-1)]
+    )
     return int(axes[0][0]) if axes and len(axes[0]) == 1 else None
