@@ -20,7 +20,7 @@ from y12.exporter.export_config import ExportConfig
 from y12.exporter.graph.nms.nms import AnchorLayout, Predictions, predictions_of, with_nms
 from y12.exporter.graph.simplify import SimplifyReport, simplify
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
-from y12.exporter.output import Made, files_of, output_folder, write_files
+from y12.exporter.output import Artefact, files_of, output_folder, write_files
 from y12.exporter.precision.cast import cast_to_fp16
 from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
@@ -66,7 +66,7 @@ def export(config: ExportConfig, progress: Progress) -> ExportResult:
             images = None if config.int8 is None else int8_images(config.int8, source.learned)
         stem = _stem(config, source)
         manifest = _manifest(config, source, _profile(config, source))
-        evaluation_set = _trial(config, manifest, clock)
+        evaluation_set = _evaluation_set(config, manifest, clock)
         simplified, simplification = _simplified(config, source, manifest.profile, clock)
         typed = _typed(config, images, simplified, manifest, clock)
         accuracy, pictures = _measured(evaluation_set, simplified, typed, manifest, clock)
@@ -82,10 +82,10 @@ def export(config: ExportConfig, progress: Progress) -> ExportResult:
             with clock("verify"):
                 weights_checked = check_weights(simplified, typed.graph)
                 trained = None if images is None else as_trained(source.detector, simplified, images, typed)
-                proof = VerificationInput(
+                inputs = VerificationInput(
                     source.detector, source.graph, simplified, typed.graph, final, built, manifest, trained
                 )
-                verification = verify(proof, _verify_options(images, source, config.verify))
+                verification = verify(inputs, _verify_options(images, source, config.verify))
         speed: tuple[Speed, ...] = ()
         if _runs_here(typed, verification):
             with clock("speed"):
@@ -118,7 +118,7 @@ def export(config: ExportConfig, progress: Progress) -> ExportResult:
                 seconds=clock.seconds,
                 files=[outputs.path(name) for name in files],
             )
-            write_files(outputs, stem, Made(final, built, manifest, pictures), report)
+            write_files(outputs, stem, Artefact(final, built, manifest, pictures), report)
     return ExportResult(report, report.files[0])
 
 
@@ -151,22 +151,23 @@ def _stem(config: ExportConfig, source: Source) -> str:
 
 
 def _profile(config: ExportConfig, source: Source) -> InputProfile:
-    asked, has = config.shapes.profile(max(source.strides, default=1), source.task, source.side), source.profile
+    requested = config.shapes.profile(max(source.strides, default=1), source.task, source.side)
+    accepted = source.profile
     if source.detector is not None:
-        source.detector.head.check_image_size((asked.height.max, asked.width.max))
-    if has is None:
-        return asked
+        source.detector.head.check_image_size((requested.height.max, requested.width.max))
+    if accepted is None:
+        return requested
     for axis in ("batch", "height", "width"):
-        wanted, given = getattr(asked, axis), getattr(has, axis)
-        if given.is_fixed and wanted != given:
+        own, other = getattr(accepted, axis), getattr(requested, axis)
+        if own.is_fixed and other != own:
             raise RecipeError(
-                f"{source.file}: its {axis} is fixed to {given.opt}, asked for {wanted.min} to {wanted.max}; "
+                f"{source.file}: its {axis} is fixed to {own.opt}, asked for {other.min} to {other.max}; "
                 "pass --imgsz and --batch as the graph has them, or export from the checkpoint"
             )
-    return asked
+    return requested
 
 
-def _trial(config: ExportConfig, manifest: Manifest, clock: _Clock) -> EvaluationSet | None:
+def _evaluation_set(config: ExportConfig, manifest: Manifest, clock: _Clock) -> EvaluationSet | None:
     """Return the images that the accuracy is measured on, where any are named."""
     if config.val is None:
         return None
@@ -298,5 +299,5 @@ def _predictions(graph: onnx.ModelProto, manifest: Manifest) -> Predictions:
     if manifest.task == "classify":
         raise RecipeError(f"--nms: expected a model that finds boxes, found {manifest.model}, a classifier; drop --nms")
     keypoints = manifest.kpt_shape[0] * manifest.kpt_shape[1] if manifest.kpt_shape else 0
-    places = AnchorLayout(manifest.localisation, manifest.strides)
-    return predictions_of(graph, manifest.task, len(manifest.names), keypoints, places)
+    layout = AnchorLayout(manifest.localisation, manifest.strides)
+    return predictions_of(graph, manifest.task, len(manifest.names), keypoints, layout)

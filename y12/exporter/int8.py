@@ -125,11 +125,11 @@ def int8_from_fp32(
     quantized, budget = options.quantize, None
     if options.budget is not None:
         with stage("budget") as advance:
-            evaluation_set = _trial(options, images, manifest)
+            evaluation_set = _evaluation_set(options, images, manifest)
             network = _divisible(graph, ranges, quantized, manifest)
             budget = budget_kept(network, evaluation_set, options.budget.max_drop, advance)
-        kept = {block.name: block.convolutions for block in network.blocks}
-        quantized = replace(quantized, keep=quantized.keep.union(*(kept[name] for name in budget.chosen.kept)))
+        convolutions = {block.name: block.convolutions for block in network.blocks}
+        quantized = replace(quantized, keep=quantized.keep.union(*(convolutions[name] for name in budget.chosen.kept)))
         notes += [
             *evaluation_set.notes,
             *_budget_notes(budget, network.remainder),
@@ -181,7 +181,7 @@ def _calibrated(
         return best_ranges(graph, quantized_with, candidates, images.calibration, manifest, advance)
 
 
-def _trial(options: Int8Options, images: Int8Images, manifest: Manifest) -> EvaluationSet:
+def _evaluation_set(options: Int8Options, images: Int8Images, manifest: Manifest) -> EvaluationSet:
     assert options.budget is not None
     if options.budget.data is not None:
         return open_evaluation_set(options.budget.data, manifest)
@@ -196,8 +196,8 @@ def _divisible(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions,
     convolutions = [name for name in _convolutions(graph) if name not in left]
     shares = mac_shares(macs, _convolutions(graph))
 
-    def quantized(kept: frozenset[str]) -> onnx.ModelProto:
-        return _quantized(graph, replace(options, keep=options.keep | kept), ranges)
+    def quantized(fp16_convolutions: frozenset[str]) -> onnx.ModelProto:
+        return _quantized(graph, replace(options, keep=options.keep | fp16_convolutions), ranges)
 
     remainder = "fp16" if options.target == "trt" else "fp32"
     return Divisible(graph, quantized, blocks_of(convolutions, shares), manifest, remainder)

@@ -19,7 +19,7 @@ from y12.exporter.report.pictures import Picture
 from y12.exporter.report.report import ExportReport
 from y12.runtime.artefact.manifest import Manifest
 
-__all__ = ["Made", "Outputs", "files_of", "output_folder", "write_files"]
+__all__ = ["Artefact", "Outputs", "files_of", "output_folder", "write_files"]
 
 
 class Outputs:
@@ -84,8 +84,8 @@ def output_folder(folder: Path) -> Iterator[Outputs]:
     """
     with ExitStack() as undo:
         try:
-            for made in [p for p in (*reversed(folder.parents), folder) if not p.exists()]:
-                undo.callback(_remove_if_empty, made)  # an export that failed leaves no empty folders either
+            for missing in [p for p in (*reversed(folder.parents), folder) if not p.exists()]:
+                undo.callback(_remove_if_empty, missing)  # an export that failed leaves no empty folders either
             folder.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(prefix=".y12-", dir=folder))
         except OSError as error:
@@ -104,8 +104,8 @@ def _refused(folder: Path, error: OSError) -> OutputError:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What an export made.
+class Artefact:
+    """What an export made, before it is written.
 
     Attributes:
         graph: the ONNX graph.
@@ -126,19 +126,19 @@ def files_of(stem: str, *, engine: bool, curve: bool) -> list[str]:
     return [stem + ending for ending in (*endings, ".report.html", ".report.json")]
 
 
-def write_files(outputs: Outputs, stem: str, made: Made, report: ExportReport) -> None:
+def write_files(outputs: Outputs, stem: str, artefact: Artefact, report: ExportReport) -> None:
     """Write the artefact, its manifest and its report as JSON and as a page.
 
     Raises:
         OutputError: one cannot be written.
     """
-    if made.built is not None:
-        outputs.add(f"{stem}.engine", made.built.plan)
-        outputs.add(f"{stem}.engine.json", made.manifest.to_json(indent=2).encode())
-    outputs.add(f"{stem}.onnx", made.graph.SerializeToString())
+    if artefact.built is not None:
+        outputs.add(f"{stem}.engine", artefact.built.plan)
+        outputs.add(f"{stem}.engine.json", artefact.manifest.to_json(indent=2).encode())
+    outputs.add(f"{stem}.onnx", artefact.graph.SerializeToString())
     if report.budget is not None:
         outputs.add(f"{stem}.curve.svg", curve_svg(report.budget).encode())
     text = report.to_json()
-    outputs.add(f"{stem}.report.html", page_from_report(json.loads(text), made.pictures).encode())
+    outputs.add(f"{stem}.report.html", page_from_report(json.loads(text), artefact.pictures).encode())
     outputs.add(f"{stem}.report.json", text.encode())
     outputs.commit()

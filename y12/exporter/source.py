@@ -44,7 +44,7 @@ class Source:
         side: of the images that it was trained on, in pixels; None where its file does not tell.
         photos: images to verify it on where none are named; None for y12's photographs.
         notes: what the user must be told.
-        localisation: how its places tell objects, one of `y12.runtime.artefact.manifest.LOCALISATIONS`.
+        localisation: how its anchor points tell objects, one of `y12.runtime.artefact.manifest.LOCALISATIONS`.
     """
 
     stem: str

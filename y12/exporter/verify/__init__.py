@@ -1,1 +1,1 @@
-"""VerificationInput that an artefact computes what the model does."""
+"""Verification that an artefact computes what the model does."""

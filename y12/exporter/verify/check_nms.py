@@ -38,19 +38,19 @@ def check_nms(raw: list[Outputs], after_nms: list[Outputs], manifest: Manifest) 
     """
     count = 0
     for i, (predictions, outputs) in enumerate(zip(raw, after_nms, strict=True)):
-        found = _decoded(outputs, manifest)
-        expected = _decoded_raw(predictions, manifest, found.truncated)
+        in_graph = _decoded(outputs, manifest)
+        expected = _decoded_raw(predictions, manifest, in_graph.truncated)
         count += len(expected)
-        if len(found) != len(expected) or (found.class_id != expected.class_id).any():
+        if len(in_graph) != len(expected) or (in_graph.class_id != expected.class_id).any():
             raise VerificationError(
                 f"the NMS in the graph differs from y12's: expected {len(expected)} detections on image {i}, "
-                f"found {len(found)}, or of other classes"
+                f"found {len(in_graph)}, or of other classes"
             )
         for name, limit in (("xyxy", _SAME_PX), ("xywhr", _SAME_PX), ("keypoints", _SAME_PX), ("confidence", _SAME)):
-            ours, theirs = getattr(expected, name), getattr(found, name)
-            if ours is not None and np.abs(ours - theirs).max(initial=0.0) > limit:
+            values, graph_values = getattr(expected, name), getattr(in_graph, name)
+            if values is not None and np.abs(values - graph_values).max(initial=0.0) > limit:
                 raise VerificationError(f"the NMS in the graph differs from y12's in {name} on image {i}")
-        if expected.mask is not None and found.mask is not None and (expected.mask != found.mask).mean() > _SAME:
+        if expected.mask is not None and in_graph.mask is not None and (expected.mask != in_graph.mask).mean() > _SAME:
             raise VerificationError(f"the NMS in the graph differs from y12's in its masks on image {i}")
     return count
 
@@ -64,36 +64,36 @@ def compare_after_nms(
     share of 5 % of them may be lost or new.
     """
     shifts = Shifts()
-    for expected, found in zip(reference.outputs, candidate.outputs, strict=True):
-        shifts.non_finite += sum(int((~np.isfinite(array)).sum()) for array in found.values())
+    for expected, actual in zip(reference.outputs, candidate.outputs, strict=True):
+        shifts.non_finite += sum(int((~np.isfinite(array)).sum()) for array in actual.values())
         if not shifts.non_finite:
-            theirs = _decoded(found, manifest)
-            _collect(_decoded_raw(expected, manifest, theirs.truncated), theirs, shifts)
+            in_graph = _decoded(actual, manifest)
+            _collect(_decoded_raw(expected, manifest, in_graph.truncated), in_graph, shifts)
     names = (reference.description, candidate.description)
     loose = replace(tolerance, max_lost=max(tolerance.max_lost, _ON_A_THRESHOLD))
     return comparison_from(shifts, names, len(reference.outputs), loose, options.min_matched)
 
 
-def _collect(expected: Detections, found: Detections, shifts: Shifts) -> None:
-    pairs = _pairs(expected, found)
-    ours, theirs = expected[[i for i, _ in pairs]], found[[j for _, j in pairs]]
+def _collect(expected: Detections, actual: Detections, shifts: Shifts) -> None:
+    pairs = _pairs(expected, actual)
+    reference, candidate = expected[[i for i, _ in pairs]], actual[[j for _, j in pairs]]
     shifts.detections += len(expected)
     shifts.above_threshold += int((expected.confidence > DetectOptions().conf).sum())
     shifts.lost += len(expected) - len(pairs)
-    shifts.new += len(found) - len(pairs)
-    shifts.add("box_px", np.abs(theirs.xyxy - ours.xyxy).max(axis=1, initial=0.0))
-    shifts.add("score", np.abs(theirs.confidence - ours.confidence))
+    shifts.new += len(actual) - len(pairs)
+    shifts.add("box_px", np.abs(candidate.xyxy - reference.xyxy).max(axis=1, initial=0.0))
+    shifts.add("score", np.abs(candidate.confidence - reference.confidence))
 
 
-def _pairs(expected: Detections, found: Detections) -> list[tuple[int, int]]:
+def _pairs(expected: Detections, actual: Detections) -> list[tuple[int, int]]:
     """Match detections one to one, by class and the largest overlap."""
-    every_pair = np.repeat(expected.xyxy, len(found), axis=0), np.tile(found.xyxy, (len(expected), 1))
-    overlaps = row_ious(*every_pair).reshape(len(expected), len(found))
-    overlaps[expected.class_id[:, None] != found.class_id] = 0
+    every_pair = np.repeat(expected.xyxy, len(actual), axis=0), np.tile(actual.xyxy, (len(expected), 1))
+    overlaps = row_ious(*every_pair).reshape(len(expected), len(actual))
+    overlaps[expected.class_id[:, None] != actual.class_id] = 0
     pairs = []
     for i in range(len(expected)):
-        j = int(overlaps[i].argmax()) if len(found) else 0
-        if len(found) and overlaps[i, j] >= _MIN_IOU:
+        j = int(overlaps[i].argmax()) if len(actual) else 0
+        if len(actual) and overlaps[i, j] >= _MIN_IOU:
             pairs.append((i, j))
             overlaps[:, j] = 0
     return pairs

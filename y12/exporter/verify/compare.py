@@ -70,50 +70,50 @@ def compare(
         VerificationError: the outputs differ in name or shape, or the reference itself is not finite.
     """
     shifts = Shifts()
-    for expected, found in zip(reference.outputs, candidate.outputs, strict=True):
-        _check_shapes(expected, found)
+    for expected, actual in zip(reference.outputs, candidate.outputs, strict=True):
+        _check_shapes(expected, actual)
         if not all(np.isfinite(array).all() for array in expected.values()):
             raise VerificationError(f"{reference.description} itself gives NaN or infinity: the weights are not usable")
-        shifts.non_finite += sum(int((~np.isfinite(array)).sum()) for array in found.values())
+        shifts.non_finite += sum(int((~np.isfinite(array)).sum()) for array in actual.values())
         if not shifts.non_finite:
-            _collect(expected, found, manifest, (tolerance.conf, options.max_det), shifts)
+            _collect(expected, actual, manifest, (tolerance.conf, options.max_det), shifts)
     names = (reference.description, candidate.description)
     return comparison_from(shifts, names, len(reference.outputs), tolerance, options.min_matched)
 
 
-def _check_shapes(expected: Outputs, found: Outputs) -> None:
-    shapes = [{name: array.shape for name, array in outputs.items()} for outputs in (expected, found)]
+def _check_shapes(expected: Outputs, actual: Outputs) -> None:
+    shapes = [{name: array.shape for name, array in outputs.items()} for outputs in (expected, actual)]
     if shapes[0] != shapes[1]:
         raise VerificationError(f"expected outputs of the shapes {shapes[0]}, found {shapes[1]}")
 
 
-def _collect(expected: Outputs, found: Outputs, manifest: Manifest, limits: tuple[float, int], shifts: Shifts) -> None:
+def _collect(expected: Outputs, actual: Outputs, manifest: Manifest, limits: tuple[float, int], shifts: Shifts) -> None:
     """Add one image's shifts; the limits are the least score and the most detections to compare."""
     layout = TASKS[manifest.task].layout
     if layout is None:
-        _collect_classes(expected["output0"], found["output0"], shifts)
+        _collect_classes(expected["output0"], actual["output0"], shifts)
         return
     input_hw = manifest.profile.opt_hw
-    ours, theirs = (predictions_from(outputs, layout, manifest, input_hw) for outputs in (expected, found))
-    same = _same_detections(ours, theirs, input_hw, *limits)
+    reference, candidate = (predictions_from(outputs, layout, manifest, input_hw) for outputs in (expected, actual))
+    same = _same_detections(reference, candidate, input_hw, *limits)
     shifts.detections += len(same.anchors)
     shifts.above_threshold += int((same.scores > DetectOptions().conf).sum())
     shifts.lost += int((~same.matched).sum())
-    shifts.new += int((~_same_detections(theirs, ours, input_hw, *limits).matched).sum())
+    shifts.new += int((~_same_detections(candidate, reference, input_hw, *limits).matched).sum())
     anchors, scores = same.anchors[same.matched], same.scores[same.matched]
-    other_scores = theirs.scores[same.class_ids[same.matched], anchors]
-    boxes, other_boxes = (_clipped_xyxy(p.xywh[:, anchors], input_hw) for p in (ours, theirs))
+    other_scores = candidate.scores[same.class_ids[same.matched], anchors]
+    boxes, other_boxes = (_clipped_xyxy(p.xywh[:, anchors], input_hw) for p in (reference, candidate))
     shifts.add("box_px", np.abs(other_boxes - boxes).max(axis=1, initial=0.0))
     shifts.add("score", np.abs(other_scores - scores))
     shifts.add("logit", np.abs(_logit(other_scores) - _logit(scores)))
-    if len(ours.angles):
-        shifts.add("angle_deg", np.rad2deg(np.abs(theirs.angles - ours.angles)[0, anchors]))
-    if len(ours.keypoints) and manifest.kpt_shape is not None:
-        shifts.add("keypoint_px", _keypoint_shifts(ours, theirs, anchors, manifest.kpt_shape))
-    if ours.protos is not None:
-        inside = _inside(boxes, input_hw, ours.protos.shape[1:])
-        ours_drawn, theirs_drawn = (_masks(p, anchors) & inside for p in (ours, theirs))
-        shifts.add("mask", _mask_losses(ours_drawn, theirs_drawn))
+    if len(reference.angles):
+        shifts.add("angle_deg", np.rad2deg(np.abs(candidate.angles - reference.angles)[0, anchors]))
+    if len(reference.keypoints) and manifest.kpt_shape is not None:
+        shifts.add("keypoint_px", _keypoint_shifts(reference, candidate, anchors, manifest.kpt_shape))
+    if reference.protos is not None:
+        inside = _inside(boxes, input_hw, reference.protos.shape[1:])
+        reference_masks, candidate_masks = (_masks(p, anchors) & inside for p in (reference, candidate))
+        shifts.add("mask", _mask_losses(reference_masks, candidate_masks))
 
 
 class _Same(NamedTuple):
@@ -142,24 +142,24 @@ def _same_detections(
     return _Same(anchors, picked.class_ids, picked.scores, matched)
 
 
-def _collect_classes(expected: NDArray[np.float32], found: NDArray[np.float32], shifts: Shifts) -> None:
+def _collect_classes(expected: NDArray[np.float32], actual: NDArray[np.float32], shifts: Shifts) -> None:
     """Compare the best classes of one image; expected and found are probabilities (nc,)."""
     top = np.argsort(-expected, kind="stable")[:_TOP]
     shifts.detections += len(top)
     shifts.above_threshold += int((expected[top] > DetectOptions().conf).sum())
-    known = found[top] >= _SCORE_SLACK * expected[top]
+    known = actual[top] >= _SCORE_SLACK * expected[top]
     shifts.lost += int((~known).sum())
-    other_top = np.argsort(-found, kind="stable")[:_TOP]
-    shifts.new += int((expected[other_top] < _SCORE_SLACK * found[other_top]).sum())
-    shifts.add("score", np.abs(found - expected)[top[known]])
-    shifts.add("logit", np.abs(_logit(found) - _logit(expected))[top[known]])
+    other_top = np.argsort(-actual, kind="stable")[:_TOP]
+    shifts.new += int((expected[other_top] < _SCORE_SLACK * actual[other_top]).sum())
+    shifts.add("score", np.abs(actual - expected)[top[known]])
+    shifts.add("logit", np.abs(_logit(actual) - _logit(expected))[top[known]])
 
 
 def _keypoint_shifts(
-    ours: Predictions, theirs: Predictions, anchors: NDArray[np.intp], kpt_shape: tuple[int, int]
+    reference: Predictions, candidate: Predictions, anchors: NDArray[np.intp], kpt_shape: tuple[int, int]
 ) -> NDArray[np.float32]:
     """Return each detection's largest shift of a visible keypoint, (N,), in pixels."""
-    points, others = (p.keypoints[:, anchors].T.reshape(-1, *kpt_shape) for p in (ours, theirs))  # (N, K, D)
+    points, others = (p.keypoints[:, anchors].T.reshape(-1, *kpt_shape) for p in (reference, candidate))  # (N, K, D)
     moved = np.abs(others[..., :2] - points[..., :2]).max(axis=2)
     seen = points[..., 2] >= _SEEN if kpt_shape[1] == 3 else np.ones(moved.shape, np.bool_)
     return np.asarray(np.where(seen, moved, 0).max(axis=1, initial=0.0), dtype=np.float32)
@@ -178,10 +178,10 @@ def _inside(boxes: NDArray[np.float32], input_hw: tuple[int, int], proto_hw: tup
     return np.asarray(((top <= y) & (y < bottom))[:, :, None] & ((left <= x) & (x < right))[:, None])
 
 
-def _mask_losses(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _mask_losses(reference: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return 1 - IoU of each pair of masks, (N,); 0 where both are empty."""
-    union = (ours | theirs).sum(axis=(1, 2))
-    return np.asarray((ours ^ theirs).sum(axis=(1, 2)) / np.maximum(union, 1))
+    union = (reference | candidate).sum(axis=(1, 2))
+    return np.asarray((reference ^ candidate).sum(axis=(1, 2)) / np.maximum(union, 1))
 
 
 def row_ious(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

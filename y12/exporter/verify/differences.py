@@ -94,14 +94,14 @@ def _summary(values: list[float]) -> dict[str, float]:
 
 
 def _failures(shifts: Shifts, tolerance: Tolerance) -> tuple[str, ...]:
-    found = {
+    measured = {
         f"{statistic} {name}": value
         for name, values in shifts.values.items()
         if values
         for statistic, value in _summary(values).items()
     }
     allowed = int(tolerance.max_lost * max(shifts.detections, 1))
-    checks = [(what, found[what], limit, "") for what, limit in tolerance.shifts.items() if what in found]
+    checks = [(what, measured[what], limit, "") for what, limit in tolerance.shifts.items() if what in measured]
     checks += [
         ("lost detections", shifts.lost, allowed, f" of {shifts.detections}"),
         ("new detections", shifts.new, allowed, ""),

@@ -15,19 +15,21 @@ def check_engine_precision(precision: str, facts: EngineFacts, quantization: Qdq
     Raises:
         EngineBuildError: it does.
     """
-    asked = f"asked for {precision.upper()}, but TensorRT"
+    requested = f"asked for {precision.upper()}, but TensorRT"
     if precision != "fp32" and facts.fp32_convolutions:
         raise EngineBuildError(
-            f"{asked} left {len(facts.fp32_convolutions)} convolutions in FP32, first {facts.fp32_convolutions[0]}"
+            f"{requested} left {len(facts.fp32_convolutions)} convolutions in FP32, first {facts.fp32_convolutions[0]}"
         )
     if quantization is not None and quantization.attentions and facts.unfused:
         raise EngineBuildError(
             f"asked for INT8 attention, but TensorRT fuses {facts.attentions_fused} of {facts.attentions_expected}; "
             "drop --int8-attention"
         )
-    found = facts.convolutions_by_precision.get("int8", 0)
-    if quantization is not None and found < quantization.quantized:
-        raise EngineBuildError(f"{asked} computes {found} of the {quantization.quantized} INT8 convolutions in INT8")
+    int8_convolutions = facts.convolutions_by_precision.get("int8", 0)
+    if quantization is not None and int8_convolutions < quantization.quantized:
+        raise EngineBuildError(
+            f"{requested} computes {int8_convolutions} of the {quantization.quantized} INT8 convolutions in INT8"
+        )
 
 
 def engine_notes(precision: str, facts: EngineFacts, flavour: str) -> Iterator[str]:

@@ -49,8 +49,8 @@ def check_fp32(
         others = load_images(options, (height, width), manifest.task)[: max(batch, 2)]
         shots.append((others, outputs_of(model, others, batch), outputs_of(graph, others, batch)))
     unstable: dict[str, None] = {}
-    for group, wanted, found in shots:
-        for image, e, f in zip(group, wanted, found, strict=True):
+    for group, model_outputs, graph_outputs in shots:
+        for image, e, f in zip(group, model_outputs, graph_outputs, strict=True):
             difference = _difference(e, f)
             if difference <= MAX_FP32_DIFFERENCE:
                 continue
@@ -64,11 +64,11 @@ def check_fp32(
     return list(unstable)
 
 
-def _difference(expected: Outputs, found: Outputs) -> float:
+def _difference(expected: Outputs, actual: Outputs) -> float:
     """Return the largest relative difference of all outputs of one image."""
-    if expected.keys() != found.keys():
+    if expected.keys() != actual.keys():
         return float("inf")
-    return max(relative_difference(expected[name][None], found[name][None]) for name in expected)
+    return max(relative_difference(expected[name][None], actual[name][None]) for name in expected)
 
 
 def _movement(model: Executor, image: TestImage, outputs: Outputs) -> float:

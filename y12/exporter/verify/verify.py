@@ -51,7 +51,7 @@ class VerificationInput:
 
 @dataclass
 class Verification:
-    """What was proved.
+    """What was verified.
 
     Attributes:
         comparisons: one for each executor that was compared with the model.
@@ -68,7 +68,7 @@ class Verification:
     verdict: str = ""
 
 
-def verify(proof: VerificationInput, options: VerifyOptions) -> Verification:
+def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
     """Compare the typed graph, and the engine where a GPU is, with the model.
 
     Where NMS is part of the graph, the predictions before it are compared, and then what it leaves of them with what
@@ -79,47 +79,47 @@ def verify(proof: VerificationInput, options: VerifyOptions) -> Verification:
         VerificationError: they differ beyond tolerance.
         InconclusiveError: too few detections to tell, and `options` does not allow that.
     """
-    manifest, proved = proof.manifest, Verification()
+    manifest, verification = inputs.manifest, Verification()
     images = load_images(options, manifest.profile.opt_hw, manifest.task)
     batch, precision = manifest.profile.batch.opt, manifest.precision
-    reference, tolerance = _reference(proof, images), TOLERANCES[precision]
-    plain = _without_rounding(proof)
-    exact = reference if plain is proof else _reference(plain, images)
+    reference, tolerance = _reference(inputs, images), TOLERANCES[precision]
+    plain = _without_rounding(inputs)
+    exact = reference if plain is inputs else _reference(plain, images)
     if plain.detector is not None:
         graph = OrtExecutor(plain.simplified.SerializeToString(), provider="cpu")
         model = TorchExecutor(plain.detector)
-        proved.unstable_images = check_fp32(model, graph, manifest, images, exact.outputs, options)
-    if plain is not proof and precision != "int8":  # INT8's own steps have taken the place of the rounding
-        proved.comparisons.append(_exactly(plain, exact, images, options))
+        verification.unstable_images = check_fp32(model, graph, manifest, images, exact.outputs, options)
+    if plain is not inputs and precision != "int8":  # INT8's own steps have taken the place of the rounding
+        verification.comparisons.append(_exactly(plain, exact, images, options))
         tolerance = ROUNDED
-    if proof.trained is not None:
-        reference = _ran("the model as trained, with its rounding,", TorchExecutor(proof.trained), images, batch=1)
-    typed = _ran(f"{precision.upper()} ONNX", OrtExecutor(proof.typed.SerializeToString(), "cpu"), images, batch)
-    proved.comparisons.append(_compared(proof, reference, typed, images, tolerance, options))
+    if inputs.trained is not None:
+        reference = _ran("the model as trained, with its rounding,", TorchExecutor(inputs.trained), images, batch=1)
+    typed = _ran(f"{precision.upper()} ONNX", OrtExecutor(inputs.typed.SerializeToString(), "cpu"), images, batch)
+    verification.comparisons.append(_compared(inputs, reference, typed, images, tolerance, options))
     if manifest.nms is not None:
-        final = _ran("", OrtExecutor(proof.final.SerializeToString(), "cpu"), images, batch)
-        proved.nms_checked = check_nms(typed.outputs, final.outputs, manifest)
-    engine = _engine_executor(proof.built, proved) if proof.built is not None else None
+        final = _ran("", OrtExecutor(inputs.final.SerializeToString(), "cpu"), images, batch)
+        verification.nms_checked = check_nms(typed.outputs, final.outputs, manifest)
+    engine = _engine_executor(inputs.built, verification) if inputs.built is not None else None
     if engine is not None:
         built = _ran(f"{precision.upper()} engine", engine, images, batch)
         how = compare if manifest.nms is None else compare_after_nms
-        proved.comparisons.append(how(reference, built, manifest, tolerance, options))
-    _judge(proved, options)
-    return proved
+        verification.comparisons.append(how(reference, built, manifest, tolerance, options))
+    _judge(verification, options)
+    return verification
 
 
-def _without_rounding(proof: VerificationInput) -> VerificationInput:
+def _without_rounding(inputs: VerificationInput) -> VerificationInput:
     """Return the same without the rounding of activations in front of Bit convolutions, or itself where is none."""
-    graphs = [graph for graph in (proof.original, proof.simplified, proof.typed) if graph is not None]
-    bit = proof.detector is not None and bool(bit_layers(proof.detector))
+    graphs = [graph for graph in (inputs.original, inputs.simplified, inputs.typed) if graph is not None]
+    bit = inputs.detector is not None and bool(bit_layers(inputs.detector))
     if not bit and not any(map(token_roundings, graphs)):
-        return proof
+        return inputs
     return replace(
-        proof,
-        detector=None if proof.detector is None else plain_form(proof.detector),
-        original=None if proof.original is None else without_token_rounding(proof.original),
-        simplified=without_token_rounding(proof.simplified),
-        typed=without_token_rounding(proof.typed),
+        inputs,
+        detector=None if inputs.detector is None else plain_form(inputs.detector),
+        original=None if inputs.original is None else without_token_rounding(inputs.original),
+        simplified=without_token_rounding(inputs.simplified),
+        typed=without_token_rounding(inputs.typed),
     )
 
 
@@ -134,7 +134,7 @@ def _exactly(
 
 
 def _compared(
-    proof: VerificationInput,
+    inputs: VerificationInput,
     reference: Ran,
     typed: Ran,
     images: tuple[TestImage, ...],
@@ -142,11 +142,11 @@ def _compared(
     options: VerifyOptions,
 ) -> Comparison:
     """Compare the typed graph with the model; an FP32 graph may differ by what rounding moves the model itself."""
-    found = compare(reference, typed, proof.manifest, tolerance, options)
-    if found.verdict != "different" or proof.manifest.precision != "fp32":
-        return found
-    movement = compare(reference, _reference(proof, nudged(images)), proof.manifest, tolerance, options)
-    return compare(reference, typed, proof.manifest, loosened(tolerance, movement), options)
+    comparison = compare(reference, typed, inputs.manifest, tolerance, options)
+    if comparison.verdict != "different" or inputs.manifest.precision != "fp32":
+        return comparison
+    movement = compare(reference, _reference(inputs, nudged(images)), inputs.manifest, tolerance, options)
+    return compare(reference, typed, inputs.manifest, loosened(tolerance, movement), options)
 
 
 def _ran(name: str, executor: Executor, images: tuple[TestImage, ...], batch: int) -> Ran:
@@ -156,39 +156,41 @@ def _ran(name: str, executor: Executor, images: tuple[TestImage, ...], batch: in
     return ran
 
 
-def _reference(proof: VerificationInput, images: tuple[TestImage, ...]) -> Ran:
+def _reference(inputs: VerificationInput, images: tuple[TestImage, ...]) -> Ran:
     """Run what the artefact must equal."""
-    if proof.detector is not None:
-        model = TorchExecutor(proof.detector)
+    if inputs.detector is not None:
+        model = TorchExecutor(inputs.detector)
         return Ran(model.description, outputs_of(model, images, batch=1))
-    assert proof.original is not None
-    graph = OrtExecutor(proof.original.SerializeToString(), provider="cpu")
-    outputs = outputs_of(graph, images, proof.manifest.profile.batch.opt)
+    assert inputs.original is not None
+    graph = OrtExecutor(inputs.original.SerializeToString(), provider="cpu")
+    outputs = outputs_of(graph, images, inputs.manifest.profile.batch.opt)
     return Ran(f"the given ONNX in {graph.description}", outputs)
 
 
-def _engine_executor(built: BuiltEngine, proved: Verification) -> Executor | None:
+def _engine_executor(built: BuiltEngine, verification: Verification) -> Executor | None:
     """Load the engine on the GPU at hand; where that cannot be, note why."""
     try:
         if gpu_problem():
-            proved.engine_executed = "built, not executed (no GPU)"
+            verification.engine_executed = "built, not executed (no GPU)"
             return None
         executor = TrtExecutor(built.plan)
     except Y12Error as error:
-        proved.engine_executed = f"built, not executed ({error})"
+        verification.engine_executed = f"built, not executed ({error})"
         return None
-    proved.engine_executed = f"executed in {executor.description}"
+    verification.engine_executed = f"executed in {executor.description}"
     return executor
 
 
-def _judge(proved: Verification, options: VerifyOptions) -> None:
-    different = [c for c in proved.comparisons if c.verdict == "different"]
-    unsure = [c for c in proved.comparisons if c.verdict == "inconclusive"]
+def _judge(verification: Verification, options: VerifyOptions) -> None:
+    different = [c for c in verification.comparisons if c.verdict == "different"]
+    unsure = [c for c in verification.comparisons if c.verdict == "inconclusive"]
     if different:
-        proved.verdict = "different"
+        verification.verdict = "different"
         failures = "; ".join(different[0].failures)
-        raise VerificationError(f"{different[0].candidate} differs from the model: {failures}{_instability(proved)}")
-    proved.verdict = "inconclusive" if unsure else _equal(proved.comparisons)
+        raise VerificationError(
+            f"{different[0].candidate} differs from the model: {failures}{_instability(verification)}"
+        )
+    verification.verdict = "inconclusive" if unsure else _equal(verification.comparisons)
     if unsure and not options.allow_inconclusive:
         raise InconclusiveError(
             f"inconclusive: expected at least {options.min_matched} matched detections, found {unsure[0].matched}; "
@@ -200,8 +202,8 @@ def _equal(comparisons: list[Comparison]) -> str:
     return f"verified: equal to the model within tolerance ({', '.join(c.candidate for c in comparisons)})"
 
 
-def _instability(proved: Verification) -> str:
-    if not proved.unstable_images:
+def _instability(verification: Verification) -> str:
+    if not verification.unstable_images:
         return ""
-    names = ", ".join(proved.unstable_images)
+    names = ", ".join(verification.unstable_images)
     return f". On {names} the model itself is unstable (rounding its input moves its output): are the weights sound?"

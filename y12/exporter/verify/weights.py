@@ -36,32 +36,32 @@ def check_weights(simplified: onnx.ModelProto, typed: onnx.ModelProto) -> int:
         name = weight.name
         if name.endswith((SCALE_SUFFIX, ZERO_SUFFIX)):
             continue
-        found = np.asarray(numpy_helper.to_array(weight))
+        values = np.asarray(numpy_helper.to_array(weight))
         if weight.data_type == TensorProto.INT8:
             base = name.removesuffix(INT8_SUFFIX)
             scale = stored.get(f"{base}{SCALE_SUFFIX}")
             scales = None if scale is None else np.asarray(numpy_helper.to_array(scale))
-            _check_steps(name, index.constant(base), found, scales)
+            _check_steps(name, index.constant(base), values, scales)
             continue
         if weight.data_type == TensorProto.INT32 and name.endswith(INT32_BIAS_SUFFIX):
             base = name.removesuffix(INT32_BIAS_SUFFIX)
             scale = stored[f"{base}_bias{SCALE_SUFFIX}"]
-            _check_bias(weight.name, index.constant(biases.get(base, "")), found, numpy_helper.to_array(scale))
+            _check_bias(weight.name, index.constant(biases.get(base, "")), values, numpy_helper.to_array(scale))
             continue
         if name.endswith(BIAS_SUFFIX) and name.removesuffix(BIAS_SUFFIX) in biases:
-            name, found = biases[name.removesuffix(BIAS_SUFFIX)], found.reshape(-1)
+            name, values = biases[name.removesuffix(BIAS_SUFFIX)], values.reshape(-1)
         elif weight.data_type == TensorProto.FLOAT16 and index.constant(name) is None:
             name = name.removesuffix(HALF_SUFFIX)
         expected = index.constant(name)
         if expected is None:
             raise VerificationError(f"the weight '{weight.name}' of the typed graph is not in the model")
-        if expected.shape != found.shape or not np.array_equal(expected.astype(found.dtype), found):
+        if expected.shape != values.shape or not np.array_equal(expected.astype(values.dtype), values):
             raise VerificationError(f"the weight '{weight.name}' of the typed graph is not the model's")
     return len(typed.graph.initializer)
 
 
 def _check_steps(
-    name: str, expected: NDArray[np.generic] | None, found: NDArray[np.generic], scales: NDArray[np.generic] | None
+    name: str, expected: NDArray[np.generic] | None, integers: NDArray[np.generic], scales: NDArray[np.generic] | None
 ) -> None:
     """Check that each weight is the nearest step of its channel's scale, (C,) along axis 0.
 
@@ -69,23 +69,23 @@ def _check_steps(
     """
     if expected is None:
         raise VerificationError(f"the weight '{name}' of the typed graph is not in the model")
-    wanted = np.asarray(expected, np.float64).reshape(len(expected), -1)  # (C, rest)
-    steps = np.asarray(found, np.float64).reshape(len(found), -1)
-    if wanted.shape != steps.shape:
+    fp32 = np.asarray(expected, np.float64).reshape(len(expected), -1)  # (C, rest)
+    steps = np.asarray(integers, np.float64).reshape(len(integers), -1)
+    if fp32.shape != steps.shape:
         raise VerificationError(f"the weight '{name}' of the typed graph is not the model's in INT8")
     step = np.asarray(weight_scales(np.asarray(expected, np.float32), 0) if scales is None else scales, np.float64)
     # And FP32's own rounding of the quotient.
-    if (np.abs(wanted - steps * step[:, None]) > step[:, None] * (0.5 + 1e-4)).any():
+    if (np.abs(fp32 - steps * step[:, None]) > step[:, None] * (0.5 + 1e-4)).any():
         raise VerificationError(f"the weight '{name}' of the typed graph is not the model's in INT8")
 
 
 def _check_bias(
-    name: str, expected: NDArray[np.generic] | None, found: NDArray[np.generic], scales: NDArray[np.generic]
+    name: str, expected: NDArray[np.generic] | None, integers: NDArray[np.generic], scales: NDArray[np.generic]
 ) -> None:
     """Check that each bias (C,) is the nearest step of its channel's scale, but for FP32's own rounding."""
-    if expected is None or expected.shape != found.shape:
+    if expected is None or expected.shape != integers.shape:
         raise VerificationError(f"the weight '{name}' of the typed graph is not in the model")
-    wanted, step = np.asarray(expected, np.float64), np.asarray(scales, np.float64)
-    off = np.abs(wanted - np.asarray(found, np.float64) * step)
-    if (off > (0.5 + 1e-4) * step + 1e-6 * np.abs(wanted)).any():
+    fp32, step = np.asarray(expected, np.float64), np.asarray(scales, np.float64)
+    off = np.abs(fp32 - np.asarray(integers, np.float64) * step)
+    if (off > (0.5 + 1e-4) * step + 1e-6 * np.abs(fp32)).any():
         raise VerificationError(f"the weight '{name}' of the typed graph is not the model's")
