@@ -93,9 +93,9 @@ def test_a_budget_on_images_held_out_of_a_folder(make_config, photos, tmp_path):
     macs = [point.int8_macs for point in budget.curve]
     assert macs == sorted(macs, reverse=True)
     assert macs[-1] == 0
-    assert {block.name for block in budget.blocks} == set(budget.curve[-1].kept)
+    assert {block.name for block in budget.blocks} == set(budget.curve[-1].fp16_blocks)
     # what was chosen is what was made
-    kept = {row.name for row in report.layers if row.block in budget.chosen.kept and row.operator != "Attention"}
+    kept = {row.name for row in report.layers if row.block in budget.chosen.fp16_blocks and row.operator != "Attention"}
     assert kept <= set(names_in(report, "fp16"))
     reasons = {row.why for row in report.layers if row.name in kept}
     assert reasons <= {"kept out of INT8 by --max-drop", "last before the decode"}

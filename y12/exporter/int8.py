@@ -129,7 +129,9 @@ def int8_from_fp32(
             network = _divisible(graph, ranges, quantized, manifest)
             budget = budget_kept(network, evaluation_set, options.budget.max_drop, advance)
         convolutions = {block.name: block.convolutions for block in network.blocks}
-        quantized = replace(quantized, keep=quantized.keep.union(*(convolutions[name] for name in budget.chosen.kept)))
+        quantized = replace(
+            quantized, keep=quantized.keep.union(*(convolutions[name] for name in budget.chosen.fp16_blocks))
+        )
         notes += [
             *evaluation_set.notes,
             *_budget_notes(budget, network.remainder),

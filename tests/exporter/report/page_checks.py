@@ -138,7 +138,7 @@ def _sensitivity(page, report):
     assert said == {
         "macs": f"{100 * chosen.int8_macs:.1f} %",
         "drop": f"{chosen.drop:.2f}",
-        "kept": ", ".join(chosen.kept),
+        "kept": ", ".join(chosen.fp16_blocks),
     }
     rows = table(page, "divisions")
     assert list(rows) == [f"{100 * point.int8_macs:.1f} %" for point in budget.curve]
@@ -146,11 +146,11 @@ def _sensitivity(page, report):
         assert cells == {
             "Points lost": f"{point.drop:.2f}",
             "Chosen": "yes" if point == chosen else "",
-            "Blocks in FP16": ", ".join(point.kept) or "none",
+            "Blocks in FP16": ", ".join(point.fp16_blocks) or "none",
         }
     bars = [bar.attributes for bar in page.one("figure", id="sensitivity").all("rect")]
     assert [(bar["data-block"], float(bar["data-drop"])) for bar in bars] == [(b.name, b.drop) for b in budget.blocks]
-    assert [bar["class"] == "fp16" for bar in bars] == [b.name in chosen.kept for b in budget.blocks]
+    assert [bar["class"] == "fp16" for bar in bars] == [b.name in chosen.fp16_blocks for b in budget.blocks]
 
 
 def _curve(page, report):

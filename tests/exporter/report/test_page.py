@@ -196,7 +196,7 @@ def test_the_lines_tell_what_was_measured(report):
     text = "\n".join(report.summary())
     chosen = report.budget.chosen
     assert f"{chosen.drop:.2f} of {report.budget.max_drop:g} points lost" in text
-    assert f"not in INT8: {', '.join(chosen.kept)}" in text
+    assert f"not in INT8: {', '.join(chosen.fp16_blocks)}" in text
     for score in report.accuracy.scores:
         name, value = next(iter(score.figures.items()))
         assert f"{score.precision.upper()} {name} {value:.4f}" in text

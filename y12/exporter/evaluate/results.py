@@ -60,12 +60,12 @@ class CurvePoint:
     """One way to divide the network.
 
     Attributes:
-        kept: names of the blocks that stay in FP16.
+        fp16_blocks: names of the blocks that stay in FP16.
         int8_work: the share of all convolutions' MACs that are done in INT8, 0 to 1.
         drop: points lost against FP32.
     """
 
-    kept: tuple[str, ...]
+    fp16_blocks: tuple[str, ...]
     int8_macs: float
     drop: float
 

@@ -48,7 +48,7 @@ def blocks_chart(budget: Budget) -> str:
     add(chart, "line", "axis", x1=x(0), x2=x(0), y1=26, y2=bottom)
     legend(chart, {"int8": "in INT8 in the artefact", "fp16": "kept in FP16"})
     for i, block in enumerate(rows):
-        top, kept = 30 + 22 * i, block.name in budget.chosen.kept
+        top, kept = 30 + 22 * i, block.name in budget.chosen.fp16_blocks
         left, right = sorted((x(0), x(block.drop)))
         bar = add(chart, "rect", "fp16" if kept else "int8", x=left, y=top, width=max(right - left, 1), height=15)
         bar.attrib |= {"data-block": printable(block.name), "data-drop": f"{block.drop:.6f}"}
@@ -112,7 +112,7 @@ def _mark(chart: ET.Element, point: CurvePoint, xy: tuple[float, float], look: s
     mark.attrib |= {"data-macs": f"{point.int8_macs:.6f}", "data-drop": f"{point.drop:.6f}"}
     if look == "chosen":
         mark.set("data-chosen", "true")
-    kept = f"blocks kept in FP16: {len(point.kept)}"
+    kept = f"blocks kept in FP16: {len(point.fp16_blocks)}"
     add(mark, "title", text=f"{share(point.int8_macs)} of the MACs in INT8, {kept}; {drop(point.drop)}")
 
 

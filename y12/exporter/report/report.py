@@ -114,7 +114,7 @@ class ExportReport:
         lines = []
         if self.budget is not None:
             chosen, budget = self.budget.chosen, self.budget
-            kept = ", ".join(chosen.kept) or "nothing"
+            kept = ", ".join(chosen.fp16_blocks) or "nothing"
             lines.append(
                 f"budget       {chosen.drop:.2f} of {budget.max_drop:g} points lost ({budget.measure}; {budget.data}; "
                 f"{budget.truth})"

@@ -44,7 +44,7 @@ def evaluation_set(make_folder):
 
 
 def steps_of(found):
-    return [len(point.kept) for point in found.curve]
+    return [len(point.fp16_blocks) for point in found.curve]
 
 
 def test_the_block_that_does_harm_is_found_and_kept(evaluation_set):
@@ -52,7 +52,7 @@ def test_the_block_that_does_harm_is_found_and_kept(evaluation_set):
     assert [block.name for block in found.blocks] == [f"model.{i}" for i in (3, 5, 4, 2, 1, 0)]  # then by their MACs
     assert found.blocks[0].drop > 1
     assert [block.drop for block in found.blocks[1:]] == pytest.approx([0] * 5)
-    assert found.chosen.kept == ("model.3",)
+    assert found.chosen.fp16_blocks == ("model.3",)
     assert found.chosen.drop == pytest.approx(0)
     assert found.chosen.int8_macs == pytest.approx(1 - 4 / 21)
     assert steps_of(found) == [0, 1, 6]
@@ -73,25 +73,25 @@ def test_costs_are_of_each_block_alone(evaluation_set):
 def test_the_fewest_by_bisection(evaluation_set):
     network = divisible(dict.fromkeys(range(7), 0.2), depth=12)
     found = budget_kept(network, evaluation_set, 0.001)
-    assert len(found.chosen.kept) == 7
+    assert len(found.chosen.fp16_blocks) == 7
     assert steps_of(found) == [0, 1, 2, 3, 4, 6, 7, 8, 12]  # 7 lies between the steps
-    assert set(found.chosen.kept) == {f"model.{i}" for i in range(7)}
+    assert set(found.chosen.fp16_blocks) == {f"model.{i}" for i in range(7)}
     assert sorted(found.curve, key=lambda point: -point.int8_macs) == list(found.curve)
     assert found.curve[-1].int8_macs == 0
-    assert set(found.curve[-1].kept) == {f"model.{i}" for i in range(12)}
-    assert all(point.drop > 0.001 for point in found.curve if len(point.kept) < 7)
+    assert set(found.curve[-1].fp16_blocks) == {f"model.{i}" for i in range(12)}
+    assert all(point.drop > 0.001 for point in found.curve if len(point.fp16_blocks) < 7)
     assert len(network.quantized.asked) == 12 + 9  # no division is measured twice
 
 
 def test_the_last_step_before_all_of_them_is_bisected_too(evaluation_set):
     found = budget_kept(divisible(dict.fromkeys(range(9), 0.2), depth=11), evaluation_set, 0.001)
-    assert len(found.chosen.kept) == 9
+    assert len(found.chosen.fp16_blocks) == 9
     assert steps_of(found) == [0, 1, 2, 3, 4, 6, 8, 9, 11]
 
 
 def test_nothing_is_kept_where_nothing_is_lost(evaluation_set):
     found = budget_kept(divisible({}), evaluation_set, 0)
-    assert (found.chosen.kept, found.chosen.int8_macs) == ((), pytest.approx(1))
+    assert (found.chosen.fp16_blocks, found.chosen.int8_macs) == ((), pytest.approx(1))
     assert steps_of(found) == [0, 6]
 
 
@@ -137,7 +137,7 @@ def test_labels_decide_and_agreement_ranks(make_yaml):
     assert found.truth == "labels"
     assert found.blocks[0].name == "model.3"
     assert [point.drop > 0.5 for point in found.curve] == [True, False, False]
-    assert found.chosen.kept == ("model.3",)
+    assert found.chosen.fp16_blocks == ("model.3",)
 
 
 def fainter(graph):
@@ -157,7 +157,7 @@ def test_labels_rank_where_fp32_is_sure_of_nothing(make_yaml):
     faint = replace(sure, fp32=fainter(sure.fp32), quantized=lambda kept: fainter(sure.quantized(kept)))
     found = budget_kept(faint, open_evaluation_set(make_yaml(box_line), manifest_of()), 0.5)
     assert found.blocks[0].name == "model.3"
-    assert found.chosen.kept == ("model.3",)
+    assert found.chosen.fp16_blocks == ("model.3",)
 
 
 def test_ranking_takes_images_evenly_and_passes_over_those_without_detections(make_folder, monkeypatch):
