@@ -61,7 +61,7 @@ class CurvePoint:
 
     Attributes:
         fp16_blocks: names of the blocks that stay in FP16.
-        int8_work: the share of all convolutions' MACs that are done in INT8, 0 to 1.
+        int8_macs: the share of all convolutions' MACs that are done in INT8, 0 to 1.
         drop: points lost against FP32.
     """
 

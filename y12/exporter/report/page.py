@@ -81,7 +81,7 @@ def _charts(data: Mapping[str, Any]) -> dict[str, Markup | Mapping[str, float] |
 
 def _budget_from(data: Mapping[str, Any]) -> Budget:
     def point(values: Mapping[str, Any]) -> CurvePoint:
-        return CurvePoint(**{**values, "kept": tuple(values["kept"])})
+        return CurvePoint(**{**values, "fp16_blocks": tuple(values["fp16_blocks"])})
 
     parts = {
         "blocks": tuple(BlockCost(**block) for block in data["blocks"]),
