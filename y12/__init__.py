@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from importlib.metadata import version
 
+    from y12 import models
     from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, Y12Error
     from y12.exporter.export_config import ExportConfig
     from y12.exporter.export_pipeline import export
@@ -31,6 +32,7 @@ __all__ = [
     "Y12Error",
     "__version__",
     "export",
+    "models",
 ]
 
 if not TYPE_CHECKING:  # a type checker takes the imports above, and so still finds a name that does not exist
@@ -50,6 +52,10 @@ if not TYPE_CHECKING:  # a type checker takes the imports above, and so still fi
             from importlib.metadata import version
 
             value: object = version("y12")
+        elif name == "models":
+            from importlib import import_module
+
+            value = import_module("y12.models")
         else:
             from importlib import import_module
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
-from y12.exporter.model.spec import spec_from_yaml
+from y12.exporter.model.network_yaml import spec_from_yaml
 
 # Strides 8, 16 and 32; row 3 is attention with 2 heads in 4 bands.
 ROWS: dict[str, Any] = {

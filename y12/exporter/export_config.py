@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from y12.errors import ArtefactError, RecipeError
 from y12.exporter.engine.engine_options import EngineOptions
+from y12.exporter.model.scaling import Ratios
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["FORMATS", "NEEDS_IMAGES", "ExportConfig", "Int8Options", "ShapeOptions"]
 
@@ -115,8 +120,9 @@ class ExportConfig:
     """One export.
 
     Attributes:
-        model: a checkpoint, a model YAML or its name, or an .onnx; None for the demo model.
+        model: a checkpoint, a model YAML or its name, an .onnx, or a network of `y12.models`; None for the demo model.
         scale: of a model YAML whose name tells none.
+        ratios: of a model YAML, in place of its scale's depth, width and max_channels.
         task: what the model must be for, one of `y12.runtime.artefact.manifest.TASKS`; any where None.
         format: "onnx" or "engine" (which writes the .onnx it was built from, too).
         precision: "fp32", "fp16" or "int8".
@@ -131,8 +137,9 @@ class ExportConfig:
         output: the folder to write to.
     """
 
-    model: str | None = None
+    model: "str | nn.Module | None" = None
     scale: str | None = None
+    ratios: Ratios = field(default_factory=Ratios)
     task: str | None = None
     format: str = "onnx"
     precision: str = "fp32"
@@ -154,21 +161,34 @@ class ExportConfig:
         self._check_int8()
         if self.task is not None and self.task not in TASKS:
             raise RecipeError(f"--task: expected one of {', '.join(TASKS)}, found '{self.task:.60}'")
-        if self.opset is not None and self.model is not None and Path(self.model).suffix == ".onnx":
+        if self.opset is not None and self.suffix == ".onnx":
             raise RecipeError("--opset is for a model that is traced; an .onnx keeps its own: drop --opset")
         if self.format != "engine" and self.target != EngineOptions():
             raise RecipeError("--tensorrt, --workspace and --sm are of engines: add --format engine, or drop them")
-        if self.scale is not None and self.model is None:
-            raise RecipeError(
-                "--scale is for a model YAML, and none was named: name one, such as yolov12, or drop --scale"
-            )
-        if self.scale is not None and self.model is not None and Path(self.model).suffix not in ("", ".yaml", ".yml"):
-            raise RecipeError(f"--scale is for a model YAML; '{self.model}' tells its own scale: drop --scale")
+        self._check_size()
+
+    @property
+    def suffix(self) -> str | None:
+        """The ending of the model's name, None where it is no file and no name."""
+        return Path(self.model).suffix if isinstance(self.model, str) else None
 
     @property
     def may_have_ranges(self) -> bool:
         """Whether the model is of a kind of file that can carry learned ranges."""
-        return self.model is not None and Path(self.model).suffix == ".safetensors"
+        return self.suffix == ".safetensors"
+
+    def _check_size(self) -> None:
+        if self.scale is None and not self.ratios:
+            return
+        options = "--scale" if self.scale is not None else "--depth, --width and --max-channels"
+        are = "is" if self.scale is not None else "are"
+        if self.model is None:
+            raise RecipeError(
+                f"{options} {are} for a model YAML, and none was named: name one, such as yolov12, or drop {options}"
+            )
+        if self.suffix not in ("", ".yaml", ".yml"):
+            model = f"'{self.model}'" if isinstance(self.model, str) else "a network"
+            raise RecipeError(f"{options} {are} for a model YAML; {model} tells its own: drop {options}")
 
     def _check_int8(self) -> None:
         if self.precision == "int8" and (self.int8 is None or (self.int8.images is None and not self.may_have_ranges)):

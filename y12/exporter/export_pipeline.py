@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
 import onnx
+from torch import nn
 
 from y12.errors import RecipeError
 from y12.exporter.data.image_lists import evenly
@@ -49,16 +50,21 @@ class ExportResult:
     artefact: str
 
 
-def export(config: ExportConfig, progress: Progress) -> ExportResult:
+def _silent(_stage: str) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silent) -> ExportResult:
     """Do one export; long, as it is the story of all its stages and puts their results together.
 
     Args:
-        config: what is asked for.
+        config: what is asked for; a model alone (a network of `y12.models`, a file or a name) is `ExportConfig(model)`.
         progress: a context manager that shows what is going on while a stage runs; may give what takes counts.
 
     Raises:
         Y12Error: the child says which stage failed; nothing is written then.
     """
+    config = config if isinstance(config, ExportConfig) else ExportConfig(config)
     clock = _Clock(progress)
     with output_folder(config.output) as outputs:
         with clock("load"):
@@ -145,7 +151,8 @@ def _stem(config: ExportConfig, source: Source) -> str:
     """
     suffix = "" if config.precision == "fp32" else f"_{config.precision}"
     stem = source.stem.removesuffix(suffix) + suffix
-    if source.graph is not None and (config.output / f"{stem}.onnx").resolve() == Path(config.model or "").resolve():
+    own = config.output / f"{stem}.onnx"
+    if source.graph is not None and isinstance(config.model, str) and own.resolve() == Path(config.model).resolve():
         raise RecipeError(f"--output: '{stem}.onnx' would overwrite the file it is made from; name another folder")
     return stem
 

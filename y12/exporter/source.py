@@ -1,10 +1,12 @@
 """Where an export starts: a checkpoint, a model's name, or an ONNX graph, brought to one form."""
 
+import copy
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
+from torch import nn
 
 from y12.errors import CalibrationError, CheckpointError, GraphError, RecipeError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
@@ -90,6 +92,8 @@ def _source(config: ExportConfig) -> Source:
     if config.model is None:
         note = "no model was named: exporting y12's demo model, which finds the shapes of drawn scenes"
         return replace(_from_checkpoint(demo_weights()), photos=scenes_dir(), notes=(note,))
+    if not isinstance(config.model, str):
+        return _from_network(config.model)
     path = Path(config.model)
     if path.suffix in CHECKPOINTS:
         return _from_checkpoint(path)
@@ -97,46 +101,47 @@ def _source(config: ExportConfig) -> Source:
         return _from_onnx(path, config)
     if path.suffix in ("", ".yaml", ".yml"):
         note = f"{config.model} names a network without weights: they are seeded random ones, which detect nothing real"
-        return _seeded(config.model, config.scale, note)
+        spec = spec_from_name(config.model, scale=config.scale, ratios=config.ratios)
+        return _from_detector(seeded_detector(spec), spec.name, notes=(note, *spec.notes))
     known = ", ".join((*CHECKPOINTS, ".onnx", ".yaml"))
     raise RecipeError(
         f"MODEL: expected a file ending in {known}, or a model's name such as yolov12n; found '{config.model}'"
     )
 
 
-def _seeded(name: str, scale: str | None, note: str) -> Source:
-    spec = spec_from_name(name, scale=scale)
-    detector = seeded_detector(spec)
-    return Source(
-        spec.name,
-        spec.name,
-        spec.task,
-        detector.names,
-        spec.strides,
-        spec.kpt_shape,
-        detector=detector,
-        notes=(note,),
-        localisation=detector.head.localisation,
-    )
+def _from_network(network: nn.Module) -> Source:
+    """Take a network as it is now; what its owner does to it later changes nothing."""
+    if not isinstance(network, Detector):
+        raise RecipeError(
+            f"model: expected a network of y12.models, or a file's name; found a {type(network).__name__}: y12 exports "
+            "other torch networks from their .onnx"
+        )
+    return _from_detector(copy.deepcopy(network).cpu().float().eval(), network.spec.name, notes=network.spec.notes)
 
 
 def _from_checkpoint(path: Path) -> Source:
     checkpoint = read_checkpoint(path)
-    detector = detector_from_checkpoint(checkpoint)
+    return replace(
+        _from_detector(detector_from_checkpoint(checkpoint), path.stem),
+        file=path.name,
+        sha256=checkpoint.sha256,
+        licence=checkpoint.licence or UNKNOWN_LICENCE,
+        side=checkpoint.side,
+        learned=_learned(checkpoint),
+    )
+
+
+def _from_detector(detector: Detector, stem: str, notes: tuple[str, ...] = ()) -> Source:
     spec = detector.spec
     return Source(
-        path.stem,
+        stem,
         spec.name,
         spec.task,
         detector.names,
         spec.strides,
         spec.kpt_shape,
-        file=path.name,
-        sha256=checkpoint.sha256,
-        licence=checkpoint.licence or UNKNOWN_LICENCE,
-        side=checkpoint.side,
         detector=detector,
-        learned=_learned(checkpoint),
+        notes=notes,
         localisation=detector.head.localisation,
     )
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from y12.errors import CheckpointError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
-from y12.exporter.model.spec import spec_from_yaml
+from y12.exporter.model.network_yaml import spec_from_yaml
 
 IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))
 

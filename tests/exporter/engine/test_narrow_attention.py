@@ -3,7 +3,7 @@
 import pytest
 
 from y12.exporter.model.build import seeded_detector
-from y12.exporter.model.spec import spec_from_yaml
+from y12.exporter.model.network_yaml import spec_from_yaml
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from torch import nn
 
 from y12.exporter.model.blocks.attention import MapAttention
 from y12.exporter.model.build import detector_from_spec, seeded_detector
-from y12.exporter.model.spec import spec_from_name, spec_from_yaml
+from y12.exporter.model.network_yaml import spec_from_yaml
+from y12.exporter.model.spec import spec_from_name
 from y12.exporter.trace.deploy import DeployAttention, deploy_from_detector
 
 IMAGE = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))

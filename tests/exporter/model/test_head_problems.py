@@ -10,7 +10,7 @@ from y12.errors import ModelSpecError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.model.build import detector_from_spec
-from y12.exporter.model.spec import spec_from_yaml
+from y12.exporter.model.network_yaml import spec_from_yaml
 
 LEVEL = [[10, 13], [16.5, 30]]
 GOOD = [LEVEL, LEVEL, LEVEL]

@@ -11,7 +11,8 @@ from y12.exporter.model.blocks.attention import AreaAttention
 from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.blocks.layer_norm import LayerNorm
 from y12.exporter.model.build import detector_from_spec, seeded_detector
-from y12.exporter.model.spec import models_dir, spec_from_name, spec_from_yaml
+from y12.exporter.model.network_yaml import spec_from_yaml
+from y12.exporter.model.spec import models_dir, spec_from_name
 from y12.exporter.precision.qat.mapping import quantized_convs, simplified_graph
 from y12.exporter.precision.quantization_options import QuantizeOptions
 from y12.exporter.trace.deploy import deploy_from_detector
@@ -120,9 +121,9 @@ def test_the_number_of_heads_is_a_value():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"patch_size": 3}, "row 0: PatchEmbed 'patch_size' must be 2 or 4 or 8, found 3"),
+        ({"patch_size": 3}, "row 0: PatchEmbed 'patch_size' must be 2 or 4 or 8 or 16 or 32, found 3"),
         ({"agg_method": "mean"}, "row 7: Aggregate 'method' must be attention or concat or sum, found 'mean'"),
-        ({"num_heads": 4}, "row 1: 'num_heads' must cut its 32 channels into heads of 16 or more"),
+        ({"num_heads": 5}, "row 1: 'num_heads' must divide its 32 channels: one of 1, 2, 4, 8, 16, 32; found 5"),
         ({"rows": {1: [-1, 2, "TransformerStage", [128, None, [3, 8]]]}}, "row 1: TransformerStage 'area' must divide"),
         ({"rows": {4: [-1, 2, "TransformerStage", [1024, None, 4, 2.0, 2]]}}, "row 4: TransformerStage 'area' must"),
         ({"rows": {5: [-1, 1, "SpatialAttn", [1024, None, [2, 2, 2]]]}}, "row 5: 'area' must be a number of bands or"),
@@ -145,8 +146,8 @@ def test_heads_are_of_no_matter_where_there_is_no_attention_over_sources():
     """Of 40 channels no heads of 32 can be made; concatenation needs none."""
     row = [[-1, 3], 1, "Aggregate", [160, "concat"]]
     assert built(rows={7: row, 9: [-1, 1, "Conv", [512]]}).spec.layers[7].channels == 40
-    with pytest.raises(ModelSpecError, match=r"row 7: 'c2' must be a multiple of 32"):
-        built(rows={7: [[-1, 3], 1, "Aggregate", [160, "attention"]], 9: [-1, 1, "Conv", [512]]})
+    with pytest.raises(ModelSpecError, match=r"row 7: 'num_heads' must divide its 40 channels: .* found 3"):
+        built(rows={7: [[-1, 3], 1, "Aggregate", [160, "attention", 3]], 9: [-1, 1, "Conv", [512]]})
 
 
 def test_every_parameter_of_backbone_and_neck_learns():

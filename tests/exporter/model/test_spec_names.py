@@ -9,6 +9,7 @@ import yaml
 from tiny_networks import rows
 
 from y12.errors import ModelSpecError
+from y12.exporter.model.scaling import Ratios
 from y12.exporter.model.spec import models_dir, spec_from_name, specs_at_scale
 
 FIVE = {letter: [1.0, 1.0, 64] for letter in "nsmlx"}
@@ -46,7 +47,7 @@ def test_shipped_names(name, scale, expected):
         ("yolov12", None, "which scale"),
         ("yolo12", None, "which scale"),
         ("yolov12n", "l", "names the scale 'n', --scale says 'l'"),
-        ("yolov12", "q", "unknown scale 'q'"),
+        ("yolov12", "q", "unknown scale 'q'; known: n, s, m, l, x"),
         ("yolov12q", None, "did you mean 'yolov12'"),
         ("yolov9n", None, "did you mean 'yolov8'"),
         ("runs/yolov12n", None, "unknown model 'runs/yolov12n'"),  # a folder, and no ending: a mistyped checkpoint
@@ -211,10 +212,25 @@ def test_names_of_our_own_networks(name, scale, full):
     assert spec_from_name(name, scale=scale).name == full
 
 
-def test_a_file_of_the_users_keeps_its_name(tmp_path):
+@pytest.mark.parametrize("name", ["part-bit-l.yaml", "part-bitl.yaml"])
+def test_a_parent_and_a_scale_are_what_the_name_with_the_scale_is(tmp_path, name):
     path = tmp_path / "part-bit.yaml"
     path.write_bytes((models_dir() / "bitfalcon.yaml").read_bytes())
-    assert spec_from_name(str(path), scale="n").name == "part-bit"
+    spec = spec_from_name(str(path), scale="l")
+    assert (spec, spec.name) == (spec_from_name(str(tmp_path / name)), "part-bit-l")
+
+
+def test_ratios_make_any_other_size_of_a_network():
+    spec = spec_from_name("yolov12-lite", ratios=Ratios(0.33, 0.5))
+    assert spec.layers == spec_from_name("yolov12s-lite").layers
+    assert spec.name == "yolov12-lite-d33w50"
+    assert spec_from_name("yolov12n-lite", ratios=Ratios(width=0.5)).layers == spec.layers
+    assert spec_from_name("bitfalcon-l", ratios=Ratios(max_channels=64)).layers[8].channels == 64
+
+
+def test_a_ratio_alone_names_no_size():
+    with pytest.raises(ModelSpecError, match=r"which scale\? .* or --depth and --width; known: n, s, m, l, x"):
+        spec_from_name("yolov12-lite", ratios=Ratios(0.33))
 
 
 def test_networks_are_known_again_by_the_names_that_files_carry():

@@ -11,7 +11,8 @@ from tests.each import each
 from y12.errors import ModelSpecError
 from y12.exporter.model.blocks.bit import BitConv2d
 from y12.exporter.model.build import detector_from_spec
-from y12.exporter.model.spec import spec_from_yaml
+from y12.exporter.model.network_yaml import spec_from_yaml
+from y12.exporter.model.scaling import Ratios
 
 NAN, INF = math.nan, math.inf
 DEEP: list = []
@@ -108,7 +109,6 @@ REFUSED = {  # case: (what is changed, what the message must hold)
         "the last row must be a head (Detect, ",
     ),
     "head in the middle": ({"row5": [[4], 1, "Detect", ["nc"]]}, "row 6: 'nn.Upsample' follows the head"),
-    "unused row": ({"row8": [[3, 5], 1, "Detect", ["nc"]]}, "row 7 (Concat): no other row uses its output"),
     "coarse to fine": ({"row8": [[5, 7, 3], 1, "Detect", ["nc"]]}, "from fine to coarse, found strides (32"),
     "head on the image": (
         {"backbone": [[[-1], 1, "Detect", ["nc"]]], "head": [[-1, 1, "Conv", [8]]]},
@@ -170,7 +170,25 @@ REFUSED = {  # case: (what is changed, what the message must hold)
     "names too few": ({"names": ["person"]}, "expected as many names as nc, 2, found 1"),
     "bit no bool": ({"bit": 1}, "bit must be true or false, found 1"),
     "bit of a row no bool": ({"row0": [-1, 1, "Conv", [8], {"bit": 1}]}, "row 0: expected the row's options as {bit"),
-    "option unknown": ({"row0": [-1, 1, "Conv", [8], {"bits": True}]}, "found {'bits': True}"),
+    "option unknown": (
+        {"row0": [-1, 1, "Conv", [8], {"bits": True}]},
+        "row 0: Conv has no argument 'bits'; did you mean 'bit'?",
+    ),
+    "argument given twice": ({"row0": [-1, 1, "Conv", [8, 3], {"k": 5}]}, "Conv 'k' is given twice, as 3 and 5"),
+    "argument of a name that is no text": ({"row0": [-1, 1, "Conv", [8], {1: 5}]}, "Conv has no argument 1"),
+    "a bool as channels": ({"row0": [-1, 1, "Conv", [True, 3, 2]]}, "row 0: Conv 'c2' must be int, found True"),
+    "a bool as stride": ({"row1": [-1, 1, "RELAN", [16], {"s": True}]}, "row 1: RELAN 's' must be int, found True"),
+    "a number as residual": ({"row1": [-1, 1, "RELAN", [16, 1.5]]}, "row 1: RELAN 'residual' must be bool, found 1.5"),
+    "input channels of another row": (
+        {"row1": [-1, 1, "SepConv7x7", [16, 16]]},
+        "row 1: 'c1' is 16 after scaling, but the row it reads has 8 channels",
+    ),
+    "rule unknown": ({"scaling": "capped"}, "scaling must be published or capped_after, found 'capped'"),
+    "patch": ({"row0": [-1, 1, "PatchEmbed", [64, 12]]}, "'patch_size' must be 2 or 4 or 8 or 16 or 32, found 12"),
+    "a later row": (
+        {"row7": [[6, 9], 1, "Concat", [1]]},
+        "row 7: 'from' 9 names no earlier row; there are rows 0 to 6",
+    ),
     "options no mapping": ({"row0": [-1, 1, "Conv", [8], True]}, "row 0: expected the row's options as {bit: true}"),
     "row too long": ({"row0": [-1, 1, "Conv", [8], {}, {}]}, "row 0: expected [from, repeats, module, args]"),
     "map coarser than the head's": (
@@ -194,15 +212,11 @@ REFUSED = {  # case: (what is changed, what the message must hold)
     "grid nested deep": ({"row3": [-1, 1, "AreaAttn", [64, DEEP]]}, "'area' must be a number of bands or"),
     "grid holds itself": ({"row3": [-1, 1, "AreaAttn", [64, LOOP]]}, "'area' must be a number of bands or"),
     "laughs as a grid": ({"row3": [-1, 1, "AreaAttn", [64, LAUGHS]]}, "'area' must be a number of bands or"),
-    "heads too narrow": ({"row3": [-1, 1, "AreaAttn", [64, 1, 8]]}, "its 64 channels into heads of 16 or more"),
-    "heads uneven": ({"row3": [-1, 1, "AreaAttn", [64, 1, 3]]}, "fuses no smaller ones), found 3"),
-    "heads by default": (
-        {"row3": [-1, 1, "AreaAttn", [40]]},
-        "a multiple of 32 after scaling where 'num_heads' is null",
+    "heads uneven": (
+        {"row3": [-1, 1, "AreaAttn", [64, 1, 3]]},
+        "row 3: 'num_heads' must divide its 64 channels: one of 1, 2, 4, 8, 16, 32, 64; found 3",
     ),
-    "one head of all": ({"row3": [-1, 1, "AreaAttn", [64, 1, 1]]}, "found one of each for 64 channels"),
-    "one head of all in a grid": ({"row3": [-1, 1, "AreaAttn", [32, [1, 1]]]}, "found one of each for 32 channels"),
-    "stride of a stage": ({"row1": [-1, 1, "RELAN", [16, 4]]}, "RELAN 's' must be from 1 to 2, found 4"),
+    "stride of a stage": ({"row1": [-1, 1, "RELAN", [16], {"s": 4}]}, "RELAN 's' must be from 1 to 2, found 4"),
     "by_scale sets nc": ({"by_scale": {"nc": {"n": 5}}}, "by_scale cannot set 'nc'"),
     # what a pickled YAML can hold, and a text cannot
     "nested deep": ({"row0": DEEP}, "row 0: expected [from, repeats, module, args]"),
@@ -331,3 +345,73 @@ def test_input_is_left_as_it_is():
     data, same = rows(), rows()
     spec_from_yaml(data, "tiny.yaml", "tiny", nc=9)
     assert data == same
+
+
+def test_rows_that_nothing_reads_are_left_out_and_named():
+    spec = resolve({"row8": [[3, 5], 1, "Detect", ["nc"]]})
+    assert [row.module for row in spec.layers][-1] == "Detect"
+    assert (len(spec.layers), spec.layers[-1].index, spec.layers[-1].sources, spec.unread) == (7, 6, (3, 5), (6, 7))
+    left_out, *_ = spec.notes
+    assert "nothing reads rows 6 (nn.Upsample), 7 (Concat), left out" in left_out
+
+
+def test_arguments_may_be_given_by_name():
+    by_name = resolve({"row3": [-1, 3, "AreaAttn", [64], {"num_heads": 4, "area": [2, 2]}]})
+    assert by_name.layers[3] == resolve({"row3": [-1, 3, "AreaAttn", [64, [2, 2], 4]]}).layers[3]
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([16], {"c2": 16, "residual": True, "s": 1, "c1": None}),
+        ([16, False], {"c2": 16, "residual": False, "s": 1, "c1": None}),
+        ([16, 2], {"c2": 16, "residual": True, "s": 2, "c1": None}),  # as files of before have it
+        ([8, 16, False], {"c2": 16, "residual": False, "s": 1, "c1": 8}),
+        ([8, 8], {"c2": 8, "residual": True, "s": 1, "c1": 8}),
+    ],
+)
+def test_what_stands_behind_the_channels_of_an_relan(args, expected):
+    scale = {"scales": {"n": [1.0, 1.0, 64]}, "row2": [-1, 1, "Conv", [32, 3, 3 - expected["s"]]]}
+    if args == [16, 2]:
+        scale["row2"] = [-1, 1, "Conv", [32, 3, 1]]
+    assert resolve({**scale, "row1": [-1, 1, "RELAN", args]}).layers[1].args == expected
+
+
+def test_an_area_left_out_is_the_finest_grid_that_divides_the_map():
+    assert resolve({"row3": [-1, 1, "AreaAttn", [64]]}).layers[3].args["area"] == (4, 4)
+    coarse = resolve({"row5": [-1, 1, "AreaAttn", [16], {"num_heads": 1}], "row8": [[3, 5], 1, "Detect", ["nc"]]})
+    assert "area" in coarse.layers[5].args
+
+
+@pytest.mark.parametrize(
+    ("args", "note"),
+    [
+        ([64, 1, 8], "heads of 8 channels (64 in 8) are not fused by TensorRT; num_heads 2 would be"),
+        ([64, 1, 1], "a single head over the whole map is not fused by TensorRT; num_heads 2 would be"),
+        ([40], "row 3: 1 of 40 channels (num_heads names another number)"),
+        ([64], "row 3: 2 of 32 channels (num_heads names another number)"),
+    ],
+)
+def test_what_must_be_told_of_an_attention(args, note):
+    assert any(note in told for told in resolve({"row3": [-1, 1, "AreaAttn", args]}).notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "channels", "repeats"),
+    [
+        ({}, 48, 2),  # 8 * ceil(min(200, 128) * 0.33 / 8), round(5 * 0.33)
+        ({"scaling": "capped_after"}, 72, 1),  # 8 * ceil(min(int(200 * 0.33), 128) / 8), int(5 * 0.33)
+        ({"row3": [-1, 5, "RELAN", [200]]}, 72, 1),  # a module of y12's own brings its rule
+        ({"row3": [-1, 5, "RELAN", [200]], "scaling": "published"}, 48, 2),
+    ],
+)
+def test_the_rule_of_scaling(changes, channels, repeats):
+    scales = {"n": [0.33, 0.33, 128]}
+    row = resolve({"scales": scales, "row3": [-1, 5, "C2f", [200]], **changes}).layers[3]
+    assert (row.channels, row.repeats) == (channels, repeats)
+
+
+@pytest.mark.parametrize("ratios", [{"depth": 0}, {"depth": 100}, {"width": -1}, {"width": NAN}, {"max_channels": 4}])
+def test_ratios_out_of_range(ratios):
+    with pytest.raises(ModelSpecError, match=r"^--(depth|width|max-channels): expected a number .*, found"):
+        Ratios(**ratios)

@@ -13,7 +13,7 @@ from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.model.blocks.bit import BitConv2d, bit_layers, ternary
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
-from y12.exporter.model.spec import spec_from_yaml
+from y12.exporter.model.network_yaml import spec_from_yaml
 from y12.exporter.precision.qat.prepare import QatOptions, initial_ranges, prepare
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.exporter.precision.ranges import Ranges

@@ -11,7 +11,7 @@ from y12.errors import VerificationError
 from y12.exporter.graph.token_rounding import token_roundings
 from y12.exporter.model.blocks.bit import bit_layers
 from y12.exporter.model.build import seeded_detector
-from y12.exporter.model.spec import spec_from_yaml
+from y12.exporter.model.network_yaml import spec_from_yaml
 from y12.exporter.verify.verify import VerificationInput, verify
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import Manifest

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from y12.errors import CheckpointError, ModelSpecError
 from y12.exporter.checkpoint.metadata import metadata_from
 from y12.exporter.checkpoint.pickles import read_pickled_zip
+from y12.exporter.checkpoint.published_state import published_state
 from y12.exporter.checkpoint.records import Record, modules_of, tensors_of
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
+from y12.exporter.model.network_yaml import spec_from_yaml
 from y12.exporter.model.published import spec_from_published_yaml
 from y12.exporter.model.rows import ModelSpec
-from y12.exporter.model.spec import spec_from_name, spec_from_yaml, specs_at_scale
+from y12.exporter.model.spec import spec_from_name, specs_at_scale
 from y12.text import shown
 
 __all__ = ["Checkpoint", "detector_from_checkpoint", "read_checkpoint", "spec_from_checkpoint"]
@@ -232,7 +234,7 @@ def detector_from_checkpoint(checkpoint: Checkpoint, spec: ModelSpec | None = No
     # Checked before memory is taken for the network: a stranger's YAML can ask for any amount.
     with torch.device("meta"):
         own = detector_from_spec(spec).state_dict()
-    state = _published_state(checkpoint, own)
+    state = published_state(checkpoint.state, own, checkpoint.path, spec.unread)
     _check_counts(checkpoint, spec, own)
     _check_fit(checkpoint.path, state, own, spec)
     detector = detector_from_spec(spec)
@@ -251,19 +253,6 @@ def _without_lost_constants(state: dict[str, Tensor]) -> dict[str, Tensor]:
     judged with them.
     """
     return {k: v for k, v in state.items() if not k.endswith("dfl.conv.weight") or v.any()}
-
-
-def _published_state(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bring a published state dict to our form: FP32, biases before BatchNorm folded into it."""
-    state = {k: v.float() if v.is_floating_point() else v for k, v in checkpoint.state.items()}
-    # Some published files carry a bias in pe.conv: BN(conv(x) + b) equals BN with the mean less b.
-    for key in [k for k in state if k.endswith(".pe.conv.bias") and k not in own]:
-        bias = state.pop(key)
-        mean = key.replace(".conv.bias", ".bn.running_mean")
-        if mean not in state or state[mean].shape != bias.shape:
-            raise CheckpointError(f"{checkpoint.path}: {shown(key)} has no matching 'bn.running_mean'")
-        state[mean] = state[mean] - bias
-    return state
 
 
 def _check_counts(checkpoint: Checkpoint, spec: ModelSpec, own: Mapping[str, Tensor]) -> None:

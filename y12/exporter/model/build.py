@@ -11,7 +11,7 @@ from y12.exporter.model.blocks.bit import bit_form
 from y12.exporter.model.blocks.conv import Concat, Conv
 from y12.exporter.model.blocks.csp import C2f, C3k2
 from y12.exporter.model.blocks.fusion import ChannelAttn
-from y12.exporter.model.blocks.patch_embed import PatchEmbed
+from y12.exporter.model.blocks.patch_embed import PatchEmbed, UpConv
 from y12.exporter.model.blocks.psa import C2PSA
 from y12.exporter.model.blocks.relan import RELAN, A2C2f, AreaAttn
 from y12.exporter.model.blocks.separable import SepConv7x7
@@ -41,10 +41,11 @@ MODULES: dict[str, Callable[[tuple[int, ...], LayerSpec], nn.Module]] = {
     "Concat": lambda _c, _row: Concat(),
     "SPPF": lambda c, row: _chain(SPPF, c[0], row),
     "C2PSA": lambda c, row: C2PSA(c[0], n=row.repeats, **row.args),
-    "RELAN": lambda c, row: RELAN(c[0], n=row.repeats, **row.args),
+    "RELAN": lambda c, row: RELAN(c[0], n=row.repeats, **_less_input(row.args)),
     "SepConv7x7": lambda c, row: _chain(SepConv7x7, c[0], row),
     "AreaAttn": lambda c, row: AreaAttn(c[0], n=row.repeats, **row.args),
     "PatchEmbed": lambda c, row: PatchEmbed(c[0], **row.args),
+    "UpConv": lambda c, row: UpConv(c[0], **row.args),
     "TransformerStage": lambda c, row: TransformerStage(c[0], n=row.repeats, **row.args),
     "SpatialAttn": lambda c, row: _chain(SpatialAttn, c[0], row),
     "ChannelAttn": lambda c, row: ChannelAttn(c[0], **row.args),
@@ -135,10 +136,16 @@ def _hybrid(channels: tuple[int, ...], row: LayerSpec) -> nn.Module:
 
 
 def _chain(module: Callable[..., nn.Module], c1: int, row: LayerSpec) -> nn.Module:
-    first = module(c1, **row.args)
-    rest: list[nn.Module] = [module(row.channels, **_at_stride_1(row.args)) for _ in range(row.repeats - 1)]
+    args = _less_input(row.args)
+    first = module(c1, **args)
+    rest: list[nn.Module] = [module(row.channels, **_at_stride_1(args)) for _ in range(row.repeats - 1)]
     return nn.Sequential(first, *rest) if rest else first
 
 
 def _at_stride_1(args: Mapping[str, Any]) -> dict[str, Any]:
     return {**args, "s": 1} if "s" in args else dict(args)
+
+
+def _less_input(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the args without `c1`, which a row may repeat: it was compared with what the row reads."""
+    return {name: value for name, value in args.items() if name != "c1"}

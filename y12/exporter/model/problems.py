@@ -6,11 +6,10 @@ Each function takes the channels of all inputs and the bound arguments, and give
 from collections.abc import Mapping
 from typing import Any
 
+from y12.exporter.model.attention_heads import divisors
 from y12.runtime.artefact.manifest import MAX_KEYPOINTS
 from y12.text import shown
 
-AREA_HEAD_DIM = 32  # channels a head has where a row does not tell their number
-LEAST_HEAD_DIM = 16  # TensorRT fuses no attention whose heads are narrower
 MAX_AREA = 64
 
 
@@ -23,6 +22,13 @@ def conv_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
     if not 2 * p < k <= 2 * p + s:
         return f"Conv must make its map exactly 's' times smaller: 2p < k <= 2p + s; found k {k}, s {s}, p {p}"
     return ""
+
+
+def given_input_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse a row's own number of input channels where the row before has another."""
+    if args["c1"] in (None, channels[0]):
+        return ""
+    return f"'c1' is {args['c1']} after scaling, but the row it reads has {channels[0]} channels; leave it out"
 
 
 def csp_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
@@ -73,29 +79,25 @@ def keypoint_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str
 
 
 def area_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
-    """Refuse attention that TensorRT does not fuse, and areas that are neither bands nor a grid."""
-    c2, area = args["c2"], args["area"]
-    problem = _heads_problem(c2, args["num_heads"]) or _grid_problem(area)
-    if not problem and (args["num_heads"] or c2 // AREA_HEAD_DIM) == 1 and area in (1, (1, 1)):
-        return (
-            f"expected two heads or two areas or more (TensorRT fuses no others), found one of each for {c2} channels"
-        )
-    return problem
+    """Refuse heads that do not divide the channels, and areas that are neither bands nor a grid."""
+    return _heads_problem(args["c2"], args["num_heads"]) or _grid_problem(args["area"])
 
 
 def _heads_problem(c2: int, heads: int | None) -> str:
-    if heads is None and c2 % AREA_HEAD_DIM:
-        return f"'c2' must be a multiple of {AREA_HEAD_DIM} after scaling where 'num_heads' is null, found {c2}"
-    dim, rest = divmod(c2, heads or c2 // AREA_HEAD_DIM)
-    if rest or dim < LEAST_HEAD_DIM:
-        return (
-            f"'num_heads' must cut its {c2} channels into heads of {LEAST_HEAD_DIM} or more (TensorRT fuses no smaller "
-            f"ones), found {heads}"
-        )
-    return ""
+    if heads is None or c2 % heads == 0:
+        return ""
+    return f"'num_heads' must divide its {c2} channels: one of {divisors(c2)}; found {heads}"
+
+
+def finest_grid(side: float) -> Any:
+    """Return the finest grid of areas, up to 4x4, that divides a map of `side` cells a side."""
+    count = next(n for n in (4, 2, 1) if side % n == 0 or n == 1)
+    return (count, count) if count > 1 else 1
 
 
 def _grid_problem(area: Any) -> str:
+    if area is None:
+        return ""
     grid = area if isinstance(area, list | tuple) else (area, 1)
     if len(grid) != 2 or not all(type(n) is int and 1 <= n <= MAX_AREA for n in grid):
         return f"'area' must be a number of bands or [rows, columns], each from 1 to {MAX_AREA}, found {shown(area)}"

@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from y12.errors import ModelSpecError
+from y12.exporter.model.network_yaml import spec_from_yaml
 from y12.exporter.model.rows import ModelSpec
 from y12.exporter.model.signatures import SIGNATURES
-from y12.exporter.model.spec import TASK_SUFFIXES, spec_from_yaml
+from y12.exporter.model.spec import TASK_SUFFIXES
 from y12.text import shown
 
 __all__ = ["spec_from_published_yaml"]

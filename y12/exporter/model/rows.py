@@ -1,15 +1,20 @@
 """The rows of a model YAML, `[from, repeats, module, args]` and options, resolved to values. No torch here."""
 
-import difflib
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from y12.errors import ModelSpecError
-from y12.exporter.model.signature import MAX_CHANNELS, Arg, Signature
+from y12.exporter.model.arguments import bound_args
+from y12.exporter.model.attention_heads import heads_note, unfused_note
+from y12.exporter.model.problems import finest_grid
+from y12.exporter.model.scaling import Scaling
+from y12.exporter.model.signature import MAX_CHANNELS, Signature
 from y12.exporter.model.signatures import SIGNATURES
+from y12.exporter.model.values import is_value, nearest
 from y12.text import shown
+
+__all__ = ["LayerSpec", "ModelSpec", "RowReader"]
 
 _MAX_REPEATS = 64
 _MAX_BLOCKS = 1024  # repeats of all rows together; the largest published network has 41
@@ -52,6 +57,8 @@ class ModelSpec:
         strides: pixels per cell of the maps the head reads, finest first.
         kpt_shape: (K, D) of the keypoints it predicts; None where it predicts none.
         names: of the classes; empty where the YAML does not tell.
+        notes: what whoever builds it must be told, such as rows that were left out.
+        unread: the rows of the YAML that were left out, as it counts them.
     """
 
     name: str
@@ -61,29 +68,8 @@ class ModelSpec:
     strides: tuple[int, ...]
     kpt_shape: tuple[int, int] | None = None
     names: tuple[str, ...] = ()
-
-
-def is_value(value: object, types: type | tuple[type, ...]) -> bool:
-    """Return whether a YAML value has a type; a bool is no number here."""
-    allowed = types if isinstance(types, tuple) else (types,)
-    if isinstance(value, bool):
-        return bool in allowed
-    return isinstance(value, allowed) and not (isinstance(value, float) and not math.isfinite(value))
-
-
-def nearest(word: object, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the known name nearest to a word; empty where none is near."""
-    close = difflib.get_close_matches(word[:80], list(known), n=1, cutoff=0.5) if isinstance(word, str) else []
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-_MAX_NESTING = 3  # of an argument: levels of anchors of width and height
-
-
-def _fixed(value: Any, depth: int = _MAX_NESTING) -> Any:
-    """Return a list, and the lists in it, as tuples; what is nested deeper is no argument of ours, and left alone."""
-    nested = isinstance(value, list | tuple) and depth
-    return tuple(_fixed(entry, depth - 1) for entry in value) if nested else value
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    unread: tuple[int, ...] = field(default=(), compare=False)
 
 
 class RowReader:
@@ -91,16 +77,14 @@ class RowReader:
 
     Args:
         origin: what to call the YAML in messages.
-        scale: depth, width and max_channels.
+        scaling: of repeats and channels.
         values: what a bare word in a row's args can stand for.
         bit: whether convolutions have their Bit form in rows that do not say; None leaves it to the module.
     """
 
-    def __init__(
-        self, origin: str, scale: tuple[float, float, int], values: Mapping[str, Any], bit: bool | None = None
-    ) -> None:
+    def __init__(self, origin: str, scaling: Scaling, values: Mapping[str, Any], bit: bool | None = None) -> None:
         self._origin = origin
-        self._depth, self._width, self._max_channels = scale
+        self._scaling = scaling
         self._values = values
         self._bit = bit
         self._layers: list[LayerSpec] = []
@@ -127,21 +111,21 @@ class RowReader:
             raise self._error(f"repeats must be a whole number from 1 to {_MAX_REPEATS}, found {shown(repeats)}")
         if repeats > 1 and (signature.repeats == "once" or not signature.gives_c2):
             raise self._error(f"'{module}' cannot be repeated: expected 1, found {repeats}")
-        scaled = max(round(repeats * self._depth), 1) if repeats > 1 else 1
-        bound = self._bound_args(args, signature, module)
+        bit, named = self._options(options, signature)
+        scaled = self._scaling.repeats(repeats)
+        bound = self._bound_args(module, signature, args, named)
         channels, stride = self._output(signature, bound, sources)
         if channels > MAX_CHANNELS:
             raise self._error(f"expected at most {MAX_CHANNELS} output channels, found {channels}")
         if scaled + sum(layer.repeats for layer in self._layers) > _MAX_BLOCKS:
             raise self._error(f"expected at most {_MAX_BLOCKS} repeats of all rows together")
-        bit = self._option_bit(options, signature)
         self._layers.append(LayerSpec(index, sources, scaled, module, bound, channels, stride, bit))
 
     def finish(self, name: str, nc: int, names: tuple[str, ...] = ()) -> ModelSpec:
-        """Return the network; the last row is its head.
+        """Return the network; the last row is its head, and rows that nothing reads are left out.
 
         Raises:
-            ModelSpecError: there is no head, or a row's output is never used.
+            ModelSpecError: there is no head, or its maps are not of one network.
         """
         head = self._layers[-1]
         task = SIGNATURES[head.module].head
@@ -154,35 +138,59 @@ class RowReader:
             raise ModelSpecError(
                 f"{self._origin}: row {head.index}: the head has {head.args['nc']} classes, but nc is {nc}; write [nc]"
             )
-        used = {source for layer in self._layers for source in layer.sources}
-        for layer in self._layers[:-1]:
-            if layer.index not in used:
-                raise ModelSpecError(
-                    f"{self._origin}: row {layer.index} ({layer.module}): no other row uses its output"
-                )
         strides = tuple(self._layers[s].stride for s in head.sources)
         if any(s != int(s) or s < 1 for s in strides) or list(strides) != sorted(strides):
             raise ModelSpecError(
                 f"{self._origin}: row {head.index}: the head must read maps from fine to coarse, "
                 f"found strides {strides}"
             )
-        self._check_coarsest(max(strides))
-        self._check_areas(max(strides))
+        rows = self._read_rows()
+        self._check_coarsest(rows, max(strides))
+        rows = [self._with_area(row, max(strides)) for row in rows]
+        self._check_areas(rows, max(strides))
+        unread = tuple(row.index for row in self._layers if row.index not in {row.index for row in rows})
+        notes = (*self._unread_note(unread), *_attention_notes(rows))
         whole_strides = tuple(int(s) for s in strides)
-        return ModelSpec(name, task, nc, tuple(self._layers), whole_strides, head.args.get("kpt_shape"), names)
+        kpt_shape = head.args.get("kpt_shape")
+        return ModelSpec(name, task, nc, _renumbered(rows), whole_strides, kpt_shape, names, notes, unread)
 
-    def _check_coarsest(self, max_stride: float) -> None:
+    def _read_rows(self) -> list[LayerSpec]:
+        """Return the head and what it reads, directly or not."""
+        read = {self._layers[-1].index}
+        for layer in reversed(self._layers):
+            if layer.index in read:
+                read.update(layer.sources)
+        return [layer for layer in self._layers if layer.index in read]
+
+    def _unread_note(self, unread: tuple[int, ...]) -> tuple[str, ...]:
+        """Say which rows were left out, and what the head was likely meant to read: the last map of each stride."""
+        if not unread:
+            return ()
+        head = self._layers[-1]
+        last = {layer.stride: layer.index for layer in self._layers[:-1]}
+        meant = [last[self._layers[s].stride] for s in head.sources]
+        which = ", ".join(f"{i} ({self._layers[i].module})" for i in unread)
+        hint = f"; {head.module} reads {list(head.sources)}: was {meant} meant?" if meant != [*head.sources] else ""
+        return (f"{self._origin}: nothing reads row{'s' * (len(unread) > 1)} {which}, left out{hint}",)
+
+    def _with_area(self, row: LayerSpec, max_stride: float) -> LayerSpec:
+        """Fill in an area that the row leaves to us: the finest grid that divides its map at every input size."""
+        if row.args.get("area", 1) is not None:
+            return row
+        return replace(row, args={**row.args, "area": finest_grid(max_stride / row.stride)})
+
+    def _check_coarsest(self, rows: list[LayerSpec], max_stride: float) -> None:
         """Refuse maps coarser than the head's: inputs are multiples of its largest stride, which they need not fit."""
-        for layer in self._layers[:-1]:
+        for layer in rows[:-1]:
             if max_stride % layer.stride:
                 raise ModelSpecError(
                     f"{self._origin}: row {layer.index}: {layer.module} makes a map of stride {layer.stride:g}, "
                     f"expected one that divides the head's largest, {max_stride:g}: inputs are multiples of that"
                 )
 
-    def _check_areas(self, max_stride: float) -> None:
+    def _check_areas(self, rows: list[LayerSpec], max_stride: float) -> None:
         """Refuse areas that cannot be cut at every input size, a multiple of `max_stride` pixels a side."""
-        for layer in self._layers[:-1]:
+        for layer in rows[:-1]:
             area, side = layer.args.get("area", 1), max_stride / layer.stride
             uneven = any(side % n for n in area) if isinstance(area, tuple) else side**2 % area
             if uneven:
@@ -191,13 +199,16 @@ class RowReader:
                     f"that its map has in the smallest input, found {shown(area)}"
                 )
 
-    def _option_bit(self, options: list[Any], signature: Signature) -> bool:
-        """Read a row's own options, which are those of the whole YAML where it has none."""
-        given = options[0] if options else {}
-        if not isinstance(given, dict) or not given.keys() <= {"bit"} or not isinstance(given.get("bit", True), bool):
-            raise self._error(f"expected the row's options as {{bit: true}} or {{bit: false}}, found {shown(given)}")
+    def _options(self, options: list[Any], signature: Signature) -> tuple[bool, dict[str, Any]]:
+        """Read a row's own options: `bit`, which is the whole YAML's where it has none, and arguments by name."""
+        named = dict(options[0]) if options and isinstance(options[0], dict) else {}
         default = signature.bit if self._bit is None else self._bit
-        return bool(given.get("bit", default))
+        bit = named.pop("bit", default)
+        if (options and not isinstance(options[0], dict)) or not isinstance(bit, bool):
+            raise self._error(
+                f"expected the row's options as {{bit: true}} or {{bit: false}}, found {shown(options[0])}"
+            )
+        return bit, named
 
     def _error(self, problem: str) -> ModelSpecError:
         return ModelSpecError(f"{self._origin}: row {len(self._layers)}: {problem}")
@@ -220,45 +231,14 @@ class RowReader:
         index = len(self._layers)
         return is_value(entry, int) and (0 <= entry < index or -max(index, 1) <= entry < 0)
 
-    def _bound_args(self, args: object, signature: Signature, module: str) -> dict[str, Any]:
-        if not isinstance(args, list | tuple):
-            raise self._error(f"args of {module} must be a list, found {shown(args)}")
-        if len(args) > len(signature.args):
-            names = ", ".join(arg.name for arg in signature.args)
-            raise self._error(f"{module} takes at most {len(signature.args)} args ({names}), found {len(args)}")
-        bound = {arg.name: self._value(arg, args[i : i + 1], module) for i, arg in enumerate(signature.args)}
-        for name in signature.widths:
-            bound[name] = self._scaled_channels(bound[name])
-        return bound
-
-    def _value(self, arg: Arg, given: list[Any] | tuple[Any, ...], module: str) -> Any:
-        if not given:
-            if arg.default is ...:
-                raise self._error(f"{module} needs the argument '{arg.name}'")
-            return arg.default
-        value = given[0]
-        if isinstance(value, str) and value in self._values:
-            value = self._values[value]
-        elif isinstance(value, str) and value not in arg.choices:
-            # The field writes None as a bare word, which YAML reads as a string.
-            if value == "None" and is_value(None, arg.types):
-                return None
-            known = [*self._values, *map(str, arg.choices)]
-            raise self._error(
-                f"{module} '{arg.name}': unknown name {shown(value)}{nearest(value, known)}; known: {', '.join(known)}"
-            )
-        if not is_value(value, arg.types) or (arg.choices and value not in arg.choices):
-            types = arg.types if isinstance(arg.types, tuple) else (arg.types,)
-            wanted = " or ".join(map(str, arg.choices) if arg.choices else (t.__name__ for t in types))
-            raise self._error(f"{module} '{arg.name}' must be {wanted}, found {shown(value)}")
-        if is_value(value, (int, float)) and not arg.minimum <= value <= arg.maximum:
-            raise self._error(
-                f"{module} '{arg.name}' must be from {arg.minimum} to {arg.maximum}, found {shown(value)}"
-            )
-        return _fixed(value)
-
-    def _scaled_channels(self, channels: int) -> int:
-        return 8 * math.ceil(min(channels, self._max_channels) * self._width / 8)
+    def _bound_args(self, module: str, signature: Signature, args: object, named: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            bound = bound_args(module, signature, args, named, self._values)
+        except ModelSpecError as error:
+            raise self._error(str(error)) from None
+        return {
+            k: self._scaling.channels(v) if k in signature.widths and v is not None else v for k, v in bound.items()
+        }
 
     def _output(self, signature: Signature, args: Mapping[str, Any], sources: tuple[int, ...]) -> tuple[int, float]:
         """Return the channels and the stride of the row's output map."""
@@ -273,3 +253,23 @@ class RowReader:
             raise self._error(f"its inputs differ in size: rows {list(sources)} have strides {sorted(strides)}")
         channels = args["c2"] if signature.gives_c2 else sum(c for c, _ in inputs)
         return channels, strides.pop() * signature.stride(args)
+
+
+def _renumbered(rows: list[LayerSpec]) -> tuple[LayerSpec, ...]:
+    """Number rows anew, without gaps."""
+    number = {-1: -1} | {row.index: i for i, row in enumerate(rows)}
+    return tuple(replace(row, index=number[row.index], sources=tuple(number[s] for s in row.sources)) for row in rows)
+
+
+def _attention_notes(rows: list[LayerSpec]) -> tuple[str, ...]:
+    """Say which attentions TensorRT does not fuse, and how many heads those have that do not say."""
+    notes = []
+    for row in rows:
+        if "area" in row.args and "num_heads" in row.args:
+            note = unfused_note(row.args["c2"], row.args["num_heads"], row.args["area"])
+            notes += [f"row {row.index} ({row.module}): {note}"] if note else []
+    by_default = [
+        (row.index, row.args["c2"]) for row in rows if row.module == "AreaAttn" and row.args["num_heads"] is None
+    ]
+    note = heads_note(by_default)
+    return (*notes, *((note,) if note else ()))

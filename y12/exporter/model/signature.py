@@ -40,6 +40,7 @@ class Signature:
         stride: the factor by which the output map is smaller than the input (0.5: twice as large).
         head: the task the module is a head of; empty where it is no head.
         bit: whether its convolutions have their Bit form where the YAML does not say.
+        arranged: given a row's args, returns those by position and those by name that they stand for.
         problem: given the channels of all inputs and the args, says what is wrong with them; empty where nothing is.
     """
 
@@ -50,6 +51,7 @@ class Signature:
     stride: Callable[[Mapping[str, Any]], float] = lambda _args: 1
     head: str = ""
     bit: bool = False
+    arranged: Callable[[list[Any]], tuple[list[Any], dict[str, Any]]] = lambda args: (args, {})
     problem: Callable[[tuple[int, ...], Mapping[str, Any]], str] = lambda _channels, _args: ""
 
     @property

@@ -3,6 +3,8 @@
 A new module is an entry here and its class in `y12.exporter.model.build.MODULES`; the parser does not change.
 """
 
+from typing import Any
+
 from y12.exporter.model import head_problems, problems
 from y12.exporter.model.signature import Arg, Signature
 from y12.runtime.artefact.manifest import LOCALISATIONS
@@ -12,9 +14,11 @@ _NC = Arg("nc", int)
 _MASKS, _HIDDEN = Arg("masks", int, 32, maximum=256), Arg("hidden", int, 256)
 _DEPTHWISE = Arg("depthwise", bool, True)
 _NUMBER = (int, float)
+_C1 = Arg("c1", (int, type(None)), None)
 _STEP = Arg("s", int, 1, maximum=2)
 _AREA = Arg("area", (int, list), 1, maximum=problems.MAX_AREA)  # bands, or [rows, columns] of a grid
 _NUM_HEADS = Arg("num_heads", (int, type(None)), None, maximum=512)
+_OWN_AREA = Arg("area", (int, list, type(None)), None, maximum=problems.MAX_AREA)  # null: the finest grid, up to 4x4
 _MLP_RATIO = Arg("mlp_ratio", _NUMBER, 2.0, minimum=0.1, maximum=16)
 _HYBRID = (  # what the rows of hybrid heads end in
     Arg("localisation", str, "distances", choices=LOCALISATIONS),
@@ -22,6 +26,23 @@ _HYBRID = (  # what the rows of hybrid heads end in
     Arg("iou_loss", str, "ciou", choices=("giou", "diou", "ciou")),
     Arg("anchors", (list, type(None)), None),
 )
+
+
+def _with_input(args: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Read [c1, c2] beside [c2, ...]: a second number that is no stride is the output, the first then the input."""
+    two = len(args) >= 2 and all(type(value) is int for value in args[:2])
+    if two and (args[0] == args[1] or args[1] > 2):
+        return [args[1], *args[2:]], {"c1": args[0]}
+    return args, {}
+
+
+def _with_residual(args: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Read [c2, residual], and in its place a stride, as files of before y12 0.2 have it."""
+    args, named = _with_input(args)
+    if len(args) == 2 and type(args[1]) is int:
+        return args[:1], {**named, "s": args[1]}
+    return args, named
+
 
 SIGNATURES: dict[str, Signature] = {
     "Conv": Signature(
@@ -65,15 +86,29 @@ SIGNATURES: dict[str, Signature] = {
     "Concat": Signature((Arg("dimension", int, 1, choices=(1,)),), many=True, widths=()),
     "SPPF": Signature((_C2, Arg("k", int, 5, maximum=63)), problem=problems.sppf_problem),
     "C2PSA": Signature((_C2,), repeats="inner", problem=problems.c2psa_problem),
-    "RELAN": Signature((_C2, _STEP), repeats="inner", stride=lambda args: int(args["s"])),
-    "SepConv7x7": Signature((_C2, _STEP), stride=lambda args: int(args["s"])),
+    "RELAN": Signature(
+        (_C2, Arg("residual", bool, True), _STEP, _C1),
+        repeats="inner",
+        widths=("c2", "c1"),
+        stride=lambda args: int(args["s"]),
+        arranged=_with_residual,
+        problem=problems.given_input_problem,
+    ),
+    "SepConv7x7": Signature(
+        (_C2, _STEP, _C1),
+        widths=("c2", "c1"),
+        stride=lambda args: int(args["s"]),
+        arranged=_with_input,
+        problem=problems.given_input_problem,
+    ),
     "AreaAttn": Signature(
-        (_C2, _AREA, _NUM_HEADS, _MLP_RATIO),
+        (_C2, _OWN_AREA, _NUM_HEADS, _MLP_RATIO),
         repeats="inner",
         problem=problems.area_problem,
     ),
+    "UpConv": Signature((_C2,), repeats="once", stride=lambda _args: 0.5),
     "PatchEmbed": Signature(
-        (_C2, Arg("patch_size", int, 4, choices=(2, 4, 8))),
+        (_C2, Arg("patch_size", int, 4, choices=(2, 4, 8, 16, 32))),
         repeats="once",
         stride=lambda args: int(args["patch_size"]),
     ),
@@ -120,3 +155,9 @@ SIGNATURES: dict[str, Signature] = {
         problem=problems.keypoint_problem,
     ),
 }
+
+# What only y12's own networks have: a YAML with one of them follows their rule of scaling where it names none.
+DESIGN_MODULES = frozenset(
+    {"RELAN", "SepConv7x7", "AreaAttn", "BitDetect", "PatchEmbed", "UpConv", "TransformerStage", "SpatialAttn"}
+    | {"ChannelAttn", "Aggregate", "HybridDetect", "HybridSegment"}
+)

@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from y12.exporter.model.attention_heads import heads_of
 from y12.exporter.model.blocks.conv import Conv
-from y12.exporter.model.problems import AREA_HEAD_DIM
 
 __all__ = ["Aggregate", "AggregateMethod"]
 
@@ -21,14 +21,14 @@ class Aggregate(nn.Module):
         channels: of the inputs.
         c2: output channels; with "attention" a multiple of `num_heads`.
         method: "concat", "sum" or "attention".
-        num_heads: of "attention", heads of 32 channels where None; the other two have none.
+        num_heads: of "attention", those of `heads_of` where None; the other two have none.
     """
 
     def __init__(
         self, channels: tuple[int, ...], c2: int, method: AggregateMethod = "attention", num_heads: int | None = None
     ) -> None:
         super().__init__()
-        self.by = METHODS[method](channels, c2, num_heads or c2 // AREA_HEAD_DIM)
+        self.by = METHODS[method](channels, c2, heads_of(c2, num_heads))
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Map a list of (B, Ci, H, W) to (B, c2, H, W)."""

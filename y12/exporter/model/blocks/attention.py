@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from y12.exporter.model.attention_heads import HEAD_DIM
 from y12.exporter.model.blocks.conv import Conv
-from y12.exporter.model.problems import AREA_HEAD_DIM
 
 __all__ = [
     "Area",
@@ -98,7 +98,7 @@ class TurboAreaAttention(MapAttention):
     """The authors' current layout: one convolution for q and k (all q, then all k), one for v, pe 5x5."""
 
     def __init__(self, dim: int, area: Area = 1) -> None:
-        super().__init__(dim, AREA_HEAD_DIM, AREA_HEAD_DIM, area)
+        super().__init__(dim, HEAD_DIM, HEAD_DIM, area)
         self.qk = Conv(dim, 2 * dim, act=False)
         self.v = Conv(dim, dim, act=False)
         self.pe = Conv(dim, dim, 5, g=dim, act=False)
@@ -118,7 +118,7 @@ class V1AreaAttention(MapAttention):
     """The first published layout: one convolution, per head q, k and v of 32 channels each, pe 7x7."""
 
     def __init__(self, dim: int, area: Area = 1) -> None:
-        super().__init__(dim, AREA_HEAD_DIM, AREA_HEAD_DIM, area)
+        super().__init__(dim, HEAD_DIM, HEAD_DIM, area)
         self.qkv = Conv(dim, 3 * dim, act=False)
         self.pe = Conv(dim, dim, 7, g=dim, act=False)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.blocks.fusion import ChannelFusion
 
-__all__ = ["PatchEmbed"]
+__all__ = ["PatchEmbed", "UpConv"]
 
 
 class PatchEmbed(nn.Module):
@@ -20,7 +20,7 @@ class PatchEmbed(nn.Module):
     Args:
         c1: input channels, 3 of an image.
         c2: output channels, a multiple of `patch_size / 2`.
-        patch_size: pixels a side of a patch: 2, 4 or 8.
+        patch_size: pixels a side of a patch: 2, 4, 8, 16 or 32.
     """
 
     def __init__(self, c1: int, c2: int, patch_size: int = 4) -> None:
@@ -34,3 +34,23 @@ class PatchEmbed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, c1, H, W) to (B, c2, H/patch_size, W/patch_size)."""
         return self.fuse(self.stem(x), self.patches(x))
+
+
+class UpConv(nn.Module):
+    """A finer map of a coarser one: a transposed 2x2 convolution of stride 2, then a 3x3 one.
+
+    A level of the simple feature pyramid (arXiv 2203.16527, section 3), with BatchNorm in place of its LayerNorm.
+
+    Args:
+        c1: input channels.
+        c2: output channels.
+    """
+
+    def __init__(self, c1: int, c2: int) -> None:
+        super().__init__()
+        self.upsample = nn.ConvTranspose2d(c1, c2, 2, 2)
+        self.cv = Conv(c2, c2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, c1, H, W) to (B, c2, 2H, 2W)."""
+        return self.cv(self.upsample(x))

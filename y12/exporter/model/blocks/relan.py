@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from y12.exporter.model.attention_heads import heads_of
 from y12.exporter.model.blocks.attention import Area, AreaAttention, MapAttention, TurboAreaAttention, V1AreaAttention
 from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.blocks.csp import C3k
-from y12.exporter.model.problems import AREA_HEAD_DIM
 
 __all__ = ["RELAN", "A2C2f", "ABlock", "AreaAttn", "Layout"]
 
@@ -89,24 +89,29 @@ class RELAN(nn.Module):
         c1: input channels.
         c2: output channels, an even number.
         n: 3x3 convolutions of the chain.
+        residual: whether there is a shortcut; without one it is `cv2(cat(...))`, as it is in the small YOLOv12.
         s: stride, 1 or 2; `cv1` is 3x3 where it is 2.
     """
 
-    def __init__(self, c1: int, c2: int, n: int = 1, s: int = 1) -> None:
+    def __init__(self, c1: int, c2: int, n: int = 1, residual: bool = True, s: int = 1) -> None:
         super().__init__()
         c = c2 // 2
         self.cv1 = Conv(c1, c, 1 if s == 1 else 3, s)
         self.m = nn.ModuleList(Conv(c, c, 3) for _ in range(n))
         self.cv2 = Conv((1 + n) * c, c2)
-        self.gamma = nn.Parameter(0.01 * torch.ones(c2))
-        self.shortcut = nn.Identity() if c1 == c2 and s == 1 else Conv(c1, c2, s, s, 0, act=False)
+        self.gamma = nn.Parameter(0.01 * torch.ones(c2)) if residual else None
+        same = c1 == c2 and s == 1
+        self.shortcut = None if not residual else nn.Identity() if same else Conv(c1, c2, s, s, 0, act=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, c1, H, W) to (B, c2, H/s, W/s)."""
         y = [self.cv1(x)]
         for conv in self.m:
             y.append(conv(y[-1]))
-        return self.shortcut(x) + self.gamma.view(1, -1, 1, 1) * self.cv2(torch.cat(y, 1))
+        out: Tensor = self.cv2(torch.cat(y, 1))
+        if self.shortcut is None or self.gamma is None:
+            return out
+        return self.shortcut(x) + self.gamma.view(1, -1, 1, 1) * out
 
 
 class AreaAttn(nn.Module):
@@ -117,7 +122,7 @@ class AreaAttn(nn.Module):
         c2: output channels.
         n: blocks.
         area: bands, or the rows and columns of a grid.
-        num_heads: of the attention; heads of 32 channels where None.
+        num_heads: of the attention; those of `heads_of` where None.
         mlp_ratio: hidden channels of the MLP as a multiple of c2.
     """
 
@@ -131,9 +136,10 @@ class AreaAttn(nn.Module):
         mlp_ratio: float = 2.0,
     ) -> None:
         super().__init__()
-        heads = num_heads or c2 // AREA_HEAD_DIM
         self.cv1 = nn.Identity() if c1 == c2 else Conv(c1, c2)
-        self.m = nn.Sequential(*(ABlock(c2, mlp_ratio, AreaAttention(c2, heads, area)) for _ in range(n)))
+        self.m = nn.Sequential(
+            *(ABlock(c2, mlp_ratio, AreaAttention(c2, heads_of(c2, num_heads), area)) for _ in range(n))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, c1, H, W) to (B, c2, H, W)."""

@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
+from y12.exporter.model.attention_heads import heads_of
 from y12.exporter.model.blocks.attention import Area, AreaAttention
 from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.blocks.fusion import ChannelFusion
 from y12.exporter.model.blocks.layer_norm import LayerNorm
-from y12.exporter.model.problems import AREA_HEAD_DIM
 
 __all__ = ["SpatialAttn", "TransformerBlock", "TransformerStage"]
 
@@ -20,7 +20,7 @@ class SpatialAttn(nn.Module):
     Args:
         c1: input channels.
         c2: output channels, a multiple of `num_heads`.
-        num_heads: of the attention; heads of 32 channels where None.
+        num_heads: of the attention; those of `heads_of` where None.
         area: bands, or the rows and columns of a grid.
     """
 
@@ -28,7 +28,7 @@ class SpatialAttn(nn.Module):
         super().__init__()
         self.cv1 = nn.Identity() if c1 == c2 else Conv(c1, c2)
         self.norm = LayerNorm(c2)
-        self.attn = AreaAttention(c2, num_heads or c2 // AREA_HEAD_DIM, area)
+        self.attn = AreaAttention(c2, heads_of(c2, num_heads), area)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, c1, H, W) to (B, c2, H, W)."""
@@ -41,7 +41,7 @@ class TransformerBlock(nn.Module):
 
     Args:
         dim: channels, a multiple of `num_heads`.
-        num_heads: of the attention; heads of 32 channels where None.
+        num_heads: of the attention; those of `heads_of` where None.
         area: bands, or the rows and columns of a grid.
         mlp_ratio: hidden channels of the MLP, 1x1 convolutions, as a multiple of `dim`.
     """
@@ -70,7 +70,7 @@ class TransformerStage(nn.Module):
         c1: input channels.
         c2: output channels, a multiple of `num_heads`.
         n: transformer blocks.
-        num_heads: of the attention; heads of 32 channels where None.
+        num_heads: of the attention; those of `heads_of` where None.
         area: bands, or the rows and columns of a grid.
         mlp_ratio: hidden channels of the MLPs as a multiple of c2.
         s: 2 merges patches, 1 does not; the channels then change in a 1x1 convolution.
