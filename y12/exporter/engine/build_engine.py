@@ -16,7 +16,7 @@ from y12.runtime.gpu.cuda import Gpu
 from y12.text import one_line
 
 if TYPE_CHECKING:
-    from y12.runtime.backends.tensorrt.bindings import tensorrt  # names the vendor's classes; never executed
+    from y12.runtime.backends.tensorrt.bindings import tensorrt
 
 __all__ = [
     "RTX_DEFAULT_SMS",

@@ -8,8 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from y12.errors import ExecutorError, InputError, MissingPackageError
 from y12.installing import install_command
@@ -17,7 +16,7 @@ from y12.runtime.artefact.plan import PRODUCTS
 from y12.text import one_line
 
 if TYPE_CHECKING:
-    import tensorrt as tensorrt  # names the vendor's classes in annotations; never executed
+    import tensorrt as tensorrt  # for annotations: the vendor's classes, and `Module`, its own type
 
 __all__ = ["Bindings", "RefusedError", "capture", "load_bindings", "process_logger", "vendor_call"]
 
@@ -40,7 +39,7 @@ class Bindings:
         version: the vendor's version, such as "1.7.1.116".
     """
 
-    trt: ModuleType
+    trt: "tensorrt.Module"
     flavour: str
     version: str
 
@@ -68,7 +67,7 @@ def load_bindings(flavour: str = "auto") -> Bindings:
 
 def _loaded(flavour: str) -> Bindings:
     try:
-        module = importlib.import_module(MODULES[flavour])
+        module = cast("tensorrt.Module", importlib.import_module(MODULES[flavour]))
     except (ImportError, OSError) as error:
         raise ExecutorError(
             f"{PRODUCTS[flavour]} is installed but cannot be loaded ({one_line(str(error))}): "
@@ -95,9 +94,12 @@ def process_logger(bindings: Bindings) -> "tensorrt.ILogger":
 
     What nobody captures goes to Python's logger "y12.tensorrt" at its own level.
     """
-    trt = bindings.trt
+    if TYPE_CHECKING:  # a class that is looked up in a run has no methods to hold ours against
+        from tensorrt import ILogger
+    else:
+        ILogger = bindings.trt.ILogger
 
-    class ProcessLogger(trt.ILogger):  # type: ignore[misc, name-defined]
+    class ProcessLogger(ILogger):
         def log(self, severity: "tensorrt.ILogger.Severity", msg: str) -> None:
             _hear(severity.name, msg)
 

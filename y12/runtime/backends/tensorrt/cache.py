@@ -7,7 +7,6 @@ TensorRT-RTX holds a kept cache against the GPU, the driver and its own version 
 import hashlib
 import logging
 import threading
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from y12.disk_cache import DiskCache, user_cache
@@ -57,7 +56,7 @@ class CompiledKernels:
         self._disk, self._key, self._kept = disk, key, kept
         self._lock = threading.Lock()
 
-    def use_in(self, trt: ModuleType, config: "tensorrt.IRuntimeConfig") -> None:
+    def use_in(self, trt: "tensorrt.Module", config: "tensorrt.IRuntimeConfig") -> None:
         """Let a context that is made with `config` read and fill the cache, and compile before its first run ends."""
         if hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
             # a context has one shape; compiled lazily, a captured graph would keep the kernels for any shape

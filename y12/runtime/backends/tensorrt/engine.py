@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from y12.errors import ExecutorError
 from y12.runtime.artefact.engine_compatibility import (
@@ -224,7 +224,7 @@ def _invalidity(bindings: Bindings, runtime: "tensorrt.Runtime", plan: bytes) ->
     if not (hasattr(runtime, "get_engine_validity") and hasattr(trt, "EngineInvalidityDiagnostics")):
         return []
     _, found = runtime.get_engine_validity(plan[:HEADER_BYTES])
-    reasons: dict[str, Any] = trt.EngineInvalidityDiagnostics.__members__
+    reasons = trt.EngineInvalidityDiagnostics.__members__
     return [name for name, bit in reasons.items() if int(found) & int(bit)]
 
 
@@ -233,5 +233,5 @@ def _known_sms(bindings: Bindings) -> tuple[int, ...]:
     trt = bindings.trt
     if not hasattr(trt, "ComputeCapability"):
         return ()
-    names: dict[str, Any] = trt.ComputeCapability.__members__
+    names = trt.ComputeCapability.__members__
     return tuple(sorted(int(name[2:]) for name in names if name.startswith("SM") and name[2:].isdigit()))

@@ -6,7 +6,6 @@ it; a shape runs under any profile whose range it lies in.
 
 import math
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,7 +90,7 @@ class EngineIo:
         return min(held, key=lambda index: self.profiles[index].distance(shape))
 
 
-def io_of_engine(trt: ModuleType, engine: "tensorrt.ICudaEngine") -> EngineIo:
+def io_of_engine(trt: "tensorrt.Module", engine: "tensorrt.ICudaEngine") -> EngineIo:
     """Read the tensors; a fixed input has its own shape as its only range.
 
     Raises:
