@@ -7,7 +7,7 @@
 ONNX Runtime picks its kernels by the processor's instructions, and no setting holds it to fewer. What is prepared needs
 torch and is made once: the traced and the simplified graph of each size, seeded noise, and what the network makes of it
 in float64. Where a `.npz` of published outputs lies beside the checkpoint, of the same noise, it goes along.
-docs/decisions/0031-other-processors.md has the figures.
+docs/benchmarks.md has the figures.
 """
 
 import argparse

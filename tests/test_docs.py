@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+DECISIONS = ROOT / "docs" / "decisions"
 DOCUMENTS = sorted(p for p in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 
@@ -31,8 +32,18 @@ def test_make_targets_in_the_documents_exist() -> None:
 
 
 def test_decisions_are_numbered_without_gaps() -> None:
-    numbers = sorted(int(p.name[:4]) for p in (ROOT / "docs" / "decisions").glob("0*.md"))
+    numbers = sorted(int(p.name[:4]) for p in DECISIONS.glob("0*.md"))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("record", sorted(DECISIONS.glob("0*.md")), ids=lambda p: p.name)
+def test_a_decision_is_short_and_says_what_why_and_what_was_measured(record: Path) -> None:
+    lines = record.read_text().splitlines()
+    assert len(lines) <= 30
+    assert lines[0].startswith(f"# {int(record.name[:4])}. ")
+    parts = [found[1] for line in lines if (found := re.match(r"\*\*(\w+)\b[^*]*\*\*", line))]
+    assert list(dict.fromkeys(parts)) == ["Decision", "Reason", "Figures"]
+    assert f"\n- [{int(record.name[:4])}]({record.name}) " in (DECISIONS / "README.md").read_text()
 
 
 @pytest.mark.parametrize("command", sorted(SCRIPTS))

@@ -4,7 +4,7 @@
     engine.py    a loaded plan, and the calls to run it   tensors.py  an engine's tensors and profiles
 
 Differences between the flavours are found by `hasattr`, and the annotations name the vendor's class of each object
-(docs/decisions/0004-tensorrt-api-records.md, 0026-tensorrt-at-run-time.md).
+(docs/decisions/0004-tensorrt-stubs.md, 0026-tensorrt-at-run-time.md).
 """
 
 import contextlib
