@@ -68,13 +68,23 @@ def row_of(name: str) -> str:
     return row
 
 
+def rows_of(name: str) -> str:
+    """Return a network's channels, and repeats where there are several, row by row."""
+    layers = [row for row in spec_from_name(name).layers if row.channels and row.module not in ("Concat", "nn.Upsample")]
+    cells = (f"{row.index}: {row.channels}{f' x{row.repeats}' if row.repeats > 1 else ''}" for row in layers)
+    return f"| {name} | {', '.join(cells)} |"
+
+
 def write_table(page: Path, names: list[str]) -> None:
-    """Put a new table between the page's marks."""
+    """Put new tables between the page's marks."""
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     rows = "\n".join(row_of(name) for name in names)
     head = "| network | parameters, millions | GFLOPs | kernels | attentions fused | convolutions in FP16 |"
     table = f"{head}\n| --- | --- | --- | --- | --- | --- |\n{rows}"
+    scales = [name for name in names if name.count("-") == names[0].count("-")]
+    widths = "\n".join(rows_of(name) for name in scales)
+    table += f"\n\nChannels of each row, and how often it is repeated:\n\n| network | rows |\n| --- | --- |\n{widths}"
     said = f"One image of {SIDE}x{SIDE} pixels; 80 classes, bitfalcon 2. y12 {metadata.version('y12')}, TensorRT-RTX "
     said += f"{metadata.version('tensorrt-rtx-cu13')}."
     page.write_text(f"{before}{BEGIN}\n{said}\n\n{table}\n{END}{after}")

@@ -39,7 +39,7 @@ def test_every_row_and_every_line_is_drawn(network):
 
 def test_boxes_say_what_differs():
     texts = [text.text for text in parsed("yolov12n-lite").iter(f"{SVG}text")]
-    assert "4 RELAN x2 64 channels" in texts
+    assert "4 RELAN x6 256 channels" in [t.text for t in parsed("yolov12l-lite").iter(f"{SVG}text")]
     assert "13 AreaAttn 128 channels 2x2 areas" in texts
     assert "6 A2C2f x2 128 channels 4 bands" in [t.text for t in parsed("yolov12n").iter(f"{SVG}text")]
 

@@ -68,7 +68,7 @@ def test_nothing_right_is_called_wrong(held: dict[str, Held]) -> None:
 def test_the_files_that_speak_to_tensorrt_are_the_ones_held() -> None:
     names = {path.relative_to(ROOT / "y12").as_posix() for path in SOURCES}
     here = {f"runtime/backends/tensorrt/{name}.py" for name in ("bindings", "cache", "engine", "executor", "tensors")}
-    assert names == {*here, "exporter/engine/build.py"}
+    assert names == {*here, "exporter/engine/build_engine.py"}
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -5,6 +5,7 @@ import copy
 import io
 import itertools
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -43,11 +44,16 @@ PLAIN = {"/model.0/model.0.0/Conv", *(f"/model.18/cv{b}.{i}/cv{b}.{i}.2/Conv" fo
 
 @pytest.fixture(scope="module")
 def stages(stages_of, make_profile):
-    """bitfalcon-n through the stages of an export."""
-    detector = seeded_detector(spec_from_name("bitfalcon-n"))
+    """bitfalcon-n with every convolution but the image's in Bit form, through the stages of an export."""
+    detector = seeded_detector(bit_spec())
     for branch in detector.head.cv2:
         branch[1].bn.weight.data[::2] *= -1  # training may turn a scale's sign
     return stages_of(detector, make_profile(SIDE, SIDE))
+
+
+def bit_spec():
+    spec = spec_from_name("bitfalcon-n")
+    return replace(spec, layers=tuple(replace(row, bit=row.index > 0) for row in spec.layers))
 
 
 def convs_of(graph):
@@ -74,7 +80,7 @@ def test_each_output_channel_has_three_values_bit_for_bit(stages, precision):
         assert weight.dtype == (np.float32 if precision == "simplified" else np.float16)
         assert is_ternary(weight) != (name in PLAIN), name
     attentions = [name for name in convs if "qkv" in name]
-    assert len(attentions) == 4
+    assert len(attentions) == 2
     assert all(len(convs[name][1]) == 3 * convs[name][1].shape[1] for name in attentions)
     assert len(convs) - len(PLAIN) == len(bit_layers(stages.detector))
 
@@ -88,7 +94,7 @@ def test_the_values_are_the_model_s_codes_times_its_scales(stages):
             factor = (module.bn.weight / (module.bn.running_var + module.bn.eps).sqrt()).view(-1, 1, 1, 1)
             torch.testing.assert_close(weights[f"{path}.1.weight"], codes * scale * factor, rtol=1e-6, atol=0)
             compared += 1
-    assert compared > 50
+    assert compared > 35
 
 
 @pytest.mark.parametrize("precision", ["simplified", "typed"])
@@ -129,7 +135,7 @@ def test_without_tokens_activations_are_left_alone_and_weights_are_the_same(stag
     assert not [m for m in plain.modules() if isinstance(m, TokenRounding)]
     given = [m.qkv for m in plain.modules() if isinstance(m, DeployAttention)]
     wanted = [m.qkv[1] for m in deploy_from_detector(stages.detector).modules() if isinstance(m, DeployAttention)]
-    assert len(given) == 4
+    assert len(given) == 2
     assert all(torch.equal(a.weight, b.weight) for a, b in zip(given, wanted, strict=True))
     images = torch.from_numpy(images_of(SIDE))
     with torch.no_grad():
@@ -196,7 +202,7 @@ def test_fp16_arithmetic_stays_finite_and_within_a_step():
 def test_the_engine_fuses_attention_and_rounds_in_one_kernel_each(stages, rtx):
     built = stages.build()
     facts, rounded = facts_of(built.layers, stages.typed), token_roundings(stages.typed)
-    assert (facts.attentions_expected, facts.attentions_fused) == (4, 4)
+    assert (facts.attentions_expected, facts.attentions_fused) == (2, 2)
     assert facts.fp32_convolutions == ()
     rounding = [layer for layer in built.layers if any(origin.endswith("Round") for origin in layer.origins)]
     assert len(rounding) == len(rounded)
@@ -206,7 +212,7 @@ def test_the_engine_fuses_attention_and_rounds_in_one_kernel_each(stages, rtx):
 def test_int8_codes_are_127_times_minus_one_zero_and_one(stages, tmp_path):
     int8 = Int8Options(photos_dir(), CalibrationOptions("max"), limit=1)
     config = ExportConfig(
-        "bitfalcon-n",
+        seeded_detector(bit_spec()),
         precision="int8",
         int8=int8,
         shapes=ShapeOptions(((SIDE, SIDE),)),

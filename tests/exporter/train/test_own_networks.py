@@ -18,7 +18,7 @@ from y12.exporter.verify.verify_options import VerifyOptions
 # Name, attentions. The first three have every backbone, every kind of block and every way to tell a place of them all.
 NETWORKS = {
     "yolov12n-lite-anchors": 2,
-    "bitfalcon-n": 4,
+    "bitfalcon-n": 2,
     "yolov12n-hybrid-heatmap": 8,
     "yolov12n-lite": 2,
     "yolov12n-hybrid": 8,
