@@ -52,4 +52,4 @@ def test_help_names_every_option_with_words(command: str) -> None:
     code = f"import sys; from {module} import {function} as main; sys.exit(main(['--help']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert done.stdout.startswith(f"usage: {command} ")
+    assert done.stdout.startswith(f"Usage: {command} ")

@@ -29,6 +29,6 @@ def shown(value: object, length: int = 60) -> str:
     return "".join(c if c.isprintable() else "?" for c in _SHORT.repr(value)[:length])
 
 
-def one_line(text: str, limit: int = 300) -> str:
-    """Return what another library says on one line of at most `limit` characters."""
+def one_line(text: str, limit: int | None = 300) -> str:
+    """Return what another library says on one line of at most `limit` characters; None is for y12's own messages."""
     return " ".join(text.split())[:limit]

@@ -80,7 +80,7 @@ def test_without_a_driver_it_fails_in_one_line(arguments):
 def test_it_starts_without_numpy():
     done = health("--help", before="import sys; sys.modules['numpy'] = None; ")
     assert done.returncode == 0
-    assert done.stdout.startswith("usage: python -m y12.runtime.cli.health")
+    assert done.stdout.startswith("Usage: python -m y12.runtime.cli.health")
     assert f"${ENGINE_VARIABLE}" in done.stdout
 
 

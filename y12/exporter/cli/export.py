@@ -1,306 +1,133 @@
 """y12-export: a model in, a verified ONNX graph or TensorRT engine out."""
 
-import argparse
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from y12.exporter.precision.quantization_options import METHODS, TARGETS
-from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS, NmsSettings
-from y12.runtime.cli.common import add_threshold_arguments, put, require_packages, run_command, say
+from y12.exporter.cli import options as ask
+from y12.exporter.cli.choices import Bits, Flavour, Format
+from y12.exporter.cli.progress import stage
+from y12.runtime.cli import options as shared
+from y12.runtime.cli.app import Command, Options, main_of
+from y12.runtime.cli.common import put, require_packages, say
+from y12.runtime.cli.options import THRESHOLDS, given
 
 if TYPE_CHECKING:
-    from y12.exporter.export_config import ExportConfig, Int8Options
-
-DEFAULT_NMS_CANDIDATES = 1024
+    from y12.exporter.export_pipeline import ExportResult
+    from y12.exporter.export_config import ExportConfig
 
 _PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "pycocotools", "rich", "safetensors", "yaml")
-_FORMATS = {"onnx": "onnx", "engine": "engine", "tensorrt": "engine", "trt": "engine"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Options):
+    """What can be asked of y12-export."""
+
+    model: ask.Model = None
+    task: ask.ModelTask = None
+    scale: ask.ModelScale = None
+    imgsz: ask.InputSizes = None
+    batch: ask.Batch = ask.ONE
+    dynamic: ask.Dynamic = False
+    format: ask.MadeFormat = Format.ONNX
+    half: ask.Half = False
+    quantize: ask.Quantize = None
+    opset: ask.Opset = None
+    no_simplify: ask.NoSimplify = False
+    output: ask.Folder = Path()
+    json: ask.ReportJson = False
+    tensorrt: ask.TensorRT = Flavour.AUTO
+    workspace: ask.Workspace = None
+    sm: ask.Sms = None
+    images: ask.VerifyImages = None
+    no_verify: ask.NoVerify = False
+    allow_inconclusive: ask.AllowInconclusive = False
+    val: ask.Val = None
+    int8: ask.Int8 = False
+    calib: ask.Calib = None
+    calib_method: ask.CalibMethod = None
+    calib_limit: ask.CalibLimit = None
+    int8_target: ask.Int8For = None
+    max_drop: ask.MaxDrop = None
+    max_drop_data: ask.MaxDropData = None
+    int8_attention: ask.Int8Attention = None
+    nms: ask.NmsInGraph = False
+    nms_outputs: ask.NmsOutputs = None
+    nms_candidates: ask.NmsCandidates = None
+    conf: shared.Conf = None
+    iou: shared.Iou = None
+    max_det: shared.MaxDet = None
+    classes: shared.Classes = None
+    agnostic_nms: shared.AgnosticNms = None
+
+    def run(self) -> int:
+        """Export, and print the report."""
+        report = _exported(config_of(self)).report
+        put(report.to_json() if self.json else "\n".join(report.summary()))
+        for note in report.notes:
+            say(f"note: {note}")
+        return 0
+
+
+COMMAND = Command(
+    "y12-export",
+    "Export a YOLOv12-family model to a verified ONNX graph or TensorRT engine, with or without a GPU.",
+    Export,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and give its exit code."""
-    arguments = _parser().parse_args(argv)
-    return run_command(lambda: _export(arguments))
+    return main_of(COMMAND, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="y12-export",
-        description="Export a YOLOv12-family model to a verified ONNX graph or TensorRT engine, with or without a GPU.",
-    )
-    add = parser.add_argument
-    add(
-        "model",
-        nargs="?",
-        metavar="MODEL",
-        help="a .pt or .safetensors checkpoint, an .onnx, or a model YAML or its name (yolov12n, yolov12l-v1, "
-        "yolov12s-seg); left out: yolov12n with seeded weights",
-    )
-    add("--task", choices=TASKS, help="refuse a model that is for another task")
-    add(
-        "--format",
-        choices=sorted(_FORMATS),
-        default="onnx",
-        help="what to make; tensorrt and trt mean engine (default: %(default)s)",
-    )
-    add("--half", "--fp16", action="store_true", help="FP16, with the decode in FP32")
-    add("--int8", action="store_true", help="INT8 with an FP16 remainder; needs --calib, or a file of y12-tune --qat")
-    add("--quantize", choices=("8", "16"), help="16 is --half, 8 is --int8")
-    add(
-        "--imgsz",
-        metavar="SIZES",
-        help="640, or 480,640 as height,width; least:best:largest makes it dynamic (default: 640; classifiers: 224)",
-    )
-    add("--batch", metavar="SIZES", default="1", help="1, or least:best:largest (default: %(default)s)")
-    add(
-        "--dynamic",
-        action="store_true",
-        help="free batch and size: batch 1 to 8, sides from half to double of --imgsz",
-    )
-    add("--scale", choices=tuple("nsmlx"), help="scale of a model YAML whose name tells none")
-    add("--opset", type=int, help="ONNX opset, 17 to 20 (default: 20)")
-    add("--no-simplify", action="store_true", help="leave the graph as it was traced")
-    add(
-        "--tensorrt",
-        choices=("auto", "full", "rtx"),
-        default="auto",
-        help="auto: full TensorRT where it and a GPU are, else TensorRT-RTX",
-    )
-    add("--workspace", type=float, metavar="GiB", help="scratch memory of a layer at most")
-    add("--sm", metavar="SM,SM", help="compute capabilities to build for, such as 80,89 (TensorRT-RTX)")
-    add("--images", type=Path, metavar="DIR", help="photographs to verify on; default: y12's own")
-    add(
-        "--val",
-        type=Path,
-        metavar="DATA",
-        help="measure accuracy beside FP32 on these images: a data.yaml (its val), a COCO .json, or a folder; without "
-        "labels, agreement with FP32. Also gives the confidences that keep FP32's precision and recall",
-    )
-    add("--no-verify", action="store_true", help="do not compare the result with the model")
-    add("--allow-inconclusive", action="store_true", help="accept fewer than five matched detections")
-    add("--output", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
-    add("--json", action="store_true", help="print the report as JSON")
-    _add_int8_arguments(parser)
-    _add_nms_arguments(parser)
-    return parser
-
-
-def _add_int8_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("INT8").add_argument
-    add(
-        "--calib",
-        type=Path,
-        metavar="DIR|data.yaml",
-        help="images to calibrate on, like those the model will see: a folder, or the training images of a data.yaml",
-    )
-    add(
-        "--calib-method",
-        choices=METHODS,
-        help="how the range of a tensor is chosen; auto tries them all and takes the one that keeps the scores best "
-        "(default: auto)",
-    )
-    add("--calib-limit", type=int, metavar="N", help="calibrate on N of the images, evenly out of them")
-    add(
-        "--int8-target",
-        choices=TARGETS,
-        help="trt: TensorRT, symmetric; cpu: ONNX Runtime, uint8 activations, FP32 remainder (default: trt)",
-    )
-    add(
-        "--max-drop",
-        type=float,
-        metavar="POINTS",
-        help="keep the fewest blocks in FP16 with which at most so many points of AP are lost (without labels: of "
-        "agreement with FP32), and refuse INT8 where FP16 is the better choice",
-    )
-    add(
-        "--max-drop-data",
-        type=Path,
-        metavar="DATA",
-        help="images to measure that on: a data.yaml (its val), a COCO .json, or a folder (default: every second "
-        "image of --calib, which is then not calibrated on)",
-    )
-    add("--int8-attention", action="store_true", help="attention in INT8 too; needs one fixed --imgsz")
-
-
-def _add_nms_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("NMS in the graph")
-    group.add_argument(
-        "--nms", "--end2end", action="store_true", help="put NMS, with the thresholds below, into the graph"
-    )
-    group.add_argument(
-        "--nms-outputs",
-        choices=NMS_FORMS,
-        help="packed: detections, num, truncated; split: num_dets, det_boxes, det_scores, det_classes, as Triton and "
-        "DeepStream expect (default: packed)",
-    )
-    group.add_argument(
-        "--nms-candidates",
-        type=int,
-        metavar="P",
-        help=f"boxes that NMS sees, the best of each image; at most {MAX_NMS_CANDIDATES} "
-        f"(default: {DEFAULT_NMS_CANDIDATES})",
-    )
-    add_threshold_arguments(group)
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    recipe = recipe_from_arguments(arguments)
-    require_packages(_PACKAGES, "export", "y12-export")
-    if recipe.format == "engine":
-        from y12.exporter.engine.build_engine import bindings_for_build
-
-        bindings_for_build(recipe.target.tensorrt)  # refused now, not when the graph is done
-    from y12.exporter.export_pipeline import export
-
-    with _terminated_like_interrupted():
-        result = export(recipe, _progress())
-    put(result.report.to_json() if arguments.json else "\n".join(result.report.summary()))
-    for note in result.report.notes:
-        say(f"note: {note}")
-    return 0
-
-
-def recipe_from_arguments(arguments: argparse.Namespace) -> "ExportConfig":
+def config_of(asked: Export) -> "ExportConfig":
     """Turn the command line into an `ExportConfig`.
 
     Raises:
         RecipeError: options contradict each other, or ask for what this version does not do.
     """
-    from y12.errors import RecipeError
+    from y12.exporter.config_parts import int8_of, nms_of, precision_of, verify_of
     from y12.exporter.engine.engine_options import EngineOptions
     from y12.exporter.export_config import ExportConfig, ShapeOptions
-    from y12.exporter.verify.verify_options import VerifyOptions
 
-    if arguments.no_verify and (arguments.images or arguments.allow_inconclusive):
-        raise RecipeError("--no-verify contradicts --images and --allow-inconclusive, which are of the verification")
+    half, int8 = asked.half or asked.quantize == Bits.FP16, asked.int8 or asked.quantize == Bits.INT8
+    precision = precision_of(half=half, int8=int8)
+    names = ("calib_method", "calib_limit", "int8_target", "max_drop", "max_drop_data", "int8_attention")
+    nms = {"form": "nms_outputs", "candidates": "nms_candidates"}
     return ExportConfig(
-        model=arguments.model,
-        scale=arguments.scale,
-        task=arguments.task,
-        format=_FORMATS[arguments.format],
-        precision=_precision(arguments),
-        int8=_int8(arguments),
-        shapes=ShapeOptions(
-            _sizes(arguments.imgsz) if arguments.imgsz else None,
-            _numbers("--batch", arguments.batch, ":"),
-            arguments.dynamic,
-        ),
-        target=EngineOptions(
-            arguments.tensorrt,
-            arguments.workspace,
-            _numbers("--sm", arguments.sm, ",") if arguments.sm else (),
-        ),
-        opset=arguments.opset,
-        simplify=not arguments.no_simplify,
-        nms=_nms(arguments),
-        verify=None
-        if arguments.no_verify
-        else VerifyOptions(arguments.images, allow_inconclusive=arguments.allow_inconclusive),
-        val=arguments.val,
-        output=arguments.output,
+        model=asked.model,
+        scale=asked.scale and asked.scale.value,
+        task=asked.task and asked.task.value,
+        format=asked.format.value,
+        precision=precision,
+        int8=int8_of(asked.model, precision, asked.calib, given(asked, {name: name for name in names})),
+        shapes=ShapeOptions(asked.imgsz, asked.batch, asked.dynamic),
+        target=EngineOptions(asked.tensorrt.value, asked.workspace, asked.sm or ()),
+        opset=asked.opset,
+        simplify=not asked.no_simplify,
+        nms=nms_of(given(asked, THRESHOLDS), given(asked, nms), wanted=asked.nms),
+        verify=verify_of(asked.images, wanted=not asked.no_verify, allow_inconclusive=asked.allow_inconclusive),
+        val=asked.val,
+        output=asked.output,
     )
 
 
-def _nms(arguments: argparse.Namespace) -> NmsSettings | None:
-    from y12.errors import ArtefactError, RecipeError
-    from y12.runtime.options import DetectOptions
+def _exported(config: "ExportConfig") -> "ExportResult":
+    """Do the export; what it needs is looked for before anything is loaded that takes long."""
+    require_packages(_PACKAGES, "export", "y12-export")
+    if config.format == "engine":
+        from y12.exporter.engine.build_engine import bindings_for_build
 
-    thresholds = {
-        "conf": arguments.conf,
-        "iou": arguments.iou,
-        "max_det": arguments.max_det,
-        "classes": arguments.classes,
-        "agnostic": arguments.agnostic_nms or None,
-    }
-    given = {name: value for name, value in thresholds.items() if value is not None}
-    if not arguments.nms:
-        if given or arguments.nms_outputs or arguments.nms_candidates is not None:
-            raise RecipeError("--conf, --iou, --max-det, --classes, --agnostic-nms and --nms-… are of --nms: add it")
-        return None
-    options = DetectOptions(**given)
-    candidates = arguments.nms_candidates
-    if candidates is None:
-        candidates = max(DEFAULT_NMS_CANDIDATES, min(options.max_det, MAX_NMS_CANDIDATES))
-    try:
-        return NmsSettings(arguments.nms_outputs or "packed", candidates, options)
-    except ArtefactError as error:
-        raise RecipeError(f"--{error}") from error
-
-
-def _precision(arguments: argparse.Namespace) -> str:
-    from y12.errors import RecipeError
-
-    half = arguments.half or arguments.quantize == "16"
-    int8 = arguments.int8 or arguments.quantize == "8"
-    if half and int8:
-        raise RecipeError("precision: choose one of --half and --int8 (or --quantize 16 and 8); found both")
-    return "int8" if int8 else "fp16" if half else "fp32"
-
-
-def _int8(arguments: argparse.Namespace) -> "Int8Options | None":
-    from y12.errors import RecipeError
-    from y12.exporter.export_config import Int8Options
-    from y12.exporter.precision.mixed.budget_options import BudgetOptions
-    from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
-
-    names = ("calib_method", "calib_limit", "int8_target", "max_drop", "max_drop_data")
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    if arguments.calib is None and not _may_have_ranges(arguments, given):
-        if given or arguments.int8_attention:
-            raise RecipeError("--calib-…, --int8-… and --max-drop need --calib: add it")
-        return None
-    if "max_drop_data" in given and "max_drop" not in given:
-        raise RecipeError("--max-drop-data is what --max-drop is measured on: add --max-drop, or drop it")
-    target = given.get("int8_target", "trt")
-    calibration = CalibrationOptions(symmetric=target == "trt", **_renamed(given, calib_method="method"))
-    return Int8Options(
-        arguments.calib,
-        calibration,
-        QuantizeOptions(target, attention=arguments.int8_attention),
-        BudgetOptions(**_renamed(given, max_drop="max_drop", max_drop_data="data")) if "max_drop" in given else None,
-        given.get("calib_limit"),
-    )
-
-
-def _may_have_ranges(arguments: argparse.Namespace, given: dict[str, Any]) -> bool:
-    """Return whether INT8 is asked for with nothing but what ranges in the model's file suffice for."""
-    needs_images = given.keys() & {"calib_method", "calib_limit"}
-    is_file = arguments.model is not None and Path(arguments.model).suffix == ".safetensors"
-    return is_file and _precision(arguments) == "int8" and not needs_images
-
-
-def _renamed(given: dict[str, Any], **names: str) -> dict[str, Any]:
-    """Return what was given of these options, under the names that the fields of an `ExportConfig` have."""
-    return {name: given[option] for option, name in names.items() if option in given}
-
-
-def _sizes(text: str) -> tuple[tuple[int, int], ...]:
-    """Read --imgsz: parts by ":", each one number or height,width."""
-    sizes = []
-    for part in text.split(":"):
-        numbers = _numbers("--imgsz", part.replace("x", ","), ",")
-        if len(numbers) > 2:
-            _refuse_number("--imgsz", text)
-        sizes.append((numbers[0], numbers[-1]))
-    return tuple(sizes)
-
-
-def _numbers(option: str, text: str, separator: str) -> tuple[int, ...]:
-    parts = text.split(separator)
-    if not all(part.isascii() and part.isdigit() and len(part) < 7 for part in parts):
-        _refuse_number(option, text)
-    return tuple(int(part) for part in parts)
-
-
-def _refuse_number(option: str, text: str) -> NoReturn:
-    from y12.errors import RecipeError
-
-    examples = {"--imgsz": "640, 480,640 or 320:640:960", "--batch": "1 or 1:4:8", "--sm": "80,89"}
-    raise RecipeError(f"{option}: expected something like {examples[option]}, found '{text:.60}'")
+        bindings_for_build(config.target.tensorrt)  # refused now, not when the graph is done
+    with _terminated_like_interrupted():
+        with stage("start"):  # torch takes seconds to load
+            from y12.exporter.export_pipeline import export
+        return export(config, stage)
 
 
 @contextmanager
@@ -315,27 +142,6 @@ def _terminated_like_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _progress() -> Any:
-    """Yield what shows a stage while it runs: a bar on a terminal, a line each elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-
-    @contextmanager
-    def stage(name: str) -> "Iterator[Callable[[int, int], None] | None]":
-        if not console.is_terminal:
-            say(f"{name} …")
-            yield None
-            return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-            task = bar.add_task(name, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
-
-    return stage
 
 
 if __name__ == "__main__":

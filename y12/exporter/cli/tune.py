@@ -1,13 +1,20 @@
 """y12-tune: train a network on labelled images, or go on training one."""
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from y12.runtime.cli.common import put, require_packages, run_command, say
+import typer
+
+from y12.exporter.cli.choices import ClassLoss, Device, IouLoss, TrainPrecision
+from y12.exporter.cli.options import CocoImages, of
+from y12.exporter.cli.progress import bar
+from y12.runtime.cli.app import Command, Options, main_of
+from y12.runtime.cli.common import put, require_packages, say
+from y12.runtime.cli.options import OUTPUT, choice, number, whole
 
 if TYPE_CHECKING:
     from y12.exporter.train.tune import Progress, Tune
@@ -17,64 +24,145 @@ _TRAINING = ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools"
 _PACKAGES = (*_TRAINING, "onnx", "onnxruntime", "onnxsim")  # for --qat, which is placed by the network's graph
 
 
+_DATA, _NETWORK, _TRAINING_RUN, _MACHINE = "Data", "Network", "Training", "Machine"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOrder(Options):
+    """What can be asked of y12-tune."""
+
+    data: Annotated[Path, typer.Argument(metavar="DATA", show_default=False, help="what to train on")]
+    val: Annotated[
+        Path | None, of("--val", metavar="FILE", panel=_DATA, help="data to measure on; needed beside a COCO .json")
+    ] = None
+    images: CocoImages = None
+    model: Annotated[
+        str | None,
+        of(
+            "--model",
+            metavar="MODEL",
+            panel=_NETWORK,
+            help="a shipped model's name, such as yolov12n or yolov12n-seg, or a model YAML",
+        ),
+    ] = None
+    weights: Annotated[
+        Path | None, of("--weights", metavar="FILE", panel=_NETWORK, help="begin with these: a .pt or .safetensors")
+    ] = None
+    imgsz: Annotated[
+        int, of("--imgsz", parser=whole, metavar="PX", panel=_NETWORK, help="side of the network's input")
+    ] = 640
+    freeze: Annotated[
+        int,
+        of(
+            "--freeze",
+            parser=whole,
+            metavar="N",
+            panel=_NETWORK,
+            help="leave the first N rows of the network as they are",
+        ),
+    ] = 0
+    qat: Annotated[
+        bool,
+        of("--qat", panel=_NETWORK, help="train for INT8: what is written is exported with --int8, without --calib"),
+    ] = False
+    epochs: Annotated[
+        int, of("--epochs", parser=whole, metavar="N", panel=_TRAINING_RUN, help="passes over the images")
+    ] = 100
+    batch: Annotated[
+        int,
+        of("--batch", parser=whole, metavar="N", panel=_TRAINING_RUN, help="images a step, of all devices together"),
+    ] = 16
+    lr: Annotated[
+        float, of("--lr", parser=number, metavar="RATE", panel=_TRAINING_RUN, help="highest learning rate")
+    ] = 1e-3
+    weight_decay: Annotated[
+        float, of("--weight-decay", parser=number, metavar="W", panel=_TRAINING_RUN, help="of AdamW")
+    ] = 0.02
+    warmup: Annotated[
+        int, of("--warmup", parser=whole, metavar="STEPS", panel=_TRAINING_RUN, help="steps until the highest rate")
+    ] = 100
+    iou_loss: Annotated[
+        IouLoss | None,
+        choice(
+            IouLoss,
+            "--iou-loss",
+            panel=_TRAINING_RUN,
+            help="loss of boxes (default: the network's own, ciou where it has none)",
+        ),
+    ] = None
+    class_loss: Annotated[ClassLoss, choice(ClassLoss, "--class-loss", panel=_TRAINING_RUN, help="loss of classes")] = (
+        ClassLoss.BCE
+    )
+    mosaic: Annotated[
+        float,
+        of("--mosaic", parser=number, metavar="P", panel=_TRAINING_RUN, help="how often to show four images in one"),
+    ] = 1.0
+    no_augment: Annotated[
+        bool,
+        of(
+            "--no-augment",
+            panel=_TRAINING_RUN,
+            help="show each image as it is: no mosaic, mirroring, scaling or colours",
+        ),
+    ] = False
+    seed: Annotated[
+        int, of("--seed", parser=whole, metavar="N", panel=_TRAINING_RUN, help="of new weights, order and augmentation")
+    ] = 0
+    validate_every: Annotated[
+        int,
+        of(
+            "--validate-every",
+            parser=whole,
+            metavar="N",
+            panel=_TRAINING_RUN,
+            help="epochs between measurements; 0: at the end only",
+        ),
+    ] = 1
+    precision: Annotated[
+        TrainPrecision, choice(TrainPrecision, "--precision", panel=_MACHINE, help="auto: bf16 on a GPU, 32 on a CPU")
+    ] = TrainPrecision.AUTO
+    device: Annotated[Device, choice(Device, "--device", panel=_MACHINE, help="auto: cuda where there is one")] = (
+        Device.AUTO
+    )
+    devices: Annotated[
+        int, of("--devices", parser=whole, metavar="N", panel=_MACHINE, help="how many; 0: all GPUs, one CPU process")
+    ] = 0
+    workers: Annotated[
+        int, of("--workers", parser=whole, metavar="N", panel=_MACHINE, help="processes that prepare images")
+    ] = 0
+    half: Annotated[bool, of("--half", panel=OUTPUT, help="write the weights in FP16")] = False
+    output: Annotated[Path, of("--output", metavar="DIR", panel=OUTPUT, help="the run's folder")] = Path("tuned")
+    resume: Annotated[bool, of("--resume", panel=OUTPUT, help="go on with the run in --output")] = False
+
+    def run(self) -> int:
+        """Train, and print where the weights are."""
+        require_packages(_PACKAGES, "train", "y12-tune")
+        job = _job(self)
+        from y12.exporter.train.tune import tune
+
+        with _progress() as progress:
+            weights = tune(job, say, progress)
+        if weights is not None:
+            put(f"weights      {weights}")
+            put(f"log          {weights.parent}/steps.csv, accuracy.csv, curves.svg")
+        return 0
+
+
+COMMAND = Command(
+    "y12-tune",
+    "Train a network on labelled images. DATA is a data.yaml (its train and val), a COCO .json, for a classifier a "
+    "folder with a folder of images for each class, or 'shapes': scenes made by code, which need no files. A run that "
+    "was stopped goes on with --resume, step by step as if it had not been stopped.",
+    TuneOrder,
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train, give the exit code."""
-    arguments = _parser().parse_args(argv)
-    return run_command(lambda: _tune(arguments))
+    return main_of(COMMAND, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="y12-tune",
-        description="Train a network on labelled images. DATA is a data.yaml (its train and val), a COCO .json, for a "
-        "classifier a folder with a folder of images for each class, or 'shapes': "
-        "scenes made by code, which need no files. A run that was stopped goes on with --resume, step by step as if it "
-        "had not been stopped.",
-    )
-    add: Any = parser.add_argument
-    add("data", type=Path, metavar="DATA", help="what to train on")
-    add("--val", type=Path, metavar="FILE", help="data to measure on; needed beside a COCO .json")
-    add("--images", type=Path, metavar="DIR", help="where a COCO JSON's images are; default: looked for beside it")
-    add("--model", help="a shipped model's name, such as yolov12n or yolov12n-seg, or a model YAML")
-    add("--weights", type=Path, metavar="FILE", help="begin with these: a .pt or .safetensors")
-    add("--imgsz", type=int, default=640, metavar="PX", help="side of the network's input (default: 640)")
-    add("--epochs", type=int, default=100, metavar="N", help="passes over the images (default: 100)")
-    add("--batch", type=int, default=16, metavar="N", help="images a step, of all devices together (default: 16)")
-    add("--lr", type=float, default=1e-3, help="highest learning rate (default: 0.001)")
-    add("--weight-decay", type=float, default=0.02, help="of AdamW (default: 0.02)")
-    add("--warmup", type=int, default=100, metavar="STEPS", help="steps until the highest rate (default: 100)")
-    add("--freeze", type=int, default=0, metavar="N", help="leave the first N rows of the network as they are")
-    add("--qat", action="store_true", help="train for INT8: what is written is exported with --int8, without --calib")
-    add("--iou-loss", help="iou, giou, diou or ciou (default: the network's own, ciou where it has none)")
-    add("--class-loss", default="bce", help="bce, focal or varifocal (default: bce)")
-    add("--mosaic", type=float, default=1.0, metavar="P", help="how often to show four images in one (default: 1)")
-    add("--no-augment", action="store_true", help="show each image as it is: no mosaic, mirroring, scaling or colours")
-    add("--seed", type=int, default=0, metavar="N", help="of new weights, order and augmentation (default: 0)")
-    add("--precision", default="auto", help="32 or bf16 (default: bf16 on a GPU, 32 on a CPU)")
-    add("--device", default="auto", help="cpu or cuda (default: cuda where there is one)")
-    add("--devices", type=int, default=0, metavar="N", help="how many (default: all GPUs, one CPU process)")
-    add("--workers", type=int, default=0, metavar="N", help="processes that prepare images (default: none)")
-    add("--validate-every", type=int, default=1, metavar="N", help="epochs between measurements; 0: at the end only")
-    add("--half", action="store_true", help="write the weights in FP16")
-    add("--output", type=Path, default=Path("tuned"), metavar="DIR", help="the run's folder (default: tuned)")
-    add("--resume", action="store_true", help="go on with the run in --output")
-    return parser
-
-
-def _tune(arguments: argparse.Namespace) -> int:
-    require_packages(_PACKAGES, "train", "y12-tune")
-    job = _job(arguments)
-    from y12.exporter.train.tune import tune
-
-    with _progress() as progress:
-        weights = tune(job, say, progress)
-    if weights is not None:
-        put(f"weights      {weights}")
-        put(f"log          {weights.parent}/steps.csv, accuracy.csv, curves.svg")
-    return 0
-
-
-def _job(arguments: argparse.Namespace) -> "Tune":
+def _job(asked: TuneOrder) -> "Tune":
     from y12.exporter.precision.qat.prepare import QatOptions
     from y12.exporter.train.datasets import DataChoice
     from y12.exporter.train.examples.options import UNCHANGED, AugmentOptions
@@ -82,56 +170,45 @@ def _job(arguments: argparse.Namespace) -> "Tune":
     from y12.exporter.train.options import OptimizerOptions, TuneOptions
     from y12.exporter.train.tune import Tune
 
-    optimizer = OptimizerOptions(lr=arguments.lr, weight_decay=arguments.weight_decay, warmup=arguments.warmup)
-    losses = LossOptions(iou=arguments.iou_loss, class_loss=arguments.class_loss)
+    optimizer = OptimizerOptions(lr=asked.lr, weight_decay=asked.weight_decay, warmup=asked.warmup)
+    losses = LossOptions(iou=asked.iou_loss and asked.iou_loss.value, class_loss=asked.class_loss.value)
     options = TuneOptions(
-        epochs=arguments.epochs,
-        batch=arguments.batch,
-        freeze=arguments.freeze,
-        seed=arguments.seed,
-        precision=arguments.precision,
-        accelerator=arguments.device,
-        devices=arguments.devices,
-        workers=arguments.workers,
-        validate_every=arguments.validate_every,
+        epochs=asked.epochs,
+        batch=asked.batch,
+        freeze=asked.freeze,
+        seed=asked.seed,
+        precision=asked.precision.value,
+        accelerator=asked.device.value,
+        devices=asked.devices,
+        workers=asked.workers,
+        validate_every=asked.validate_every,
         optimizer=optimizer,
         losses=losses,
     )
-    augment = UNCHANGED if arguments.no_augment else AugmentOptions(mosaic=arguments.mosaic)
+    augment = UNCHANGED if asked.no_augment else AugmentOptions(mosaic=asked.mosaic)
     return Tune(
-        DataChoice(arguments.data, arguments.val, arguments.images, augment),
-        arguments.output,
-        arguments.model,
-        arguments.weights,
-        arguments.imgsz,
-        arguments.resume,
-        arguments.half,
-        QatOptions() if arguments.qat else None,
+        DataChoice(asked.data, asked.val, asked.images, augment),
+        asked.output,
+        asked.model,
+        asked.weights,
+        asked.imgsz,
+        asked.resume,
+        asked.half,
+        QatOptions() if asked.qat else None,
         options,
     )
 
 
 @contextmanager
 def _progress() -> "Iterator[Progress]":
-    """Return what shows how a run goes on: a bar on a terminal, every hundredth step elsewhere."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    """Give what shows how a run goes on: a bar on a terminal, every hundredth step elsewhere."""
+    with bar("train", remaining=True) as advance:
+        yield advance or _tell_some
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total, losses: say(f"step {done} of {total}: {losses}") if done % 100 == 0 else None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("train", total=None)
-        yield lambda done, total, losses: bar.update(task, completed=done, total=total, description=losses)
+
+def _tell_some(done: int, total: int, losses: str) -> None:
+    if done % 100 == 0:
+        say(f"step {done} of {total}: {losses}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """y12-bench: how long an artefact takes on this machine, stage by stage."""
 
-import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from y12.runtime.cli.common import add_runtime_arguments, open_runtime, positive, put, run_command, say
+import typer
+
+from y12.runtime.cli.app import Command, main_of
+from y12.runtime.cli.common import put, say
+from y12.runtime.cli.options import Json, RuntimeOptions, positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,36 +24,47 @@ MASK_STAGES = ("masks", "postprocess with masks")  # for a model that gives mask
 SEED = 12  # the made-up image is the same in every run
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bench(RuntimeOptions):
+    """What can be asked of y12-bench."""
+
+    batch: Annotated[
+        int, typer.Option(parser=positive, metavar="N", rich_help_panel="Timing", help="images per call")
+    ] = 1
+    iterations: Annotated[
+        int, typer.Option(parser=positive, metavar="N", rich_help_panel="Timing", help="timed calls")
+    ] = 100
+    warmup: Annotated[
+        int, typer.Option(parser=positive, metavar="N", rich_help_panel="Timing", help="calls before them")
+    ] = 10
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel="Timing",
+            help="decode and run this file; default: a made-up 640x480 array, whose decoding is not timed",
+        ),
+    ] = None
+    json: Json = False
+
+    def run(self) -> int:
+        """Time the artefact, and print what it took."""
+        with self.open() as runtime:
+            say(f"{self.artefact} on {runtime.description}")
+            images = [self.image or _made_up_image()] * self.batch
+            report = measure(runtime, images, self.iterations, self.warmup)
+        put(json.dumps(report, indent=2) if self.json else _text(report))
+        return 0
+
+
+COMMAND = Command(
+    "y12-bench", "Time an artefact on this machine: ms per call by time.perf_counter, after warm-up.", Bench
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, give the exit code."""
-    arguments = _parser().parse_args(argv)
-    return run_command(lambda: _bench(arguments))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="y12-bench",
-        description="Time an artefact on this machine: ms per call by time.perf_counter, after warm-up.",
-    )
-    add_runtime_arguments(parser)
-    parser.add_argument("--batch", type=positive, default=1, help="images per call (default: %(default)s)")
-    parser.add_argument("--iterations", type=positive, default=100, help="timed calls (default: %(default)s)")
-    parser.add_argument("--warmup", type=positive, default=10, help="calls before them (default: %(default)s)")
-    parser.add_argument(
-        "--image",
-        help="decode and run this file; default: a made-up 640x480 array, whose decoding is not timed",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
-
-
-def _bench(arguments: argparse.Namespace) -> int:
-    with open_runtime(arguments) as runtime:
-        say(f"{arguments.artefact} on {runtime.description}")
-        images = [arguments.image or _made_up_image()] * arguments.batch
-        report = measure(runtime, images, arguments.iterations, arguments.warmup)
-    put(json.dumps(report, indent=2) if arguments.json else _text(report))
-    return 0
+    return main_of(COMMAND, argv)
 
 
 def measure(

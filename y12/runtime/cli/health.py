@@ -7,16 +7,19 @@ engine (ENGINE or $Y12_ENGINE) that it can be loaded and gives finite numbers on
 code 0 is healthy, 1 is not. Loading an engine takes as much GPU memory again as the program that serves it.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from y12.errors import ExecutorError
-from y12.runtime.cli.common import put, run_command
+from y12.runtime.cli.app import Command, Options, main_of
+from y12.runtime.cli.common import put
 
 if TYPE_CHECKING:
     from y12.runtime.gpu.device import Device
@@ -28,17 +31,35 @@ GRAY = 114
 IMAGE_HW = (480, 640)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Health(Options):
+    """What can be asked of the health check."""
+
+    engine: Annotated[
+        str | None, typer.Argument(metavar="[ENGINE]", help=f"an engine that must run too; default: ${ENGINE_VARIABLE}")
+    ] = None
+
+    def run(self) -> int:
+        """Check, and say in one line that all is well."""
+        engine = self.engine or os.environ.get(ENGINE_VARIABLE) or None
+        healthy = check_gpu()
+        if engine is not None:
+            healthy += f"; {check_artefact(engine)}"
+        put(f"healthy: {healthy}")
+        return 0
+
+
+COMMAND = Command(
+    "python -m y12.runtime.cli.health",
+    "Say in one line whether this machine can run y12's engines; exit code 0 if so, else 1.",
+    Health,
+    completion=False,
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, check, give the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m y12.runtime.cli.health",
-        description="Say in one line whether this machine can run y12's engines; exit code 0 if so, else 1.",
-    )
-    parser.add_argument(
-        "engine", nargs="?", metavar="ENGINE", help=f"an engine that must run too (default: ${ENGINE_VARIABLE})"
-    )
-    arguments = parser.parse_args(argv)
-    return run_command(lambda: _health(arguments.engine or os.environ.get(ENGINE_VARIABLE) or None))
+    return main_of(COMMAND, argv)
 
 
 def check_gpu() -> str:
@@ -88,14 +109,6 @@ def check_artefact(path: str | Path) -> str:
                 f"{path}: expected finite detections on a gray image, found NaN or infinity: export again"
             )
         return f"{path} on {runtime.description}"
-
-
-def _health(engine: str | None) -> int:
-    healthy = check_gpu()
-    if engine is not None:
-        healthy += f"; {check_artefact(engine)}"
-    put(f"healthy: {healthy}")
-    return 0
 
 
 if __name__ == "__main__":

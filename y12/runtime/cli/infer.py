@@ -1,28 +1,34 @@
 """y12-infer: find objects in images and videos."""
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from y12.errors import ArtefactError, InputError
-from y12.runtime.cli.common import (
-    EXIT_FAILED,
-    add_runtime_arguments,
-    add_threshold_arguments,
-    one_line,
-    open_runtime,
-    options_from,
-    put,
-    run_command,
-    say,
+from y12.runtime.cli.app import Command, main_of
+from y12.runtime.cli.common import EXIT_FAILED, put, say
+from y12.runtime.cli.options import (
+    NMS,
+    OUTPUT,
+    THRESHOLDS,
+    AgnosticNms,
+    Classes,
+    Conf,
+    Iou,
+    MaxDet,
+    RuntimeOptions,
+    choice,
+    given,
 )
-from y12.runtime.thresholds import KEEPS
+from y12.text import one_line
 
 if TYPE_CHECKING:
     from y12.runtime.cli.saving import Saver
@@ -40,6 +46,20 @@ JSON_HELP = (
 MASK_TASKS = ("segment", "multitask")
 
 
+class Keep(StrEnum):
+    """Which of the FP32 model's figures a confidence is to keep: `y12.runtime.thresholds.KEEPS`."""
+
+    PRECISION = "precision"
+    RECALL = "recall"
+
+
+class MaskForm(StrEnum):
+    """How a mask is written into JSON."""
+
+    RLE = "rle"
+    POLYGON = "polygon"
+
+
 @dataclass(frozen=True)
 class Output:
     """What to do with what is found.
@@ -55,57 +75,76 @@ class Output:
     masks: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Infer(RuntimeOptions):
+    """What can be asked of y12-infer."""
+
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE|DIR|GLOB|VIDEO...",
+            show_default=False,
+            help="what to look at; folders are not searched deeper",
+        ),
+    ]
+    conf: Conf = None
+    iou: Iou = None
+    max_det: MaxDet = None
+    classes: Classes = None
+    agnostic_nms: AgnosticNms = None
+    keep: Annotated[
+        Keep | None,
+        choice(
+            Keep,
+            "--keep",
+            panel=NMS,
+            help="--conf is meant for the FP32 model: use the confidence that keeps its precision or its recall, by "
+            "the table that an export with --val writes into the artefact",
+        ),
+    ] = None
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", rich_help_panel=OUTPUT, help="write annotated pictures there, with all that is found"
+        ),
+    ] = None
+    json: Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help=JSON_HELP)] = False
+    masks: Annotated[
+        MaskForm | None,
+        choice(
+            MaskForm,
+            "--masks",
+            panel=OUTPUT,
+            help="put each object's mask into the JSON: as COCO's run lengths, or as outlines (which have no holes)",
+        ),
+    ] = None
+
+    def run(self) -> int:
+        """Go through all sources; one that fails is reported, the others are done, and the exit code tells."""
+        return _infer(self)
+
+
+COMMAND = Command("y12-infer", "Find objects in images and videos; or, with a classifier, say what they show.", Infer)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, give the exit code."""
-    arguments = _parser().parse_args(argv)
-    return run_command(lambda: _infer(arguments))
+    return main_of(COMMAND, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="y12-infer",
-        description="Find objects in images and videos; or, with a classifier, say what they show.",
-    )
-    add_runtime_arguments(parser)
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        metavar="IMAGE|DIR|GLOB|VIDEO",
-        help="what to look at; folders are not searched deeper",
-    )
-    add_threshold_arguments(parser)
-    parser.add_argument(
-        "--keep",
-        choices=KEEPS,
-        help="--conf is meant for the FP32 model: use the confidence that keeps its precision or its recall, by the "
-        "table that an export with --val writes into the artefact",
-    )
-    parser.add_argument(
-        "--save", type=Path, metavar="DIR", help="write annotated pictures there, with all that is found"
-    )
-    parser.add_argument("--json", action="store_true", help=JSON_HELP)
-    parser.add_argument(
-        "--masks",
-        choices=("rle", "polygon"),
-        help="put each object's mask into the JSON: as COCO's run lengths, or as outlines (which have no holes)",
-    )
-    return parser
-
-
-def _infer(arguments: argparse.Namespace) -> int:
-    """Go through all sources; one that fails is reported, the others are done, and the exit code tells."""
+def _infer(asked: Infer) -> int:
     from y12.runtime.cli.saving import Saver
     from y12.runtime.cli.sources import paths_from
 
-    paths = paths_from(arguments.sources)
-    saver = Saver(arguments.save, paths) if arguments.save else None
-    output = Output(saver, arguments.json, arguments.masks)
-    with open_runtime(arguments) as runtime:
-        asked = replace(options_from(arguments, runtime.options), keep=arguments.keep)
-        options = runtime.resolved_options(asked)  # once, not once a file
-        _check_masks(arguments, runtime.manifest.task)
-        say(f"{arguments.artefact} on {runtime.description}")
-        _tell_kept(runtime, asked, options)
+    paths = paths_from(asked.sources)
+    saver = Saver(asked.save, paths) if asked.save else None
+    output = Output(saver, asked.json, None if asked.masks is None else asked.masks.value)
+    with asked.open() as runtime:
+        wanted = replace(runtime.options, **given(asked, THRESHOLDS | {"keep": "keep"}))
+        options = runtime.resolved_options(wanted)  # once, not once a file
+        _check_masks(output, runtime.manifest.task)
+        say(f"{asked.artefact} on {runtime.description}")
+        _tell_kept(runtime, wanted, options)
         failed = infer_files(runtime, paths, options, output)
     if failed:
         say(f"error: {failed} of {len(paths)} files could not be used")
@@ -119,11 +158,11 @@ def _tell_kept(runtime: "Runtime", asked: "DetectOptions", used: "DetectOptions"
         say(f"note: conf {asked.conf:g} of {thresholds.against} is {used.conf:.3g} here (keeps {asked.keep})")
 
 
-def _check_masks(arguments: argparse.Namespace, task: str) -> None:
+def _check_masks(output: Output, task: str) -> None:
     """Refuse --masks where it would do nothing."""
-    if arguments.masks and not arguments.json:
+    if output.masks and not output.as_json:
         raise InputError("--masks: expected --json beside it, found none: masks are written as JSON")
-    if arguments.masks and task not in MASK_TASKS:
+    if output.masks and task not in MASK_TASKS:
         raise InputError(f"--masks: expected a segmentation model, found one for the task {task!r}")
 
 
@@ -144,7 +183,7 @@ def infer_files(runtime: "Runtime", paths: list[Path], options: "DetectOptions",
                 _tell_found(runtime, outcome.item, outcome.result, outcome.timings, output)
             except InputError as error:
                 failed.add(path)
-                _report_failure(path, one_line(error), output.as_json)
+                _report_failure(path, one_line(str(error), limit=None), output.as_json)
     return len(failed)
 
 

@@ -1,12 +1,15 @@
 """y12-inspect: what an artefact is and where it runs, without running it."""
 
-import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-from y12.runtime.cli.common import put, run_command
+import typer
+
+from y12.runtime.cli.app import Command, Options, main_of
+from y12.runtime.cli.common import put
+from y12.runtime.cli.options import Json
 
 if TYPE_CHECKING:
     from y12.runtime.artefact.manifest import AxisRange
@@ -20,23 +23,28 @@ _BOXES = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inspect(Options):
+    """What can be asked of y12-inspect."""
+
+    artefact: Annotated[str, typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine")]
+    json: Json = False
+
+    def run(self) -> int:
+        """Print what the artefact is."""
+        from y12.runtime.artefact.opened import open_artefact
+
+        facts = facts_from(open_artefact(self.artefact))
+        put(json.dumps(facts, ensure_ascii=False, indent=2) if self.json else _text(facts))
+        return 0
+
+
+COMMAND = Command("y12-inspect", "Say what an artefact is and where it runs; needs no GPU.", Inspect)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run, give the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="y12-inspect", description="Say what an artefact is and where it runs; needs no GPU."
-    )
-    parser.add_argument("artefact", metavar="ARTEFACT", help="an .onnx or .engine")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = parser.parse_args(argv)
-    return run_command(lambda: _inspect(arguments.artefact, arguments.json))
-
-
-def _inspect(path: str, as_json: bool) -> int:
-    from y12.runtime.artefact.opened import open_artefact
-
-    facts = facts_from(open_artefact(path))
-    put(json.dumps(facts, ensure_ascii=False, indent=2) if as_json else _text(facts))
-    return 0
+    return main_of(COMMAND, argv)
 
 
 def facts_from(artefact: "Artefact") -> dict[str, Any]:

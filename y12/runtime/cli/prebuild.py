@@ -6,14 +6,18 @@
 The folder holds the code of this version's kernels only: fill it again after an update of y12. It needs no GPU.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from y12.errors import ExecutorError, InputError
-from y12.runtime.cli.common import put, run_command
+from y12.runtime.cli.app import Command, Options, main_of
+from y12.runtime.cli.common import put
+from y12.runtime.cli.options import Numbers, reader
 from y12.runtime.kernels.cache import keep_prebuilt
 from y12.runtime.kernels.nvrtc import cubin_parts, nvrtc_cubin, nvrtc_version
 from y12.runtime.kernels.sources import SMS, entry_points, kernel_names, kernel_source
@@ -22,6 +26,7 @@ __all__ = ["Built", "main", "prebuild"]
 
 OLDEST_SM = 75  # CUDA 13 compiles for Turing and later
 NEWEST_SM = 999
+_EVERY = Numbers(SMS)
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,6 @@ class Built:
     name: str
     sm: int
     path: Path
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line, compile, give the exit code."""
-    arguments = _parser().parse_args(argv)
-    return run_command(lambda: _prebuild(arguments.sm, arguments.output))
 
 
 def prebuild(sms: Sequence[int], folder: Path) -> Iterator[Built]:
@@ -67,31 +66,49 @@ def prebuild(sms: Sequence[int], folder: Path) -> Iterator[Built]:
             yield Built(name, sm, path)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m y12.runtime.cli.prebuild",
-        description="Compile every kernel for some GPU generations into a folder that $Y12_KERNELS names later.",
-    )
-    parser.add_argument(
-        "--sm",
-        type=compute_capabilities,
-        default=SMS,
-        metavar="SM,SM",
-        help=f"compute capabilities, such as 89 for 8.9 (default: {','.join(map(str, SMS))})",
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where to; made if need be")
-    return parser
+def compute_capabilities(text: str) -> Numbers:
+    """Read --sm: "75,89", each once, in rising order.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    found = sorted({int(part) for part in text.split(",")})
+    if found[0] < OLDEST_SM or found[-1] > NEWEST_SM:
+        raise ValueError(text)
+    return Numbers(tuple(found))
 
 
-def compute_capabilities(text: str) -> tuple[int, ...]:
-    """Read --sm: "75,89", each once, in rising order."""
-    try:
-        found = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        found = []
-    if not found or found[0] < OLDEST_SM or found[-1] > NEWEST_SM:
-        raise argparse.ArgumentTypeError(f"expected compute capabilities such as 75,89 (8.9), found {text!r}")
-    return tuple(found)
+@dataclass(frozen=True, kw_only=True)
+class Prebuild(Options):
+    """What can be asked of it."""
+
+    sm: Annotated[
+        Numbers,
+        typer.Option(
+            parser=reader(compute_capabilities, "compute capabilities such as 75,89 (8.9)"),
+            metavar="SM,SM",
+            show_default=",".join(map(str, SMS)),
+            help="compute capabilities, such as 89 for 8.9",
+        ),
+    ] = _EVERY
+    output: Annotated[Path, typer.Option(metavar="DIR", show_default=False, help="where to; made if need be")]
+
+    def run(self) -> int:
+        """Compile, and print each file."""
+        return _prebuild(self.sm, self.output)
+
+
+COMMAND = Command(
+    "python -m y12.runtime.cli.prebuild",
+    "Compile every kernel for some GPU generations into a folder that $Y12_KERNELS names later.",
+    Prebuild,
+    completion=False,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, compile, give the exit code."""
+    return main_of(COMMAND, argv)
 
 
 def _prebuild(sms: Sequence[int], folder: Path) -> int:

@@ -1,0 +1,239 @@
+"""The options of the commands that make artefacts, each declared once, and the values that they read from text."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NewType
+
+import typer
+
+from y12.exporter.cli.choices import Bits, Flavour, Format, Int8Target, Method, NmsForm, Scale
+from y12.runtime.cli.options import NMS, OUTPUT, Numbers, Task, choice, number, reader, whole
+
+INPUT, ENGINE, PROOF, INT8 = "Model and input", "Engine", "Verification and accuracy", "INT8"
+
+ONE = Numbers((1,))
+Sizes = NewType("Sizes", tuple[tuple[int, int], ...])  # (height, width) of each
+
+
+def _numbers(separator: str) -> Callable[[str], Numbers]:
+    def read(text: str) -> Numbers:
+        parts = text.split(separator)
+        if not all(part.isascii() and part.isdigit() and len(part) < 7 for part in parts):
+            raise ValueError
+        return Numbers(tuple(int(part) for part in parts))
+
+    return read
+
+
+def _sizes(text: str) -> Sizes:
+    """Read parts by ":", each one number or height,width."""
+    sides = [_numbers(",")(part) for part in text.replace("x", ",").split(":")]
+    if max(map(len, sides)) > 2:
+        raise ValueError
+    return Sizes(tuple((numbers[0], numbers[-1]) for numbers in sides))
+
+
+def of(*names: str, panel: str, help: str, parser: Any = None, metavar: str | None = None) -> Any:
+    """Declare an option under a heading of the help."""
+    return typer.Option(*names, rich_help_panel=panel, help=help, parser=parser, metavar=metavar)
+
+
+Model = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="a .pt or .safetensors checkpoint, an .onnx, or a model YAML or its name (yolov12n, yolov12l-v1, "
+        "yolov12s-seg); left out: y12's demo model",
+    ),
+]
+ModelTask = Annotated[Task | None, choice(Task, "--task", panel=INPUT, help="refuse a model that is for another task")]
+ModelScale = Annotated[
+    Scale | None, choice(Scale, "--scale", panel=INPUT, help="scale of a model YAML whose name tells none")
+]
+InputSizes = Annotated[
+    Sizes | None,
+    of(
+        "--imgsz",
+        parser=reader(_sizes, "something like 640, 480,640 or 320:640:960"),
+        metavar="SIZES",
+        panel=INPUT,
+        help="640, or 480,640 as height,width; least:best:largest makes it dynamic (default: 640; classifiers: 224)",
+    ),
+]
+Batch = Annotated[
+    Numbers,
+    of(
+        "--batch",
+        parser=reader(_numbers(":"), "something like 1 or 1:4:8"),
+        metavar="SIZES",
+        panel=INPUT,
+        help="1, or least:best:largest",
+    ),
+]
+Dynamic = Annotated[
+    bool,
+    of("--dynamic", panel=INPUT, help="free batch and size: batch 1 to 8, sides from half to double of --imgsz"),
+]
+
+MadeFormat = Annotated[
+    Format,
+    choice(
+        Format,
+        "--format",
+        aliases={"tensorrt": Format.ENGINE, "trt": Format.ENGINE},
+        panel=OUTPUT,
+        help="what to make; tensorrt and trt mean engine",
+    ),
+]
+Half = Annotated[bool, of("--half", "--fp16", panel=OUTPUT, help="FP16, with the decode in FP32")]
+Quantize = Annotated[Bits | None, choice(Bits, "--quantize", panel=OUTPUT, help="16 is --half, 8 is --int8")]
+Opset = Annotated[
+    int | None,
+    of("--opset", parser=whole, metavar="N", panel=OUTPUT, help="ONNX opset, 17 to 20 (default: 20)"),
+]
+NoSimplify = Annotated[bool, of("--no-simplify", panel=OUTPUT, help="leave the graph as it was traced")]
+Folder = Annotated[
+    Path,
+    typer.Option(metavar="DIR", rich_help_panel=OUTPUT, show_default="here", help="folder to write to"),
+]
+ReportJson = Annotated[bool, of("--json", panel=OUTPUT, help="print the report as JSON")]
+
+TensorRT = Annotated[
+    Flavour,
+    choice(
+        Flavour,
+        "--tensorrt",
+        panel=ENGINE,
+        help="auto: full TensorRT where it and a GPU are, else TensorRT-RTX",
+    ),
+]
+Workspace = Annotated[
+    float | None,
+    of("--workspace", parser=number, metavar="GiB", panel=ENGINE, help="scratch memory of a layer at most"),
+]
+Sms = Annotated[
+    Numbers | None,
+    of(
+        "--sm",
+        parser=reader(_numbers(","), "something like 80,89"),
+        metavar="SM,SM",
+        panel=ENGINE,
+        help="compute capabilities to build for, such as 80,89 (TensorRT-RTX)",
+    ),
+]
+
+VerifyImages = Annotated[
+    Path | None,
+    of("--images", metavar="DIR", panel=PROOF, help="photographs to verify on; default: y12's own"),
+]
+NoVerify = Annotated[bool, of("--no-verify", panel=PROOF, help="do not compare the result with the model")]
+AllowInconclusive = Annotated[
+    bool, of("--allow-inconclusive", panel=PROOF, help="accept fewer than five matched detections")
+]
+Val = Annotated[
+    Path | None,
+    of(
+        "--val",
+        metavar="DATA",
+        panel=PROOF,
+        help="measure accuracy beside FP32 on these images: a data.yaml (its val), a COCO .json, or a folder; without "
+        "labels, agreement with FP32. Also gives the confidences that keep FP32's precision and recall",
+    ),
+]
+
+CocoImages = Annotated[
+    Path | None,
+    of("--images", metavar="DIR", panel="Data", help="where a COCO JSON's images are; default: looked for beside it"),
+]
+
+Int8 = Annotated[
+    bool,
+    of("--int8", panel=INT8, help="INT8 with an FP16 remainder; needs --calib, or a file of y12-tune --qat"),
+]
+Calib = Annotated[
+    Path | None,
+    of(
+        "--calib",
+        metavar="DIR|data.yaml",
+        panel=INT8,
+        help="images to calibrate on, like those the model will see: a folder, or the training images of a data.yaml",
+    ),
+]
+CalibMethod = Annotated[
+    Method | None,
+    choice(
+        Method,
+        "--calib-method",
+        panel=INT8,
+        help="how the range of a tensor is chosen; auto tries them all and takes the one that keeps the scores best "
+        "(default: auto)",
+    ),
+]
+CalibLimit = Annotated[
+    int | None,
+    of(
+        "--calib-limit",
+        parser=whole,
+        metavar="N",
+        panel=INT8,
+        help="calibrate on N of the images, evenly out of them",
+    ),
+]
+Int8For = Annotated[
+    Int8Target | None,
+    choice(
+        Int8Target,
+        "--int8-target",
+        panel=INT8,
+        help="trt: TensorRT, symmetric; cpu: ONNX Runtime, uint8 activations, FP32 remainder (default: trt)",
+    ),
+]
+MaxDrop = Annotated[
+    float | None,
+    of(
+        "--max-drop",
+        parser=number,
+        metavar="POINTS",
+        panel=INT8,
+        help="keep the fewest blocks in FP16 with which at most so many points of AP are lost (without labels: of "
+        "agreement with FP32), and refuse INT8 where FP16 is the better choice",
+    ),
+]
+MaxDropData = Annotated[
+    Path | None,
+    of(
+        "--max-drop-data",
+        metavar="DATA",
+        panel=INT8,
+        help="images to measure that on: a data.yaml (its val), a COCO .json, or a folder (default: every second "
+        "image of --calib, which is then not calibrated on)",
+    ),
+]
+Int8Attention = Annotated[
+    bool | None,
+    of("--int8-attention", panel=INT8, help="attention in INT8 too; needs one fixed --imgsz"),
+]
+
+NmsInGraph = Annotated[
+    bool, of("--nms", "--end2end", panel=NMS, help="put NMS, with the thresholds below, into the graph")
+]
+NmsOutputs = Annotated[
+    NmsForm | None,
+    choice(
+        NmsForm,
+        "--nms-outputs",
+        panel=NMS,
+        help="packed: detections, num, truncated; split: num_dets, det_boxes, det_scores, det_classes, as Triton and "
+        "DeepStream expect (default: packed)",
+    ),
+]
+NmsCandidates = Annotated[
+    int | None,
+    of(
+        "--nms-candidates",
+        parser=whole,
+        metavar="P",
+        panel=NMS,
+        help="boxes that NMS sees, the best of each image; at most 3840 (default: 1024)",
+    ),
+]

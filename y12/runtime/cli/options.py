@@ -1,0 +1,217 @@
+"""Options that several commands share, each declared once, and the values that they read from text."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, NewType
+
+import typer
+
+from y12.runtime.cli.app import Options
+from y12.text import shown
+
+if TYPE_CHECKING:
+    from y12.runtime.session import Runtime
+
+THRESHOLDS = {"conf": "conf", "iou": "iou", "max_det": "max_det", "classes": "classes", "agnostic": "agnostic_nms"}
+
+# Of its own kind, as typer would take a tuple for an option of several words.
+Numbers = NewType("Numbers", tuple[int, ...])
+
+RUNNING, NMS, OUTPUT = "Running", "NMS and what is kept", "Output"
+_OWN = "default: what is part of the artefact's graph, else"
+
+
+class Provider(StrEnum):
+    """Where an .onnx runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Task(StrEnum):
+    """What a model is for: `y12.runtime.artefact.manifest.TASKS`, which a command's help does not wait for."""
+
+    DETECT = "detect"
+    SEGMENT = "segment"
+    POSE = "pose"
+    OBB = "obb"
+    CLASSIFY = "classify"
+    MULTITASK = "multitask"
+
+
+def choice(
+    kind: type[StrEnum], *names: str, help: str, panel: str, aliases: Mapping[str, StrEnum] | None = None
+) -> Any:
+    """Declare an option that takes one of the values of an enum, or another name for one of them."""
+    taken: dict[str, StrEnum] = {**{member.value: member for member in kind}, **(aliases or {})}
+
+    def parse(text: str) -> StrEnum:
+        if text not in taken:
+            raise typer.BadParameter(_expected_one_of(list(kind), list(aliases or ()), text))
+        return taken[text]
+
+    return typer.Option(
+        *names,
+        parser=parse,
+        metavar="|".join(kind),
+        autocompletion=lambda: list(taken),
+        help=help,
+        rich_help_panel=panel,
+    )
+
+
+def _expected_one_of(values: list[str], aliases: list[str], found: str) -> str:
+    from difflib import get_close_matches  # takes a while to load: only where there is something to say
+
+    also = f" (or {', '.join(aliases)})" if aliases else ""
+    near = get_close_matches(found.lower(), [*values, *aliases], n=1)
+    remedy = f"; did you mean {near[0]}?" if near else ""
+    return f"expected {', '.join(values)}{also}, found {shown(found)}{remedy}"
+
+
+def reader(read: Callable[[str], Any], expected: str) -> Callable[[Any], Any]:
+    """Return what reads a value by a function that raises ValueError, and says what was expected instead.
+
+    typer hands a default through it too, which is text no longer.
+    """
+
+    def parse(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return read(value)
+        except ValueError as error:
+            raise typer.BadParameter(f"expected {expected}, found {shown(value)}") from error
+
+    return parse
+
+
+def _at_least_one(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def _image_size(text: str) -> Numbers:
+    sides = _numbers(text.replace("x", ","))
+    if len(sides) > 2 or min(sides) < 1:
+        raise ValueError
+    return sides
+
+
+def _numbers(text: str) -> Numbers:
+    return Numbers(tuple(int(part) for part in text.split(",")))
+
+
+whole = reader(int, "a whole number")
+number = reader(float, "a number")
+positive = reader(_at_least_one, "a whole number of 1 or more")
+image_size = reader(_image_size, "640, or 480,640 as height,width")
+class_ids = reader(_numbers, "class ids such as 0,2,5")
+
+Artefact = Annotated[
+    str, typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine made by y12-export")
+]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object", rich_help_panel=OUTPUT)]
+
+Conf = Annotated[
+    float | None,
+    typer.Option(
+        "--conf",
+        "--conf-thres",
+        parser=number,
+        metavar="SCORE",
+        rich_help_panel=NMS,
+        help=f"keep boxes scored above this ({_OWN} 0.25; all of a classifier's)",
+    ),
+]
+Iou = Annotated[
+    float | None,
+    typer.Option(
+        "--iou",
+        "--iou-thres",
+        parser=number,
+        metavar="IOU",
+        rich_help_panel=NMS,
+        help=f"overlap that suppresses ({_OWN} 0.7)",
+    ),
+]
+MaxDet = Annotated[
+    int | None,
+    typer.Option(
+        "--max-det",
+        parser=whole,
+        metavar="N",
+        rich_help_panel=NMS,
+        help=f"boxes per image at most ({_OWN} 300; a classifier's classes: 5)",
+    ),
+]
+Classes = Annotated[
+    Numbers | None,
+    typer.Option("--classes", parser=class_ids, metavar="ID,ID", rich_help_panel=NMS, help="keep these class ids only"),
+]
+AgnosticNms = Annotated[
+    bool | None,
+    typer.Option("--agnostic-nms", rich_help_panel=NMS, help="let boxes suppress each other across classes"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeOptions(Options):
+    """What chooses the artefact and how it runs."""
+
+    artefact: Artefact
+    imgsz: Annotated[
+        Numbers | None,
+        typer.Option(
+            parser=image_size,
+            metavar="N|H,W",
+            rich_help_panel=RUNNING,
+            help="input size; default: what the artefact was made for",
+        ),
+    ] = None
+    provider: Annotated[
+        Provider,
+        choice(Provider, "--provider", panel=RUNNING, help="where an .onnx runs; an engine always runs on the GPU"),
+    ] = Provider.AUTO
+    device: Annotated[
+        int,
+        typer.Option(parser=whole, metavar="N", rich_help_panel=RUNNING, help="which GPU, as CUDA counts them"),
+    ] = 0
+    task: Annotated[
+        Task | None,
+        choice(Task, "--task", panel=RUNNING, help="refuse an artefact for another task; default: take any"),
+    ] = None
+
+    @property
+    def input_hw(self) -> tuple[int, int] | None:
+        """The input size asked for, one number meaning a square."""
+        return None if self.imgsz is None else (self.imgsz[0], self.imgsz[-1])
+
+    def open(self) -> "Runtime":
+        """Open the artefact as was asked.
+
+        Raises:
+            Y12Error: whatever `Runtime` refuses.
+        """
+        from y12.runtime.session import GpuOptions, Runtime
+
+        return Runtime(
+            self.artefact,
+            gpu=GpuOptions(device=self.device),
+            imgsz=self.input_hw,
+            provider=self.provider.value,
+            task=None if self.task is None else self.task.value,
+        )
+
+
+def given(asked: object, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return what was asked of these options, under other names: `names` leads from those to the options' own."""
+    values = {name: getattr(asked, option) for name, option in names.items()}
+    return {
+        name: value.value if isinstance(value, StrEnum) else value
+        for name, value in values.items()
+        if value is not None
+    }
