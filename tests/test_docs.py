@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,25 @@ def test_links_lead_somewhere(document: Path) -> None:
 @pytest.mark.parametrize("command", sorted(SCRIPTS))
 def test_commands_are_in_the_readme(command: str) -> None:
     assert f"`{command} " in (ROOT / "README.md").read_text()
+
+
+def options_of(command: str) -> set[str]:
+    module = import_module(SCRIPTS[command].split(":")[0])
+    return {"--help"} | {name for param in module.COMMAND.parser().params for name in param.opts}
+
+
+def test_options_in_the_documents_are_the_command_s() -> None:
+    """Every option on a line of a document behind a command's name is one that the command has."""
+    shown = [
+        (document.name, command.replace("y12 ", "y12-"), option)
+        for document in DOCUMENTS
+        if document.name != "CHANGELOG.md"  # which also tells what is gone
+        for command, rest in re.findall(r"\b(y12[- ][a-z]+)\b([^`|\n]*)", document.read_text())
+        if command.replace("y12 ", "y12-") in SCRIPTS
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", rest)
+    ]
+    assert len(shown) > 40
+    assert [found for found in shown if found[2] not in options_of(found[1])] == []
 
 
 def test_make_targets_in_the_documents_exist() -> None:
@@ -53,3 +73,7 @@ def test_help_names_every_option_with_words(command: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.startswith(f"Usage: {command} ")
+    sections = done.stdout.split("\n\n")
+    rows = [row for section in sections for row in re.split(r"\n  (?=\S)", section) if row.startswith("--")]
+    assert len(rows) > 3
+    assert [row for row in rows if not re.search(r"\s\s\S", row)] == []

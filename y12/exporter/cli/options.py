@@ -94,7 +94,7 @@ Opset = Annotated[
 NoSimplify = Annotated[bool, of("--no-simplify", panel=OUTPUT, help="leave the graph as it was traced")]
 Folder = Annotated[
     Path,
-    typer.Option(metavar="DIR", rich_help_panel=OUTPUT, show_default="here", help="folder to write to"),
+    typer.Option(metavar="DIR", rich_help_panel=OUTPUT, show_default=False, help="folder to write to (default: here)"),
 ]
 ReportJson = Annotated[bool, of("--json", panel=OUTPUT, help="print the report as JSON")]
 

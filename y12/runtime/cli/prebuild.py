@@ -87,8 +87,8 @@ class Prebuild(Options):
         typer.Option(
             parser=reader(compute_capabilities, "compute capabilities such as 75,89 (8.9)"),
             metavar="SM,SM",
-            show_default=",".join(map(str, SMS)),
-            help="compute capabilities, such as 89 for 8.9",
+            show_default=False,
+            help=f"compute capabilities, such as 89 for 8.9 (default: {','.join(map(str, SMS))})",
         ),
     ] = _EVERY
     output: Annotated[Path, typer.Option(metavar="DIR", show_default=False, help="where to; made if need be")]
