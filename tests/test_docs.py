@@ -74,6 +74,6 @@ def test_help_names_every_option_with_words(command: str) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith(f"Usage: {command} ")
     sections = done.stdout.split("\n\n")
-    rows = [row for section in sections for row in re.split(r"\n  (?=\S)", section) if row.startswith("--")]
+    rows = [row for section in sections for row in re.split(r"\n  (?=\S)", section) if row.startswith("-")]
     assert len(rows) > 3
     assert [row for row in rows if not re.search(r"\s\s\S", row)] == []

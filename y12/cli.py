@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from y12.runtime.cli.app import Command, Version, run, terminal_style
+from y12.runtime.cli.app import SETTINGS, Command, Version, run, terminal_style
 from y12.text import shown
 
 __all__ = ["COMMANDS", "main"]
@@ -69,7 +69,7 @@ def _parser() -> click.Command:
     def y12(version: Version = False) -> None:
         """Take what --version takes; there is nothing to do but the command's."""
 
-    app.callback(help=HELP, subcommand_metavar="COMMAND …")(y12)
+    app.callback(help=HELP, subcommand_metavar="COMMAND ...", context_settings=SETTINGS)(y12)
     return get_command(app)
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NewType
+from typing import Annotated, NewType
 
 import typer
 
 from y12.exporter.cli.choices import Bits, Flavour, Format, Int8Target, Method, NmsForm, Scale
-from y12.runtime.cli.options import NMS, OUTPUT, Numbers, Task, choice, number, reader, whole
+from y12.runtime.cli.options import NMS, OUTPUT, Numbers, Task, choice, number, option, reader, whole
 
 INPUT, ENGINE, PROOF, INT8 = "Model and input", "Engine", "Verification and accuracy", "INT8"
 
@@ -33,11 +33,6 @@ def _sizes(text: str) -> Sizes:
     return Sizes(tuple((numbers[0], numbers[-1]) for numbers in sides))
 
 
-def of(*names: str, panel: str, help: str, parser: Any = None, metavar: str | None = None) -> Any:
-    """Declare an option under a heading of the help."""
-    return typer.Option(*names, rich_help_panel=panel, help=help, parser=parser, metavar=metavar)
-
-
 Model = Annotated[
     str | None,
     typer.Argument(
@@ -52,7 +47,7 @@ ModelScale = Annotated[
 ]
 InputSizes = Annotated[
     Sizes | None,
-    of(
+    option(
         "--imgsz",
         parser=reader(_sizes, "something like 640, 480,640 or 320:640:960"),
         metavar="SIZES",
@@ -62,7 +57,7 @@ InputSizes = Annotated[
 ]
 Batch = Annotated[
     Numbers,
-    of(
+    option(
         "--batch",
         parser=reader(_numbers(":"), "something like 1 or 1:4:8"),
         metavar="SIZES",
@@ -72,7 +67,7 @@ Batch = Annotated[
 ]
 Dynamic = Annotated[
     bool,
-    of("--dynamic", panel=INPUT, help="free batch and size: batch 1 to 8, sides from half to double of --imgsz"),
+    option("--dynamic", panel=INPUT, help="free batch and size: batch 1 to 8, sides from half to double of --imgsz"),
 ]
 
 MadeFormat = Annotated[
@@ -85,35 +80,29 @@ MadeFormat = Annotated[
         help="what to make; tensorrt and trt mean engine",
     ),
 ]
-Half = Annotated[bool, of("--half", "--fp16", panel=OUTPUT, help="FP16, with the decode in FP32")]
+Half = Annotated[bool, option("--half", "--fp16", panel=OUTPUT, help="FP16, with the decode in FP32")]
 Quantize = Annotated[Bits | None, choice(Bits, "--quantize", panel=OUTPUT, help="16 is --half, 8 is --int8")]
 Opset = Annotated[
-    int | None,
-    of("--opset", parser=whole, metavar="N", panel=OUTPUT, help="ONNX opset, 17 to 20 (default: 20)"),
+    int | None, option("--opset", parser=whole, metavar="N", panel=OUTPUT, help="ONNX opset, 17 to 20 (default: 20)")
 ]
-NoSimplify = Annotated[bool, of("--no-simplify", panel=OUTPUT, help="leave the graph as it was traced")]
+NoSimplify = Annotated[bool, option("--no-simplify", panel=OUTPUT, help="leave the graph as it was traced")]
 Folder = Annotated[
     Path,
     typer.Option(metavar="DIR", rich_help_panel=OUTPUT, show_default=False, help="folder to write to (default: here)"),
 ]
-ReportJson = Annotated[bool, of("--json", panel=OUTPUT, help="print the report as JSON")]
+ReportJson = Annotated[bool, option("--json", panel=OUTPUT, help="print the report as JSON")]
 
 TensorRT = Annotated[
     Flavour,
-    choice(
-        Flavour,
-        "--tensorrt",
-        panel=ENGINE,
-        help="auto: full TensorRT where it and a GPU are, else TensorRT-RTX",
-    ),
+    choice(Flavour, "--tensorrt", panel=ENGINE, help="auto: full TensorRT where it and a GPU are, else TensorRT-RTX"),
 ]
 Workspace = Annotated[
     float | None,
-    of("--workspace", parser=number, metavar="GiB", panel=ENGINE, help="scratch memory of a layer at most"),
+    option("--workspace", parser=number, metavar="GiB", panel=ENGINE, help="scratch memory of a layer at most"),
 ]
 Sms = Annotated[
     Numbers | None,
-    of(
+    option(
         "--sm",
         parser=reader(_numbers(","), "something like 80,89"),
         metavar="SM,SM",
@@ -123,16 +112,15 @@ Sms = Annotated[
 ]
 
 VerifyImages = Annotated[
-    Path | None,
-    of("--images", metavar="DIR", panel=PROOF, help="photographs to verify on; default: y12's own"),
+    Path | None, option("--images", metavar="DIR", panel=PROOF, help="photographs to verify on; default: y12's own")
 ]
-NoVerify = Annotated[bool, of("--no-verify", panel=PROOF, help="do not compare the result with the model")]
+NoVerify = Annotated[bool, option("--no-verify", panel=PROOF, help="do not compare the result with the model")]
 AllowInconclusive = Annotated[
-    bool, of("--allow-inconclusive", panel=PROOF, help="accept fewer than five matched detections")
+    bool, option("--allow-inconclusive", panel=PROOF, help="accept fewer than five matched detections")
 ]
 Val = Annotated[
     Path | None,
-    of(
+    option(
         "--val",
         metavar="DATA",
         panel=PROOF,
@@ -143,16 +131,17 @@ Val = Annotated[
 
 CocoImages = Annotated[
     Path | None,
-    of("--images", metavar="DIR", panel="Data", help="where a COCO JSON's images are; default: looked for beside it"),
+    option(
+        "--images", metavar="DIR", panel="Data", help="where a COCO JSON's images are; default: looked for beside it"
+    ),
 ]
 
 Int8 = Annotated[
-    bool,
-    of("--int8", panel=INT8, help="INT8 with an FP16 remainder; needs --calib, or a file of y12-tune --qat"),
+    bool, option("--int8", panel=INT8, help="INT8 with an FP16 remainder; needs --calib, or a file of y12-tune --qat")
 ]
 Calib = Annotated[
     Path | None,
-    of(
+    option(
         "--calib",
         metavar="DIR|data.yaml",
         panel=INT8,
@@ -171,12 +160,8 @@ CalibMethod = Annotated[
 ]
 CalibLimit = Annotated[
     int | None,
-    of(
-        "--calib-limit",
-        parser=whole,
-        metavar="N",
-        panel=INT8,
-        help="calibrate on N of the images, evenly out of them",
+    option(
+        "--calib-limit", parser=whole, metavar="N", panel=INT8, help="calibrate on N of the images, evenly out of them"
     ),
 ]
 Int8For = Annotated[
@@ -190,7 +175,7 @@ Int8For = Annotated[
 ]
 MaxDrop = Annotated[
     float | None,
-    of(
+    option(
         "--max-drop",
         parser=number,
         metavar="POINTS",
@@ -201,7 +186,7 @@ MaxDrop = Annotated[
 ]
 MaxDropData = Annotated[
     Path | None,
-    of(
+    option(
         "--max-drop-data",
         metavar="DATA",
         panel=INT8,
@@ -210,12 +195,11 @@ MaxDropData = Annotated[
     ),
 ]
 Int8Attention = Annotated[
-    bool | None,
-    of("--int8-attention", panel=INT8, help="attention in INT8 too; needs one fixed --imgsz"),
+    bool | None, option("--int8-attention", panel=INT8, help="attention in INT8 too; needs one fixed --imgsz")
 ]
 
 NmsInGraph = Annotated[
-    bool, of("--nms", "--end2end", panel=NMS, help="put NMS, with the thresholds below, into the graph")
+    bool, option("--nms", "--end2end", panel=NMS, help="put NMS, with the thresholds below, into the graph")
 ]
 NmsOutputs = Annotated[
     NmsForm | None,
@@ -229,7 +213,7 @@ NmsOutputs = Annotated[
 ]
 NmsCandidates = Annotated[
     int | None,
-    of(
+    option(
         "--nms-candidates",
         parser=whole,
         metavar="P",

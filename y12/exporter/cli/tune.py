@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from y12.exporter.cli.choices import ClassLoss, Device, IouLoss, TrainPrecision
-from y12.exporter.cli.options import CocoImages, of
+from y12.exporter.cli.options import CocoImages
 from y12.exporter.cli.progress import bar
 from y12.runtime.cli.app import Command, Options, main_of
 from y12.runtime.cli.common import put, require_packages, say
-from y12.runtime.cli.options import OUTPUT, choice, number, whole
+from y12.runtime.cli.options import OUTPUT, choice, number, option, whole
 
 if TYPE_CHECKING:
     from y12.exporter.train.tune import Progress, Tune
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 _TRAINING = ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools", "yaml", "rich")
 _PACKAGES = (*_TRAINING, "onnx", "onnxruntime", "onnxsim")  # for --qat, which is placed by the network's graph
-
-
-_DATA, _NETWORK, _TRAINING_RUN, _MACHINE = "Data", "Network", "Training", "Machine"
+_DATA, _NETWORK, _STEPS, _MACHINE = "Data", "Network", "Training", "Machine"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,90 +31,63 @@ class TuneOrder(Options):
 
     data: Annotated[Path, typer.Argument(metavar="DATA", show_default=False, help="what to train on")]
     val: Annotated[
-        Path | None, of("--val", metavar="FILE", panel=_DATA, help="data to measure on; needed beside a COCO .json")
+        Path | None, option(metavar="FILE", panel=_DATA, help="data to measure on; needed beside a COCO .json")
     ] = None
     images: CocoImages = None
     model: Annotated[
         str | None,
-        of(
-            "--model",
+        option(
             metavar="MODEL",
             panel=_NETWORK,
             help="a shipped model's name, such as yolov12n or yolov12n-seg, or a model YAML",
         ),
     ] = None
     weights: Annotated[
-        Path | None, of("--weights", metavar="FILE", panel=_NETWORK, help="begin with these: a .pt or .safetensors")
+        Path | None, option(metavar="FILE", panel=_NETWORK, help="begin with these: a .pt or .safetensors")
     ] = None
-    imgsz: Annotated[
-        int, of("--imgsz", parser=whole, metavar="PX", panel=_NETWORK, help="side of the network's input")
-    ] = 640
+    imgsz: Annotated[int, option(parser=whole, metavar="PX", panel=_NETWORK, help="side of the network's input")] = 640
     freeze: Annotated[
-        int,
-        of(
-            "--freeze",
-            parser=whole,
-            metavar="N",
-            panel=_NETWORK,
-            help="leave the first N rows of the network as they are",
-        ),
+        int, option(parser=whole, metavar="N", panel=_NETWORK, help="leave the first N rows of the network as they are")
     ] = 0
     qat: Annotated[
         bool,
-        of("--qat", panel=_NETWORK, help="train for INT8: what is written is exported with --int8, without --calib"),
+        option(
+            "--qat", panel=_NETWORK, help="train for INT8: what is written is exported with --int8, without --calib"
+        ),
     ] = False
-    epochs: Annotated[
-        int, of("--epochs", parser=whole, metavar="N", panel=_TRAINING_RUN, help="passes over the images")
-    ] = 100
+    epochs: Annotated[int, option(parser=whole, metavar="N", panel=_STEPS, help="passes over the images")] = 100
     batch: Annotated[
-        int,
-        of("--batch", parser=whole, metavar="N", panel=_TRAINING_RUN, help="images a step, of all devices together"),
+        int, option(parser=whole, metavar="N", panel=_STEPS, help="images a step, of all devices together")
     ] = 16
-    lr: Annotated[
-        float, of("--lr", parser=number, metavar="RATE", panel=_TRAINING_RUN, help="highest learning rate")
-    ] = 1e-3
-    weight_decay: Annotated[
-        float, of("--weight-decay", parser=number, metavar="W", panel=_TRAINING_RUN, help="of AdamW")
-    ] = 0.02
-    warmup: Annotated[
-        int, of("--warmup", parser=whole, metavar="STEPS", panel=_TRAINING_RUN, help="steps until the highest rate")
-    ] = 100
+    lr: Annotated[float, option(parser=number, metavar="RATE", panel=_STEPS, help="highest learning rate")] = 1e-3
+    weight_decay: Annotated[float, option(parser=number, metavar="W", panel=_STEPS, help="of AdamW")] = 0.02
+    warmup: Annotated[int, option(parser=whole, metavar="STEPS", panel=_STEPS, help="steps until the highest rate")] = (
+        100
+    )
     iou_loss: Annotated[
         IouLoss | None,
         choice(
             IouLoss,
             "--iou-loss",
-            panel=_TRAINING_RUN,
+            panel=_STEPS,
             help="loss of boxes (default: the network's own, ciou where it has none)",
         ),
     ] = None
-    class_loss: Annotated[ClassLoss, choice(ClassLoss, "--class-loss", panel=_TRAINING_RUN, help="loss of classes")] = (
+    class_loss: Annotated[ClassLoss, choice(ClassLoss, "--class-loss", panel=_STEPS, help="loss of classes")] = (
         ClassLoss.BCE
     )
     mosaic: Annotated[
-        float,
-        of("--mosaic", parser=number, metavar="P", panel=_TRAINING_RUN, help="how often to show four images in one"),
+        float, option(parser=number, metavar="P", panel=_STEPS, help="how often to show four images in one")
     ] = 1.0
     no_augment: Annotated[
         bool,
-        of(
-            "--no-augment",
-            panel=_TRAINING_RUN,
-            help="show each image as it is: no mosaic, mirroring, scaling or colours",
-        ),
+        option("--no-augment", panel=_STEPS, help="show each image as it is: no mosaic, mirroring, scaling or colours"),
     ] = False
     seed: Annotated[
-        int, of("--seed", parser=whole, metavar="N", panel=_TRAINING_RUN, help="of new weights, order and augmentation")
+        int, option(parser=whole, metavar="N", panel=_STEPS, help="of new weights, order and augmentation")
     ] = 0
     validate_every: Annotated[
-        int,
-        of(
-            "--validate-every",
-            parser=whole,
-            metavar="N",
-            panel=_TRAINING_RUN,
-            help="epochs between measurements; 0: at the end only",
-        ),
+        int, option(parser=whole, metavar="N", panel=_STEPS, help="epochs between measurements; 0: at the end only")
     ] = 1
     precision: Annotated[
         TrainPrecision, choice(TrainPrecision, "--precision", panel=_MACHINE, help="auto: bf16 on a GPU, 32 on a CPU")
@@ -125,14 +96,12 @@ class TuneOrder(Options):
         Device.AUTO
     )
     devices: Annotated[
-        int, of("--devices", parser=whole, metavar="N", panel=_MACHINE, help="how many; 0: all GPUs, one CPU process")
+        int, option(parser=whole, metavar="N", panel=_MACHINE, help="how many; 0: all GPUs, one CPU process")
     ] = 0
-    workers: Annotated[
-        int, of("--workers", parser=whole, metavar="N", panel=_MACHINE, help="processes that prepare images")
-    ] = 0
-    half: Annotated[bool, of("--half", panel=OUTPUT, help="write the weights in FP16")] = False
-    output: Annotated[Path, of("--output", metavar="DIR", panel=OUTPUT, help="the run's folder")] = Path("tuned")
-    resume: Annotated[bool, of("--resume", panel=OUTPUT, help="go on with the run in --output")] = False
+    workers: Annotated[int, option(parser=whole, metavar="N", panel=_MACHINE, help="processes that prepare images")] = 0
+    half: Annotated[bool, option("--half", panel=OUTPUT, help="write the weights in FP16")] = False
+    output: Annotated[Path, option(metavar="DIR", panel=OUTPUT, help="the run's folder")] = Path("tuned")
+    resume: Annotated[bool, option("--resume", panel=OUTPUT, help="go on with the run in --output")] = False
 
     def run(self) -> int:
         """Train, and print where the weights are."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from y12.exporter.cli.choices import Split
-from y12.exporter.cli.options import CocoImages, of
+from y12.exporter.cli.options import CocoImages
 from y12.exporter.cli.progress import stage
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import put, require_packages, say
-from y12.runtime.cli.options import NMS, OUTPUT, RuntimeOptions, choice, number, whole
+from y12.runtime.cli.options import NMS, OUTPUT, RuntimeOptions, choice, number, option, whole
 
 if TYPE_CHECKING:
     from y12.exporter.evaluate.evaluate_options import ValOptions
@@ -37,7 +37,7 @@ class Val(RuntimeOptions):
     images: CocoImages = None
     conf: Annotated[
         float | None,
-        of(
+        option(
             "--conf",
             "--conf-thres",
             parser=number,
@@ -48,7 +48,7 @@ class Val(RuntimeOptions):
     ] = None
     iou: Annotated[
         float | None,
-        of(
+        option(
             "--iou",
             "--iou-thres",
             parser=number,
@@ -59,13 +59,13 @@ class Val(RuntimeOptions):
     ] = None
     max_det: Annotated[
         int | None,
-        of("--max-det", parser=whole, metavar="N", panel=NMS, help="boxes per image at most (default: 300)"),
+        option("--max-det", parser=whole, metavar="N", panel=NMS, help="boxes per image at most (default: 300)"),
     ] = None
-    no_multi_label: Annotated[bool, of("--no-multi-label", panel=NMS, help="a box has its best class only")] = False
-    per_class: Annotated[bool, of("--per-class", panel=OUTPUT, help="print each class' figures")] = False
-    json: Annotated[bool, of("--json", panel=OUTPUT, help="print the report as one JSON object")] = False
+    no_multi_label: Annotated[bool, option("--no-multi-label", panel=NMS, help="a box has its best class only")] = False
+    per_class: Annotated[bool, option("--per-class", panel=OUTPUT, help="print each class' figures")] = False
+    json: Annotated[bool, option("--json", panel=OUTPUT, help="print the report as one JSON object")] = False
     save_json: Annotated[
-        Path | None, of("--save-json", metavar="FILE", panel=OUTPUT, help="write the results in COCO's form")
+        Path | None, option("--save-json", metavar="FILE", panel=OUTPUT, help="write the results in COCO's form")
     ] = None
 
     def run(self) -> int:

@@ -20,8 +20,9 @@ from typer.main import get_command
 from y12.runtime.cli.common import EXIT_PIPE_CLOSED, EXIT_USAGE, put, run_command, say
 from y12.text import one_line, shown
 
-__all__ = ["Command", "Options", "Version", "main_of", "run", "terminal_style"]
+__all__ = ["SETTINGS", "Command", "Options", "Version", "main_of", "run", "terminal_style"]
 
+SETTINGS = {"help_option_names": ["-h", "--help"]}
 REST = "Options"  # the heading of what a command has of typer: help, completion, and --version
 
 
@@ -68,7 +69,9 @@ class Command:
         app = typer.Typer(
             add_completion=self.completion, rich_markup_mode=terminal_style(), pretty_exceptions_enable=False
         )
-        app.command(self.name, help=self.help, cls=_Parser, context_settings={"allow_extra_args": True})(self.options)
+        app.command(self.name, help=self.help, cls=_Parser, context_settings=SETTINGS | {"allow_extra_args": True})(
+            self.options
+        )
         return get_command(app)
 
 
@@ -98,8 +101,8 @@ def run(parser: click.Command, name: str, arguments: Sequence[str]) -> int:
 
 def terminal_style() -> Literal["rich"] | None:
     """Return how help is to be drawn: plain where no terminal reads it, or where it is asked for."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb" or not sys.stdout.isatty()
-    return None if plain else "rich"
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    return None if plain or sys.stdout is None or not sys.stdout.isatty() else "rich"  # None: it was closed
 
 
 class _Parser(TyperCommand):

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import put, say
-from y12.runtime.cli.options import Json, RuntimeOptions, positive
+from y12.runtime.cli.options import Json, RuntimeOptions, option, positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,24 +22,21 @@ MASK_STAGES = ("masks", "postprocess with masks")  # for a model that gives mask
 SEED = 12  # the made-up image is the same in every run
 
 
+_TIMING = "Timing"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bench(RuntimeOptions):
     """What can be asked of y12-bench."""
 
-    batch: Annotated[
-        int, typer.Option(parser=positive, metavar="N", rich_help_panel="Timing", help="images per call")
-    ] = 1
-    iterations: Annotated[
-        int, typer.Option(parser=positive, metavar="N", rich_help_panel="Timing", help="timed calls")
-    ] = 100
-    warmup: Annotated[
-        int, typer.Option(parser=positive, metavar="N", rich_help_panel="Timing", help="calls before them")
-    ] = 10
+    batch: Annotated[int, option(parser=positive, metavar="N", panel=_TIMING, help="images per call")] = 1
+    iterations: Annotated[int, option(parser=positive, metavar="N", panel=_TIMING, help="timed calls")] = 100
+    warmup: Annotated[int, option(parser=positive, metavar="N", panel=_TIMING, help="calls before them")] = 10
     image: Annotated[
         str | None,
-        typer.Option(
+        option(
             metavar="FILE",
-            rich_help_panel="Timing",
+            panel=_TIMING,
             help="decode and run this file; default: a made-up 640x480 array, whose decoding is not timed",
         ),
     ] = None

@@ -27,6 +27,7 @@ from y12.runtime.cli.options import (
     RuntimeOptions,
     choice,
     given,
+    option,
 )
 from y12.text import one_line
 
@@ -46,18 +47,8 @@ JSON_HELP = (
 MASK_TASKS = ("segment", "multitask")
 
 
-class Keep(StrEnum):
-    """Which of the FP32 model's figures a confidence is to keep: `y12.runtime.thresholds.KEEPS`."""
-
-    PRECISION = "precision"
-    RECALL = "recall"
-
-
-class MaskForm(StrEnum):
-    """How a mask is written into JSON."""
-
-    RLE = "rle"
-    POLYGON = "polygon"
+Keep = StrEnum("Keep", ["PRECISION", "RECALL"])  # y12.runtime.thresholds.KEEPS
+MaskForm = StrEnum("MaskForm", ["RLE", "POLYGON"])
 
 
 @dataclass(frozen=True)
@@ -103,12 +94,9 @@ class Infer(RuntimeOptions):
         ),
     ] = None
     save: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", rich_help_panel=OUTPUT, help="write annotated pictures there, with all that is found"
-        ),
+        Path | None, option(metavar="DIR", panel=OUTPUT, help="write annotated pictures there, with all that is found")
     ] = None
-    json: Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help=JSON_HELP)] = False
+    json: Annotated[bool, option("--json", panel=OUTPUT, help=JSON_HELP)] = False
     masks: Annotated[
         MaskForm | None,
         choice(

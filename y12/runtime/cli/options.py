@@ -22,23 +22,14 @@ RUNNING, NMS, OUTPUT = "Running", "NMS and what is kept", "Output"
 _OWN = "default: what is part of the artefact's graph, else"
 
 
-class Provider(StrEnum):
-    """Where an .onnx runs."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
+Provider = StrEnum("Provider", ["AUTO", "CPU", "CUDA"])
+# y12.runtime.artefact.manifest.TASKS, which a command's help does not wait for
+Task = StrEnum("Task", ["DETECT", "SEGMENT", "POSE", "OBB", "CLASSIFY", "MULTITASK"])
 
 
-class Task(StrEnum):
-    """What a model is for: `y12.runtime.artefact.manifest.TASKS`, which a command's help does not wait for."""
-
-    DETECT = "detect"
-    SEGMENT = "segment"
-    POSE = "pose"
-    OBB = "obb"
-    CLASSIFY = "classify"
-    MULTITASK = "multitask"
+def option(*names: str, panel: str, help: str, parser: Any = None, metavar: str | None = None) -> Any:
+    """Declare an option under a heading of the help."""
+    return typer.Option(*names, rich_help_panel=panel, help=help, parser=parser, metavar=metavar)
 
 
 def choice(
@@ -114,47 +105,40 @@ class_ids = reader(_numbers, "class ids such as 0,2,5")
 Artefact = Annotated[
     str, typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine made by y12-export")
 ]
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object", rich_help_panel=OUTPUT)]
+Json = Annotated[bool, option("--json", help="print one JSON object", panel=OUTPUT)]
 
 Conf = Annotated[
     float | None,
-    typer.Option(
+    option(
         "--conf",
         "--conf-thres",
         parser=number,
         metavar="SCORE",
-        rich_help_panel=NMS,
+        panel=NMS,
         help=f"keep boxes scored above this ({_OWN} 0.25; all of a classifier's)",
     ),
 ]
 Iou = Annotated[
     float | None,
-    typer.Option(
-        "--iou",
-        "--iou-thres",
-        parser=number,
-        metavar="IOU",
-        rich_help_panel=NMS,
-        help=f"overlap that suppresses ({_OWN} 0.7)",
+    option(
+        "--iou", "--iou-thres", parser=number, metavar="IOU", panel=NMS, help=f"overlap that suppresses ({_OWN} 0.7)"
     ),
 ]
 MaxDet = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--max-det",
         parser=whole,
         metavar="N",
-        rich_help_panel=NMS,
+        panel=NMS,
         help=f"boxes per image at most ({_OWN} 300; a classifier's classes: 5)",
     ),
 ]
 Classes = Annotated[
-    Numbers | None,
-    typer.Option("--classes", parser=class_ids, metavar="ID,ID", rich_help_panel=NMS, help="keep these class ids only"),
+    Numbers | None, option("--classes", parser=class_ids, metavar="ID,ID", panel=NMS, help="keep these class ids only")
 ]
 AgnosticNms = Annotated[
-    bool | None,
-    typer.Option("--agnostic-nms", rich_help_panel=NMS, help="let boxes suppress each other across classes"),
+    bool | None, option("--agnostic-nms", panel=NMS, help="let boxes suppress each other across classes")
 ]
 
 
@@ -165,10 +149,10 @@ class RuntimeOptions(Options):
     artefact: Artefact
     imgsz: Annotated[
         Numbers | None,
-        typer.Option(
+        option(
             parser=image_size,
             metavar="N|H,W",
-            rich_help_panel=RUNNING,
+            panel=RUNNING,
             help="input size; default: what the artefact was made for",
         ),
     ] = None
@@ -176,10 +160,7 @@ class RuntimeOptions(Options):
         Provider,
         choice(Provider, "--provider", panel=RUNNING, help="where an .onnx runs; an engine always runs on the GPU"),
     ] = Provider.AUTO
-    device: Annotated[
-        int,
-        typer.Option(parser=whole, metavar="N", rich_help_panel=RUNNING, help="which GPU, as CUDA counts them"),
-    ] = 0
+    device: Annotated[int, option(parser=whole, metavar="N", panel=RUNNING, help="which GPU, as CUDA counts them")] = 0
     task: Annotated[
         Task | None,
         choice(Task, "--task", panel=RUNNING, help="refuse an artefact for another task; default: take any"),
