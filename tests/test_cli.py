@@ -202,6 +202,7 @@ def test_a_shell_can_be_taught_to_complete(command):
         ("y12-export --form", ["--format"]),
         ("y12-export --format t", ["tensorrt", "trt"]),
         ("y12 in", ["infer", "inspect"]),
+        ("y12-export --images --imgsz --calib-m", ["--calib-method"]),
         ("y12 export --calib-m", ["--calib-method"]),
     ],
 )

@@ -112,9 +112,8 @@ class _Parser(TyperCommand):
         """Write arguments and options under their headings."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
-            heading = getattr(param, "rich_help_panel", None) or (
-                "Arguments" if isinstance(param, click.Argument) else REST
-            )
+            usual = "Arguments" if isinstance(param, click.Argument) else REST
+            heading = getattr(param, "rich_help_panel", None) or usual
             if record := param.get_help_record(ctx):
                 panels.setdefault(heading, []).append(record)
         for heading in sorted(panels, key=lambda heading: (heading == REST, heading != "Arguments")):  # a stable sort
@@ -125,8 +124,8 @@ class _Parser(TyperCommand):
         """Read the arguments; what click would take in silence, or say in many words, is refused here."""
         options = {name: p for p in self.get_params(ctx) if isinstance(p, click.Option) for name in p.opts}
         for word, following in pairwise(takewhile(lambda word: word != "--", args)):
-            if following in options and word in options and not options[word].is_flag:
-                raise click.BadOptionUsage(word, f"expected a value, found the option {following}", ctx)
+            if following in options and word in options and not options[word].is_flag and not ctx.resilient_parsing:
+                raise click.UsageError(f"{word}: expected a value, found the option {following}", ctx)
         try:
             rest = super().parse_args(ctx, args)
         except click.UsageError as error:
@@ -150,13 +149,11 @@ def _in_words(error: click.UsageError) -> str:
             return f"expected {_name(error.param)}, found none; {program} --help explains it"
         case click.BadParameter() if error.param is not None:
             return f"{_name(error.param)}: {error.message}"
-        case click.BadOptionUsage() if not error.message.startswith("expected"):
+        case click.BadOptionUsage():
             flag = any(isinstance(p, click.Option) and p.is_flag for p in _named(error))
             found = "expected no value, found one" if flag else "expected a value, found none"
             return f"{error.option_name}: {found}; {program} --help explains it"
-        case click.BadOptionUsage():
-            return f"{error.option_name}: {error.message}"
-        case _:
+        case _:  # of y12's own words
             return error.message
 
 

@@ -21,7 +21,6 @@ Numbers = NewType("Numbers", tuple[int, ...])
 RUNNING, NMS, OUTPUT = "Running", "NMS and what is kept", "Output"
 _OWN = "default: what is part of the artefact's graph, else"
 
-
 Provider = StrEnum("Provider", ["AUTO", "CPU", "CUDA"])
 # y12.runtime.artefact.manifest.TASKS, which a command's help does not wait for
 Task = StrEnum("Task", ["DETECT", "SEGMENT", "POSE", "OBB", "CLASSIFY", "MULTITASK"])
