@@ -130,8 +130,9 @@ def test_a_word_after_two_dashes_is_no_option(capsys):
     assert capsys.readouterr().err.startswith("error: --json: expected ")
 
 
-def test_y12_alone_lists_the_commands(capsys):
-    assert cli.main([]) == 0
+@pytest.mark.parametrize("nothing", [[], ["--"]])
+def test_y12_alone_lists_the_commands(nothing, capsys):
+    assert cli.main(nothing) == 0
     lines = capsys.readouterr().out.splitlines()
     listed = [line.split()[0] for line in lines[lines.index("Commands:") + 1 :]]
     assert listed == list(cli.COMMANDS)

@@ -36,7 +36,7 @@ HELP = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Call the command that is named first, or list all, and give the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
-    return run(_parser(), "y12", arguments or ["--help"])
+    return run(_parser(), "y12", arguments if set(arguments) - {"--"} else ["--help"])
 
 
 class _Commands(TyperGroup):
