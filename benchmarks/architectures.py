@@ -70,7 +70,8 @@ def row_of(name: str) -> str:
 
 def rows_of(name: str) -> str:
     """Return a network's channels, and repeats where there are several, row by row."""
-    layers = [row for row in spec_from_name(name).layers if row.channels and row.module not in ("Concat", "nn.Upsample")]
+    joins = ("Concat", "nn.Upsample")
+    layers = [row for row in spec_from_name(name).layers if row.channels and row.module not in joins]
     cells = (f"{row.index}: {row.channels}{f' x{row.repeats}' if row.repeats > 1 else ''}" for row in layers)
     return f"| {name} | {', '.join(cells)} |"
 

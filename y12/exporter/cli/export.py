@@ -17,8 +17,8 @@ from y12.runtime.cli.common import put, require_packages, say
 from y12.runtime.cli.options import THRESHOLDS, given
 
 if TYPE_CHECKING:
-    from y12.exporter.export_pipeline import ExportResult
     from y12.exporter.export_config import ExportConfig
+    from y12.exporter.export_pipeline import ExportResult
 
 _PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "pycocotools", "rich", "safetensors", "yaml")
 
