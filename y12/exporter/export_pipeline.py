@@ -185,7 +185,6 @@ def _evaluation_set(config: ExportConfig, manifest: Manifest, clock: _Clock) -> 
 def _simplified(
     config: ExportConfig, source: Source, profile: InputProfile, clock: _Clock
 ) -> tuple[onnx.ModelProto, SimplifyReport | None]:
-    """Return the graph of the network, and what was simplified."""
     if source.graph is not None:
         graph = source.graph
     else:
@@ -202,7 +201,6 @@ def _simplified(
 def _typed(
     config: ExportConfig, images: Int8Images | None, simplified: onnx.ModelProto, manifest: Manifest, clock: _Clock
 ) -> Typed:
-    """Write the precision into the graph."""
     if config.int8 is not None and images is not None:
         return int8_from_fp32(simplified, manifest, images, config.int8, clock)
     if config.precision == "fp16":
@@ -271,7 +269,7 @@ def _runs_here(typed: Typed, verification: Verification | None) -> bool:
 
 
 def _verify_options(images: Int8Images | None, source: Source, options: VerifyOptions) -> VerifyOptions:
-    """Compare an INT8 graph on images of its own kind, spread over those it was calibrated on, where none are named."""
+    """Return options that name images where none are: an INT8 graph's are spread over those it was calibrated on."""
     if options.images is not None:
         return options
     if images is None or not images.calibration:

@@ -75,7 +75,7 @@ class Typed:
 
 
 def int8_images(options: Int8Options, learned: LearnedRanges | None = None) -> Int8Images:
-    """List the images. With a budget that names none, every second one is held out for it.
+    """Return the images. With a budget that names none, every second one is held out for it.
 
     Args:
         options: what is asked for.
@@ -103,12 +103,12 @@ def int8_images(options: Int8Options, learned: LearnedRanges | None = None) -> I
 def int8_from_fp32(
     graph: onnx.ModelProto, manifest: Manifest, images: Int8Images, options: Int8Options, stage: Stage
 ) -> Typed:
-    """Make the graph.
+    """Return the INT8 graph.
 
     Args:
         graph: the simplified FP32 graph.
         manifest: of the artefact.
-        images: as `int8_images` gives them.
+        images: as `int8_images` returns them.
         options: what is asked for.
         stage: shows what is going on.
 

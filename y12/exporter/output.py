@@ -127,11 +127,7 @@ def files_of(stem: str, *, engine: bool, curve: bool) -> list[str]:
 
 
 def write_files(outputs: Outputs, stem: str, artefact: Artefact, report: ExportReport) -> None:
-    """Write the artefact, its manifest and its report as JSON and as a page.
-
-    Raises:
-        OutputError: one cannot be written.
-    """
+    """Write the artefact, its manifest and its report as JSON and as a page."""
     if artefact.built is not None:
         outputs.add(f"{stem}.engine", artefact.built.plan)
         outputs.add(f"{stem}.engine.json", artefact.manifest.to_json(indent=2).encode())

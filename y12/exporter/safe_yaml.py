@@ -21,7 +21,7 @@ _CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndTo
 def mapping_from_yaml(
     text: str, path: Path, error_type: type[Y12Error], *, keys: str, max_depth: int
 ) -> dict[str, Any]:
-    """Parse a YAML whose outermost value is a mapping.
+    """Return the values of a YAML whose outermost one is a mapping.
 
     Args:
         text: its content; the caller has bounded its size.

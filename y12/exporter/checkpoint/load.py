@@ -205,12 +205,12 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _class_count(checkpoint: Checkpoint) -> int | None:
-    """Read the number of classes off the weights, else off the names."""
+    """Return the number of classes by the weights, else by the names."""
     return _class_count_of_weights(checkpoint.state) or len(checkpoint.names) or None
 
 
 def _class_count_of_weights(state: Mapping[str, Tensor]) -> int | None:
-    """Read it off the last convolution of the finest class branch, or a classifier's last layer."""
+    """Return the size of the last convolution of the finest class branch, or of a classifier's last layer."""
     ends = ("cv3.0.2.bias", "linear.bias")
     biases = [value for key, value in state.items() if key.startswith("model.") and key.endswith(ends)]
     return biases[0].numel() or None if len(biases) == 1 else None

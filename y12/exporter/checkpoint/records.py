@@ -26,7 +26,7 @@ class Record:
         self.state: dict[str, Any] = {}
 
     def __new__(cls, *_args: object, **_kwargs: object) -> "Record":
-        """Take any arguments: `NEWOBJ` hands them over without calling `__init__`."""
+        """Make a record of any arguments: `NEWOBJ` hands them over without calling `__init__`."""
         record = super().__new__(cls)
         record.args, record.kwargs, record.state = (), {}, {}
         return record
@@ -65,7 +65,7 @@ class Record:
 
 
 def modules_of(root: Record, path: Path) -> Iterator[tuple[str, Record]]:
-    """Walk a pickled module tree, parents first: the prefix of its members' names, and the module.
+    """Yield a pickled module tree, parents first: the prefix of its members' names, and the module.
 
     Raises:
         CheckpointError: the tree is larger or deeper than any network: it holds itself.
@@ -87,7 +87,7 @@ def modules_of(root: Record, path: Path) -> Iterator[tuple[str, Record]]:
 
 
 def tensors_of(root: Record, path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Walk a pickled module tree and give its state dict's entries, in the order torch would."""
+    """Yield the entries of a pickled module tree's state dict, in the order torch would."""
     count = 0
     for prefix, module in modules_of(root, path):
         for group in ("_parameters", "_buffers"):

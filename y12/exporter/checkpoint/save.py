@@ -52,7 +52,7 @@ def write_checkpoint(
 
 
 def _sorted_header(content: bytes) -> bytes:
-    """Put the header's entries in order: the library writes those of the metadata in another order each time.
+    """Sort the header's entries: the library writes those of the metadata in another order each time.
 
     A file is the header's length (8 bytes, little-endian), the header (JSON, filled up with spaces to a multiple of 8)
     and the tensors' data, whose offsets count from the header's end.

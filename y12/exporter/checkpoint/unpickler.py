@@ -98,12 +98,12 @@ class CheckpointUnpickler(pickle._Unpickler):
             raise pickle.UnpicklingError(f"a {type(self.stack[-1]).__name__} cannot take a state")
 
     def load_setitem(self) -> None:
-        """Put one entry into a dict or a record."""
+        """Add one entry to a dict or a record."""
         value, key = self.stack.pop(), self.stack.pop()
         self._fill([key, value])
 
     def load_setitems(self) -> None:
-        """Put entries into a dict or a record."""
+        """Add entries to a dict or a record."""
         self._fill(self.pop_mark())
 
     def load_dict(self) -> None:
@@ -113,7 +113,7 @@ class CheckpointUnpickler(pickle._Unpickler):
         self._fill(entries)
 
     def load_additems(self) -> None:
-        """Put values into a set."""
+        """Add values to a set."""
         items = self.pop_mark()
         self.stack[-1].update(_quickly_hashed(items))
 

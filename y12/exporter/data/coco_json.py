@@ -147,7 +147,6 @@ class _Known:
 
 
 def _image_folder(path: Path, names: Sequence[str], images: Path | None) -> Path:
-    """Return the folder in which all images are."""
     folders = [images] if images is not None else list(_folders_beside(path))
     missing: dict[Path, str] = {}
     for folder in folders:

@@ -30,7 +30,7 @@ def decoded(runs: Mapping[str, Any]) -> NDArray[np.uint8]:
 
 
 def _lengths(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Put groups of five bits together to numbers, and undo the differences to the number two before."""
+    """Return the numbers that groups of five bits make together, and undo the differences to the number two before."""
     if not groups.size:
         return groups
     last = groups & 32 == 0

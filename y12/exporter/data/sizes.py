@@ -11,7 +11,7 @@ from y12.runtime.preprocess.images import FORMATS, MAX_FILE_BYTES, MAX_PIXELS, i
 
 __all__ = ["Progress", "checked_sizes", "header_hw"]
 
-Progress = Callable[[int, int], None]  # told how many of how many are done
+Progress = Callable[[int, int], None]  # called with how many of how many are done
 
 _EXIF_ORIENTATION = 0x0112
 _ON_ITS_SIDE = (5, 6, 7, 8)  # the EXIF orientations that exchange height and width

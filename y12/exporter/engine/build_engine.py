@@ -71,7 +71,7 @@ class BuiltEngine:
 
 
 def bindings_for_build(flavour: str) -> Bindings:
-    """Load the TensorRT to build with: "full", "rtx", or "auto".
+    """Return the TensorRT to build with: "full", "rtx", or "auto".
 
     "auto" is full TensorRT where it is installed and there is a GPU, which it needs to build, else TensorRT-RTX.
 
@@ -111,7 +111,7 @@ def gpu_problem() -> str:
 
 
 def engine_from_onnx(model: bytes, options: BuildOptions, bindings: Bindings) -> BuiltEngine:
-    """Compile a typed ONNX graph to a plan.
+    """Return the plan of a typed ONNX graph.
 
     Args:
         model: the serialized ONNX graph, with the precision of everything written in it.
@@ -138,7 +138,7 @@ def engine_from_onnx(model: bytes, options: BuildOptions, bindings: Bindings) ->
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until TensorRT is done: raised while it calls the logger, they would be lost."""
+    """Hold Ctrl-C and SIGTERM back until TensorRT is done: raised while it calls the logger, they would be lost."""
     if threading.current_thread() is not threading.main_thread():  # only there are signals handled
         yield
         return
@@ -239,7 +239,7 @@ def _profile_shapes(profile: InputProfile) -> list[tuple[int, int, int, int]]:
 
 
 def _inspected_layers(bindings: Bindings, plan: bytes) -> tuple[Layer, ...]:
-    """Ask the engine itself; full TensorRT's build log has no list of final layers."""
+    """Return what the engine itself says; full TensorRT's build log has no list of final layers."""
     trt = bindings.trt
     vendor_runtime: tensorrt.Runtime = trt.Runtime(process_logger(bindings))
     engine: tensorrt.ICudaEngine | None = vendor_runtime.deserialize_cuda_engine(plan)

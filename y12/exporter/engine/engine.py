@@ -41,11 +41,7 @@ class Engine:
 
 
 def engine_for(target: EngineOptions, graph: onnx.ModelProto, manifest: Manifest) -> Engine:
-    """Build the engine of a typed graph.
-
-    Raises:
-        EngineBuildError: TensorRT failed.
-    """
+    """Return the engine of a typed graph."""
     bindings = bindings_for_build(target.tensorrt)
     sms = target.sms or RTX_DEFAULT_SMS
     gpus = (

@@ -40,7 +40,7 @@ class EngineFacts:
 
 
 def facts_of(layers: Iterable[Layer], model: onnx.ModelProto) -> EngineFacts:
-    """Tell what an engine is.
+    """Return what an engine is.
 
     Args:
         layers: its final layers.

@@ -38,7 +38,7 @@ class TopFigures:
 
 
 def class_tree(data: Path, split: str | None, names: Sequence[str]) -> ClassTree:
-    """Find the images of a split, and the class of the model that each folder stands for.
+    """Return the images of a split, and the class of the model that each folder stands for.
 
     Args:
         data: a folder with a folder for each class, or with such folders in `val/`; or a data.yaml that names it.
@@ -65,11 +65,7 @@ def class_tree(data: Path, split: str | None, names: Sequence[str]) -> ClassTree
 
 
 def top_figures(tree: ClassTree, inference: Inference) -> TopFigures:
-    """Classify all images, and count.
-
-    Raises:
-        Y12Error: an image cannot be used, or the network failed.
-    """
+    """Return the figures over all images."""
     best = among_five = 0
     for (_, detections), label in zip(inference.over(tree.samples), tree.labels, strict=True):
         ranked = detections.class_id.tolist()[:5]

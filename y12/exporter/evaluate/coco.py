@@ -69,7 +69,7 @@ def coco_sigmas_exist(points: int) -> bool:
 
 
 def evaluate(ground_truth: GroundTruth, results: Sequence[Result], kind: str) -> Figures:
-    """Evaluate as COCO does, over all images and categories of the ground truth; the arguments are left as they are.
+    """Return COCO's figures over all images and categories of the ground truth; the arguments are left as they are.
 
     Args:
         ground_truth: COCO's images, annotations and categories.
@@ -90,11 +90,7 @@ def evaluate(ground_truth: GroundTruth, results: Sequence[Result], kind: str) ->
 
 
 def prepared(ground_truth: GroundTruth, results: Sequence[Result], kind: str) -> Any:
-    """Return pycocotools' evaluation before it has run; it prints as it goes.
-
-    Raises:
-        MissingPackageError: pycocotools is not installed.
-    """
+    """Return pycocotools' evaluation before it has run; it prints as it goes."""
     require_pycocotools()
     truth = _index(list(_annotations(ground_truth, kind)), ground_truth)
     return _evaluation(truth, _loaded_results(truth, results, kind), kind)
@@ -146,7 +142,7 @@ def _mean(precision: NDArray[np.float64]) -> float | None:
 
 
 def _annotations(ground_truth: GroundTruth, kind: str) -> Iterator[dict[str, Any]]:
-    """Copy the annotations; fill in what COCO's format allows to be left out and pycocotools does not."""
+    """Yield copies of the annotations; fill in what COCO's format allows to be left out and pycocotools does not."""
     points = max((len(a.get("keypoints", ())) for a in ground_truth["annotations"]), default=0)
     sizes = {image["id"]: (image.get("height"), image.get("width")) for image in ground_truth["images"]}
     for number, original in enumerate(ground_truth["annotations"], 1):

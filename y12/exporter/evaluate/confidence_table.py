@@ -21,7 +21,7 @@ _FAINT, _SURE = 0.025, 0.5
 def confidence_table_between(
     truth: Truth, reference: Outcome, candidate: Outcome, images: int
 ) -> ConfidenceTable | None:
-    """Measure the table on results as used: one class to a box, and the usual NMS.
+    """Return the table, measured on results as used: one class to a box, and the usual NMS.
 
     Args:
         truth: labels, or what stands in for them.

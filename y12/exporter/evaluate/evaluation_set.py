@@ -72,7 +72,7 @@ def open_evaluation_set(data: Path, manifest: Manifest) -> EvaluationSet:
 
 
 def evaluation_set_of_images(images: Sequence[Path], manifest: Manifest, origin: Path) -> EvaluationSet:
-    """Take images, with the labels that lie beside them; a classifier's are not looked for.
+    """Return images, with the labels that lie beside them; a classifier's are not looked for.
 
     Args:
         images: files.
@@ -102,17 +102,13 @@ def evaluation_set_of_images(images: Sequence[Path], manifest: Manifest, origin:
 
 
 def classes_of(labels: Dataset, manifest: Manifest) -> ClassMap:
-    """Match a model's classes with the labels'.
-
-    Raises:
-        DatasetError: there are labels of classes that the model does not have.
-    """
+    """Return a model's classes, matched with the labels'."""
     by_order = labels.origin.suffix.lower() not in _YAML  # a folder's are the model's own, in its order
     return class_map(manifest.names, labels.categories, str(labels.origin), by_order=by_order)
 
 
 def _labelled(words: str, dataset: Dataset, manifest: Manifest) -> EvaluationSet:
-    """Take labels that fit a model; that is found here, before a network is traced or run."""
+    """Return labels that fit a model; that is decided here, before a network is traced or run."""
     _, notes = kinds_for(dataset, manifest)
     classes_of(dataset, manifest)
     return EvaluationSet(words, dataset.samples, dataset, (*notes, *dataset.notes))

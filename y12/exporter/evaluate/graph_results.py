@@ -36,7 +36,7 @@ Results = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a graph found.
+    """What a graph finds.
 
     Attributes:
         results: in COCO's form, above 0.001 and with several classes to a box, as COCO's figures want them; of a
@@ -44,7 +44,7 @@ class Outcome:
         sizes_hw: (height, width) of each image, by its id.
         category_ids: of the results, by the model's class ids.
         kinds: what the results tell: "bbox", "segm", "keypoints" or "obb"; nothing of a classifier.
-        used: the boxes that the runtime's own options give above `USED_FLOOR`; empty where they were not asked for.
+        used: the boxes that the runtime's own options leave above `USED_FLOOR`; empty where they were not asked for.
     """
 
     results: Results
@@ -72,13 +72,13 @@ class Outcome:
 def outcome_of(
     graph: onnx.ModelProto, manifest: Manifest, evaluation_set: EvaluationSet, *, used: bool = False
 ) -> Outcome:
-    """Run a graph without NMS in ONNX Runtime, as `y12-val` does.
+    """Return what a graph without NMS finds in ONNX Runtime, as `y12-val` does.
 
     Args:
         graph: of any precision; its metadata does not count.
         manifest: of the model.
         evaluation_set: the images.
-        used: give the results as used, too; the network runs once for both.
+        used: return the results as used, too; the network runs once for both.
 
     Raises:
         Y12Error: an image cannot be used, or the graph cannot be run.
@@ -94,11 +94,7 @@ def outcome_of(
 
 
 def detections_of(graph: onnx.ModelProto, manifest: Manifest, images: Sequence[Path]) -> list[Detections]:
-    """Return what a graph without NMS finds in images at the task's usual thresholds.
-
-    Raises:
-        Y12Error: an image cannot be used, or the graph cannot be run.
-    """
+    """Return what a graph without NMS finds in images at the task's usual thresholds."""
     with _runtime(graph, manifest) as runtime:
         return [runtime.infer(image) for image in images]
 

@@ -30,11 +30,7 @@ class Inference:
     stages_ms: dict[str, float] = field(default_factory=dict)
 
     def over(self, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Detections]]:
-        """Yield each image with what is found in it.
-
-        Raises:
-            Y12Error: an image cannot be used, or the network failed.
-        """
+        """Yield each image with what is found in it."""
         size = self.runtime.manifest.profile.batch.min
         for start in range(0, len(samples), size):
             chunk = samples[start : start + size]

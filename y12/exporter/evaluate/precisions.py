@@ -46,7 +46,7 @@ def measured(
     manifest: Manifest,
     progress: Progress | None = None,
 ) -> Measured:
-    """Measure graphs on the same images.
+    """Return the figures of graphs on the same images.
 
     Args:
         graphs: by precision, FP32 first and the artefact's last, which may be the same one; without NMS.
@@ -85,7 +85,7 @@ def _worst(reference: Outcome, candidate: Outcome, evaluation_set: EvaluationSet
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Name files so that no two have the same name: with their folder where the file's own name occurs twice."""
+    """Return names of files, no two of them the same: with their folder where the file's own name occurs twice."""
     count = Counter(path.name for path in paths)
     names = [path.name if count[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in paths]
     return names if len(set(names)) == len(names) else [path.as_posix() for path in paths]

@@ -40,7 +40,7 @@ class CocoResults:
 
     @property
     def kinds_to_evaluate(self) -> tuple[str, ...]:
-        """The kinds to evaluate; a multi-task model need not give masks."""
+        """The kinds to evaluate; a multi-task model need not have masks."""
         return tuple(kind for kind in self.kinds if kind != "segm" or not self.without_masks)
 
     @property

@@ -38,7 +38,7 @@ def read_results(path: Path, truth: GroundTruth) -> list[dict[str, Any]]:
 
 
 def result_kinds(results: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Say what results can be evaluated as: the fields that all of them have."""
+    """Return what results can be evaluated as: the fields that all of them have."""
     return tuple(kind for kind, field in _KIND_FIELDS.items() if all(field in result for result in results))
 
 

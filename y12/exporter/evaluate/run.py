@@ -105,7 +105,6 @@ def _classified(runtime: Runtime, data: Path, options: ValOptions, progress: Pro
 
 
 def _report(inference: Inference, data: Path, images: int, classes: ClassMap) -> ValReport:
-    """Return what every report tells."""
     runtime = inference.runtime
     height, width = runtime.input_hw
     return ValReport(

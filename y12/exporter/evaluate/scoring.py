@@ -110,7 +110,6 @@ def _classes_of(pairs: Iterable[tuple[int, int]]) -> GroundTruth:
 
 
 def _annotation(result: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Make a label of a detection."""
     annotation = {key: value for key, value in result.items() if key != "score"}
     annotation["id"], annotation["iscrowd"] = number, 0
     if "keypoints" in annotation:

@@ -22,7 +22,7 @@ _WARM_UP, _RUNS, _LEAST_RUNS, _SECONDS = 2, 50, 5, 20.0
 def speeds_of(
     executors: Mapping[str, Executor], profile: InputProfile, *, seconds: float = _SECONDS
 ) -> tuple[Speed, ...]:
-    """Time executors on gray images, of the batch and the size that the artefact is tuned for.
+    """Return how long executors take on gray images, of the batch and the size that the artefact is tuned for.
 
     Each is run 50 times, or as often as `seconds` allow, but five times at least.
 
@@ -30,9 +30,6 @@ def speeds_of(
         executors: by what runs, such as "INT8 ONNX"; what it runs in is added.
         profile: of the input.
         seconds: after which no further turn is begun.
-
-    Raises:
-        Y12Error: a run failed.
     """
     images = np.full((profile.batch.opt, 3, *profile.opt_hw), 0.5, np.float32)
     times_ms: dict[str, list[float]] = {name: [] for name in executors}
@@ -54,11 +51,7 @@ def speeds_of(
 def speeds(
     simplified: onnx.ModelProto, typed: onnx.ModelProto, built: BuiltEngine | None, manifest: Manifest
 ) -> tuple[Speed, ...]:
-    """Time the engine on the GPU at hand, or where there is no engine the graph beside FP32's in ONNX Runtime.
-
-    Raises:
-        Y12Error: one of them failed.
-    """
+    """Return how long the engine takes on the GPU at hand, or without one the graph beside FP32's in ONNX Runtime."""
     precision = manifest.precision.upper()
     executors: dict[str, Executor] = {}
     with ExitStack() as stack:

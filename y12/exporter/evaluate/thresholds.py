@@ -65,7 +65,7 @@ def shift_points(
     grid: Sequence[float] = GRID,
     floor: float = 0.0,
 ) -> tuple[ShiftPoint, ...]:
-    """Compare two models at each confidence of `grid`.
+    """Return how two models compare at each confidence of `grid`.
 
     Args:
         truth: COCO's images, annotations and categories.
@@ -73,9 +73,6 @@ def shift_points(
         candidate: those of the candidate, with the same options.
         grid: the confidences.
         floor: the confidence above which the results were taken: no less is known.
-
-    Raises:
-        MissingPackageError: pycocotools is not installed.
     """
     judged_reference, judged_candidate = _judged(truth, reference, floor), _judged(truth, candidate, floor)
     return _rising([_point(judged_reference, judged_candidate, conf) for conf in grid])
@@ -84,7 +81,7 @@ def shift_points(
 def labels_from_results(
     results: Sequence[Result], conf: float, images: Sequence[int], categories: Sequence[int]
 ) -> GroundTruth:
-    """Take a model's own detections above `conf` for labels, where there are none.
+    """Return a model's own detections above `conf` as labels, where there are none.
 
     By them the model is never wrong above `conf` and misses nothing below it. So against such labels only a recall
     above `conf` and a precision below it say something, and other points are left out, but for a candidate that
@@ -148,7 +145,7 @@ def _judged(truth: GroundTruth, results: Sequence[Result], floor: float) -> _Jud
 
 
 def _judged_scores(scores: NDArray[np.float64], right: NDArray[np.bool_], labels: int, floor: float) -> _Judged:
-    """Count from (N,) scores, and which of them are right."""
+    """Return the steps of scores (N,), of which `right` (N,) says whether each is right."""
     steps, step_of = np.unique(scores, return_inverse=True)  # (m,) ascending, (N,)
     detections = np.bincount(step_of, minlength=len(steps))[::-1].cumsum()[::-1]  # of this score or a higher one
     hits = np.bincount(step_of, weights=right, minlength=len(steps))[::-1].cumsum()[::-1]
@@ -181,7 +178,7 @@ def _point(reference: _Judged, candidate: _Judged, conf: float) -> ShiftPoint:
 
 
 def _rising(points: Sequence[ShiftPoint]) -> tuple[ShiftPoint, ...]:
-    """Let no column fall: where many of the candidate's scores are equal, two confs may land in one step out of order.
+    """Return points none of whose columns falls: of many equal scores two confs may land in one step out of order.
 
     Each is moved to the safe side: a lower conf finds no fewer, a higher one is no less precise.
     """

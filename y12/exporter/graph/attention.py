@@ -22,7 +22,7 @@ class Attention:
 
 
 def attentions_of(model: onnx.ModelProto) -> tuple[Attention, ...]:
-    """Find the attentions of a graph that reach one of its outputs: MatMul → … → Softmax → … → MatMul."""
+    """Return the attentions of a graph that reach one of its outputs: MatMul → … → Softmax → … → MatMul."""
     index = GraphIndex(model.graph)
     live = _live_nodes(index)
     attentions = []

@@ -34,7 +34,7 @@ Pass = Callable[[onnx.ModelProto], PassReport]
 def replace_nodes(
     graph: onnx.GraphProto, replacements: dict[int, list[onnx.NodeProto]], weights: list[onnx.TensorProto]
 ) -> None:
-    """Put new nodes in the place of old ones, add weights, and drop the weights nobody reads any more.
+    """Replace nodes by new ones, add weights, and drop the weights nobody reads any more.
 
     Args:
         graph: changed in place; its order stays topological where each replacement's inputs come before it.

@@ -117,7 +117,7 @@ def quiet_native_output() -> Iterator[None]:
 
 
 def check_same_result(original: onnx.ModelProto, simplified: onnx.ModelProto, profile: InputProfile) -> float:
-    """Run two graphs on the same seeded noise and give their largest relative difference over `checked_shapes`.
+    """Return the largest relative difference of two graphs over `checked_shapes`, both run on the same seeded noise.
 
     A graph whose own output moves beyond the limit when its input is changed by a rounding error may differ by a
     multiple of that movement: how its layers round hangs on the processor, which kernels differ for the two graphs.

@@ -19,7 +19,7 @@ _AXES = (1, -1)  # of a map's channels, of a row's values
 
 
 def token_roundings(model: onnx.ModelProto) -> dict[str, str]:
-    """Name the tensors that are tokens rounded to 8 bits, each with what is rounded."""
+    """Return the tensors that are tokens rounded to 8 bits, each with what is rounded."""
     index = GraphIndex(model.graph)
     sources = {node.output[0]: _rounded(index, node) for node in model.graph.node if node.op_type == "Mul"}
     return {rounded: source for rounded, source in sources.items() if source}

@@ -16,7 +16,7 @@ __all__ = ["mac_shares", "macs_of"]
 
 
 def macs_of(model: onnx.ModelProto, profile: InputProfile) -> dict[str, int]:
-    """Count the MACs of each convolution and matrix product, by its node's name.
+    """Return the MACs of each convolution and matrix product, by its node's name.
 
         convolution             elements of the output x elements of the weight / output channels
         transposed convolution  elements of the input  x elements of the weight / input channels
@@ -46,7 +46,7 @@ def mac_shares(macs: Mapping[str, int], names: Iterable[str]) -> dict[str, float
 
 
 def _factors(node: onnx.NodeProto) -> tuple[str, str]:
-    """Name the tensor each of whose elements takes as many MACs, and the one whose shape tells how many."""
+    """Return the tensor each of whose elements takes as many MACs, and the one whose shape tells how many."""
     if node.op_type == "MatMul":
         return node.output[0], node.input[0]
     return node.input[0] if node.op_type == "ConvTranspose" else node.output[0], node.input[1]
@@ -83,11 +83,6 @@ def _inferred(model: onnx.ModelProto, shape: tuple[int, ...]) -> Mapping[str, tu
 
 
 def _measured(model: onnx.ModelProto, shape: tuple[int, ...], tensors: list[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes that tensors have in a run.
-
-    Raises:
-        GraphError: ONNX Runtime cannot run the graph.
-    """
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
     del shown.graph.output[:]

@@ -43,7 +43,7 @@ class DeployAttention(nn.Module):
 
 @torch.no_grad()
 def _qkv_conv(attention: MapAttention) -> nn.Conv2d:
-    """Concatenate the projections as [all q | all k | all v] and fold the softmax scale into q's rows."""
+    """Return the projections as one [all q | all k | all v], and fold the softmax scale into q's rows."""
     convs, rows = attention.qkv_weights()
     fused = [fuse_conv_bn(conv) for conv in convs]
     weight = torch.cat([c.weight for c in fused])
@@ -61,7 +61,7 @@ def _qkv_conv(attention: MapAttention) -> nn.Conv2d:
 
 
 def _padded(rows: Tensor, attention: MapAttention, zero: int) -> Tensor:
-    """Fill rows (heads * d,) up to (heads * head_dim,), head by head, with the index `zero`."""
+    """Return rows (heads * d,) filled up to (heads * head_dim,), head by head, with the index `zero`."""
     by_head = rows.reshape(attention.num_heads, -1)
     missing = attention.head_dim - by_head.shape[1]
     return nn.functional.pad(by_head, (0, missing), value=zero).flatten()

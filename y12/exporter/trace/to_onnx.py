@@ -39,9 +39,9 @@ class TraceOptions:
 
 
 def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto:
-    """Trace a detector in the form `y12.exporter.trace.deploy` gives it.
+    """Return the traced graph of a detector in the form that `y12.exporter.trace.deploy` makes.
 
-    Gives a graph with the input `images` (B, 3, H, W) and the outputs that the head names.
+    Its input is `images` (B, 3, H, W), its outputs are those that the head names.
 
     Raises:
         GraphError: torch could not trace it.

@@ -18,7 +18,7 @@ class TorchExecutor:
 
     @property
     def description(self) -> str:
-        """Name what runs."""
+        """What runs, in words."""
         return f"torch {torch.__version__} FP32 ({'CPU' if self._device.type == 'cpu' else self._device})"
 
     @torch.no_grad()

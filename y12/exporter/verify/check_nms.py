@@ -26,7 +26,7 @@ _SAME_PX, _SAME = 1e-2, 1e-5  # both sides compute in FP32, corners from centres
 
 
 def check_nms(raw: list[Outputs], after_nms: list[Outputs], manifest: Manifest) -> int:
-    """Compare a graph's NMS with the runtime's on the same raw predictions; give the number of detections.
+    """Compare a graph's NMS with the runtime's on the same raw predictions; return the number of detections.
 
     Args:
         raw: the outputs of the graph without NMS, for each image.
@@ -86,7 +86,7 @@ def _collect(expected: Detections, actual: Detections, shifts: Shifts) -> None:
 
 
 def _pairs(expected: Detections, actual: Detections) -> list[tuple[int, int]]:
-    """Match detections one to one, by class and the largest overlap."""
+    """Return pairs of detections, matched one to one by class and the largest overlap."""
     every_pair = np.repeat(expected.xyxy, len(actual), axis=0), np.tile(actual.xyxy, (len(expected), 1))
     overlaps = row_ious(*every_pair).reshape(len(expected), len(actual))
     overlaps[expected.class_id[:, None] != actual.class_id] = 0

@@ -41,7 +41,7 @@ class Ran(NamedTuple):
 
 
 def outputs_of(executor: Executor, images: tuple[TestImage, ...], batch: int) -> list[Outputs]:
-    """Run an executor on batches of the images and give its outputs for each image.
+    """Return an executor's outputs for each image, run on batches of them.
 
     The last batch is filled up with images it already has.
     """
@@ -128,7 +128,7 @@ class _Same(NamedTuple):
 def _same_detections(
     own: Predictions, other: Predictions, input_hw: tuple[int, int], conf: float, max_det: int
 ) -> _Same:
-    """Find the detections of `own` and tell which `other` has: boxes overlap, and the score is not lost.
+    """Return the detections of `own`, and which of them `other` has: boxes overlap, and the score is not lost.
 
     It is lost below half the threshold and half of what the detection's is.
     """
@@ -143,7 +143,7 @@ def _same_detections(
 
 
 def _collect_classes(expected: NDArray[np.float32], actual: NDArray[np.float32], shifts: Shifts) -> None:
-    """Compare the best classes of one image; expected and found are probabilities (nc,)."""
+    """Compare the best classes of one image; expected and actual are probabilities (nc,)."""
     top = np.argsort(-expected, kind="stable")[:_TOP]
     shifts.detections += len(top)
     shifts.above_threshold += int((expected[top] > DetectOptions().conf).sum())
@@ -166,7 +166,7 @@ def _keypoint_shifts(
 
 
 def _masks(predictions: Predictions, anchors: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Draw masks (N, Hp, Wp) at the prototypes' resolution."""
+    """Return masks (N, Hp, Wp) at the prototypes' resolution."""
     assert predictions.protos is not None
     return np.asarray(np.tensordot(predictions.coefficients[:, anchors], predictions.protos, (0, 0)) > 0)
 
@@ -193,7 +193,7 @@ def row_ious(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float
 
 
 def _clipped_xyxy(xywh: NDArray[np.float32], input_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Turn (4, N) centres and sizes into (N, 4) corners within the input."""
+    """Return (4, N) centres and sizes as (N, 4) corners within the input."""
     height, width = input_hw
     return np.clip(xyxy_from_xywh(xywh.T), 0, np.array([width, height] * 2, np.float32))
 

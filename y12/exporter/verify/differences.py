@@ -54,14 +54,14 @@ class Shifts:
     non_finite: int = 0
 
     def add(self, name: str, values: np.ndarray) -> None:
-        """Note the shifts (N,) of one image."""
+        """Add the shifts (N,) of one image."""
         self.values.setdefault(name, []).extend(np.asarray(values, np.float64).tolist())
 
 
 def comparison_from(
     shifts: Shifts, names: tuple[str, str], images: int, tolerance: Tolerance, min_matched: int
 ) -> Comparison:
-    """Judge what was collected.
+    """Return what was collected, judged against limits.
 
     Args:
         shifts: of all images.

@@ -27,7 +27,7 @@ def check_fp32(
     expected: list[Outputs],
     options: VerifyOptions,
 ) -> list[str]:
-    """Compare the model with the FP32 graph made from it, and give the images on which the model itself is unstable.
+    """Compare the model with the FP32 graph made from it; return the images on which the model itself is unstable.
 
     Where axes are free it is done at a second shape too: what tracing made a constant is right at the first only. An
     image is unstable where the model's own output moves beyond the limit when its input is changed by a rounding error:
@@ -77,7 +77,7 @@ def _movement(model: Executor, image: TestImage, outputs: Outputs) -> float:
 
 
 def nudged(images: tuple[TestImage, ...]) -> tuple[TestImage, ...]:
-    """Change images by a rounding error."""
+    """Return images changed by a rounding error."""
     return tuple(TestImage(image.name, image.blob * NUDGE) for image in images)
 
 

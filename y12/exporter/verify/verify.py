@@ -157,7 +157,7 @@ def _ran(name: str, executor: Executor, images: tuple[TestImage, ...], batch: in
 
 
 def _reference(inputs: VerificationInput, images: tuple[TestImage, ...]) -> Ran:
-    """Run what the artefact must equal."""
+    """Return the outputs that the artefact must equal."""
     if inputs.detector is not None:
         model = TorchExecutor(inputs.detector)
         return Ran(model.description, outputs_of(model, images, batch=1))
@@ -168,7 +168,7 @@ def _reference(inputs: VerificationInput, images: tuple[TestImage, ...]) -> Ran:
 
 
 def _engine_executor(built: BuiltEngine, verification: Verification) -> Executor | None:
-    """Load the engine on the GPU at hand; where that cannot be, note why."""
+    """Return the engine on the GPU at hand; where there can be none, note why."""
     try:
         if gpu_problem():
             verification.engine_executed = "built, not executed (no GPU)"

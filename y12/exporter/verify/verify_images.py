@@ -36,7 +36,7 @@ def scenes_dir() -> Path:
 
 
 def load_images(options: VerifyOptions, input_hw: tuple[int, int], task: str) -> tuple[TestImage, ...]:
-    """Load the images to verify on and fit them into the input as the task's models want it.
+    """Return the images to verify on, fitted into the input as the task's models expect them.
 
     Raises:
         VerificationError: there are none, or one cannot be read.

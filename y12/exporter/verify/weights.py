@@ -19,7 +19,7 @@ INT32_BIAS_SUFFIX, BIAS_SUFFIX, ZERO_SUFFIX = "_bias_int32", "_bias", "zero_poin
 
 
 def check_weights(simplified: onnx.ModelProto, typed: onnx.ModelProto) -> int:
-    """Compare every weight of a typed graph with the FP32 graph it was made from, and give their number.
+    """Compare every weight of a typed graph with the FP32 graph it was made from; return their number.
 
     A weight in FP16 must be the FP32 weight rounded to nearest, one in INT8 the nearest step of its channel's scale, a
     bias in INT32 likewise, any other must be equal. Scales and zero points have no counterpart: running the graph

@@ -23,7 +23,7 @@ Values = dict[str, NDArray[np.float32]]
 def activations(
     graph: onnx.ModelProto, tensors: Sequence[str], images: Sequence[Path], manifest: Manifest
 ) -> Iterator[tuple[int, Sequence[Path], Values]]:
-    """Give, batch after batch, how many images are done, the batch's images, and the tensors' values on them.
+    """Yield, batch after batch, how many images are done, the batch's images, and the tensors' values on them.
 
     Each tensor's first axis is one of images, or a multiple of them; a batch that was filled up is cut to its images.
 

@@ -71,7 +71,7 @@ def calibrate(
 
 
 def ranges_from_histograms(histograms: Mapping[str, Histogram], images: int, options: CalibrationOptions) -> Ranges:
-    """Choose the range of each tensor; one collection of histograms serves several methods and both grids."""
+    """Return the range of each tensor; one collection of histograms serves several methods and both grids."""
     clip = _CLIPS[options.method]
     return Ranges({name: clip(h, options) for name, h in histograms.items()}, options.in_words(), images)
 
@@ -83,7 +83,7 @@ def collect_histograms(
     manifest: Manifest,
     progress: Progress | None = None,
 ) -> dict[str, Histogram]:
-    """Count the values of each tensor over the images; arguments and errors as of `calibrate`."""
+    """Return the histogram of each tensor's values over the images; arguments and errors as of `calibrate`."""
     histograms = {name: Histogram() for name in tensors}
     for done, paths, values in activations(graph, list(histograms), images, manifest):
         for name, histogram in histograms.items():

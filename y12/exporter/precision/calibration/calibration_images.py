@@ -19,7 +19,7 @@ __all__ = ["calibration_images"]
 
 
 def calibration_images(source: Path, limit: int | None = None) -> list[Path]:
-    """List the images to calibrate on, sorted by path whatever the file system's order is.
+    """Return the images to calibrate on, sorted by path whatever the file system's order is.
 
     Args:
         source: a folder (searched deeper), or a data.yaml whose `train` names folders, lists (.txt) or images.

@@ -47,7 +47,7 @@ def best_ranges(
 
     Args:
         graph: the FP32 graph.
-        quantized: gives the typed graph for ranges.
+        quantized: returns the typed graph for ranges.
         candidates: to choose between, the preferred ones first.
         images: to compare on; sixteen of them, evenly out of them.
         manifest: of the graph.

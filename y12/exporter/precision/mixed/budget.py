@@ -36,7 +36,7 @@ class Divisible:
 
     Attributes:
         fp32: the graph itself, without NMS.
-        quantized: gives the typed graph with these convolutions kept in FP16, by name.
+        quantized: returns the typed graph with these convolutions kept in FP16, by name.
         blocks: that INT8 is possible for.
         manifest: of the model.
         remainder: what is not in INT8: "fp16", or "fp32" for ONNX Runtime.
@@ -52,7 +52,7 @@ class Divisible:
 def budget_kept(
     network: Divisible, evaluation_set: EvaluationSet, max_drop: float, progress: Progress | None = None
 ) -> Budget:
-    """Find the division.
+    """Return the division that keeps within the budget.
 
     Args:
         network: to divide.
@@ -96,7 +96,7 @@ class _Search:
         return budgeted(self._yardstick.reference)
 
     def costs(self) -> tuple[BlockCost, ...]:
-        """Measure each block alone in INT8; the most costly first."""
+        """Return what each block costs that alone is in INT8; the most costly first."""
         yardstick = self._ranking()
         costs = []
         for name, block in self._blocks.items():
@@ -105,7 +105,7 @@ class _Search:
         return tuple(sorted(costs, key=lambda cost: (-cost.drop, -cost.macs)))
 
     def curve(self, order: Sequence[str], max_drop: float) -> tuple[CurvePoint, ...]:
-        """Measure with more and more blocks in FP16, as far as the budget asks for, and with all of them."""
+        """Return what is lost with more and more blocks in FP16, as far as the budget asks, and with all of them."""
         points: dict[int, CurvePoint] = {}
 
         def fits(fp16_count: int) -> bool:
@@ -129,7 +129,7 @@ class _Search:
         return tuple(points[fp16_count] for fp16_count in sorted(points))
 
     def _ranking(self) -> "_Yardstick":
-        """Choose what ranks the blocks: agreement on images in which FP32 finds something, evenly out of all."""
+        """Return what ranks the blocks: agreement on images in which FP32 finds something, evenly out of all."""
         evaluation_set, seen = self._yardstick.evaluation_set, {result["image_id"] for result in self._fp32.sure}
         samples = [sample for sample in evaluation_set.samples if sample.image_id in seen]
         if not samples:
@@ -173,11 +173,7 @@ def _most_points(blocks: int) -> int:
 
 
 def _check_reference(reference: Figures, evaluation_set: EvaluationSet, max_drop: float) -> None:
-    """Refuse a budget that all of FP32's accuracy could be lost within.
-
-    Raises:
-        DatasetError: it could.
-    """
+    """Refuse a budget that all of FP32's accuracy could be lost within."""
     best = 100 * max(reference.values())
     if best < max_drop or best == 0:
         raise DatasetError(
@@ -187,7 +183,7 @@ def _check_reference(reference: Figures, evaluation_set: EvaluationSet, max_drop
 
 
 def _refusal(curve: Sequence[CurvePoint], max_drop: float, evaluation_set: EvaluationSet, remainder: str) -> str:
-    """Say that the remainder's precision is the better choice, and what INT8 would cost."""
+    """Return a message: the remainder's precision is the better choice, and what INT8 would cost."""
     best, rest = min(curve[:-1], key=lambda point: point.drop, default=curve[-1]), remainder.upper()
     advice = {"fp16": "use --half", "fp32": "drop --int8"}[remainder]
     if curve[-1].drop > max_drop:

@@ -64,7 +64,7 @@ def fake_quantize(x: Tensor, step: Tensor, bounds: tuple[int, int] = ACTIVATION_
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Gives the second tensor; the gradient is the first one's."""
+    """The second tensor, with the gradient of the first one."""
 
     @staticmethod
     def forward(_ctx: Any, _x: Tensor, rounded: Tensor) -> Tensor:

@@ -48,11 +48,7 @@ class QuantizedConv:
 
 
 def simplified_graph(detector: Detector, input_hw: tuple[int, int]) -> onnx.ModelProto:
-    """Trace and simplify a detector as an export does, for one image of this height and width in pixels.
-
-    Raises:
-        GraphError: it cannot be traced.
-    """
+    """Trace and simplify a detector as an export does, for one image of this height and width in pixels."""
     height, width = (AxisRange(side, side, side) for side in input_hw)
     profile = InputProfile(AxisRange(1, 1, 1), height, width)
     return simplify(onnx_from_deploy(deploy_from_detector(detector), TraceOptions(profile)), profile)[0]

@@ -68,7 +68,7 @@ class PreparedDetector(Detector):
         self.tensors: list[str] = []  # the names of what they quantise
 
     def quantize(self, conv: QuantizedConv, *, learned: bool) -> None:
-        """Put a `QuantConv` in the place of a `Conv`; those that read one tensor share its quantiser.
+        """Replace a `Conv` by a `QuantConv`; those that read one tensor share its quantiser.
 
         Raises:
             CalibrationError: the tensor has no range.
@@ -97,7 +97,7 @@ def initial_ranges(
     calibration: CalibrationOptions,
     progress: Progress | None = None,
 ) -> Ranges:
-    """Calibrate as an export does: what quantisation-aware training begins with.
+    """Return the ranges that an export would calibrate: what quantisation-aware training begins with.
 
     Args:
         detector: of plain modules, on the CPU.

@@ -49,7 +49,7 @@ class ChannelSources:
         return first == second and first not in ([], [(0, "")])
 
     def nearest(self, tensor: str, stop: Callable[[str], bool]) -> frozenset[str]:
-        """Name the tensors that a tensor is made of: going back, the first at which to stop, or that no node makes."""
+        """Return the tensors that a tensor is made of: going back, the first at which to stop, or made by no node."""
         waiting: list[Part] = [(tensor, self._all(tensor))]
         seen, sources = set(waiting), set()
         while waiting:

@@ -38,7 +38,7 @@ _LARGEST_BIAS = float(np.iinfo(np.int32).max // 2)  # leaves the other half of t
 
 
 def cpu_tensors(plan: Plan) -> tuple[str, ...]:
-    """Name the tensors whose ranges are needed: those that no other tensor's or operator's range decides."""
+    """Return the tensors whose ranges are needed: those that no other tensor's or operator's range decides."""
     quantized = _quantized_tensors(plan)
     sources = dict.fromkeys(_source(plan.index, name, quantized) for name in quantized)
     inputs = {i.name for i in plan.index.graph.input}
@@ -46,11 +46,7 @@ def cpu_tensors(plan: Plan) -> tuple[str, ...]:
 
 
 def quantize_for_cpu(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tuple[onnx.ModelProto, QdqReport]:
-    """Return the graph with integer convolutions and an FP32 remainder.
-
-    Raises:
-        GraphError: a range is missing.
-    """
+    """Return the graph with integer convolutions and an FP32 remainder."""
     typed = onnx.ModelProto()
     typed.CopyFrom(model)
     writer = _Writer(plan, ranges)
@@ -192,7 +188,7 @@ class _Writer:
         return np.float32(self._grid(inputs[0])[0]) * weight.scales
 
     def _weight_name(self, node: onnx.NodeProto, inputs: list[str]) -> str:
-        """Name a weight's integers; of a weight with several readers each gets its own, for its bias."""
+        """Return the name of a weight's integers; of a weight with several readers each gets its own, for its bias."""
         return inputs[1] if len(self._index.consumers[inputs[1]]) == 1 else f"{label(node)}/{inputs[1]}"
 
 
@@ -235,7 +231,7 @@ def _source(index: GraphIndex, tensor: str, quantized: dict[str, None]) -> str:
 
 
 def _gated(index: GraphIndex, tensor: str) -> str:
-    """Name the SiLU of a tensor, where nothing else reads it; empty where there is none."""
+    """Return the name of a tensor's SiLU, where nothing else reads it; empty where there is none."""
     readers = index.consumers[tensor]
     for mul in readers if len(readers) == 2 and tensor not in index.outputs else ():
         if set(silu_nodes(index, mul)) == set(readers):

@@ -47,5 +47,5 @@ def attention_tensors(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
 
 
 def softmax_outputs(index: GraphIndex) -> frozenset[str]:
-    """Name what softmaxes make."""
+    """Return the names of the outputs of softmaxes."""
     return frozenset(name for node in index.graph.node if node.op_type == "Softmax" for name in node.output)

@@ -41,17 +41,17 @@ class QdqNodes:
     weights: dict[str, onnx.TensorProto] = field(default_factory=dict)
 
     def symmetric_pair(self, tensor: str, scale: float) -> str:
-        """Quantise a tensor to int8 around 0 and back, and give the name of the result."""
+        """Quantise a tensor to int8 around 0 and back; return the result's name."""
         step = self.weight(f"{tensor}{SCALE_SUFFIX}", np.array(scale, self.dtype))
         return self.pair(tensor, step, self.weight(_ZERO, np.zeros((), np.int8)))
 
     def pair(self, tensor: str, step: str, zero: str) -> str:
-        """Quantise a tensor by a scale and a zero point, given by name, and back; give the name of the result."""
+        """Quantise a tensor by the scale and the zero point of these names, and back; return the result's name."""
         quantized = self.add("QuantizeLinear", [tensor, step, zero], f"{tensor}_quantized", f"quantize/{tensor}")
         return self.add("DequantizeLinear", [quantized, step, zero], f"{tensor}_dequantized", f"dequantize/{tensor}")
 
     def dequantized_weight(self, name: str, weight: QuantizedWeight) -> str:
-        """Store a weight as int8, and give the name of what it stands for; a second call gives the same."""
+        """Store a weight as int8; return the name of its dequantised tensor, the same at a second call."""
         dequantized = f"{name}_dequantized"
         if f"{name}{INT8_SUFFIX}" not in self.weights:
             integers = self.weight(f"{name}{INT8_SUFFIX}", weight.integers)
@@ -60,20 +60,20 @@ class QdqNodes:
         return dequantized
 
     def add(self, op_type: str, inputs: list[str], output: str, name: str, **attributes: int) -> str:
-        """Add a node of one output, and give the output's name."""
+        """Add a node of one output; return the output's name."""
         node = helper.make_node(op_type, inputs, [output], name=name)
         node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
         self.nodes.append(node)
         return output
 
     def weight(self, name: str, values: NDArray[np.generic]) -> str:
-        """Add an initializer unless there is one of this name, and give the name."""
+        """Add an initializer unless there is one of this name; return the name."""
         if name not in self.weights:
             self.weights[name] = numpy_helper.from_array(values, name)
         return name
 
     def write(self, graph: onnx.GraphProto) -> None:
-        """Put the nodes in the place of a graph's, add the weights, and drop those that nobody reads any more."""
+        """Replace a graph's nodes, add the weights, and drop those that nobody reads any more."""
         used = {name for node in self.nodes for name in node.input} | {output.name for output in graph.output}
         used_weights = [w for w in (*graph.initializer, *self.weights.values()) if w.name in used]
         del graph.node[:], graph.initializer[:]

@@ -89,7 +89,7 @@ class Plan:
 
 
 def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:
-    """Choose the convolutions to quantise.
+    """Return which convolutions to quantise, and why the others are not.
 
     Raises:
         GraphError: the graph is quantised already, or too old for it.

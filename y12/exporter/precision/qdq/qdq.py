@@ -14,13 +14,9 @@ _QUANTIZE = {"trt": quantize_for_trt, "cpu": quantize_for_cpu}
 
 
 def tensors_to_calibrate(graph: onnx.ModelProto, options: QuantizeOptions) -> tuple[str, ...]:
-    """Name the activations of an FP32 graph whose ranges `quantize` needs, in the order they are made.
+    """Return the activations of an FP32 graph whose ranges `quantize` needs, in the order they are made.
 
     The network's input is not among them: its range is 0 to 1.
-
-    Raises:
-        GraphError: the graph is quantised already, or too old for it.
-        RecipeError: a convolution to keep is not in the graph.
     """
     return _TENSORS[options.target](plan_of(graph, options))
 

@@ -23,18 +23,14 @@ _RETYPED = (*CONVOLUTIONS, "MatMul")  # what may read quantised tensors
 
 
 def trt_tensors(plan: Plan) -> tuple[str, ...]:
-    """Name the tensors whose ranges are needed."""
+    """Return the tensors whose ranges are needed."""
     known = {i.name for i in plan.index.graph.input} | softmax_outputs(plan.index)
     calibrated = {*plan.inputs, *plan.attention} - known
     return tuple(sorted(calibrated, key=lambda name: plan.index.producer[name]))
 
 
 def quantize_for_trt(model: onnx.ModelProto, ranges: Ranges, plan: Plan) -> tuple[onnx.ModelProto, QdqReport]:
-    """Return the typed graph: INT8 convolutions, an FP16 remainder, the decode in FP32.
-
-    Raises:
-        GraphError: a range is missing or does not fit into FP16.
-    """
+    """Return the typed graph: INT8 convolutions, an FP16 remainder, the decode in FP32."""
     typed, cast = cast_to_fp16(model)
     new = QdqNodes(np.float16)
     pairs: dict[str, str] = {}
