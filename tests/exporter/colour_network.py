@@ -145,13 +145,13 @@ class _Graph:
         return model
 
 
-def damaged(model, amounts: Mapping[str, float], kept=frozenset()):
+def damaged(model, amounts: Mapping[str, float], spared=frozenset()):
     """A copy in which convolutions mix up the colours, each by its amount, but for those that are kept."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     weights = {w.name: w for w in copy.graph.initializer}
     for seed, node in enumerate(node for node in copy.graph.node if node.op_type == "Conv"):
-        if node.name in amounts and node.name not in kept:
+        if node.name in amounts and node.name not in spared:
             weight = weights[node.input[1]]
             values = numpy_helper.to_array(weight)
             noise = np.random.Generator(np.random.PCG64(seed)).random(values.shape, dtype=np.float32) - 0.5

@@ -25,7 +25,14 @@ def published_answers(path):
         inputs = {f"{size}.": noise_of(*map(int, size.split("x"))) for size in sorted(sizes)}
     names = {"pred": "output0", "prob": "output0", "proto": "protos"}
     return [
-        (images, {ours: data[prefix + theirs] for theirs, ours in names.items() if prefix + theirs in data})
+        (
+            images,
+            {
+                name: data[prefix + published_name]
+                for published_name, name in names.items()
+                if prefix + published_name in data
+            },
+        )
         for prefix, images in inputs.items()
     ]
 
@@ -38,8 +45,8 @@ def exact_answers(detector, images):
     return {name: torch.cat([one[name] for one in alone]).numpy() for name in alone[0]}
 
 
-def assert_parity(found, published, exact, nc):
-    """The network is the published one, and `found` is as near to its answer in float64 as FP32 comes on any processor.
+def assert_parity(outputs, published, exact, nc):
+    """The network is the published one, and `outputs` as near to its answer in float64 as FP32 comes on any processor.
 
     The first is said of the float64 answers, which no processor moves: within `LIMITS` of the published outputs.
     These are one FP32 rounding of them, ours are another, and a network may amplify both: yolov12n-turbo's scores at
@@ -51,17 +58,17 @@ def assert_parity(found, published, exact, nc):
     own = errors(published, exact, nc)
     assert_within(own, limits_of(own), "the published outputs")
     allowed = {key: max(limit, 2 * own[key]) for key, limit in limits_of(own).items()}
-    assert_within(errors(found, exact, nc), allowed, "ours")
+    assert_within(errors(outputs, exact, nc), allowed, "ours")
 
 
-def errors(found, expected, nc):
+def errors(outputs, expected, nc):
     """Return the largest difference of each kind of value, {(output, kind): difference}."""
-    assert found.keys() == expected.keys()
+    assert outputs.keys() == expected.keys()
     worst = {}
-    for name, wanted in expected.items():
-        assert found[name].shape == wanted.shape
-        apart = np.abs(found[name].astype(np.float64) - wanted)
-        for kind, rows in rows_of(name, wanted, nc).items():
+    for name, exact in expected.items():
+        assert outputs[name].shape == exact.shape
+        apart = np.abs(outputs[name].astype(np.float64) - exact)
+        for kind, rows in rows_of(name, exact, nc).items():
             worst[name, kind] = apart[:, rows].max()
     return worst
 

@@ -95,9 +95,11 @@ def test_a_budget_on_images_held_out_of_a_folder(make_config, photos, tmp_path):
     assert macs[-1] == 0
     assert {block.name for block in budget.blocks} == set(budget.curve[-1].fp16_blocks)
     # what was chosen is what was made
-    kept = {row.name for row in report.layers if row.block in budget.chosen.fp16_blocks and row.operator != "Attention"}
-    assert kept <= set(names_in(report, "fp16"))
-    reasons = {row.why for row in report.layers if row.name in kept}
+    fp16_layers = {
+        row.name for row in report.layers if row.block in budget.chosen.fp16_blocks and row.operator != "Attention"
+    }
+    assert fp16_layers <= set(names_in(report, "fp16"))
+    reasons = {row.why for row in report.layers if row.name in fp16_layers}
     assert reasons <= {"kept out of INT8 by --max-drop", "last before the decode"}
     in_int8 = sum(row.macs for row in report.layers if row.graph == "int8")
     of_all = sum(row.macs for row in report.layers if row.operator != "Attention")
@@ -172,9 +174,9 @@ def keeps(runtime, table, photos):
     lowest, highest = table.interval("recall")
     conf = (lowest + highest) / 2
     image = sorted((photos / "all" / "images").iterdir())[0]
-    kept = runtime.infer(image, DetectOptions(conf=conf, keep="recall"))
+    with_keep = runtime.infer(image, DetectOptions(conf=conf, keep="recall"))
     own = runtime.infer(image, DetectOptions(conf=table.conf_for(conf, "recall")))
-    assert kept.confidence.tolist() == own.confidence.tolist()
+    assert with_keep.confidence.tolist() == own.confidence.tolist()
 
 
 def test_accuracy_of_fp32_and_of_fp16(make_config, photos, tmp_path):

@@ -45,7 +45,7 @@ TRIED = [pytest.param(name, marks=[pytest.mark.exhaustive] * (name == "yolov12n-
 
 
 @pytest.fixture(scope="module", params=TRIED)
-def made(request, tmp_path_factory):
+def exported(request, tmp_path_factory):
     """The engine with NMS inside, its graph, and that graph as it was before NMS came behind it."""
     folder = tmp_path_factory.mktemp(request.param)
     settings = NmsSettings("packed", 400, NMS)
@@ -69,16 +69,16 @@ def without_nms(path, raw):
     """Take the NMS off a graph again: what an export without it writes."""
     whole = onnx.load(path)
     manifest = replace(Manifest.from_json(whole.metadata_props[0].value), nms=None)
-    given = {name for node in whole.graph.node if not node.name.startswith(PREFIX) for name in node.output}
-    outputs = [name for name in OUTPUTS if name in given]
+    tensors = {name for node in whole.graph.node if not node.name.startswith(PREFIX) for name in node.output}
+    outputs = [name for name in OUTPUTS if name in tensors]
     graph = Extractor(onnx.shape_inference.infer_shapes(whole)).extract_model(["images"], outputs)
     graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
     onnx.save(graph, raw)
     return raw
 
 
-def test_the_engine_is_what_was_asked_for(made):
-    name, engine, *_ = made
+def test_the_engine_is_what_was_asked_for(exported):
+    name, engine, *_ = exported
     attentions, _ = MODELS[name]
     facts = engine.report.engine
     assert (facts.attentions_expected, facts.attentions_fused, facts.fp32_convolutions) == (attentions, attentions, ())
@@ -88,24 +88,24 @@ def test_the_engine_is_what_was_asked_for(made):
     assert "packed, conf 0.3, iou 0.5, max_det 50 of the best 400 candidates" in engine.report.nms
 
 
-def test_the_runtime_finds_the_same_with_and_without_nms_in_the_graph(made):
-    name, _, before, after = made
+def test_the_runtime_finds_the_same_with_and_without_nms_in_the_graph(exported):
+    name, _, raw, with_nms = exported
     _, parts = MODELS[name]
-    with Runtime(before) as outside, Runtime(after) as inside:
-        expected, found = outside.infer(PHOTO, NMS), inside.infer(PHOTO)
+    with Runtime(raw) as outside, Runtime(with_nms) as inside:
+        expected, actual = outside.infer(PHOTO, NMS), inside.infer(PHOTO)
         assert inside.manifest.nms.options == inside.options == NMS
     assert len(expected) >= 3
-    assert {part for part in ("masks", "keypoints", "xywhr") if getattr(found, part) is not None} == parts
-    np.testing.assert_array_equal(found.class_id, expected.class_id)
-    np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-6)
-    np.testing.assert_allclose(found.xyxy, expected.xyxy, atol=1e-2)
+    assert {part for part in ("masks", "keypoints", "xywhr") if getattr(actual, part) is not None} == parts
+    np.testing.assert_array_equal(actual.class_id, expected.class_id)
+    np.testing.assert_allclose(actual.confidence, expected.confidence, atol=1e-6)
+    np.testing.assert_allclose(actual.xyxy, expected.xyxy, atol=1e-2)
     if name == "yolov12n-multitask":
-        assert found.keypoints.shape == (len(found), 5, 3)
+        assert actual.keypoints.shape == (len(actual), 5, 3)
     for part in parts - {"masks"}:
-        np.testing.assert_allclose(getattr(found, part), getattr(expected, part), atol=1e-2)
+        np.testing.assert_allclose(getattr(actual, part), getattr(expected, part), atol=1e-2)
     if "masks" in parts:
-        assert found.mask.shape == (len(found), *found.image_hw)
-        assert (found.mask != expected.mask).mean() < 1e-4
+        assert actual.mask.shape == (len(actual), *actual.image_hw)
+        assert (actual.mask != expected.mask).mean() < 1e-4
 
 
 def test_a_classifier(tmp_path):
@@ -116,9 +116,9 @@ def test_a_classifier(tmp_path):
     assert result.report.verification.comparisons[0].matched == 5
     with Runtime(result.artefact.replace(".engine", ".onnx")) as runtime:
         assert runtime.input_hw == (224, 224)
-        found = runtime.infer(PHOTO)
-    assert len(found) == 5
-    assert (np.diff(found.confidence) <= 0).all()
+        classes = runtime.infer(PHOTO)
+    assert len(classes) == 5
+    assert (np.diff(classes.confidence) <= 0).all()
 
 
 @pytest.mark.exhaustive  # per commit: test_head_exports.py, and without NMS test_export_pipeline.py
@@ -136,5 +136,5 @@ def test_batch_and_size_are_free_with_nms_inside(tmp_path, name):
         alone = runtime.infer(PHOTO)
         together = runtime.infer_batch([PHOTO, np.zeros((50, 70, 3), np.uint8), PHOTO])
     assert len(alone) >= 1
-    for found in (together[0], together[2]):
-        np.testing.assert_allclose(found.xyxy, alone.xyxy, atol=0.1)
+    for detections in (together[0], together[2]):
+        np.testing.assert_allclose(detections.xyxy, alone.xyxy, atol=0.1)

@@ -85,8 +85,8 @@ def test_the_runtime_runs_the_graph(demo):
     folder, *_ = demo
     image = np.random.Generator(np.random.PCG64(3)).integers(0, 255, (120, 90, 3), dtype=np.uint8)
     with Runtime(folder / "yolov12n_fp16.onnx") as half, Runtime(folder / "yolov12n.onnx") as full:
-        found, expected = half.infer(image), full.infer(image)
-    best = [np.sort(detections.confidence)[::-1][:20] for detections in (found, expected)]
+        actual, expected = half.infer(image), full.infer(image)
+    best = [np.sort(detections.confidence)[::-1][:20] for detections in (actual, expected)]
     assert len(best[0]) == 20
     np.testing.assert_allclose(*best, rtol=0, atol=0.01)
 
@@ -146,7 +146,7 @@ def test_a_batch_and_free_axes_are_verified(tmp_path):
 
 
 def test_what_cannot_be_verified_is_not_written(armor_file, tmp_path):
-    """On a black image the trained network sees nothing: no proof, no files."""
+    """On a black image the trained network sees nothing: no verdict, no files."""
     from PIL import Image
 
     Image.new("RGB", (64, 64)).save(tmp_path / "black.png")
@@ -162,7 +162,7 @@ def test_what_cannot_be_verified_is_not_written(armor_file, tmp_path):
 
 
 def test_a_weight_that_changes_on_the_way_fails_the_export(monkeypatch, tmp_path):
-    from y12.exporter import pipeline
+    from y12.exporter import export_pipeline
     from y12.exporter.precision.cast import cast_to_fp16
 
     def faulty(model):
@@ -172,7 +172,7 @@ def test_a_weight_that_changes_on_the_way_fails_the_export(monkeypatch, tmp_path
         typed.graph.initializer[5].raw_data = bytes(raw)
         return typed, report
 
-    monkeypatch.setattr(pipeline, "cast_to_fp16", faulty)
+    monkeypatch.setattr(export_pipeline, "cast_to_fp16", faulty)
     with pytest.raises(VerificationError, match=r"the weight '.*' of the typed graph is not the model's"):
         export(ExportConfig("yolov12n", shapes=SMALL, precision="fp16", verify=TWO, output=tmp_path / "out"), silent)
     assert not (tmp_path / "out").exists()

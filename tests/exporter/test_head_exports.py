@@ -52,7 +52,7 @@ def written(folder, head, **changes):
 
 
 @pytest.fixture(scope="module", params=HEADS)
-def made(request, tmp_path_factory):
+def exported(request, tmp_path_factory):
     """The FP16 graph, and the same with NMS inside."""
     folder = tmp_path_factory.mktemp(request.param)
     model = written(folder, request.param)
@@ -66,8 +66,8 @@ def made(request, tmp_path_factory):
     return request.param, half, export(config, silent)
 
 
-def test_the_exports_are_proved(made):
-    name, *results = made
+def test_the_exports_are_proved(exported):
+    name, *results = exported
     for result in results:
         assert result.report.verification.comparisons[0].verdict == "equal within tolerance"
         assert result.report.verification.comparisons[0].matched >= 20
@@ -76,17 +76,17 @@ def test_the_exports_are_proved(made):
     assert results[-1].report.verification.nms_checked >= 5
 
 
-def test_the_runtime_finds_the_same_with_and_without_nms_in_the_graph(made):
-    name, half, inside = made
+def test_the_runtime_finds_the_same_with_and_without_nms_in_the_graph(exported):
+    name, half, inside = exported
     with Runtime(half.artefact) as outside, Runtime(inside.artefact) as within:
-        expected, found = outside.infer(PHOTO, NMS), within.infer(PHOTO)
+        expected, actual = outside.infer(PHOTO, NMS), within.infer(PHOTO)
     assert len(expected) >= 5
-    np.testing.assert_array_equal(found.class_id, expected.class_id)
-    np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-6)
-    np.testing.assert_allclose(found.xyxy, expected.xyxy, atol=1e-2)
-    assert (found.masks is None) == (not name.endswith("seg"))
-    if found.masks is not None:
-        assert (found.mask != expected.mask).mean() < 1e-4
+    np.testing.assert_array_equal(actual.class_id, expected.class_id)
+    np.testing.assert_allclose(actual.confidence, expected.confidence, atol=1e-6)
+    np.testing.assert_allclose(actual.xyxy, expected.xyxy, atol=1e-2)
+    assert (actual.masks is None) == (not name.endswith("seg"))
+    if actual.masks is not None:
+        assert (actual.mask != expected.mask).mean() < 1e-4
 
 
 @pytest.mark.parametrize("name", FREE_HEADS)
@@ -108,8 +108,8 @@ def test_an_engine_of_free_batch_and_size_with_nms_inside(tmp_path, name, rtx):
         alone = runtime.infer(PHOTO)
         together = runtime.infer_batch([PHOTO, np.zeros((50, 70, 3), np.uint8), PHOTO])
     assert len(alone) >= 5
-    for found in (together[0], together[2]):
-        np.testing.assert_allclose(found.xyxy, alone.xyxy, atol=0.1)
+    for detections in (together[0], together[2]):
+        np.testing.assert_allclose(detections.xyxy, alone.xyxy, atol=0.1)
 
 
 @pytest.mark.parametrize(("name", "target"), [("hybrid-anchors-seg", "trt"), ("heatmap", "cpu")])
@@ -139,9 +139,9 @@ def test_the_graph_is_a_starting_point_again(tmp_path):
     config = ExportConfig(first.artefact, precision="fp16", shapes=SMALL, verify=ONE, output=tmp_path / "b")
     second = export(config, silent)
     assert second.report.verification.comparisons[0].matched >= 20
-    with Runtime(first.artefact) as ours, Runtime(second.artefact) as theirs:
-        assert theirs.manifest.localisation == "anchors"
-        assert abs(len(ours.infer(PHOTO)) - len(theirs.infer(PHOTO))) <= 2
+    with Runtime(first.artefact) as original, Runtime(second.artefact) as exported_again:
+        assert exported_again.manifest.localisation == "anchors"
+        assert abs(len(original.infer(PHOTO)) - len(exported_again.infer(PHOTO))) <= 2
 
 
 def test_an_image_smaller_than_an_anchor_is_refused(tmp_path):

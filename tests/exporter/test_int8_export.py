@@ -75,34 +75,34 @@ def quantised(seeded_n, stages_of, make_profile):
     stages = stages_of(seeded_n.detector, make_profile(96, 96))
     manifest = Manifest("detect", stages.detector.names, (8, 16, 32), stages.profile)
     photos = sorted(PHOTOS.glob("*.jpg"))
-    made = {}
+    typed = {}
     for target in ("trt", "cpu"):
         options = QuantizeOptions(target)
         tensors = tensors_to_calibrate(stages.simplified, options)
         calibration = CalibrationOptions("max", symmetric=target == "trt")
         (ranges,) = calibrate(stages.simplified, tensors, photos, manifest, calibration)
-        made[target] = quantize(stages.simplified, ranges, options)[0]
-    return stages.simplified, made
+        typed[target] = quantize(stages.simplified, ranges, options)[0]
+    return stages.simplified, typed
 
 
 @pytest.mark.parametrize("target", ["trt", "cpu"])
 def test_every_weight_is_audited(quantised, target):
-    simplified, made = quantised
-    assert check_weights(simplified, made[target]) == len(made[target].graph.initializer)
+    simplified, typed = quantised
+    assert check_weights(simplified, typed[target]) == len(typed[target].graph.initializer)
 
 
 @pytest.mark.parametrize("target", ["trt", "cpu"])
-@pytest.mark.parametrize("place", [0, 40, -1])
-def test_a_changed_weight_is_named(quantised, target, place):
-    simplified, made = quantised
+@pytest.mark.parametrize("index", [0, 40, -1])
+def test_a_changed_weight_is_named(quantised, target, index):
+    simplified, typed = quantised
     wrong = onnx.ModelProto()
-    wrong.CopyFrom(made[target])
+    wrong.CopyFrom(typed[target])
     weights = [w for w in wrong.graph.initializer if w.data_type == onnx.TensorProto.INT8 and len(w.dims) == 4]
-    values = numpy_helper.to_array(weights[place]).copy()
+    values = numpy_helper.to_array(weights[index]).copy()
     flat = values.reshape(-1)
     largest = int(np.abs(flat.astype(int)).argmax())
     flat[largest] = -flat[largest]
-    weights[place].CopyFrom(numpy_helper.from_array(values, weights[place].name))
+    weights[index].CopyFrom(numpy_helper.from_array(values, weights[index].name))
     with pytest.raises(VerificationError, match="of the typed graph is not the model's in INT8"):
         check_weights(simplified, wrong)
 
@@ -112,10 +112,10 @@ def facts(**convolutions):
 
 
 def test_an_engine_of_another_precision_is_refused():
-    asked = QdqReport("trt", 89, 96, 80, {})
-    check_engine_precision("int8", facts(int8=89, fp16=7), asked)
+    requested = QdqReport("trt", 89, 96, 80, {})
+    check_engine_precision("int8", facts(int8=89, fp16=7), requested)
     with pytest.raises(EngineBuildError, match="asked for INT8, but TensorRT computes 60 of the 89 INT8 convolutions"):
-        check_engine_precision("int8", facts(int8=60, fp16=36), asked)
+        check_engine_precision("int8", facts(int8=60, fp16=36), requested)
 
 
 @pytest.mark.parametrize(

@@ -31,15 +31,15 @@ def network(seeded_n, stages_of, make_profile):
 
 def test_a_block_that_is_kept_has_the_biases_and_weights_of_fp32(network):
     graph, manifest = network
-    kept = frozenset(n.name for n in graph.graph.node if n.op_type == "Conv" and n.name.startswith("/model.4/"))
-    options = Int8Options(photos_dir(), CalibrationOptions("mse"), QuantizeOptions(keep=kept))
+    convolutions = frozenset(n.name for n in graph.graph.node if n.op_type == "Conv" and n.name.startswith("/model.4/"))
+    options = Int8Options(photos_dir(), CalibrationOptions("mse"), QuantizeOptions(keep=convolutions))
     typed = int8_from_fp32(graph, manifest, Int8Images(PHOTOS, []), options, silent)
     stored = {w.name: numpy_helper.to_array(w) for w in typed.graph.graph.initializer}
-    given = {w.name: numpy_helper.to_array(w) for w in graph.graph.initializer}
+    fp32 = {w.name: numpy_helper.to_array(w) for w in graph.graph.initializer}
     for node in graph.graph.node:
-        if node.name in kept:
+        if node.name in convolutions:
             for name in node.input[1:]:
-                np.testing.assert_array_equal(stored[f"{name}_fp16"], given[name].astype(np.float16))
+                np.testing.assert_array_equal(stored[f"{name}_fp16"], fp32[name].astype(np.float16))
 
 
 def test_images_are_held_out_only_where_the_budget_names_none(tmp_path):

@@ -96,12 +96,12 @@ UNUSABLE = [
 def test_a_folder_that_cannot_be_used_is_refused_in_one_line(tmp_path, name):
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    before = names(tmp_path)
+    listing = names(tmp_path)
     refusal = pytest.raises(OutputError, match=r"--output: cannot write to .*; name another folder")
     with refusal as caught, output_folder(tmp_path / name):
         pytest.fail("the folder was accepted")
     assert "\n" not in str(caught.value)
-    assert names(tmp_path) == before
+    assert names(tmp_path) == listing
 
 
 @pytest.mark.parametrize("folder", ["/proc", "/proc/y12-no-such-folder"])

@@ -22,8 +22,8 @@ def turbo(shared):
 @pytest.fixture(scope="module")
 def answers(shared, turbo):
     """(published, exact) at both sizes."""
-    given = published_answers(shared / "checkpoints/untrained/yolov12n-turbo.npz")
-    return [(published, exact_answers(turbo, images)) for images, published in given]
+    published_pairs = published_answers(shared / "checkpoints/untrained/yolov12n-turbo.npz")
+    return [(published, exact_answers(turbo, images)) for images, published in published_pairs]
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def answers(shared, turbo):
 )
 def test_the_limit_follows_the_published_outputs_own_error(turbo, answers, size, row, by, near):
     published, exact = answers[size]
-    found = {"output0": exact["output0"].copy()}
-    found["output0"][0, row, 17] += by
+    outputs = {"output0": exact["output0"].copy()}
+    outputs["output0"][0, row, 17] += by
     if near:
-        assert_parity(found, published, exact, turbo.spec.nc)
+        assert_parity(outputs, published, exact, turbo.spec.nc)
     else:
         with pytest.raises(AssertionError, match="ours, from float64"):
-            assert_parity(found, published, exact, turbo.spec.nc)
+            assert_parity(outputs, published, exact, turbo.spec.nc)
 
 
 def test_the_published_outputs_are_near_themselves(turbo, answers):

@@ -11,7 +11,7 @@ SIDE = 64
 
 
 @dataclass(frozen=True)
-class Found:
+class ScriptedBox:
     """What the network finds: a class, a score, left, top, right, bottom in pixels, and the task's own values."""
 
     class_id: int
@@ -25,7 +25,9 @@ class ScriptedExecutor:
 
     description = "scripted"
 
-    def __init__(self, script: Sequence[Sequence[Found]], extras: int = 0, protos: NDArray[np.float32] | None = None):
+    def __init__(
+        self, script: Sequence[Sequence[ScriptedBox]], extras: int = 0, protos: NDArray[np.float32] | None = None
+    ):
         self.script, self.extras, self.protos = list(script), extras, protos
         self.images: list[NDArray[np.float32]] = []
 
@@ -39,11 +41,11 @@ class ScriptedExecutor:
 
     def _output(self, index: int) -> NDArray[np.float32]:
         output = np.zeros((4 + len(NAMES) + self.extras, 8), np.float32)
-        for anchor, found in enumerate(self.script[index] if index < len(self.script) else []):
-            left, top, right, bottom = found.xyxy
+        for anchor, box in enumerate(self.script[index] if index < len(self.script) else []):
+            left, top, right, bottom = box.xyxy
             output[:4, anchor] = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
-            output[4 + found.class_id, anchor] = found.score
-            output[4 + len(NAMES) :, anchor] = found.extras
+            output[4 + box.class_id, anchor] = box.score
+            output[4 + len(NAMES) :, anchor] = box.extras
         return output
 
     def close(self) -> None:

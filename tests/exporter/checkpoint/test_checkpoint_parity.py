@@ -44,8 +44,8 @@ def test_outputs_are_the_published_ones(shared, name, network):
     assert len(answers) >= (2 if "untrained" in name else 1)
     for images, expected in answers:
         with torch.no_grad():
-            found = {key: value.numpy() for key, value in detector(torch.from_numpy(images)).items()}
-        assert_parity(found, expected, exact_answers(detector, images), detector.spec.nc)
+            outputs = {key: value.numpy() for key, value in detector(torch.from_numpy(images)).items()}
+        assert_parity(outputs, expected, exact_answers(detector, images), detector.spec.nc)
 
 
 @pytest.mark.parametrize("hw", [(224, 224), (160, 256)])

@@ -33,8 +33,8 @@ def test_a_file_is_read_back_as_it_was(tmp_path, kind):
 
 def test_a_file_tells_size_and_licence(tmp_path):
     write_checkpoint(tmp_path / "a.safetensors", tiny_detector(), extra={"imgsz": "320", "licence": "MIT"})
-    found = read_checkpoint(tmp_path / "a.safetensors")
-    assert (found.side, found.licence) == (320, "MIT")
+    checkpoint = read_checkpoint(tmp_path / "a.safetensors")
+    assert (checkpoint.side, checkpoint.licence) == (320, "MIT")
     write_checkpoint(tmp_path / "b.safetensors", tiny_detector())
     bare = read_checkpoint(tmp_path / "b.safetensors")
     assert (bare.side, bare.licence) == (None, "")
@@ -43,8 +43,8 @@ def test_a_file_tells_size_and_licence(tmp_path):
 def test_every_shipped_network_is_told_by_its_rows(tmp_path):
     for spec in specs_at_scale("n", 7):
         (tmp_path / "net.yaml").write_text(yaml_of_spec(spec))
-        found = spec_from_name(str(tmp_path / "net.yaml"))
-        assert (found.layers, found.task, found.strides) == (spec.layers, spec.task, spec.strides)
+        read = spec_from_name(str(tmp_path / "net.yaml"))
+        assert (read.layers, read.task, read.strides) == (spec.layers, spec.task, spec.strides)
 
 
 def test_half_takes_half_the_room(tmp_path):

@@ -22,9 +22,9 @@ MATCHED = [
 
 @pytest.mark.parametrize(("names", "categories", "ids", "how"), MATCHED)
 def test_matched(names, categories, ids, how):
-    found = class_map(names, categories, "data")
-    assert found.category_ids == ids
-    assert found.how.startswith(how)
+    classes = class_map(names, categories, "data")
+    assert classes.category_ids == ids
+    assert classes.how.startswith(how)
 
 
 def test_known_classes():

@@ -34,9 +34,9 @@ def test_the_order_is_by_name_and_every_suffix_is_known(tmp_path):
     for name in ("b/2.jpg", "b/10.jpg", "a/c/1.jpg", "a/z.jpg", "a/z.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in images_in(tmp_path)]
-    assert found[: len(IMAGE_SUFFIXES)] == sorted(f"x{suffix.upper()}" for suffix in IMAGE_SUFFIXES)
-    assert found[len(IMAGE_SUFFIXES) :] == ["a/z.jpg", "a/c/1.jpg", "b/10.jpg", "b/2.jpg"]
+    names = [path.relative_to(tmp_path).as_posix() for path in images_in(tmp_path)]
+    assert names[: len(IMAGE_SUFFIXES)] == sorted(f"x{suffix.upper()}" for suffix in IMAGE_SUFFIXES)
+    assert names[len(IMAGE_SUFFIXES) :] == ["a/z.jpg", "a/c/1.jpg", "b/10.jpg", "b/2.jpg"]
 
 
 def test_too_many_images_are_refused(tmp_path, monkeypatch):
@@ -55,6 +55,6 @@ def test_too_many_images_are_refused(tmp_path, monkeypatch):
         image_paths(read_data_yaml(data), "val")
 
 
-@pytest.mark.parametrize(("count", "kept"), [(1, [0]), (3, [0, 2, 4]), (6, [0, 1, 2, 3, 4, 5]), (9, list(range(7)))])
-def test_items_are_taken_evenly(count, kept):
-    assert evenly(list(range(7)), count) == kept
+@pytest.mark.parametrize(("count", "taken"), [(1, [0]), (3, [0, 2, 4]), (6, [0, 1, 2, 3, 4, 5]), (9, list(range(7)))])
+def test_items_are_taken_evenly(count, taken):
+    assert evenly(list(range(7)), count) == taken

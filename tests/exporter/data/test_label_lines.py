@@ -25,12 +25,12 @@ READ = [
 
 @pytest.mark.parametrize(("text", "form", "expected"), READ)
 def test_lines_are_read(text, form, expected):
-    found = parse_line(text, form)
-    assert found.class_id == expected.class_id
-    assert found.box == pytest.approx(expected.box)
-    assert found.outline == expected.outline
-    assert found.keypoints == expected.keypoints
-    assert found.clipped == expected.clipped
+    label = parse_line(text, form)
+    assert label.class_id == expected.class_id
+    assert label.box == pytest.approx(expected.box)
+    assert label.outline == expected.outline
+    assert label.keypoints == expected.keypoints
+    assert label.clipped == expected.clipped
 
 
 REFUSED = [

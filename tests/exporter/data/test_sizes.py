@@ -42,15 +42,15 @@ def test_all_bad_images_are_named_at_once(tmp_path: Path):
     whole = (tmp_path / "1.jpg").read_bytes()
     (tmp_path / "1.jpg").write_bytes(whole[: len(whole) // 2])  # its header is as it should be
     samples[3] = Sample(3, tmp_path / "3.jpg", 50, 30)
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     with pytest.raises(DatasetError) as refused:
-        checked_sizes(samples, Path("my.yaml"), decode=True, progress=lambda *done: told.append(done))
+        checked_sizes(samples, Path("my.yaml"), decode=True, progress=lambda *done: progress.append(done))
     message = str(refused.value)
     assert message.startswith("my.yaml: 2 problems: ")
     assert "1.jpg: cannot be decoded" in message
     assert "3.jpg: expected 30x50 pixels, as its entry says, found 50x30" in message
     assert "\n" not in message
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 @pytest.mark.parametrize("decode", [False, True])

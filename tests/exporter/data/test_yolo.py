@@ -101,28 +101,28 @@ def test_kinds(make_yolo, line, yaml, kinds):
 
 
 def test_a_box_in_pixels():
-    found = annotation_from_label(parse_line(BOX, LabelForm(1)), (100, 200))
-    assert found == {"category_id": 0, "bbox": [50, 37.5, 100, 25], "area": 2500, "iscrowd": 0}
+    annotation = annotation_from_label(parse_line(BOX, LabelForm(1)), (100, 200))
+    assert annotation == {"category_id": 0, "bbox": [50, 37.5, 100, 25], "area": 2500, "iscrowd": 0}
 
 
 def test_a_polygon_in_pixels_has_its_masks_area():
-    found = annotation_from_label(parse_line("0 0 0 0.5 0 0 0.5", LabelForm(1)), (100, 200))
-    assert found["bbox"] == [0, 0, 100, 50]
-    assert found["segmentation"] == [[0, 0, 100, 0, 0, 50]]
-    assert found["area"] == pytest.approx(2500, rel=0.02)  # half of the box, drawn as pixels
+    annotation = annotation_from_label(parse_line("0 0 0 0.5 0 0 0.5", LabelForm(1)), (100, 200))
+    assert annotation["bbox"] == [0, 0, 100, 50]
+    assert annotation["segmentation"] == [[0, 0, 100, 0, 0, 50]]
+    assert annotation["area"] == pytest.approx(2500, rel=0.02)  # half of the box, drawn as pixels
 
 
 def test_keypoints_in_pixels():
-    found = annotation_from_label(parse_line(BOX + " .5 .5 2 0 0 0", LabelForm(1, (2, 3))), (100, 200))
-    assert found["keypoints"] == [100, 50, 2, 0, 0, 0]
-    assert found["num_keypoints"] == 1
+    annotation = annotation_from_label(parse_line(BOX + " .5 .5 2 0 0 0", LabelForm(1, (2, 3))), (100, 200))
+    assert annotation["keypoints"] == [100, 50, 2, 0, 0, 0]
+    assert annotation["num_keypoints"] == 1
 
 
 def test_an_oriented_box_in_pixels():
     line = "0 0.5 0.25 0.75 0.5 0.5 0.75 0.25 0.5"  # a square on its corner
-    found = annotation_from_label(parse_line(line, LabelForm(1, oriented=True)), (100, 100), oriented=True)
-    x, y, w, h, r = found["xywhr"]
+    annotation = annotation_from_label(parse_line(line, LabelForm(1, oriented=True)), (100, 100), oriented=True)
+    x, y, w, h, r = annotation["xywhr"]
     assert (x, y) == pytest.approx((50, 50))
     assert (w, h) == pytest.approx((1250**0.5, 1250**0.5))
     assert abs(r) % 1.5707963 == pytest.approx(0.7853981, abs=1e-4)
-    assert found["area"] == pytest.approx(1250)
+    assert annotation["area"] == pytest.approx(1250)

@@ -185,7 +185,7 @@ def test_an_attention_is_fused_where_one_layer_of_its_own_computes_it(layers, un
 
 
 @pytest.mark.parametrize(
-    ("layers", "found"),
+    ("layers", "precisions"),
     [
         ([layer("c", weights=12)], {"fp16": 1}),
         ([layer("c", weights=12, precision="fp32")], {"fp32": 1}),
@@ -195,6 +195,6 @@ def test_an_attention_is_fused_where_one_layer_of_its_own_computes_it(layers, un
         ([layer("other", weights=12)], {"unknown": 1}),
     ],
 )
-def test_the_precision_of_a_convolution_is_that_of_the_layer_with_its_weights(layers, found):
+def test_the_precision_of_a_convolution_is_that_of_the_layer_with_its_weights(layers, precisions):
     model = model_of("(float[1,3,4,4] x) => (float[1,4,4,4] y) { [c] y = Conv(x, w) }", w=noise(4, 3, 1, 1))
-    assert dict(facts_of(layers, model).convolutions_by_precision) == found
+    assert dict(facts_of(layers, model).convolutions_by_precision) == precisions

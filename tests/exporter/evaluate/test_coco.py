@@ -106,9 +106,9 @@ def test_crowds_are_neither_missed_nor_found():
 
 def test_the_arguments_stay_as_they_are(capsys):
     truth, results = truth_of((0, 0, *A)), results_of((0, 0, 0.9, *A))
-    before = copy.deepcopy((truth, results))
+    copies = copy.deepcopy((truth, results))
     evaluate(truth, results, "bbox")
-    assert (truth, results) == before
+    assert (truth, results) == copies
     assert capsys.readouterr() == ("", "")
 
 
@@ -138,8 +138,8 @@ def test_masks_without_a_box_or_an_area():
 def keypoint_truth(points, moved=0.0):
     keypoints = [v for i in range(points) for v in (20 + i, 30 + 2 * i, 2)]
     truth = truth_of((0, 0, 10, 10, 100, 100), keypoints=keypoints)
-    found = [v + moved if i % 3 == 0 else v for i, v in enumerate(keypoints)]
-    return truth, [{"image_id": 0, "category_id": 0, "score": 0.9, "keypoints": found}]
+    shifted = [v + moved if i % 3 == 0 else v for i, v in enumerate(keypoints)]
+    return truth, [{"image_id": 0, "category_id": 0, "score": 0.9, "keypoints": shifted}]
 
 
 @pytest.mark.parametrize("points", [1, 5, 17])

@@ -31,10 +31,10 @@ def graphs_of(task="detect"):
 
 def test_scores_are_in_order(make_yaml):
     seen = []
-    found = measured(
+    results = measured(
         graphs_of(), open_evaluation_set(make_yaml(box_line), manifest_of()), manifest_of(), lambda *n: seen.append(n)
     )
-    accuracy = found.accuracy
+    accuracy = results.accuracy
     assert (accuracy.data, accuracy.images, accuracy.truth) == ("data.yaml, 6 images", 6, "labels")
     assert [score.precision for score in accuracy.scores] == ["fp32", "fp16", "int8"]
     assert [list(score.figures) for score in accuracy.scores] == [["boxes AP50-95", "boxes AP50"]] * 3
@@ -46,13 +46,13 @@ def test_scores_are_in_order(make_yaml):
 def test_the_images_that_differ_most_come_first(make_folder):
     folder = make_folder(images=9)
     write_image(folder / "nothing.png", [])
-    found = measured(graphs_of(), open_evaluation_set(folder, manifest_of()), manifest_of())
-    worst = found.accuracy.worst
+    results = measured(graphs_of(), open_evaluation_set(folder, manifest_of()), manifest_of())
+    worst = results.accuracy.worst
     assert len(worst) == 6
     assert list(worst.values()) == sorted(worst.values())
     assert all(0 <= value < 1 for value in worst.values())
     assert "nothing.png" not in worst
-    assert found.worst == {name: folder / name for name in worst}
+    assert results.worst == {name: folder / name for name in worst}
 
 
 def test_images_of_one_name_are_told_apart(tmp_path):
@@ -61,32 +61,32 @@ def test_images_of_one_name_are_told_apart(tmp_path):
         write_image(tmp_path / "set" / name, cells)
         for name, cells in zip(("a/1.png", "b/1.png", "2.png"), drawn, strict=True)
     ]
-    found = measured(graphs_of(), open_evaluation_set(tmp_path / "set", manifest_of()), manifest_of())
-    assert set(found.accuracy.worst) == {"a/1.png", "b/1.png", "2.png"}
-    assert sorted(found.worst.values()) == sorted(paths)
-    assert len({found.worst[name] for name in found.accuracy.worst}) == 3
+    results = measured(graphs_of(), open_evaluation_set(tmp_path / "set", manifest_of()), manifest_of())
+    assert set(results.accuracy.worst) == {"a/1.png", "b/1.png", "2.png"}
+    assert sorted(results.worst.values()) == sorted(paths)
+    assert len({results.worst[name] for name in results.accuracy.worst}) == 3
 
 
 def test_fp32_alone(make_folder):
-    found = measured({"fp32": network()}, open_evaluation_set(make_folder(), manifest_of()), manifest_of())
-    assert [score.precision for score in found.accuracy.scores] == ["fp32"]
-    assert (found.thresholds, found.worst, found.accuracy.worst) == (None, {}, {})
+    results = measured({"fp32": network()}, open_evaluation_set(make_folder(), manifest_of()), manifest_of())
+    assert [score.precision for score in results.accuracy.scores] == ["fp32"]
+    assert (results.thresholds, results.worst, results.accuracy.worst) == (None, {}, {})
 
 
 def test_a_graph_that_finds_the_same_differs_nowhere_and_keeps_its_confidences(make_folder):
     graph = network()
-    found = measured({"fp32": graph, "fp16": graph}, open_evaluation_set(make_folder(), manifest_of()), manifest_of())
-    assert found.worst == {}
-    assert all(row.recall == pytest.approx(row.conf, abs=1e-3) for row in found.thresholds.rows if row.recall)
+    results = measured({"fp32": graph, "fp16": graph}, open_evaluation_set(make_folder(), manifest_of()), manifest_of())
+    assert results.worst == {}
+    assert all(row.recall == pytest.approx(row.conf, abs=1e-3) for row in results.thresholds.rows if row.recall)
 
 
 def test_a_classifier_has_no_thresholds(tmp_path):
     write_images(tmp_path / "flat", drawings())
-    found = measured(
+    results = measured(
         graphs_of("classify"), open_evaluation_set(tmp_path / "flat", manifest_of("classify")), manifest_of("classify")
     )
-    assert found.thresholds is None
-    assert found.accuracy.scores[0].figures == {"top-1": 1}
+    assert results.thresholds is None
+    assert results.accuracy.scores[0].figures == {"top-1": 1}
 
 
 def test_too_few_detections_give_no_thresholds(make_folder):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_data import ClassExecutor, Found, ScriptedExecutor, coco_data
+from tiny_data import ClassExecutor, ScriptedBox, ScriptedExecutor, coco_data
 
 from y12.errors import DatasetError, InputError, Y12Error
 from y12.exporter.evaluate.evaluate_options import ValOptions
@@ -15,7 +15,7 @@ from y12.runtime.options import DetectOptions
 
 CAT = (0, (16.0, 16.0, 48.0, 48.0))
 CAT_LINE, DOG_LINE = "0 0.5 0.5 0.5 0.5", "1 0.25 0.25 0.25 0.25"
-CAT_FOUND, DOG_FOUND = Found(0, 0.9, (16, 16, 48, 48)), Found(1, 0.8, (8, 8, 24, 24))
+CAT_FOUND, DOG_FOUND = ScriptedBox(0, 0.9, (16, 16, 48, 48)), ScriptedBox(1, 0.8, (8, 8, 24, 24))
 LABELS = {"a": f"{CAT_LINE}\n{DOG_LINE}", "b": CAT_LINE, "c": None}
 PERFECT = [[CAT_FOUND, DOG_FOUND], [CAT_FOUND], []]
 HALF = 51 / 101
@@ -47,7 +47,7 @@ def test_known_figures(make_artefact, make_yolo, script, expected):
 
 def test_labels_are_scaled_to_the_decoded_image(make_artefact, make_yolo):
     data = make_yolo({"a": CAT_LINE}, wh=(128, 64))  # the network sees 64x32 in the middle of its 64x64
-    assert ap(run(make_artefact(), data, [[Found(0, 0.9, (16, 24, 48, 40))]])) == pytest.approx(1)
+    assert ap(run(make_artefact(), data, [[ScriptedBox(0, 0.9, (16, 24, 48, 40))]])) == pytest.approx(1)
 
 
 def test_labels_are_of_the_upright_image(make_artefact, make_yolo):
@@ -58,7 +58,7 @@ def test_labels_are_of_the_upright_image(make_artefact, make_yolo):
     exif = Image.Exif()
     exif[0x0112] = 6  # stored on its side: 64x32 is shown as 32x64
     Image.new("RGB", (64, 32)).save(image, exif=exif)
-    assert ap(run(make_artefact(), data, [[Found(0, 0.9, (16, 0, 48, 32))]])) == pytest.approx(1)
+    assert ap(run(make_artefact(), data, [[ScriptedBox(0, 0.9, (16, 0, 48, 32))]])) == pytest.approx(1)
 
 
 def test_a_network_of_a_fixed_batch(make_artefact, make_yolo):
@@ -88,12 +88,12 @@ def test_a_box_may_carry_two_labels(make_artefact, make_yolo):
 
 
 def test_thresholds_are_those_of_coco_and_are_told(make_artefact, make_yolo):
-    faint = Found(0, 0.002, CAT[1])
+    faint = ScriptedBox(0, 0.002, CAT[1])
     data = make_yolo({"a": CAT_LINE})
     validation = run(make_artefact(), data, [[faint]])
     assert ap(validation) == pytest.approx(1)
-    told = dict(validation.report.settings)
-    assert [told[name] for name in ("conf", "iou", "max_det", "multi_label")] == [0.001, 0.7, 300, True]
+    settings = dict(validation.report.settings)
+    assert [settings[name] for name in ("conf", "iou", "max_det", "multi_label")] == [0.001, 0.7, 300, True]
     assert ap(run(make_artefact(), data, [[faint]], ValOptions(conf=0.01))) == 0
     with pytest.raises(InputError, match="conf"):
         run(make_artefact(), data, [[faint]], ValOptions(conf=2))
@@ -102,8 +102,8 @@ def test_thresholds_are_those_of_coco_and_are_told(make_artefact, make_yolo):
 def test_classes_that_the_data_does_not_know_are_left_out(make_artefact, make_coco):
     data = coco_data()
     del data["categories"][0]  # there are dogs only
-    crowd_of_cats = [Found(0, 0.9, (2 * i, 0, 2 * i + 9, 9)) for i in range(7)]
-    script = [[*crowd_of_cats, Found(1, 0.5, (16, 16, 48, 48))]]
+    crowd_of_cats = [ScriptedBox(0, 0.9, (2 * i, 0, 2 * i + 9, 9)) for i in range(7)]
+    script = [[*crowd_of_cats, ScriptedBox(1, 0.5, (16, 16, 48, 48))]]
     validation = run(make_artefact(), make_coco(data), script, ValOptions(max_det=2))
     assert ap(validation) == pytest.approx(1)
     assert [result["category_id"] for result in validation.results] == [3]
@@ -116,7 +116,7 @@ def test_an_image_of_another_size_than_the_json_says(make_artefact, make_coco):
     with pytest.raises(DatasetError, match=r"a\.png: expected 64x32 pixels, as its entry says, found 64x64"):
         run(make_artefact(), make_coco(data), [])
     data["images"][0].pop("height")
-    assert ap(run(make_artefact(), make_coco(data), [[Found(1, 0.9, CAT[1])]])) == pytest.approx(1)
+    assert ap(run(make_artefact(), make_coco(data), [[ScriptedBox(1, 0.9, CAT[1])]])) == pytest.approx(1)
 
 
 def rectangle_protos(left, top, right, bottom):
@@ -130,7 +130,7 @@ POLYGON = "0 0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75"
 
 
 def test_masks(make_artefact, make_yolo):
-    script = [[Found(0, 0.9, CAT[1], (1.0,))]]
+    script = [[ScriptedBox(0, 0.9, CAT[1], (1.0,))]]
     data = make_yolo({"a": POLYGON})
     validation = run(make_artefact("segment"), data, script, extras=1, protos=rectangle_protos(16, 16, 48, 48))
     assert ap(validation) == pytest.approx(1)
@@ -141,7 +141,7 @@ def test_masks(make_artefact, make_yolo):
 
 
 def test_a_segmentation_model_on_boxes(make_artefact, make_yolo):
-    script = [[Found(0, 0.9, CAT[1], (1.0,))]]
+    script = [[ScriptedBox(0, 0.9, CAT[1], (1.0,))]]
     validation = run(
         make_artefact("segment"), make_yolo({"a": CAT_LINE}), script, extras=1, protos=rectangle_protos(0, 0, 4, 4)
     )
@@ -152,7 +152,7 @@ def test_a_segmentation_model_on_boxes(make_artefact, make_yolo):
 
 
 POSE = "0 0.5 0.5 0.5 0.5 0.5 0.5 2 0.25 0.25 1"
-POSE_FOUND = Found(0, 0.9, CAT[1], (32, 32, 1, 16, 16, 1))
+POSE_FOUND = ScriptedBox(0, 0.9, CAT[1], (32, 32, 1, 16, 16, 1))
 
 
 def test_keypoints(make_artefact, make_yolo):
@@ -161,7 +161,7 @@ def test_keypoints(make_artefact, make_yolo):
     validation = run(artefact, data, [[POSE_FOUND]], extras=6)
     assert ap(validation, "keypoints") == pytest.approx(1)
     assert any("sigma of 1/2" in note for note in validation.report.notes)
-    far = Found(0, 0.9, CAT[1], (1e4, 1e4, 1, 1e4, 1e4, 1))
+    far = ScriptedBox(0, 0.9, CAT[1], (1e4, 1e4, 1, 1e4, 1e4, 1))
     missed = run(artefact, data, [[far]], extras=6)
     assert (ap(missed), ap(missed, "keypoints")) == (pytest.approx(1), 0)
 
@@ -199,8 +199,8 @@ def corners(angle):
 def test_oriented_boxes(make_artefact, make_yolo):
     data = make_yolo({"a": corners(0.4)})
     for angle, expected in ((0.4, 1), (0.4 + np.pi / 2, 0)):
-        found = Found(0, 0.9, (12, 27, 52, 37), (angle,))
-        validation = run(make_artefact("obb"), data, [[found]], extras=1)
+        box = ScriptedBox(0, 0.9, (12, 27, 52, 37), (angle,))
+        validation = run(make_artefact("obb"), data, [[box]], extras=1)
         assert ap(validation, "obb") == pytest.approx(expected, abs=0.01)
     assert [figures.kind for figures in validation.report.figures] == ["obb"]
     assert "oriented boxes are compared by ProbIoU" in validation.report.notes
@@ -251,8 +251,8 @@ def test_nms_in_the_graph_is_taken_as_it_is(make_artefact, make_yolo):
     data = make_yolo({"a": CAT_LINE})
     validation = validate(make_artefact(nms=nms), data, ValOptions(), executor=InGraph([]))
     assert ap(validation) == pytest.approx(1)
-    told = validation.report.settings
-    assert (told["conf"], told["iou"], told["max_det"], told["nms"]) == (0.3, 0.5, 4, "in the graph")
+    settings = validation.report.settings
+    assert (settings["conf"], settings["iou"], settings["max_det"], settings["nms"]) == (0.3, 0.5, 4, "in the graph")
     assert validation.report.notes == ("in 1 images the graph's NMS saw only the best of the candidates",)
     with pytest.raises(InputError, match=r"conf: expected 0\.3 or more, found 0\.1"):
         validate(make_artefact(nms=nms), data, ValOptions(conf=0.1), executor=InGraph([]))
@@ -274,7 +274,7 @@ def test_nms_in_the_graph_may_find_classes_that_the_data_does_not_know(make_arte
 
 def test_saved_results_give_the_same_figures(make_artefact, make_coco, tmp_path):
     data = make_coco()
-    validation = run(make_artefact(), data, [[Found(1, 0.9, (16, 18, 48, 50))]])
+    validation = run(make_artefact(), data, [[ScriptedBox(1, 0.9, (16, 18, 48, 50))]])
     results = tmp_path / "results.json"
     results.write_text(json.dumps(validation.results))
     again = validate_results(results, data)

@@ -192,7 +192,7 @@ def test_results_as_used_have_one_class_to_a_box(make_folder):
     assert len(both.used) == sum(map(len, drawn)) < len(both.results)
     sure = [r for r in both.used if r["score"] > CONF]
     shown = detections_of(graph, manifest, [sample.path for sample in evaluation_set.samples])
-    assert [r["score"] for r in sure] == [float(score) for found in shown for score in found.confidence]
+    assert [r["score"] for r in sure] == [float(score) for detections in shown for score in detections.confidence]
 
 
 def test_a_file_of_metadata_does_not_count(tmp_path):

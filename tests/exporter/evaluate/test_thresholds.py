@@ -121,10 +121,10 @@ def test_nothing_is_known_below_the_floor(floor):
 
 
 def test_results_below_the_floor_are_not_looked_at():
-    ours, theirs = results_of(REFERENCE, 4), results_of(HALF_AS_SURE, 4)
-    above = [[r for r in results if r["score"] > 0.25] for results in (ours, theirs)]
+    reference, candidate = results_of(REFERENCE, 4), results_of(HALF_AS_SURE, 4)
+    above = [[r for r in results if r["score"] > 0.25] for results in (reference, candidate)]
     grid = [0.3, 0.45, 0.55, 0.7]
-    points = shift_points(truth_of(4), ours, theirs, grid=grid, floor=0.25)
+    points = shift_points(truth_of(4), reference, candidate, grid=grid, floor=0.25)
     assert points == shift_points(truth_of(4), *above, grid=grid, floor=0.25)
     assert [p.keeps_recall for p in points[1:]] == pytest.approx([0.2625, 0.2875, 0.35], abs=0.0006)
 
@@ -134,8 +134,8 @@ def test_all_scores_equal():
     points = shift_points(truth_of(1), results_of(pairs, 1), results_of([(0.4, r) for _, r in pairs], 1))
     for point in points:
         known = point.conf < 0.5
-        kept = round(point.conf * 0.8, 3) if known else None
-        assert (point.keeps_precision, point.keeps_recall) == (kept, kept)
+        conf = round(point.conf * 0.8, 3) if known else None
+        assert (point.keeps_precision, point.keeps_recall) == (conf, conf)
         assert (point.precision, point.recall) == ((0.5, 1) if known else (None, None))
 
 
@@ -189,8 +189,8 @@ def test_scaled_scores_scale_the_confidences(seed, factor):
     scaled = [r | {"score": r["score"] * factor} for r in results]
     points = shift_points(truth, results, scaled)
     for point in points:
-        for kept in (point.keeps_precision, point.keeps_recall):
-            assert kept is None or kept == pytest.approx(factor * point.conf, abs=0.001)
+        for conf in (point.keeps_precision, point.keeps_recall):
+            assert conf is None or conf == pytest.approx(factor * point.conf, abs=0.001)
     assert sum(p.keeps_recall is not None for p in points) >= 15
     assert sum(p.keeps_precision is not None for p in points) >= 8
 
@@ -216,19 +216,19 @@ def test_the_confidences_really_keep_what_they_say(seed):
 def test_a_model_compared_with_itself_keeps_its_own_confidences():
     results = results_of(REFERENCE, 4, copies=25)
     points = shift_points(truth_of(4, copies=25), results, results, floor=0.07)
-    told = [point for point in points if point.keeps_precision is not None or point.keeps_recall is not None]
+    known = [point for point in points if point.keeps_precision is not None or point.keeps_recall is not None]
     # 0.05 is below the floor; none is wrong above 0.8, and there is none above 0.9
-    assert [point.conf for point in told] == [conf for conf in GRID if 0.07 < conf < 0.9]
-    for point in told:
+    assert [point.conf for point in known] == [conf for conf in GRID if 0.07 < conf < 0.9]
+    for point in known:
         assert point.keeps_precision == (point.conf if point.conf < 0.8 else None)
         assert point.keeps_recall == point.conf
 
 
 def test_the_arguments_stay_as_they_are(capsys):
     truth, results = truth_of(4), results_of(REFERENCE, 4)
-    before = json.dumps([truth, results])
+    serialized = json.dumps([truth, results])
     shift_points(truth, results, results)
-    assert json.dumps([truth, results]) == before
+    assert json.dumps([truth, results]) == serialized
     assert capsys.readouterr() == ("", "")
 
 

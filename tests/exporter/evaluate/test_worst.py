@@ -33,21 +33,23 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs", "agreement"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
-def test_agreement(ours, theirs, agreement):
-    found = agreement_by_image(Outcome(ours, {7: (99, 99)}), Outcome(theirs, {7: (99, 99)}))
-    assert found == {7: pytest.approx(agreement, abs=1e-9)}
+@pytest.mark.parametrize(("reference", "candidate", "agreement"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_agreement(reference, candidate, agreement):
+    by_image = agreement_by_image(Outcome(reference, {7: (99, 99)}), Outcome(candidate, {7: (99, 99)}))
+    assert by_image == {7: pytest.approx(agreement, abs=1e-9)}
 
 
 def test_each_image_is_on_its_own():
-    ours = [box(A), box(B) | {"image_id": 8}]
-    theirs = [box(A) | {"image_id": 8}, box(B) | {"image_id": 8}]
+    reference = [box(A), box(B) | {"image_id": 8}]
+    candidate = [box(A) | {"image_id": 8}, box(B) | {"image_id": 8}]
     sizes = {7: (99, 99), 8: (99, 99), 9: (99, 99)}
-    found = agreement_by_image(Outcome(ours, sizes), Outcome(theirs, sizes))
-    assert found == {7: 0, 8: pytest.approx(2 / 3), 9: 1}
+    by_image = agreement_by_image(Outcome(reference, sizes), Outcome(candidate, sizes))
+    assert by_image == {7: 0, 8: pytest.approx(2 / 3), 9: 1}
 
 
 def test_a_classifiers_best_class():
-    ours, theirs = ([{"image_id": i, "category_id": c} for i, c in enumerate(classes)] for classes in ((3, 4), (3, 5)))
+    reference, candidate = (
+        [{"image_id": i, "category_id": c} for i, c in enumerate(classes)] for classes in ((3, 4), (3, 5))
+    )
     sizes = dict.fromkeys((0, 1), (9, 9))
-    assert agreement_by_image(Outcome(ours, sizes), Outcome(theirs, sizes)) == {0: 1, 1: 0}
+    assert agreement_by_image(Outcome(reference, sizes), Outcome(candidate, sizes)) == {0: 1, 1: 0}

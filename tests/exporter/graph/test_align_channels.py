@@ -39,16 +39,16 @@ REWRITTEN = [
 
 @pytest.mark.parametrize(("text", "changes"), REWRITTEN)
 def test_channels_become_a_multiple_of_eight(text, changes):
-    given = model_of(text, **WEIGHTS)
-    model = copy_of(given)
+    original = model_of(text, **WEIGHTS)
+    model = copy_of(original)
     report = align_channels(model)
     onnx.checker.check_model(model, full_check=True)
     assert report.changes == changes
     inner = [n for n in model.graph.node if n.op_type == "Conv" and n.output[0] not in ("out", "more")]
     assert [weights_of(model)[n.input[1]].shape[0] % 8 for n in inner] == [0] * changes
-    expected, found = run(given), run(model)
+    expected, actual = run(original), run(model)
     for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(actual[name], expected[name], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("text", "changes"), REWRITTEN)
@@ -89,11 +89,11 @@ REFUSED = [
 def test_a_refusal_names_node_and_reason_and_changes_nothing(body, reason):
     io = "(float[1,3,6,6] x) => (float[1,4,6,6] out" + (", float[B,C,H,W] extra)" if "extra" in body else ")")
     model = model_of(io + "{" + body + "}", **WEIGHTS)
-    given = copy_of(model)
+    original = copy_of(model)
     report = align_channels(model)
     assert reason in report.refused
     assert report.changes == 0
-    assert list(model.graph.node) == list(given.graph.node)
+    assert list(model.graph.node) == list(original.graph.node)
 
 
 def test_channels_that_are_a_multiple_already_are_not_even_refused():

@@ -47,17 +47,17 @@ REWRITTEN = [
 
 @pytest.mark.parametrize(("text", "weights", "changes"), REWRITTEN)
 def test_an_expectation_becomes_a_weighted_sum(text, weights, changes):
-    given = model_of(text, **weights)
-    model = copy_of(given)
+    original = model_of(text, **weights)
+    model = copy_of(original)
     report = sum_expectations(model)
     onnx.checker.check_model(model, full_check=True)
     assert (report.changes, report.refused) == (changes, ())
     assert "Conv" not in ops(model)
     assert (ops(model).count("Mul"), ops(model).count("ReduceSum")) == (changes, changes)
-    expected, found = run(given), run(model)
+    expected, actual = run(original), run(model)
     for name in expected:
-        assert found[name].shape == expected[name].shape
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-5)
+        assert actual[name].shape == expected[name].shape
+        np.testing.assert_allclose(actual[name], expected[name], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("text", "weights", "changes"), REWRITTEN)
@@ -71,10 +71,10 @@ def test_a_second_time_does_nothing(text, weights, changes):
 
 def test_the_bins_keep_their_values_and_the_old_weight_goes():
     model = model_of(REWRITTEN[1][0], **REWRITTEN[1][1])
-    (given,) = weights_of(model).values()
+    (bins,) = weights_of(model).values()
     sum_expectations(model)
     assert "w" not in weights_of(model)
-    assert any(np.array_equal(given, w) for w in weights_of(model).values())
+    assert any(np.array_equal(bins, w) for w in weights_of(model).values())
 
 
 REFUSED = [
@@ -90,10 +90,10 @@ REFUSED = [
 @pytest.mark.parametrize(("body", "reason"), REFUSED)
 def test_a_refusal_names_node_and_reason_and_changes_nothing(body, reason):
     model = model_of("(float[2,8,4,5] x) => (float[B,C,H,W] y) {" + body + "}", w=BINS, bias=np.ones(1, np.float32))
-    given = copy_of(model)
+    original = copy_of(model)
     report = sum_expectations(model)
     assert (report.changes, report.refused) == (0, (reason,))
-    assert list(model.graph.node) == list(given.graph.node)
+    assert list(model.graph.node) == list(original.graph.node)
 
 
 LEFT_ALONE = [

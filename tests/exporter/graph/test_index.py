@@ -47,7 +47,7 @@ def test_outputs_leave_the_graph():
 
 
 @pytest.mark.parametrize(
-    ("body", "found"),
+    ("body", "nodes"),
     [
         ("s = Sigmoid(x) y = Mul(x, s)", (0, 1)),
         ("s = Sigmoid(x) y = Mul(s, x)", (0, 1)),
@@ -58,7 +58,7 @@ def test_outputs_leave_the_graph():
         ("s = Sigmoid(x) y = Conv(x, w, b)", ()),  # three inputs
     ],
 )
-def test_silu(body, found):
+def test_silu(body, nodes):
     text = "(float[1,2,4,4] x) => (float[1,2,4,4] y) {" + body + "}"
     index = GraphIndex(model_of(text, w=noise(2, 2, 1, 1), b=noise(2)).graph)
-    assert silu_nodes(index, len(index.graph.node) - 1) == found
+    assert silu_nodes(index, len(index.graph.node) - 1) == nodes

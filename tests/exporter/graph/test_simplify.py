@@ -44,9 +44,9 @@ def test_what_each_pass_did_is_reported(graph, profile):
 
 
 def test_the_given_graph_stays_as_it_was(graph, profile):
-    before = graph.SerializeToString(deterministic=True)
+    serialized = graph.SerializeToString(deterministic=True)
     simplify(graph, profile)
-    assert graph.SerializeToString(deterministic=True) == before
+    assert graph.SerializeToString(deterministic=True) == serialized
 
 
 def raises(model):
@@ -123,14 +123,14 @@ STEEP = "(float[1,3,32,32] images) => (float[1,3,32,32] output0) { LINES y = Sin
 
 @pytest.mark.parametrize(("off", "stops"), [(0.0, False), (0.01, False), (0.1, True)])
 def test_a_graph_that_amplifies_rounding_may_round_otherwise_and_no_more(profile, off, stops):
-    before = model_of(STEEP.replace("LINES", "b = Mul(images, whole)"), whole=np.float32(7000), off=np.float32(0))
+    original = model_of(STEEP.replace("LINES", "b = Mul(images, whole)"), whole=np.float32(7000), off=np.float32(0))
     parts = "a = Mul(images, one) b = Mul(a, other)"
-    after = model_of(STEEP.replace("LINES", parts), one=np.float32(70), other=np.float32(100), off=np.float32(off))
+    divided = model_of(STEEP.replace("LINES", parts), one=np.float32(70), other=np.float32(100), off=np.float32(off))
     if stops:
         with pytest.raises(GraphError, match=r"expected a relative difference of at most 0\.0[34]\d*, found 0\.1"):
-            check_same_result(before, after, profile)
+            check_same_result(original, divided, profile)
     else:
-        assert 2e-4 < check_same_result(before, after, profile) < 0.02  # beyond 1e-4, within 20 movements
+        assert 2e-4 < check_same_result(original, divided, profile) < 0.02  # beyond 1e-4, within 20 movements
 
 
 SIZES = ["Shape(images)", "Constant<value = int64[4] {1, 3, 32, 32}>()"]
@@ -141,20 +141,20 @@ TURNED = "(float[B,3,H,W] images) => (float[B,3,H,W] output0) { output0 = Slice(
 
 
 def test_a_size_that_became_a_constant_is_found(make_profile):
-    given, other = (model_of(SCALED.replace("SIZE", size)) for size in SIZES)
-    assert check_same_result(given, other, make_profile(32, 32)) == 0.0
+    original, other = (model_of(SCALED.replace("SIZE", size)) for size in SIZES)
+    assert check_same_result(original, other, make_profile(32, 32)) == 0.0
     with pytest.raises(GraphError, match="simplification changed the result"):
-        check_same_result(given, other, make_profile(32, 32, sides=2))
+        check_same_result(original, other, make_profile(32, 32, sides=2))
 
 
 def test_images_of_a_batch_that_change_places_are_found(make_profile):
     whole = {"first": [0], "last": [9], "axis": [0], "step": [1]}
     turned = {"first": [-1], "last": [-9], "axis": [0], "step": [-1]}
-    given, other = (model_of(TURNED, **{k: np.array(v) for k, v in s.items()}) for s in (whole, turned))
-    assert check_same_result(given, other, make_profile(32, 32)) == 0.0
+    original, other = (model_of(TURNED, **{k: np.array(v) for k, v in s.items()}) for s in (whole, turned))
+    assert check_same_result(original, other, make_profile(32, 32)) == 0.0
     for batch in ((1, 1, 8), (4, 4, 4)):
         with pytest.raises(GraphError, match="simplification changed the result"):
-            check_same_result(given, other, make_profile(32, 32, batch=batch))
+            check_same_result(original, other, make_profile(32, 32, batch=batch))
 
 
 DIFFERENCES = [
@@ -167,10 +167,10 @@ DIFFERENCES = [
 ]
 
 
-@pytest.mark.parametrize(("expected", "found", "difference"), DIFFERENCES)
-def test_relative_difference(expected, found, difference):
-    expected, found = (np.array([e], np.float32).reshape(1, 2, 2) for e in (expected, found))
-    assert relative_difference(expected, found) == pytest.approx(difference, abs=1e-7)
+@pytest.mark.parametrize(("expected", "actual", "difference"), DIFFERENCES)
+def test_relative_difference(expected, actual, difference):
+    expected, actual = (np.array([e], np.float32).reshape(1, 2, 2) for e in (expected, actual))
+    assert relative_difference(expected, actual) == pytest.approx(difference, abs=1e-7)
 
 
 def test_other_shapes_differ_without_bound():

@@ -50,27 +50,27 @@ REWRITTEN = [
 
 @pytest.mark.parametrize(("text", "w", "convs"), REWRITTEN)
 def test_a_split_convolution_becomes_two(text, w, convs):
-    given = model_of(text, w=w, bias=BIAS, sizes=SIZES, two=np.array([1, 2]))
-    model = copy_of(given)
+    original = model_of(text, w=w, bias=BIAS, sizes=SIZES, two=np.array([1, 2]))
+    model = copy_of(original)
     report = split_convs(model)
     onnx.checker.check_model(model, full_check=True)
     assert (report.changes, report.refused) == (convs // 2, ())
     assert ops(model).count("Conv") == convs
     assert not any(node.name.startswith("cut") for node in model.graph.node)
-    expected, found = run(given), run(model)
-    assert list(found) == list(expected)
+    expected, actual = run(original), run(model)
+    assert list(actual) == list(expected)
     for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(actual[name], expected[name], rtol=0, atol=1e-6)
 
 
 def test_weights_are_cut_and_the_whole_ones_dropped():
     model = model_of(REWRITTEN[0][0], w=W, bias=BIAS, sizes=SIZES)
     split_convs(model)
-    found = weights_of(model)
-    assert sorted(found) == ["bias_0_1", "bias_1_4", "w_0_1", "w_1_4"]
-    np.testing.assert_array_equal(found["w_0_1"], W[:1])
-    np.testing.assert_array_equal(found["w_1_4"], W[1:])
-    np.testing.assert_array_equal(np.concatenate([found["bias_0_1"], found["bias_1_4"]]), BIAS)
+    weights = weights_of(model)
+    assert sorted(weights) == ["bias_0_1", "bias_1_4", "w_0_1", "w_1_4"]
+    np.testing.assert_array_equal(weights["w_0_1"], W[:1])
+    np.testing.assert_array_equal(weights["w_1_4"], W[1:])
+    np.testing.assert_array_equal(np.concatenate([weights["bias_0_1"], weights["bias_1_4"]]), BIAS)
 
 
 def test_names_say_where_the_halves_come_from():
@@ -147,10 +147,10 @@ def test_a_refusal_names_node_and_reason_and_changes_nothing(text, reason):
     weights = {"w": W, "bias": BIAS, "sizes": SIZES, "wg": noise(4, 1, 1, 1), "fours": np.array([2, 4])}
     model = onnx.parser.parse_model('<ir_version: 9, opset_import: ["" : 20]> tiny ' + outputs + text)
     model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
-    given = copy_of(model)
+    original = copy_of(model)
     report = split_convs(model)
     assert (report.changes, report.refused) == (0, (reason,))
-    assert list(model.graph.node) == list(given.graph.node)
+    assert list(model.graph.node) == list(original.graph.node)
 
 
 LEFT_ALONE = [
@@ -175,10 +175,10 @@ def test_two_convolutions_may_share_a_weight():
         "{ [c1] y = Conv(x, w, bias) a, b = Split<axis=1>(y, sizes)"
         "  [c2] v = Conv(x, w, bias) c, d = Split<axis=1>(v, twos) }"
     )
-    given = model_of(text, w=W, bias=BIAS, sizes=SIZES, twos=np.array([2, 2]))
-    model = copy_of(given)
+    original = model_of(text, w=W, bias=BIAS, sizes=SIZES, twos=np.array([2, 2]))
+    model = copy_of(original)
     split_convs(model)
     onnx.checker.check_model(model, full_check=True)
-    expected, found = run(given), run(model)
+    expected, actual = run(original), run(model)
     for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(actual[name], expected[name], rtol=0, atol=1e-6)

@@ -119,13 +119,13 @@ def case(text, weights):
 
 @pytest.mark.parametrize(("text", "weights", "half", "casts"), TYPES)
 def test_types(text, weights, half, casts):
-    given = case(text, weights)
-    typed, report = cast_to_fp16(given)
+    graph = case(text, weights)
+    typed, report = cast_to_fp16(graph)
     onnx.checker.check_model(typed, full_check=True)
     types = types_of(typed)
     assert {name for name, dtype in types.items() if dtype == "FLOAT16"} == half
     assert {types[t.name] for t in (*typed.graph.input, *typed.graph.output)} == {"FLOAT"}
-    assert [o.name for o in typed.graph.output] == [o.name for o in given.graph.output]
+    assert [o.name for o in typed.graph.output] == [o.name for o in graph.graph.output]
     assert report.casts == casts
     halves = [n for n in typed.graph.node if n.op_type != "Cast" and half & set(n.output)]
     assert report.half_nodes >= len(halves)
@@ -134,17 +134,17 @@ def test_types(text, weights, half, casts):
 
 @pytest.mark.parametrize(("text", "weights", "half", "casts"), TYPES)
 def test_results_are_those_of_fp32_to_half_precision(text, weights, half, casts):
-    given = case(text, weights)
-    expected, found = run(given), run(cast_to_fp16(given)[0])
+    graph = case(text, weights)
+    expected, actual = run(graph), run(cast_to_fp16(graph)[0])
     for name in expected:
         scale = max(1.0, float(np.abs(expected[name]).max()))
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=4e-3 * scale)
-    assert any((found[name] != expected[name]).any() for name in expected)  # it did compute in FP16
+        np.testing.assert_allclose(actual[name], expected[name], rtol=0, atol=4e-3 * scale)
+    assert any((actual[name] != expected[name]).any() for name in expected)  # it did compute in FP16
 
 
 def test_a_graph_without_convolutions_stays_as_it_is():
-    given = model_of(IO + "{ y = Relu(x) out = Softmax<axis=1>(y) }")
-    typed, report = cast_to_fp16(given)
+    graph = model_of(IO + "{ y = Relu(x) out = Softmax<axis=1>(y) }")
+    typed, report = cast_to_fp16(graph)
     assert ops(typed) == ["Relu", "Softmax"]
     assert (report.half_nodes, report.float_nodes, report.casts) == (0, 2, 0)
     assert "FLOAT16" not in types_of(typed).values()
@@ -160,22 +160,22 @@ def test_an_output_that_is_read_inside_too_is_made_once():
 
 
 def test_the_given_graph_stays_as_it_was():
-    given = case(*TYPES[0][:2])
-    before = given.SerializeToString(deterministic=True)
-    cast_to_fp16(given)
-    assert given.SerializeToString(deterministic=True) == before
+    graph = case(*TYPES[0][:2])
+    serialized = graph.SerializeToString(deterministic=True)
+    cast_to_fp16(graph)
+    assert graph.SerializeToString(deterministic=True) == serialized
 
 
 def test_the_same_graph_gives_the_same_bytes():
-    given = case(*TYPES[1][:2])
-    assert cast_to_fp16(given)[0].SerializeToString() == cast_to_fp16(copy_of(given))[0].SerializeToString()
+    graph = case(*TYPES[1][:2])
+    assert cast_to_fp16(graph)[0].SerializeToString() == cast_to_fp16(copy_of(graph))[0].SerializeToString()
 
 
 def test_weights_are_rounded_to_nearest_and_unused_ones_go():
     typed, _ = cast_to_fp16(model_of(IO + "{ out = Conv(x, w) }", w=W, unused=noise(7)))
-    found = weights_of(typed)
-    assert list(found) == ["w_fp16"]
-    np.testing.assert_array_equal(found["w_fp16"], W.astype(np.float16))
+    weights = weights_of(typed)
+    assert list(weights) == ["w_fp16"]
+    np.testing.assert_array_equal(weights["w_fp16"], W.astype(np.float16))
 
 
 def with_value(value):

@@ -114,10 +114,10 @@ def test_the_deploy_form_is_the_model(stages):
     detector = copy.deepcopy(stages.detector).double()
     deploy = deploy_from_detector(detector)
     x = torch.from_numpy(images_of(SIDE)).double()
-    expected, found = detector(x)["output0"], deploy(x)["output0"]
+    expected, actual = detector(x)["output0"], deploy(x)["output0"]
     assert not bit_layers(deploy)
     assert bit_layers(detector)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_the_graph_without_rounding_is_the_model_without_it(stages):
@@ -126,17 +126,19 @@ def test_the_graph_without_rounding_is_the_model_without_it(stages):
         expected = plain_form(stages.detector)(torch.from_numpy(images))["output0"].numpy()
     graph = without_token_rounding(stages.simplified)
     onnx.checker.check_model(graph, full_check=True)
-    found = OrtExecutor(graph.SerializeToString(), "cpu").run(images)["output0"]
-    assert relative_difference(expected, found) < 2e-5
+    actual = OrtExecutor(graph.SerializeToString(), "cpu").run(images)["output0"]
+    assert relative_difference(expected, actual) < 2e-5
 
 
 def test_without_tokens_activations_are_left_alone_and_weights_are_the_same(stages):
     plain = deploy_from_detector(stages.detector, tokens=False)
     assert not [m for m in plain.modules() if isinstance(m, TokenRounding)]
-    given = [m.qkv for m in plain.modules() if isinstance(m, DeployAttention)]
-    wanted = [m.qkv[1] for m in deploy_from_detector(stages.detector).modules() if isinstance(m, DeployAttention)]
-    assert len(given) == 2
-    assert all(torch.equal(a.weight, b.weight) for a, b in zip(given, wanted, strict=True))
+    bare = [m.qkv for m in plain.modules() if isinstance(m, DeployAttention)]
+    behind_rounding = [
+        m.qkv[1] for m in deploy_from_detector(stages.detector).modules() if isinstance(m, DeployAttention)
+    ]
+    assert len(bare) == 2
+    assert all(torch.equal(a.weight, b.weight) for a, b in zip(bare, behind_rounding, strict=True))
     images = torch.from_numpy(images_of(SIDE))
     with torch.no_grad():
         expected = plain_form(stages.detector)(images)["output0"]
@@ -173,8 +175,8 @@ def test_onnx_runtime_rounds_as_torch_does_bit_for_bit(size):
     graph = graph_of(TokenRounding(), tokens_of(1.0, 0)).SerializeToString()
     for seed in range(3):
         x = tokens_of(size, seed)
-        (found,) = ort_outputs(graph, x.numpy())
-        assert np.array_equal(found, round_tokens(x, 1).numpy())
+        (rounded,) = ort_outputs(graph, x.numpy())
+        assert np.array_equal(rounded, round_tokens(x, 1).numpy())
 
 
 def ort_outputs(graph, x):
@@ -192,11 +194,11 @@ def test_fp16_arithmetic_stays_finite_and_within_a_step():
     half.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT16, None))
     for size, seed in itertools.product([0.0, 1e-7, 1e-5, 1e-3, 1.0, 600.0, 6e4], range(3)):
         x = tokens_of(size, seed).half().float()
-        found = np.asarray(ReferenceEvaluator(half).run([name], {"x": x.numpy()})[0])
-        assert found.dtype == np.float16
+        rounded = np.asarray(ReferenceEvaluator(half).run([name], {"x": x.numpy()})[0])
+        assert rounded.dtype == np.float16
         step = (x.abs().amax(1, keepdim=True) / 127).clamp(min=2.0**-14).numpy()
-        assert np.isfinite(found).all()
-        assert (np.abs(found - x.numpy()) <= 0.6 * step).all()  # half a step, and FP16's own rounding of it
+        assert np.isfinite(rounded).all()
+        assert (np.abs(rounded - x.numpy()) <= 0.6 * step).all()  # half a step, and FP16's own rounding of it
 
 
 def test_the_engine_fuses_attention_and_rounds_in_one_kernel_each(stages, rtx):
@@ -225,7 +227,7 @@ def test_int8_codes_are_127_times_minus_one_zero_and_one(stages, tmp_path):
     integers = {
         w.name: numpy_helper.to_array(w) for w in graph.graph.initializer if w.data_type == onnx.TensorProto.INT8
     }
-    found = {name: set(np.unique(codes).tolist()) for name, codes in integers.items() if codes.ndim == 4}
-    plain = [name for name, codes in found.items() if codes != {-127, 0, 127}]
-    assert len(found) - len(plain) == len(bit_layers(stages.detector))
+    values_of = {name: set(np.unique(codes).tolist()) for name, codes in integers.items() if codes.ndim == 4}
+    plain = [name for name, codes in values_of.items() if codes != {-127, 0, 127}]
+    assert len(values_of) - len(plain) == len(bit_layers(stages.detector))
     assert plain == ["model.0.0.weight_int8"]

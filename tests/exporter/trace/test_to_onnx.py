@@ -54,9 +54,9 @@ def test_a_dynamic_graph_equals_them_at_both_sizes(shared, stages_of, make_profi
     for images, expected in answers:
         assert_parity(outputs(graph, images), expected, exact_answers(detector, images), detector.spec.nc)
     images = noise_of(192, 224, batch=3)  # three different images: none may influence another
-    found = errors(outputs(graph, images), exact_answers(detector, images), detector.spec.nc)
+    differences = errors(outputs(graph, images), exact_answers(detector, images), detector.spec.nc)
     # Nobody has published answers of these; images that mix are off by whole pixels and tenths of a score.
-    assert_within(found, {key: 2 * limit for key, limit in limits_of(found).items()}, "ours")
+    assert_within(differences, {key: 2 * limit for key, limit in limits_of(differences).items()}, "ours")
 
 
 def test_one_free_axis_stays_one(seeded_n, stages_of, make_profile):
@@ -72,8 +72,8 @@ def test_the_deploy_form_is_a_copy_that_computes_the_same(seeded_n):
     deploy = deploy_from_detector(seeded_n.detector)
     images = torch.from_numpy(noise_of(96, 128))
     with torch.no_grad():
-        expected, found = seeded_n.detector(images)["output0"].numpy(), deploy(images)["output0"].numpy()
-    assert relative_difference(expected, found) < 1e-4  # 1.3e-5 with AVX2, 2.02e-5 without vector instructions
+        expected, actual = seeded_n.detector(images)["output0"].numpy(), deploy(images)["output0"].numpy()
+    assert relative_difference(expected, actual) < 1e-4  # 1.3e-5 with AVX2, 2.02e-5 without vector instructions
     for name, tensor in seeded_n.detector.state_dict().items():
         assert torch.equal(state[name], tensor)
 

@@ -41,29 +41,29 @@ def outputs(armor, photo):
 
 
 @pytest.fixture(scope="module")
-def found(armor, photo, outputs):
+def detections_of(armor, photo, outputs):
     frame = letterbox(image_from(photo), (640, 640))[1]
     names = armor.detector.names
     return {k: detections_from_output(out[0]["output0"], frame, names, DetectOptions()) for k, out in outputs.items()}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_exactly_one_b5_is_found(found, precision):
-    detections = found[precision]
+def test_exactly_one_b5_is_found(detections_of, precision):
+    detections = detections_of[precision]
     assert [detections.names[i] for i in detections.class_id] == ["B5"]
     assert detections.confidence[0] == pytest.approx(0.89, abs=0.01)
     assert iou(detections.xyxy[0], AS_CORNER) > 0.97
     assert iou(detections.xyxy[0], FP32_TORCH) > 0.995
 
 
-def test_the_stated_box_is_a_corner_and_a_size(found):
-    assert iou(found["fp32"].xyxy[0], AS_CORNER) > 0.97
-    assert iou(found["fp32"].xyxy[0], AS_CENTRE) < 0.2
+def test_the_stated_box_is_a_corner_and_a_size(detections_of):
+    assert iou(detections_of["fp32"].xyxy[0], AS_CORNER) > 0.97
+    assert iou(detections_of["fp32"].xyxy[0], AS_CENTRE) < 0.2
 
 
-def test_fp16_differs_from_fp32_by_less_than_half_a_pixel_and_a_hundredth(armor, outputs, found):
-    assert np.abs(found["fp16"].xyxy - found["fp32"].xyxy).max() <= 0.5
-    assert abs(found["fp16"].confidence[0] - found["fp32"].confidence[0]) <= 0.01
+def test_fp16_differs_from_fp32_by_less_than_half_a_pixel_and_a_hundredth(armor, outputs, detections_of):
+    assert np.abs(detections_of["fp16"].xyxy - detections_of["fp32"].xyxy).max() <= 0.5
+    assert abs(detections_of["fp16"].confidence[0] - detections_of["fp32"].confidence[0]) <= 0.01
     options = VerifyOptions(min_matched=1)
     manifest = Manifest("detect", armor.detector.names, armor.detector.spec.strides, armor.profile)
     pair = Ran("torch", outputs["fp32"]), Ran("fp16", outputs["fp16"])

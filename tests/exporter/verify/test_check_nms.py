@@ -75,10 +75,10 @@ def test_another_threshold_in_the_graph_is_found(small, images, what):
 
 @pytest.mark.parametrize(("column", "by", "what"), [(0, 30, "xyxy"), (3, -30, "xyxy"), (4, 1e-3, "confidence")])
 def test_a_wrong_column_is_found(small, images, column, by, what):
-    found = [{name: array.copy() for name, array in image.items()} for image in outputs(graph_of(small), images)]
-    found[1]["detections"][:, column] += by
+    after_nms = [{name: array.copy() for name, array in image.items()} for image in outputs(graph_of(small), images)]
+    after_nms[1]["detections"][:, column] += by
     with pytest.raises(VerificationError, match=f"differs from y12's in {what} on image 1"):
-        check_nms(outputs(small.simplified, images), found, manifest_of(small))
+        check_nms(outputs(small.simplified, images), after_nms, manifest_of(small))
 
 
 def heatmaps_of(stages):
@@ -121,6 +121,6 @@ def test_an_engine_that_ends_in_nms_is_compared_with_the_model(small, images):
 
 
 def test_the_graph_is_left_as_it_was(small):
-    before = copy_of(small.simplified)
+    copy = copy_of(small.simplified)
     graph_of(small)
-    assert before == small.simplified
+    assert copy == small.simplified

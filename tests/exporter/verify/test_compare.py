@@ -18,12 +18,12 @@ LOOSE = Tolerance(LOOSE_LIMITS, max_lost=0.3)
 
 def output(*rows, nc=3):
     """(4 + nc, A) from rows (x, y, w, h, {class: score})."""
-    made = np.zeros((4 + nc, len(rows)), np.float32)
+    array = np.zeros((4 + nc, len(rows)), np.float32)
     for anchor, (*box, scores) in enumerate(rows):
-        made[:4, anchor] = box
+        array[:4, anchor] = box
         for class_id, score in scores.items():
-            made[4 + class_id, anchor] = score
-    return made
+            array[4 + class_id, anchor] = score
+    return array
 
 
 A, B = (20, 20, 16, 16, {0: 0.9}), (70, 40, 20, 20, {1: 0.8})
@@ -35,10 +35,10 @@ def manifest_of(task="detect", names=("a", "b", "c"), kpt_shape=None):
     return Manifest(task, names, (8,), PROFILE, kpt_shape=kpt_shape)
 
 
-def compared(expected, found, tolerance=STRICT, manifest=None, **options):
+def compared(expected, actual, tolerance=STRICT, manifest=None, **options):
     """Compare outputs, one an image: `output0`, or all of them by name."""
     model, candidate = (
-        [image if isinstance(image, dict) else {"output0": image} for image in images] for images in (expected, found)
+        [image if isinstance(image, dict) else {"output0": image} for image in images] for images in (expected, actual)
     )
     return compare(
         Ran("model", model),
@@ -78,9 +78,9 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize(("expected", "found"), SAME)
-def test_what_is_no_difference(expected, found):
-    result = compared([output(*expected)], [output(*found)])
+@pytest.mark.parametrize(("expected", "actual"), SAME)
+def test_what_is_no_difference(expected, actual):
+    result = compared([output(*expected)], [output(*actual)])
     assert (result.verdict, result.failures) == ("equal within tolerance", ())
     assert (result.lost, result.new, result.non_finite) == (0, 0, 0)
     assert result.matched == result.detections >= 5
@@ -107,19 +107,19 @@ DIFFERENT = [
 ]
 
 
-@pytest.mark.parametrize(("expected", "found", "lost", "new", "failures"), DIFFERENT)
-def test_what_is_a_difference(expected, found, lost, new, failures):
-    result = compared([output(*expected)], [output(*found)])
+@pytest.mark.parametrize(("expected", "actual", "lost", "new", "failures"), DIFFERENT)
+def test_what_is_a_difference(expected, actual, lost, new, failures):
+    result = compared([output(*expected)], [output(*actual)])
     assert result.verdict == "different"
     assert (result.lost, result.new) == (lost, new)
     assert len(result.failures) == len(failures)
-    for text, wanted in zip(result.failures, failures, strict=True):
-        assert text.startswith(wanted)
+    for text, beginning in zip(result.failures, failures, strict=True):
+        assert text.startswith(beginning)
 
 
 def test_the_numbers():
-    found = output(moved(A, 0.5), moved(B, 0.25), moved(C, scores={2: 0.75}), D, E)
-    result = compared([output(*FIVE)], [found], LOOSE)
+    actual = output(moved(A, 0.5), moved(B, 0.25), moved(C, scores={2: 0.75}), D, E)
+    result = compared([output(*FIVE)], [actual], LOOSE)
     assert (result.images, result.detections, result.above_threshold, result.matched) == (1, 5, 5, 5)
     assert result.shifts["box_px"] == pytest.approx({"median": 0.0, "p95": 0.45, "max": 0.5}, abs=1e-5)
     assert result.shifts["score"] == pytest.approx({"median": 0.0, "p95": 0.04, "max": 0.05}, abs=1e-5)
@@ -135,11 +135,11 @@ def test_images_add_up_and_one_bad_image_is_enough():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("place", [(0, 0), (6, 3)])
-def test_one_value_that_is_not_finite_is_a_difference(value, place):
-    found = output(*FIVE)
-    found[place] = value
-    for outputs in ([found], [output(*FIVE), found]):
+@pytest.mark.parametrize("index", [(0, 0), (6, 3)])
+def test_one_value_that_is_not_finite_is_a_difference(value, index):
+    actual = output(*FIVE)
+    actual[index] = value
+    for outputs in ([actual], [output(*FIVE), actual]):
         result = compared([output(*FIVE)] * len(outputs), outputs)
         assert (result.verdict, result.non_finite) == ("different", 1)
         assert result.failures[-1].startswith("NaN or infinite values 1")
@@ -172,8 +172,8 @@ def test_nothing_detected_is_inconclusive_and_a_constant_output_is_different():
 
 def test_scores_of_two_classes_that_changed_places_are_a_difference():
     expected = output(*FIVE)
-    found = expected[[0, 1, 2, 3, 5, 4, 6]]
-    result = compared([expected], [found], TOLERANCES["fp16"])
+    actual = expected[[0, 1, 2, 3, 5, 4, 6]]
+    result = compared([expected], [actual], TOLERANCES["fp16"])
     assert (result.verdict, result.lost, result.new) == ("different", 4, 4)
 
 
@@ -268,7 +268,7 @@ PROBABILITIES = np.array([0.4, 0.2, 0.15, 0.1, 0.05, 0.04, 0.03, 0.03], np.float
 
 
 @pytest.mark.parametrize(
-    ("found", "verdict", "lost", "new"),
+    ("actual", "verdict", "lost", "new"),
     [
         (PROBABILITIES, "equal within tolerance", 0, 0),
         (PROBABILITIES[[0, 1, 2, 3, 5, 4, 6, 7]], "different", 0, 0),  # the fifth and the sixth change places
@@ -276,7 +276,7 @@ PROBABILITIES = np.array([0.4, 0.2, 0.15, 0.1, 0.05, 0.04, 0.03, 0.03], np.float
         (np.full(8, 0.125, np.float32), "different", 1, 1),
     ],
 )
-def test_classifiers(found, verdict, lost, new):
-    result = compared([PROBABILITIES], [found], TOLERANCES["fp16"], CLASSES)
+def test_classifiers(actual, verdict, lost, new):
+    result = compared([PROBABILITIES], [actual], TOLERANCES["fp16"], CLASSES)
     assert (result.verdict, result.lost, result.new, result.detections) == (verdict, lost, new, 5)
     assert result.above_threshold == 1

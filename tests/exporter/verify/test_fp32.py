@@ -27,9 +27,9 @@ def test_limits_follow_the_models_own_movement(movement):
     shifts, lost, limits, max_lost = MOVEMENTS[movement]
     shifts = {name: {"median": 0.0, "p95": p95, "max": most} for name, (p95, most) in shifts.items()}
     own = Comparison("model", "model", 1, 100, 50, 100, lost, 1 if lost else 0, shifts, 0, "different", ())
-    found = loosened(Tolerance(LIMITS, 0.0, conf=0.01), own)
-    assert found.shifts == pytest.approx(limits)
-    assert (found.max_lost, found.conf) == (pytest.approx(max_lost), 0.01)
+    tolerance = loosened(Tolerance(LIMITS, 0.0, conf=0.01), own)
+    assert tolerance.shifts == pytest.approx(limits)
+    assert (tolerance.max_lost, tolerance.conf) == (pytest.approx(max_lost), 0.01)
 
 
 def test_a_nudge_is_the_least_that_fp32_notices():
@@ -50,16 +50,16 @@ def unstable(shared, stages_of, make_profile):
 def proved(stages, typed):
     spec = stages.detector.spec
     manifest = Manifest(spec.task, stages.detector.names, spec.strides, stages.profile)
-    proof = VerificationInput(stages.detector, None, stages.simplified, typed, typed, None, manifest)
-    return verify(proof, VerifyOptions(max_images=2))
+    inputs = VerificationInput(stages.detector, None, stages.simplified, typed, typed, None, manifest)
+    return verify(inputs, VerifyOptions(max_images=2))
 
 
 def test_a_processor_that_rounds_otherwise_does_not_refuse_an_unstable_model(unstable, monkeypatch):
     """A limit of a hundredth stands for a processor that is a hundred times as unlucky: 0.04 px were found at p95."""
     monkeypatch.setitem(TOLERANCES, "fp32", Tolerance({"p95 box_px": 1e-3, "p95 logit": 1e-4}, 0.0))
-    found = proved(unstable, unstable.simplified)
-    (comparison,) = found.comparisons
-    assert "astronaut.jpg" in found.unstable_images
+    verification = proved(unstable, unstable.simplified)
+    (comparison,) = verification.comparisons
+    assert "astronaut.jpg" in verification.unstable_images
     assert comparison.shifts["box_px"]["p95"] > 1e-3
     assert comparison.verdict == "equal within tolerance"
 

@@ -44,10 +44,10 @@ def manifest_of(stages, precision="fp32"):
 def proved(stages, simplified=None, typed=None, precision="fp16", detector=None, options=ONE_PHOTO):
     simplified = stages.simplified if simplified is None else simplified
     typed = (simplified if precision == "fp32" else stages.typed) if typed is None else typed
-    proof = VerificationInput(
+    inputs = VerificationInput(
         detector or stages.detector, None, simplified, typed, typed, None, manifest_of(stages, precision)
     )
-    return verify(proof, options)
+    return verify(inputs, options)
 
 
 def mutated(model, mutation):
@@ -163,8 +163,8 @@ def test_images_of_another_channel_order_differ(small):
     images = load_images(ONE_PHOTO, (160, 160), "detect")
     turned = tuple(replace(image, blob=np.ascontiguousarray(image.blob[:, ::-1])) for image in images)
     executor = OrtExecutor(small.simplified.SerializeToString(), provider="cpu")
-    expected, found = outputs_of(executor, images, 1), outputs_of(executor, turned, 1)
-    pair = Ran("RGB", expected), Ran("BGR", found)
+    expected, actual = outputs_of(executor, images, 1), outputs_of(executor, turned, 1)
+    pair = Ran("RGB", expected), Ran("BGR", actual)
     result = compare(*pair, manifest_of(small), TOLERANCES["fp16"], ONE_PHOTO)
     assert result.verdict == "different"
 

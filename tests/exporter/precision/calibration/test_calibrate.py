@@ -72,15 +72,15 @@ def counts_of(histograms: dict[str, Histogram]) -> dict[str, tuple[float, list[i
 
 
 def test_ranges_are_those_of_the_graph_run_on_the_letterboxed_images(images):
-    (found,) = calibrate(network(), ["y", "z", "out"], images, manifest(), MAX)
+    (ranges,) = calibrate(network(), ["y", "z", "out"], images, manifest(), MAX)
 
     values = [run(shown(network(), "y", "z", "out"), prepared([path])) for path in images]
     for name in ("y", "z", "out"):
         every = np.concatenate([v[name].ravel() for v in values])
         expected = Range.around_zero(float(every.min()), float(every.max()))
-        assert (found.by_tensor[name].low, found.by_tensor[name].high) == pytest.approx((expected.low, expected.high))
-    assert list(found.by_tensor) == ["y", "z", "out"]
-    assert (found.images, found.method) == (6, "max, symmetric")
+        assert (ranges.by_tensor[name].low, ranges.by_tensor[name].high) == pytest.approx((expected.low, expected.high))
+    assert list(ranges.by_tensor) == ["y", "z", "out"]
+    assert (ranges.images, ranges.method) == (6, "max, symmetric")
 
 
 def test_every_value_is_counted_once(images):
@@ -91,23 +91,23 @@ def test_every_value_is_counted_once(images):
 def test_the_input_itself_can_be_asked_for(images):
     whole = prepared(images)
     (ranges,) = calibrate(network(), ["images"], images, manifest(), MAX)
-    (found,) = ranges.by_tensor.values()
-    assert found == Range(0.0, float(whole.max()))
+    (span,) = ranges.by_tensor.values()
+    assert span == Range(0.0, float(whole.max()))
 
 
 @pytest.mark.parametrize(("batch", "profile"), [("4", (4, 4, 4)), ("5", (5, 5, 5)), ("6", (6, 6, 6)), ("N", (1, 4, 8))])
 def test_the_batch_does_not_matter(images, batch, profile):
     """6 images at 4 or 5 at a time: what fills up the last batch must not be counted."""
     expected = collect_histograms(network(), ["y", "images"], images, manifest())
-    found = collect_histograms(network(batch), ["y", "images"], images, manifest(*profile))
-    assert counts_of(found) == counts_of(expected)
+    histograms = collect_histograms(network(batch), ["y", "images"], images, manifest(*profile))
+    assert counts_of(histograms) == counts_of(expected)
 
 
 def test_neither_does_the_order_of_the_images(images):
     expected = collect_histograms(network(), ["y", "z"], images, manifest())
-    found = collect_histograms(network(), ["y", "z"], images[::-1], manifest())
-    assert counts_of(found) == counts_of(expected)
-    assert ranges_from_histograms(found, 6, CalibrationOptions("mse")) == ranges_from_histograms(
+    histograms = collect_histograms(network(), ["y", "z"], images[::-1], manifest())
+    assert counts_of(histograms) == counts_of(expected)
+    assert ranges_from_histograms(histograms, 6, CalibrationOptions("mse")) == ranges_from_histograms(
         expected, 6, CalibrationOptions("mse")
     )
 
@@ -120,12 +120,12 @@ def test_twice_gives_the_same_to_the_bit(images):
 
 def test_a_classifier_sees_what_it_sees_at_inference(images):
     task = manifest(task="classify")
-    found = collect_histograms(network(), ["images"], images, task)["images"]
+    histogram = collect_histograms(network(), ["images"], images, task)["images"]
     expected = Histogram()
     for path in images:
         expected.add(blob_from([centre_crop(image_from(path), (32, 48))[0]]))
     assert TASKS["classify"].fit is centre_crop
-    assert np.array_equal(found.counts, expected.counts)
+    assert np.array_equal(histogram.counts, expected.counts)
 
 
 def test_the_size_is_the_profiles_best(images):
@@ -144,16 +144,16 @@ def test_progress_tells_images_done(images):
 
 @pytest.mark.parametrize("count", [MANY - 1, MANY])
 def test_few_images_are_told_of(images, count):
-    (found,) = calibrate(network(), ["y"], [images[0]] * count, manifest(), MAX)
-    assert len(found.notes) == (count < MANY)
-    assert all("99 images only" in note for note in found.notes)
+    (ranges,) = calibrate(network(), ["y"], [images[0]] * count, manifest(), MAX)
+    assert len(ranges.notes) == (count < MANY)
+    assert all("99 images only" in note for note in ranges.notes)
 
 
 def test_the_graph_is_left_as_it_is(images):
     model = network()
-    before = model.SerializeToString()
+    serialized = model.SerializeToString()
     calibrate(model, ["y"], images, manifest(), MAX)
-    assert model.SerializeToString() == before
+    assert model.SerializeToString() == serialized
 
 
 def test_a_graph_that_fails_is_reported_as_such(images):

@@ -63,8 +63,8 @@ def powered_error(values: NDArray[np.float32], r: Range, symmetric: bool, power:
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
 def test_max_clips_nothing(values):
-    found = max_range(histogram_of(values))
-    assert (found.low, found.high) == (min(0, values.min()), max(0, values.max()))
+    clipped = max_range(histogram_of(values))
+    assert (clipped.low, clipped.high) == (min(0, values.min()), max(0, values.max()))
 
 
 @pytest.mark.parametrize("percentile", [90.0, 99.9, 99.99, 100.0])
@@ -75,10 +75,10 @@ def test_percentile_is_numpys_to_a_bin(values, percentile):
 
     clip = np.quantile(np.abs(values), percentile / 100, method="inverted_cdf")
     assert percentile_range(histogram, percentile, symmetric=True).magnitude == pytest.approx(clip, **near)
-    found = percentile_range(histogram, percentile, symmetric=False)
+    affine = percentile_range(histogram, percentile, symmetric=False)
     outside = (1 - percentile / 100) / 2
     low, high = (sign * np.quantile(sign * values, 1 - outside, method="inverted_cdf") for sign in (-1, 1))
-    assert (found.low, found.high) == (pytest.approx(min(0, low), **near), pytest.approx(max(0, high), **near))
+    assert (affine.low, affine.high) == (pytest.approx(min(0, low), **near), pytest.approx(max(0, high), **near))
 
 
 def slow_rounding_error(counts: NDArray[np.int64], origin: int, levels: NDArray[np.float64], power: int) -> float:
@@ -119,34 +119,34 @@ def test_the_error_of_a_grid_is_that_of_the_values(name):
     histogram = histogram_of(VALUES[name])
     clip = float(np.abs(VALUES[name]).max()) * 0.6
     levels = np.arange(128) * clip / 127 / histogram.width
-    found = rounding_error(histogram.magnitude_counts, 0, levels[None])[0] * histogram.width**2
+    error = rounding_error(histogram.magnitude_counts, 0, levels[None])[0] * histogram.width**2
     expected = powered_error(VALUES[name], Range(-clip, clip), True)
-    assert found == pytest.approx(expected, rel=0.02)
+    assert error == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("power", [2, 3])
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
 def test_no_symmetric_clip_has_less_error_than_is_found(values, power):
-    found = least_error_range(histogram_of(values), True, power)
+    clipped = least_error_range(histogram_of(values), True, power)
     top = float(np.abs(values).max())
     least = min(powered_error(values, Range(-c, c), True, power) for c in np.linspace(top / 200, top, 200))
-    assert powered_error(values, found, True, power) <= least * 1.01
+    assert powered_error(values, clipped, True, power) <= least * 1.01
 
 
 def test_a_higher_power_keeps_more_of_the_outliers():
-    kept = [least_error_range(histogram_of(VALUES["outliers"]), True, power).magnitude for power in (2, 3, 4)]
-    assert kept[0] < kept[1] <= kept[2]
+    magnitudes = [least_error_range(histogram_of(VALUES["outliers"]), True, power).magnitude for power in (2, 3, 4)]
+    assert magnitudes[0] < magnitudes[1] <= magnitudes[2]
 
 
 @pytest.mark.parametrize("values", VALUES.values(), ids=VALUES.keys())
 def test_no_affine_range_has_less_error_than_mse_finds(values):
-    found = mse_range(histogram_of(values), symmetric=False)
+    affine = mse_range(histogram_of(values), symmetric=False)
     whole = max_range(histogram_of(values))
     shares = np.linspace(0.1, 1, 13)
     lows = whole.low * shares if whole.low < 0 else [0.0]
     highs = whole.high * shares if whole.high > 0 else [0.0]
     least = min(powered_error(values, Range(low, high), False) for low in lows for high in highs)
-    assert powered_error(values, found, False) <= least * 1.01
+    assert powered_error(values, affine, False) <= least * 1.01
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (-0.278, 7.3), (0.0, 5.0), (-4.0, 0.0), (-2.5, 2.4)])
@@ -160,18 +160,18 @@ def test_the_affine_grid_is_the_one_that_is_written(low, high):
 def test_a_range_lies_within_the_values_and_gives_a_usable_scale(values):
     for method, symmetric in itertools.product(CLIPPINGS, (True, False)):
         options = CalibrationOptions(method, symmetric=symmetric)
-        found = ranges_from_histograms({"x": histogram_of(values)}, 1, options).by_tensor["x"]
-        assert min(0, values.min()) <= found.low <= 0 <= found.high <= max(0, values.max()), options
-        assert found.symmetric_scale() > 0, options
-        assert found.affine()[0] > 0, options
+        span = ranges_from_histograms({"x": histogram_of(values)}, 1, options).by_tensor["x"]
+        assert min(0, values.min()) <= span.low <= 0 <= span.high <= max(0, values.max()), options
+        assert span.symmetric_scale() > 0, options
+        assert span.affine()[0] > 0, options
 
 
 @pytest.mark.parametrize("method", ["max", "mse", "l3"])
 @pytest.mark.parametrize("name", ["one value", "one negative value", "nearly constant", "two values"])
 def test_values_that_hardly_vary_are_kept(name, method):
     options = CalibrationOptions(method)
-    found = ranges_from_histograms({"x": histogram_of(FLAT[name])}, 1, options).by_tensor["x"]
-    assert quantised(FLAT[name], found, True) == pytest.approx(FLAT[name], rel=0.01)
+    span = ranges_from_histograms({"x": histogram_of(FLAT[name])}, 1, options).by_tensor["x"]
+    assert quantised(FLAT[name], span, True) == pytest.approx(FLAT[name], rel=0.01)
 
 
 def test_options_say_what_they_are():

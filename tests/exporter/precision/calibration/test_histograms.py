@@ -94,14 +94,14 @@ def test_half_of_the_bins_or_more_are_used(magnitude, sign):
 def test_widening_adds_the_counts_in_pairs():
     histogram = Histogram()
     histogram.add(RNG.random(50_000, dtype=np.float32) - np.float32(0.5))  # w = 0.5 / 4096
-    before = histogram.counts
+    narrow = histogram.counts
     histogram.add(np.float32([0.75]))
 
-    pairs = before.reshape(-1, 2).sum(axis=1)
-    after = histogram.counts
-    after[SIDE_BINS + SIDE_BINS * 3 // 4] -= 1  # the newcomer
-    assert np.array_equal(after[SIDE_BINS // 2 : -SIDE_BINS // 2], pairs)
-    assert after.sum() == before.sum() == 50_000
+    pairs = narrow.reshape(-1, 2).sum(axis=1)
+    wide = histogram.counts
+    wide[SIDE_BINS + SIDE_BINS * 3 // 4] -= 1  # the newcomer
+    assert np.array_equal(wide[SIDE_BINS // 2 : -SIDE_BINS // 2], pairs)
+    assert wide.sum() == narrow.sum() == 50_000
 
 
 @pytest.mark.parametrize(("bad", "name"), [(np.nan, "NaN"), (np.inf, "Inf"), (-np.inf, "Inf")])

@@ -39,13 +39,13 @@ def written_out(graph, typed):
     means = []
     for path in PHOTOS:
         fitted, _ = TASKS["detect"].fit(image_from(path), (32, 32))
-        ours, theirs = (
+        reference, quantized = (
             OrtExecutor(g.SerializeToString(), "cpu").run(blob_from([fitted]))["output0"][0] for g in (graph, typed)
         )
         shifts = []
-        for place in range(16):
-            best = int(ours[4:, place].argmax())
-            a, b = (float(np.clip(o[4 + best, place], 1e-6, 1 - 1e-6)) for o in (ours, theirs))
+        for anchor in range(16):
+            best = int(reference[4:, anchor].argmax())
+            a, b = (float(np.clip(o[4 + best, anchor], 1e-6, 1 - 1e-6)) for o in (reference, quantized))
             shifts.append(abs(np.log(b / (1 - b)) - np.log(a / (1 - a))))
         means.append(np.mean(shifts))
     return float(np.mean(means))
@@ -53,25 +53,25 @@ def written_out(graph, typed):
 
 @pytest.mark.parametrize(("factor", "offset"), [(1.0, 0.0), (0.8, 0.0), (1.0, 0.01)])
 def test_the_error_is_that_of_the_equation(factor, offset):
-    found = score_error(network(), network(factor, offset), PHOTOS, MANIFEST)
-    assert found == pytest.approx(written_out(network(), network(factor, offset)), rel=1e-5, abs=1e-7)
-    assert (found == 0) == (factor == 1.0 and offset == 0.0)
+    error = score_error(network(), network(factor, offset), PHOTOS, MANIFEST)
+    assert error == pytest.approx(written_out(network(), network(factor, offset)), rel=1e-5, abs=1e-7)
+    assert (error == 0) == (factor == 1.0 and offset == 0.0)
 
 
 @pytest.mark.parametrize(("spoilt", "counts"), [(slice(100, None), False), (slice(0, 1), True)])
-def test_only_the_best_hundred_places_count(spoilt, counts):
+def test_only_the_best_hundred_anchors_count(spoilt, counts):
     wide = replace(MANIFEST, profile=InputProfile(AxisRange(1, 1, 1), *[AxisRange(96, 96, 96)] * 2))
     text = (
         TEXT.replace("32,32", "96,96").replace("[1,6,16]", "[1,6,144]").replace("= Reshape(s, shape)", "= Add(t, at)")
     )
     text = text.replace("s = Sig", "r = Reshape(y, shape) s = Sig").replace("Sigmoid(y)", "Sigmoid(r) t = Identity(s)")
-    given = {"w": CONV, "shape": np.array([1, 6, 144])}
-    graph = model_of(text, **given, at=np.zeros((1, 6, 144), np.float32))
+    weights = {"w": CONV, "shape": np.array([1, 6, 144])}
+    graph = model_of(text, **weights, at=np.zeros((1, 6, 144), np.float32))
     fitted, _ = TASKS["detect"].fit(image_from(PHOTOS[0]), (96, 96))
     scores = OrtExecutor(graph.SerializeToString(), "cpu").run(blob_from([fitted]))["output0"][0, 4:].max(axis=0)
     shift = np.zeros((1, 6, 144), np.float32)
     shift[..., np.argsort(-scores)[spoilt]] = -0.01
-    assert (score_error(graph, model_of(text, **given, at=shift), PHOTOS[:1], wide) > 0) == counts
+    assert (score_error(graph, model_of(text, **weights, at=shift), PHOTOS[:1], wide) > 0) == counts
 
 
 def candidates():
@@ -87,14 +87,14 @@ def candidates():
     ],
 )
 def test_the_best_is_taken_and_the_first_unless_another_is_clearly_better(factors, chosen):
-    given = candidates()
-    graphs = {ranges.method: network(factor) for ranges, factor in zip(given, factors, strict=True)}
+    tried = candidates()
+    graphs = {ranges.method: network(factor) for ranges, factor in zip(tried, factors, strict=True)}
     calls = []
-    found = best_ranges(
-        network(), lambda ranges: graphs[ranges.method], given, PHOTOS, MANIFEST, lambda *call: calls.append(call)
+    best = best_ranges(
+        network(), lambda ranges: graphs[ranges.method], tried, PHOTOS, MANIFEST, lambda *call: calls.append(call)
     )
-    assert found.method == chosen
-    assert found.notes[-1].startswith(f"{chosen} chosen")
+    assert best.method == chosen
+    assert best.notes[-1].startswith(f"{chosen} chosen")
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 

@@ -24,13 +24,13 @@ CASES = [
 
 @pytest.mark.parametrize(("names", "blocks"), CASES)
 def test_grouping(names, blocks):
-    found = blocks_of(names, dict.fromkeys(names, 0.125))
-    assert [block.name for block in found] == blocks
-    assert [name for block in found for name in block.convolutions] == names
+    grouped = blocks_of(names, dict.fromkeys(names, 0.125))
+    assert [block.name for block in grouped] == blocks
+    assert [name for block in grouped for name in block.convolutions] == names
 
 
 def test_the_order_is_the_graphs_and_work_is_added():
     names = ["/b/x/Conv", "/a/Conv", "/b/y/Conv", "/c/Conv", "/d/Conv"]
-    found = blocks_of(names, {name: 2.0**-i for i, name in enumerate(names, 1)})
-    assert [(block.name, block.macs) for block in found] == [("b", 0.625), ("a", 0.25), ("c", 0.0625), ("d", 0.03125)]
-    assert found[0].convolutions == ("/b/x/Conv", "/b/y/Conv")
+    blocks = blocks_of(names, {name: 2.0**-i for i, name in enumerate(names, 1)})
+    assert [(block.name, block.macs) for block in blocks] == [("b", 0.625), ("a", 0.25), ("c", 0.0625), ("d", 0.03125)]
+    assert blocks[0].convolutions == ("/b/x/Conv", "/b/y/Conv")

@@ -22,11 +22,11 @@ class Quantizer:
     """Damages what is not kept, and notes what it was asked for; even what is kept loses `rest`."""
 
     def __init__(self, graph, amounts, rest=0.0):
-        self.graph, self.amounts, self.rest, self.asked = graph, amounts, rest, []
+        self.graph, self.amounts, self.rest, self.requested = graph, amounts, rest, []
 
-    def __call__(self, kept):
-        self.asked.append(len(kept))
-        harmed = damaged(self.graph, self.amounts, kept)
+    def __call__(self, fp16_convolutions):
+        self.requested.append(len(fp16_convolutions))
+        harmed = damaged(self.graph, self.amounts, fp16_convolutions)
         return damaged(harmed, {"/model.0/conv/Conv": self.rest}) if self.rest else harmed
 
 
@@ -43,56 +43,56 @@ def evaluation_set(make_folder):
     return open_evaluation_set(make_folder(), manifest_of())
 
 
-def steps_of(found):
-    return [len(point.fp16_blocks) for point in found.curve]
+def steps_of(budget):
+    return [len(point.fp16_blocks) for point in budget.curve]
 
 
 def test_the_block_that_does_harm_is_found_and_kept(evaluation_set):
-    found = budget_kept(divisible({3: HARM}), evaluation_set, 0.5)
-    assert [block.name for block in found.blocks] == [f"model.{i}" for i in (3, 5, 4, 2, 1, 0)]  # then by their MACs
-    assert found.blocks[0].drop > 1
-    assert [block.drop for block in found.blocks[1:]] == pytest.approx([0] * 5)
-    assert found.chosen.fp16_blocks == ("model.3",)
-    assert found.chosen.drop == pytest.approx(0)
-    assert found.chosen.int8_macs == pytest.approx(1 - 4 / 21)
-    assert steps_of(found) == [0, 1, 6]
-    assert found.curve[0].drop > 1
-    assert (found.max_drop, found.images, found.data) == (0.5, 6, "images, 6 images")
-    assert (found.truth, found.measure) == ("detections of FP32", "boxes AP50-95")
+    budget = budget_kept(divisible({3: HARM}), evaluation_set, 0.5)
+    assert [block.name for block in budget.blocks] == [f"model.{i}" for i in (3, 5, 4, 2, 1, 0)]  # then by their MACs
+    assert budget.blocks[0].drop > 1
+    assert [block.drop for block in budget.blocks[1:]] == pytest.approx([0] * 5)
+    assert budget.chosen.fp16_blocks == ("model.3",)
+    assert budget.chosen.drop == pytest.approx(0)
+    assert budget.chosen.int8_macs == pytest.approx(1 - 4 / 21)
+    assert steps_of(budget) == [0, 1, 6]
+    assert budget.curve[0].drop > 1
+    assert (budget.max_drop, budget.images, budget.data) == (0.5, 6, "images, 6 images")
+    assert (budget.truth, budget.measure) == ("detections of FP32", "boxes AP50-95")
 
 
 def test_costs_are_of_each_block_alone(evaluation_set):
     network = divisible({1: 0.05, 4: HARM, 2: 0.15})
-    found = budget_kept(network, evaluation_set, 0.5)
-    assert [block.name for block in found.blocks][:3] == ["model.4", "model.2", "model.1"]
-    assert network.quantized.asked[:6] == [5] * 6
-    assert (found.blocks[0].convolutions, found.blocks[0].macs) == (1, pytest.approx(5 / 21))
-    assert found.chosen.drop <= 0.5
+    budget = budget_kept(network, evaluation_set, 0.5)
+    assert [block.name for block in budget.blocks][:3] == ["model.4", "model.2", "model.1"]
+    assert network.quantized.requested[:6] == [5] * 6
+    assert (budget.blocks[0].convolutions, budget.blocks[0].macs) == (1, pytest.approx(5 / 21))
+    assert budget.chosen.drop <= 0.5
 
 
 def test_the_fewest_by_bisection(evaluation_set):
     network = divisible(dict.fromkeys(range(7), 0.2), depth=12)
-    found = budget_kept(network, evaluation_set, 0.001)
-    assert len(found.chosen.fp16_blocks) == 7
-    assert steps_of(found) == [0, 1, 2, 3, 4, 6, 7, 8, 12]  # 7 lies between the steps
-    assert set(found.chosen.fp16_blocks) == {f"model.{i}" for i in range(7)}
-    assert sorted(found.curve, key=lambda point: -point.int8_macs) == list(found.curve)
-    assert found.curve[-1].int8_macs == 0
-    assert set(found.curve[-1].fp16_blocks) == {f"model.{i}" for i in range(12)}
-    assert all(point.drop > 0.001 for point in found.curve if len(point.fp16_blocks) < 7)
-    assert len(network.quantized.asked) == 12 + 9  # no division is measured twice
+    budget = budget_kept(network, evaluation_set, 0.001)
+    assert len(budget.chosen.fp16_blocks) == 7
+    assert steps_of(budget) == [0, 1, 2, 3, 4, 6, 7, 8, 12]  # 7 lies between the steps
+    assert set(budget.chosen.fp16_blocks) == {f"model.{i}" for i in range(7)}
+    assert sorted(budget.curve, key=lambda point: -point.int8_macs) == list(budget.curve)
+    assert budget.curve[-1].int8_macs == 0
+    assert set(budget.curve[-1].fp16_blocks) == {f"model.{i}" for i in range(12)}
+    assert all(point.drop > 0.001 for point in budget.curve if len(point.fp16_blocks) < 7)
+    assert len(network.quantized.requested) == 12 + 9  # no division is measured twice
 
 
 def test_the_last_step_before_all_of_them_is_bisected_too(evaluation_set):
-    found = budget_kept(divisible(dict.fromkeys(range(9), 0.2), depth=11), evaluation_set, 0.001)
-    assert len(found.chosen.fp16_blocks) == 9
-    assert steps_of(found) == [0, 1, 2, 3, 4, 6, 8, 9, 11]
+    budget = budget_kept(divisible(dict.fromkeys(range(9), 0.2), depth=11), evaluation_set, 0.001)
+    assert len(budget.chosen.fp16_blocks) == 9
+    assert steps_of(budget) == [0, 1, 2, 3, 4, 6, 8, 9, 11]
 
 
 def test_nothing_is_kept_where_nothing_is_lost(evaluation_set):
-    found = budget_kept(divisible({}), evaluation_set, 0)
-    assert (found.chosen.fp16_blocks, found.chosen.int8_macs) == ((), pytest.approx(1))
-    assert steps_of(found) == [0, 6]
+    budget = budget_kept(divisible({}), evaluation_set, 0)
+    assert (budget.chosen.fp16_blocks, budget.chosen.int8_macs) == ((), pytest.approx(1))
+    assert steps_of(budget) == [0, 6]
 
 
 @pytest.mark.parametrize("depth", [4, 6, 12, 17])
@@ -114,7 +114,7 @@ def test_fp16_is_said_to_be_the_better_choice(evaluation_set):
     assert "points on images, 6 images (detections of FP32), and with INT8 for " in said
     assert said.endswith("; FP16 loses 0.00")
     assert "\n" not in said
-    assert network.quantized.asked[-5:] == [1, 2, 3, 4, 5]  # all was tried, the last step too
+    assert network.quantized.requested[-5:] == [1, 2, 3, 4, 5]  # all was tried, the last step too
 
 
 def test_fp16_that_loses_too_much_itself(evaluation_set):
@@ -133,11 +133,11 @@ def test_labels_decide_and_agreement_ranks(make_yaml):
     for file in (path.parent / "labels").iterdir():  # half of the objects are not labelled
         file.write_text("\n".join(file.read_text().splitlines()[::2]))
     evaluation_set = open_evaluation_set(path, manifest_of())
-    found = budget_kept(divisible({3: HARM}), evaluation_set, 0.5)
-    assert found.truth == "labels"
-    assert found.blocks[0].name == "model.3"
-    assert [point.drop > 0.5 for point in found.curve] == [True, False, False]
-    assert found.chosen.fp16_blocks == ("model.3",)
+    budget = budget_kept(divisible({3: HARM}), evaluation_set, 0.5)
+    assert budget.truth == "labels"
+    assert budget.blocks[0].name == "model.3"
+    assert [point.drop > 0.5 for point in budget.curve] == [True, False, False]
+    assert budget.chosen.fp16_blocks == ("model.3",)
 
 
 def fainter(graph):
@@ -154,10 +154,12 @@ def fainter(graph):
 
 def test_labels_rank_where_fp32_is_sure_of_nothing(make_yaml):
     sure = divisible({3: HARM})
-    faint = replace(sure, fp32=fainter(sure.fp32), quantized=lambda kept: fainter(sure.quantized(kept)))
-    found = budget_kept(faint, open_evaluation_set(make_yaml(box_line), manifest_of()), 0.5)
-    assert found.blocks[0].name == "model.3"
-    assert found.chosen.fp16_blocks == ("model.3",)
+    faint = replace(
+        sure, fp32=fainter(sure.fp32), quantized=lambda fp16_convolutions: fainter(sure.quantized(fp16_convolutions))
+    )
+    budget = budget_kept(faint, open_evaluation_set(make_yaml(box_line), manifest_of()), 0.5)
+    assert budget.blocks[0].name == "model.3"
+    assert budget.chosen.fp16_blocks == ("model.3",)
 
 
 def test_ranking_takes_images_evenly_and_passes_over_those_without_detections(make_folder, monkeypatch):

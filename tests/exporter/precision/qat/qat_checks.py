@@ -49,20 +49,20 @@ def codes_beside(prepared, images, codes):
     Left to itself a difference of the last bit in one sum turns one code, and a hundred layers make many of it, with
     two implementations of the same convolution in torch too. So each code is compared, and then the given one is used.
     """
-    found = {}
+    own_codes = {}
 
-    def replaced(quantizer, _given, output, name):
-        found[name] = (output / quantizer.step).round().numpy().astype(int)
-        given, filled_up = np.split(codes[name], [output.shape[1]], axis=1)
+    def replaced(quantizer, _inputs, output, name):
+        own_codes[name] = (output / quantizer.step).round().numpy().astype(int)
+        exported_codes, filled_up = np.split(codes[name], [output.shape[1]], axis=1)
         assert not filled_up.any()
-        return torch.from_numpy(given).float() * quantizer.step
+        return torch.from_numpy(exported_codes).float() * quantizer.step
 
     for name, quantizer in zip(prepared.tensors, prepared.quantizers, strict=True):
-        quantizer.register_forward_hook(lambda m, given, out, name=name: replaced(m, given, out, name))
+        quantizer.register_forward_hook(lambda m, inputs, out, name=name: replaced(m, inputs, out, name))
     outputs = prepared(images)
     for quantizer in prepared.quantizers:
         quantizer._forward_hooks.clear()
-    return found, outputs
+    return own_codes, outputs
 
 
 @torch.no_grad()

@@ -42,9 +42,9 @@ def test_values_are_those_of_onnx_runtime_to_the_bit(step):
     ties = (np.arange(-150, 150) + 0.5) * step
     values = np.random.default_rng(1).normal(0, 50 * step, 5000)
     x = np.concatenate((ties, values, [0, -0.0, 1e9, -1e9])).astype(np.float32)
-    found = fake_quantize(torch.from_numpy(x)[None], torch.tensor(step))[0].numpy()
-    np.testing.assert_array_equal(found, pair(x, step))
-    assert found.min() == np.float32(-128 * np.float32(step))
+    rounded = fake_quantize(torch.from_numpy(x)[None], torch.tensor(step))[0].numpy()
+    np.testing.assert_array_equal(rounded, pair(x, step))
+    assert rounded.min() == np.float32(-128 * np.float32(step))
 
 
 def test_gradients_are_those_of_lsq():
@@ -79,13 +79,13 @@ def test_gradients_are_the_slopes_of_what_rounding_leaves():
         inside = (x / step > lower) & (x / step < upper)
         return torch.where(inside, s * (values / s + error), s * (x / step).clamp(lower, upper))
 
-    given, own = x.clone()[None].requires_grad_(), step.clone().requires_grad_()
-    fake_quantize(given, own).sum().backward()
+    inputs, own = x.clone()[None].requires_grad_(), step.clone().requires_grad_()
+    fake_quantize(inputs, own).sum().backward()
     h = 1e-6
     by_step = (smooth(x, step + h) - smooth(x, step - h)).sum() / (2 * h)
     by_x = (smooth(x + h, step) - smooth(x - h, step)) / (2 * h)
     assert float(own.grad) * np.sqrt(400 * 127) == pytest.approx(float(by_step), rel=1e-6)
-    torch.testing.assert_close(given.grad[0], by_x, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(inputs.grad[0], by_x, rtol=1e-6, atol=1e-6)
 
 
 def some_weights(kind):
@@ -103,18 +103,18 @@ def test_weights_have_the_exporters_integers_and_scales(kind):
     weights = some_weights(kind)
     exported = exported_weight(weights, 0)
     np.testing.assert_array_equal(weight_steps(torch.from_numpy(weights)).numpy(), exported.scales)
-    found = quantize_weight(torch.from_numpy(weights)).numpy()
-    np.testing.assert_array_equal(found, exported.integers * exported.scales[:, None, None, None])
+    rounded = quantize_weight(torch.from_numpy(weights)).numpy()
+    np.testing.assert_array_equal(rounded, exported.integers * exported.scales[:, None, None, None])
 
 
 def test_rows_that_the_export_scales_are_rounded_as_it_does():
     weights, rows = some_weights("random"), np.float32(np.where(np.arange(24) < 8, 32**-0.5, 1.0))
     exported = exported_weight(weights * rows[:, None, None, None], 0)
-    found = quantize_weight(torch.from_numpy(weights), torch.from_numpy(rows)).numpy()
+    rounded = quantize_weight(torch.from_numpy(weights), torch.from_numpy(rows)).numpy()
     np.testing.assert_array_equal(
-        found, exported.integers * exported.scales[:, None, None, None] / rows[:, None, None, None]
+        rounded, exported.integers * exported.scales[:, None, None, None] / rows[:, None, None, None]
     )
-    assert (quantize_weight(torch.from_numpy(weights)).numpy()[:8] != found[:8]).any()  # it is not the same
+    assert (quantize_weight(torch.from_numpy(weights)).numpy()[:8] != rounded[:8]).any()  # it is not the same
 
 
 def test_a_weights_gradient_passes_to_the_largest_one_too():

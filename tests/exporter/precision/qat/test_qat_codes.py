@@ -60,17 +60,21 @@ def check_codes(detector, side, images, *, fp16):
     blob = blob_of(images[0], side)
     codes = codes_of(with_fp32_remainder(typed, simplified), blob)
     assert codes.keys() == set(prepared.tensors)
-    found, _ = codes_beside(prepared, blob, codes)
-    assert len(found) == report.pairs
-    differences = {name: np.abs(codes[name][:, : found[name].shape[1]].astype(int) - found[name]) for name in codes}
+    own_codes, _ = codes_beside(prepared, blob, codes)
+    assert len(own_codes) == report.pairs
+    differences = {
+        name: np.abs(codes[name][:, : own_codes[name].shape[1]].astype(int) - own_codes[name]) for name in codes
+    }
     assert max(d.max() for d in differences.values()) <= 1
     assert min((d == 0).mean() for d in differences.values()) >= 0.99  # of each tensor
     assert np.mean(np.concatenate([(d == 0).ravel() for d in differences.values()])) >= 0.999
     assert min(np.abs(c.astype(int)).max() for c in codes.values()) > 30  # they use their grids
 
     half = codes_of(typed, blob)  # the graph as it is exported: its FP16 remainder moves some codes to the next
-    found, _ = codes_beside(prepared, blob, half)
-    differences = [np.abs(half[name][:, : found[name].shape[1]].astype(int) - found[name]).ravel() for name in half]
+    own_codes, _ = codes_beside(prepared, blob, half)
+    differences = [
+        np.abs(half[name][:, : own_codes[name].shape[1]].astype(int) - own_codes[name]).ravel() for name in half
+    ]
     assert max(d.max() for d in differences) <= 1
     assert np.mean(np.concatenate(differences) == 0) >= fp16
 
@@ -98,6 +102,6 @@ def test_channels_that_the_export_fills_up_are_traced_back():
     detector = seeded_detector(spec_from_name("yolov8n", nc=83))
     graph = simplified_graph(detector, (64, 64))
     padded = [w.name for w in graph.graph.initializer if "_padded" in w.name]
-    found = {conv.path for conv in quantized_convs(detector, graph, QuantizeOptions())}
+    paths = {conv.path for conv in quantized_convs(detector, graph, QuantizeOptions())}
     assert len(padded) >= 6
-    assert {"model.22.cv3.0.0", "model.22.cv3.0.1"} <= found
+    assert {"model.22.cv3.0.0", "model.22.cv3.0.1"} <= paths

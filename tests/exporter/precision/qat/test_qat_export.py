@@ -63,16 +63,16 @@ def test_learned_ranges_need_no_images_and_are_in_the_verified_graph(tuned):
     graph = onnx.load(result.artefact).graph
     scales = {w.name: float(numpy_helper.to_array(w)) for w in graph.initializer if not w.dims}
     for tensor, span in learned.ranges.by_tensor.items():
-        found = {scales[name] for name in (f"{tensor}_scale", f"{tensor}_fp16_scale") if name in scales}
-        assert found == {span.high / 127}
+        written = {scales[name] for name in (f"{tensor}_scale", f"{tensor}_fp16_scale") if name in scales}
+        assert written == {span.high / 127}
 
 
 def test_the_command_line_takes_the_file_as_it_is(tuned, capsys):
     path, _, _ = tuned
     out = str(path.parent / "out")
     assert main([str(path), "--int8", "--imgsz", "96", "--dynamic", "--no-verify", "--output", out]) == 0
-    told, notes = capsys.readouterr()
-    assert "learned from given" in told
+    printed, notes = capsys.readouterr()
+    assert "learned from given" in printed
     assert "ranges were learned with the weights" in notes
 
 
@@ -88,12 +88,12 @@ def test_calibrating_instead_is_told(tuned):
 
 def test_what_was_kept_in_training_is_kept(tuned):
     path, detector, learned = tuned
-    kept = "/model.2/model.2.0/Conv"
+    convolution = "/model.2/model.2.0/Conv"
     fewer = {name: span for name, span in learned.ranges.by_tensor.items() if name != "/model.1/cv2/cv2.1/Mul_output_0"}
-    some = LearnedRanges(replace(learned.ranges, by_tensor=fewer), frozenset([kept]))
+    some = LearnedRanges(replace(learned.ranges, by_tensor=fewer), frozenset([convolution]))
     write_checkpoint(path, detector, extra={RANGES_KEY: some.to_json()})
     report = export(config_of(path, verify=None), silent).report
-    assert report.quantization.left[kept] == "kept by name"
+    assert report.quantization.left[convolution] == "kept by name"
 
 
 @pytest.mark.parametrize(

@@ -65,14 +65,16 @@ def test_its_state_is_kept_and_averaged_like_any_networks(prepared, prepared_onc
 
 def test_gradients_reach_weights_normalisation_and_steps_and_statistics_stay(prepared, noise):
     prepared.train()
-    before = {key: value.clone() for key, value in prepared.state_dict().items() if "running" in key or "num_b" in key}
+    statistics = {
+        key: value.clone() for key, value in prepared.state_dict().items() if "running" in key or "num_b" in key
+    }
     sum(m.square().mean() for m in prepared.head.logits(prepared.maps(noise))).backward()
     missing = [n for n, p in prepared.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert missing == []
     shifts = [q.shift for q in prepared.quantizers]
     assert sum(shift is None for shift in shifts) == 1  # that of the image, 0 to 1
-    assert len(before) == 3 * len(quant_convs(prepared))
-    assert all(torch.equal(prepared.state_dict()[key], value) for key, value in before.items())
+    assert len(statistics) == 3 * len(quant_convs(prepared))
+    assert all(torch.equal(prepared.state_dict()[key], value) for key, value in statistics.items())
 
 
 def test_calibrated_ranges_are_kept_on_request(tiny):
@@ -89,13 +91,13 @@ def test_training_brings_the_outputs_nearer_to_those_of_the_float_network(tiny, 
     for quantizer in learned:
         quantizer.initial /= 4  # so that much is clipped
     with torch.no_grad():
-        wanted = detector.head.logits(detector.maps(images))
+        float_logits = detector.head.logits(detector.maps(images))
     parameters = prepared.parameters() if trained == "all" else prepared.quantizers.parameters()
     optimizer = torch.optim.AdamW([p for p in parameters if p.requires_grad], lr=lr, weight_decay=0.0)
     losses = []
     for _ in range(8):
-        found = prepared.head.logits(prepared.maps(images))
-        loss = sum((a - b).square().mean() for a, b in zip(found, wanted, strict=True))
+        logits = prepared.head.logits(prepared.maps(images))
+        loss = sum((a - b).square().mean() for a, b in zip(logits, float_logits, strict=True))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -110,9 +112,9 @@ def test_autocast_rounds_in_fp32(prepared, noise):
     quantizer = prepared.quantizers[1]
     values = (noise * 8 - 4).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        found = quantizer(values)
-    assert torch.equal(found, quantizer(values.float()))
-    assert found.dtype == torch.float32
+        rounded = quantizer(values)
+    assert torch.equal(rounded, quantizer(values.float()))
+    assert rounded.dtype == torch.float32
 
 
 def test_a_tensor_without_a_range_is_refused(tiny):
@@ -124,10 +126,10 @@ def test_a_tensor_without_a_range_is_refused(tiny):
 
 
 @pytest.mark.parametrize(
-    ("options", "found"), [(QuantizeOptions("cpu"), "the target cpu"), (QuantizeOptions(attention=True), "attention")]
+    ("options", "named"), [(QuantizeOptions("cpu"), "the target cpu"), (QuantizeOptions(attention=True), "attention")]
 )
-def test_what_cannot_be_trained_is_refused(options, found):
-    with pytest.raises(RecipeError, match=f"for the target trt, found .*{found}.*: drop it, or drop --qat"):
+def test_what_cannot_be_trained_is_refused(options, named):
+    with pytest.raises(RecipeError, match=f"for the target trt, found .*{named}.*: drop it, or drop --qat"):
         QatOptions(options)
 
 

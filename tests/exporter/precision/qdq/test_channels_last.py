@@ -40,8 +40,8 @@ def graph_of(text):
 
 def rewritten(model, convs=("y",)):
     index = GraphIndex(model.graph)
-    found = channels_last(index, ChannelSources(model, index), set(convs))
-    replace_nodes(model.graph, dict(found), [])
+    replacements = channels_last(index, ChannelSources(model, index), set(convs))
+    replace_nodes(model.graph, dict(replacements), [])
     return model
 
 

@@ -94,9 +94,9 @@ def producer_of(model, name):
 @pytest.mark.parametrize("case", PLACES)
 def test_places(case):
     nodes, tensors, left = PLACES[case]
-    given = graph_of(nodes)
-    assert tensors_to_calibrate(given, SPARED) == tuple(tensors)
-    typed, report = quantized(given)
+    graph = graph_of(nodes)
+    assert tensors_to_calibrate(graph, SPARED) == tuple(tensors)
+    typed, report = quantized(graph)
     pairs = [n.name.removeprefix("quantize/") for n in typed.graph.node if n.op_type == "QuantizeLinear"]
     assert pairs == tensors
     assert dict(report.left) == left
@@ -146,21 +146,21 @@ def test_the_result_is_that_of_integers_to_the_bit():
     weight = np.random.Generator(np.random.PCG64(3)).integers(-127, 128, (4, 4, 1, 1)).astype(np.float32) / 128
     weight[:, 0] = 127 / 128
     eye = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1)
-    given = graph_of(PLACES["a chain"][0], w=eye, u=weight, v=eye)
+    graph = graph_of(PLACES["a chain"][0], w=eye, u=weight, v=eye)
     options = SPARED
-    typed, _ = quantize(given, Ranges({"y": Range(-127 / 64, 0.0)}, "given", 1), options)
+    typed, _ = quantize(graph, Ranges({"y": Range(-127 / 64, 0.0)}, "given", 1), options)
     image = (noise(1, 4, 8, 8) * 3).astype(np.float16).astype(np.float32)
     steps = np.clip(np.rint(image[0].reshape(4, -1) * 64), -128, 127)  # |x| up to 3, of which 127/64 is kept
     sums = (weight.reshape(4, 4) * 128) @ steps
-    found = run(typed, image)["out"][0].reshape(4, -1)  # of which ONNX Runtime rounds to FP16 what it likes
-    np.testing.assert_array_equal(found.astype(np.float16), (sums / (64 * 128)).astype(np.float16))
+    actual = run(typed, image)["out"][0].reshape(4, -1)  # of which ONNX Runtime rounds to FP16 what it likes
+    np.testing.assert_array_equal(actual.astype(np.float16), (sums / (64 * 128)).astype(np.float16))
     assert (np.abs(image) > 2).any()
 
 
 def test_the_result_is_near_that_of_fp32():
-    given = graph_of(PLACES["a residual sum stays as it is but where a convolution reads it"][0])
-    expected, found = run(given)["out"], run(quantized(given, high=6.0)[0])["out"]
-    assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+    graph = graph_of(PLACES["a residual sum stays as it is but where a convolution reads it"][0])
+    expected, actual = run(graph)["out"], run(quantized(graph, high=6.0)[0])["out"]
+    assert 0 < np.abs(actual - expected).max() < 0.05 * np.abs(expected).max()
 
 
 def test_a_convolution_is_kept_by_name():
@@ -189,11 +189,11 @@ def test_a_weight_that_a_left_convolution_reads_too_exists_in_both_forms():
 
 
 def test_the_given_graph_stays_as_it_was_and_the_bytes_repeat():
-    given = graph_of(PLACES["depthwise and grouped"][0])
-    before = copy_of(given)
-    first, second = (quantized(given)[0].SerializeToString() for _ in range(2))
+    graph = graph_of(PLACES["depthwise and grouped"][0])
+    copy = copy_of(graph)
+    first, second = (quantized(graph)[0].SerializeToString() for _ in range(2))
     assert first == second
-    assert given == before
+    assert graph == copy
 
 
 @pytest.mark.parametrize("target", ["trt", "cpu"])
@@ -206,10 +206,10 @@ def test_a_quantised_graph_is_refused(target):
 
 @pytest.mark.parametrize(("target", "opset"), [("trt", 18), ("cpu", 12)])
 def test_an_old_graph_is_refused(target, opset):
-    given = graph_of(PLACES["a chain"][0])
-    given.opset_import[0].version = opset
+    graph = graph_of(PLACES["a chain"][0])
+    graph.opset_import[0].version = opset
     with pytest.raises(GraphError, match=rf"for {target} needs opset {opset + 1} or newer, found {opset}"):
-        tensors_to_calibrate(given, QuantizeOptions(target))
+        tensors_to_calibrate(graph, QuantizeOptions(target))
 
 
 def test_a_missing_range_is_refused_by_name():
@@ -250,10 +250,10 @@ SHAPES = {"tokens": np.array([1, 4, 64]), "map": np.array([1, 4, 8, 8])}
 
 
 def test_attention_is_quantised_on_request_before_its_products_and_behind():
-    given = graph_of(ATTENTION, **SHAPES)
+    graph = graph_of(ATTENTION, **SHAPES)
     options = QuantizeOptions(attention=True)
-    assert tensors_to_calibrate(given, options) == ("a0", "flat", "k", "y0", "y1")
-    typed, report = quantized(given, options)
+    assert tensors_to_calibrate(graph, options) == ("a0", "flat", "k", "y0", "y1")
+    typed, report = quantized(graph, options)
     assert report.attentions == 1
     for product, inputs in (("s", ["flat", "k"]), ("y", ["p", "flat"])):
         node = next(n for n in typed.graph.node if n.name == product)
@@ -262,8 +262,8 @@ def test_attention_is_quantised_on_request_before_its_products_and_behind():
     assert producer_of(typed, "y1").input[0] == "y0_dequantized"
     assert producer_of(typed, "k").input[0] == "flat"  # what is no product reads the tensor itself
     image = noise(1, 4, 8, 8)
-    expected, found = run(given, image)["out"], run(typed, image)["out"]
-    assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+    expected, actual = run(graph, image)["out"], run(typed, image)["out"]
+    assert 0 < np.abs(actual - expected).max() < 0.1 * np.abs(expected).max()
 
 
 def test_attention_that_is_not_there_or_cannot_fuse_is_refused():

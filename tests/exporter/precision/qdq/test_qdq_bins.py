@@ -21,8 +21,8 @@ def head(text=HEAD, **weights):
 
 
 def rewritten(model, largest=40.0):
-    found = expectations_of(GraphIndex(model.graph), lambda tensor: largest if tensor == "x" else np.inf)
-    replace_nodes(model.graph, dict(found), [])
+    replacements = expectations_of(GraphIndex(model.graph), lambda tensor: largest if tensor == "x" else np.inf)
+    replace_nodes(model.graph, dict(replacements), [])
     return model
 
 
@@ -30,9 +30,9 @@ def rewritten(model, largest=40.0):
 def test_the_result_is_that_of_the_softmax(largest):
     x = noise(3, 4, 8, 5) * np.float32(largest)
     x[0, 0], x[0, 1] = largest, -largest  # all bins at one end of the range
-    expected, found = run(head(), x)["out"], run(rewritten(head(), largest), x)["out"]
-    assert found.shape == (3, 1, 4, 5)
-    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+    expected, actual = run(head(), x)["out"], run(rewritten(head(), largest), x)["out"]
+    assert actual.shape == (3, 1, 4, 5)
+    np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=1e-6)
 
 
 def test_no_softmax_is_left():
@@ -58,5 +58,5 @@ LEFT = {
 def test_what_is_left(case):
     text, largest = LEFT[case]
     model = head(text, places=np.array([3]), sides=np.ones((1, 8, 4, 1), np.float32))
-    found = expectations_of(GraphIndex(model.graph), lambda tensor: largest if tensor == "x" else np.inf)
-    assert found == {}
+    replacements = expectations_of(GraphIndex(model.graph), lambda tensor: largest if tensor == "x" else np.inf)
+    assert replacements == {}

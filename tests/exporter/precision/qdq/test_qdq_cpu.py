@@ -84,9 +84,9 @@ def optimised(model, path: Path):
 @pytest.mark.parametrize("case", PLACES)
 def test_places(case, tmp_path):
     nodes, calibrated, pairs, integer = PLACES[case]
-    given = graph_of(nodes)
-    assert tensors_to_calibrate(given, CPU) == tuple(n.replace("out", "bins") for n in calibrated)
-    typed, report = quantized(given)
+    graph = graph_of(nodes)
+    assert tensors_to_calibrate(graph, CPU) == tuple(n.replace("out", "bins") for n in calibrated)
+    typed, report = quantized(graph)
     assert {n.name for n in typed.graph.node if n.op_type == "QuantizeLinear"} == {
         f"quantize/{name}" for name in [*pairs, "bins"]
     }
@@ -94,9 +94,9 @@ def test_places(case, tmp_path):
     assert (report.target, report.quantized, report.convolutions, dict(report.left)) == (
         "cpu", len(convs), len(convs), {}
     )  # fmt: skip
-    found = optimised(typed, tmp_path / "optimised.onnx")
+    optimised_ops = optimised(typed, tmp_path / "optimised.onnx")
     aside = {"QuantizeLinear", "DequantizeLinear", "Softmax", "Transpose"}
-    assert sorted(op for op in found if op not in aside) == sorted(integer)
+    assert sorted(op for op in optimised_ops if op not in aside) == sorted(integer)
 
 
 def test_what_moves_data_shares_its_inputs_scale():
@@ -108,18 +108,18 @@ def test_what_moves_data_shares_its_inputs_scale():
 def test_a_convolution_reads_seven_bits_and_others_have_eight():
     """Two products of 8 bits by 8 bits overflow the 16 bits that processors without VNNI add them up in."""
     typed, _ = quantized(graph_of(SILU + "[b] out = Conv(z, u)"), -1.0, 3.0)
-    found = weights_of(typed)
-    assert (found["z_scale"], found["z_zero_point"]) == (np.float32(4 / 127), 32)
-    assert (found["y_scale"], found["y_zero_point"]) == (np.float32(4 / 255), 64)
-    assert (found["g_scale"], found["g_zero_point"]) == (np.float32(1 / 255), 0)
-    assert (found["x_scale"], found["x_zero_point"]) == (np.float32(1 / 127), 0)
+    weights = weights_of(typed)
+    assert (weights["z_scale"], weights["z_zero_point"]) == (np.float32(4 / 127), 32)
+    assert (weights["y_scale"], weights["y_zero_point"]) == (np.float32(4 / 255), 64)
+    assert (weights["g_scale"], weights["g_zero_point"]) == (np.float32(1 / 255), 0)
+    assert (weights["x_scale"], weights["x_zero_point"]) == (np.float32(1 / 127), 0)
 
 
 def test_the_largest_products_do_not_overflow():
     ones = np.ones((16, 16, 1, 1), np.float32)
     text = "(float[1,16,8,8] x) => (float[1,16,8,8] out) { y = Conv(x, w) z = Conv(y, u) out = Softmax<axis=2>(z) }"
-    given = model_of(text, w=ones, u=ones)
-    typed, _ = quantize(given, Ranges({"y": Range(0.0, 16.0), "z": Range(0.0, 256.0)}, "given", 1), CPU)
+    graph = model_of(text, w=ones, u=ones)
+    typed, _ = quantize(graph, Ranges({"y": Range(0.0, 16.0), "z": Range(0.0, 256.0)}, "given", 1), CPU)
     typed.graph.output[0].name = "z_dequantized"
     np.testing.assert_allclose(run(typed, np.ones((1, 16, 8, 8), np.float32))["z_dequantized"], 256, rtol=2e-3)
 
@@ -129,11 +129,11 @@ def test_the_result_is_that_of_integers_to_the_bit():
     weight = np.random.Generator(np.random.PCG64(3)).integers(-127, 128, (4, 4, 1, 1)).astype(np.float32) / 128
     weight[:, 0] = 127 / 128
     bias = np.float32([0.5, -0.25, 0.375, 0])
-    given = graph_of(
+    graph = graph_of(
         "[a] y = Conv(x, w) [b] out = Conv(y, u, b)", w=np.eye(4).reshape(4, 4, 1, 1).astype("f"), u=weight, b=bias
     )
     ranges = {"x": Range(-63 / 64, 1.0), "y": Range(-63 / 64, 1.0), "bins": Range(-126 / 32, 129 / 32)}
-    typed, _ = quantize(given, Ranges(ranges, "given", 1), CPU)
+    typed, _ = quantize(graph, Ranges(ranges, "given", 1), CPU)
     typed.graph.output[0].name = "bins_dequantized"
     image = noise(1, 4, 8, 8)
     steps = np.clip(np.rint(image[0].reshape(4, -1) * 64), -63, 192)
@@ -144,11 +144,11 @@ def test_the_result_is_that_of_integers_to_the_bit():
 
 def test_a_bias_that_its_grid_cannot_hold_widens_the_grid():
     tiny = WEIGHTS["u"] * np.float32([1, 1e-7, 1, 0]).reshape(4, 1, 1, 1)
-    given = graph_of("[a] y = Conv(x, w) [b] out = Conv(y, u, b)", u=tiny, b=np.float32([1, 2, -3, 2.5]))
-    typed, _ = quantized(given, -4.0, 4.0)
-    found = weights_of(typed)
-    steps = found["u_bias_scale"].astype(float)
-    assert (np.abs(found["u_bias_int32"] * steps - [1, 2, -3, 2.5]) <= 0.5 * steps + 1e-6).all()
+    graph = graph_of("[a] y = Conv(x, w) [b] out = Conv(y, u, b)", u=tiny, b=np.float32([1, 2, -3, 2.5]))
+    typed, _ = quantized(graph, -4.0, 4.0)
+    weights = weights_of(typed)
+    steps = weights["u_bias_scale"].astype(float)
+    assert (np.abs(weights["u_bias_int32"] * steps - [1, 2, -3, 2.5]) <= 0.5 * steps + 1e-6).all()
 
 
 # A decode without a softmax: coordinates and scores, whose convolutions are not to lose precision.
@@ -157,27 +157,27 @@ ENDS = SILU + "[b] p = Conv(z, u) [d] q = Conv(p, v) out = Sigmoid(q)"
 
 def test_the_outputs_of_the_last_convolutions_stay_fp32():
     read = {n: w for n, w in WEIGHTS.items() if n in "wbuv"}
-    given = model_of(f"{IO} {{ {ENDS} }}", **read)
-    typed, report = quantized(given)
+    graph = model_of(f"{IO} {{ {ENDS} }}", **read)
+    typed, report = quantized(graph)
     last = next(n for n in typed.graph.node if n.name == "d")
     assert (report.quantized, last.op_type) == (3, "ConvInteger")
     assert "quantize/q" not in {n.name for n in typed.graph.node}
-    expected, found = run(given, IMAGE)["out"], run(typed, IMAGE)["out"]
-    assert 0 < np.abs(found - expected).max() < 0.05
+    expected, actual = run(graph, IMAGE)["out"], run(typed, IMAGE)["out"]
+    assert 0 < np.abs(actual - expected).max() < 0.05
 
 
 def test_an_exact_convolution_pads_with_zeros_and_needs_no_bias():
     text = f"{IO} {{ [a] y = Conv(x, w) [d] q = Conv<pads=[1,1,1,1], strides=[2,2]>(y, k) out = Tanh(q) }}"
-    given = model_of(text, w=WEIGHTS["w"], k=noise(4, 4, 3, 3))
-    expected, found = run(given, IMAGE)["out"], run(quantized(given)[0], IMAGE)["out"]
-    assert 0 < np.abs(found - expected).max() < 0.2
+    graph = model_of(text, w=WEIGHTS["w"], k=noise(4, 4, 3, 3))
+    expected, actual = run(graph, IMAGE)["out"], run(quantized(graph)[0], IMAGE)["out"]
+    assert 0 < np.abs(actual - expected).max() < 0.2
 
 
 def test_few_last_convolutions_among_many_stay_fp32():
     chain = "".join(f"t{i} = Conv({'x' if i == 0 else f't{i - 1}'}, w) " for i in range(40))
     ends = "[d] p = Conv(t39, u) [e] q = Conv(t39, v) [f] r = Conv(t39, s) a = Add(p, q) out = Add(a, r)"
-    given = model_of(f"{IO} {{ {chain} {ends} }}", **{n: WEIGHTS[n] for n in "wuvs"})
-    typed, report = quantized(given)
+    graph = model_of(f"{IO} {{ {chain} {ends} }}", **{n: WEIGHTS[n] for n in "wuvs"})
+    typed, report = quantized(graph)
     assert dict(report.left) == dict.fromkeys("de", "last before the decode")  # 2 of 43 are 5 %
     assert (report.quantized, report.convolutions) == (41, 43)
     kinds = {n.name: n.op_type for n in typed.graph.node}
@@ -223,15 +223,15 @@ def test_the_convolution_that_reads_the_image_is_spared_where_there_is_room():
 
 def test_a_gather_takes_integers():
     text = "[a] y = Conv(x, w) [b] p = Conv(y, u) g = Gather<axis=1>(p, first) t = Tanh(p) h = Gather<axis=1>(t, first)"
-    given = model_of(
+    graph = model_of(
         f"{IO} {{ {text} z = Add(g, h) [d] q = Conv(z, v) out = Softmax<axis=1>(q) }}",
         first=np.array([2, 0, 1, 3]), **{n: WEIGHTS[n] for n in "wuv"},
     )  # fmt: skip
-    typed, _ = quantized(given, -6.0, 6.0)
+    typed, _ = quantized(graph, -6.0, 6.0)
     (taken,) = (n for n in typed.graph.node if "g_taken" in n.output)
     assert (taken.op_type, taken.input[0]) == ("Gather", "p_quantized")
-    expected, found = run(given, IMAGE)["out"], run(typed, IMAGE)["out"]
-    assert 0 < np.abs(found - expected).max() < 0.1
+    expected, actual = run(graph, IMAGE)["out"], run(typed, IMAGE)["out"]
+    assert 0 < np.abs(actual - expected).max() < 0.1
 
 
 def test_what_a_silu_makes_0_of_takes_no_levels():
@@ -252,10 +252,10 @@ def test_what_another_node_reads_too_keeps_its_range():
 
 
 def test_both_targets_have_the_same_integers_for_weights():
-    given = graph_of(SILU + "[b] p = Conv(z, u) [d] out = Conv(p, v)")
+    graph = graph_of(SILU + "[b] p = Conv(z, u) [d] out = Conv(p, v)")
     trt = QuantizeOptions(image=True)
     ranges = Ranges(dict.fromkeys(["y", "z", "p", "bins"], Range(-1.0, 3.0)), "given", 1)
-    ours, theirs = (weights_of(quantize(given, ranges, options)[0]) for options in (CPU, trt))
+    cpu_weights, trt_weights = (weights_of(quantize(graph, ranges, options)[0]) for options in (CPU, trt))
     for name in ("w", "u"):
-        np.testing.assert_array_equal(ours[f"{name}_int8"], theirs[f"{name}_int8"])
-        np.testing.assert_array_equal(ours[f"{name}_scale"], theirs[f"{name}_scale"].astype(np.float32))
+        np.testing.assert_array_equal(cpu_weights[f"{name}_int8"], trt_weights[f"{name}_int8"])
+        np.testing.assert_array_equal(cpu_weights[f"{name}_scale"], trt_weights[f"{name}_scale"].astype(np.float32))

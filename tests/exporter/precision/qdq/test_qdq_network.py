@@ -62,9 +62,9 @@ def test_all_but_the_last_ones_are_quantised_and_the_first_on_request(armor, arm
 
 def test_the_decode_and_attention_are_as_in_fp16(armor, armor_int8):
     types, half = types_of(armor_int8[0]), types_of(armor.typed)
-    made = {o for n in armor.typed.graph.node if n.op_type not in ("Conv", "Cast") for o in n.output}
-    assert made <= set(types)
-    assert {name for name in made if types[name] != half[name]} == set()
+    tensors = {o for n in armor.typed.graph.node if n.op_type not in ("Conv", "Cast") for o in n.output}
+    assert tensors <= set(types)
+    assert {name for name in tensors if types[name] != half[name]} == set()
 
 
 def test_the_file_is_small(armor, armor_int8):

@@ -9,10 +9,10 @@ from y12.exporter.precision.qdq.weights import quantize_weight, round_to_nearest
 
 def test_a_channels_largest_weight_is_127_steps():
     weight = np.array([[1.0, -127.0], [0.5, 0.25]], np.float32)
-    found = quantize_weight(weight, 0)
-    assert found.integers.dtype == np.int8
-    np.testing.assert_array_equal(found.scales, [1.0, np.nextafter(np.float16(0.5 / 127), np.float16(1))])
-    np.testing.assert_array_equal(found.integers, [[1, -127], [127, 63]])
+    quantized = quantize_weight(weight, 0)
+    assert quantized.integers.dtype == np.int8
+    np.testing.assert_array_equal(quantized.scales, [1.0, np.nextafter(np.float16(0.5 / 127), np.float16(1))])
+    np.testing.assert_array_equal(quantized.integers, [[1, -127], [127, 63]])
 
 
 @pytest.mark.parametrize(
@@ -25,10 +25,10 @@ def test_rounding_is_to_nearest_ties_to_even_and_never_reaches_minus_128(value, 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_no_weight_is_off_by_more_than_half_a_step(axis):
     weight = noise(6, 5, 3, 3) * np.float32([1e-6, 1e-3, 0.1, 1, 30]).reshape(1, 5, 1, 1)
-    found = quantize_weight(weight, axis)
-    steps = found.scales.reshape((-1, 1, 1, 1) if axis == 0 else (1, -1, 1, 1))
-    assert found.scales.shape == (weight.shape[axis],)
-    assert (np.abs(found.integers * steps - weight) <= 0.5001 * steps).all()
+    quantized = quantize_weight(weight, axis)
+    steps = quantized.scales.reshape((-1, 1, 1, 1) if axis == 0 else (1, -1, 1, 1))
+    assert quantized.scales.shape == (weight.shape[axis],)
+    assert (np.abs(quantized.integers * steps - weight) <= 0.5001 * steps).all()
 
 
 @pytest.mark.parametrize("largest", [0.0, 1e-9, 3e-6, 0.001, 0.33, 5.0, 1e4])
@@ -45,6 +45,6 @@ def test_a_channel_of_zeros_stays_zero():
 
 
 def test_a_scale_is_at_least_what_is_asked_for_each_channel():
-    found = quantize_weight(np.float32([[127], [127]]), 0, np.float32([4, 0.5]))
-    np.testing.assert_array_equal(found.scales, [4, 1])
-    np.testing.assert_array_equal(found.integers, [[32], [127]])
+    quantized = quantize_weight(np.float32([[127], [127]]), 0, np.float32([4, 0.5]))
+    np.testing.assert_array_equal(quantized.scales, [4, 1])
+    np.testing.assert_array_equal(quantized.integers, [[32], [127]])

@@ -40,8 +40,8 @@ def proved(stages, precision="fp32", simplified=None, typed=None, detector=None,
     spec, simplified = stages.detector.spec, stages.simplified if simplified is None else simplified
     typed = (simplified if precision == "fp32" else stages.typed) if typed is None else typed
     manifest = Manifest(spec.task, stages.detector.names, spec.strides, stages.profile, precision)
-    given = None if original is not None else detector or stages.detector
-    return verify(VerificationInput(given, original, simplified, typed, typed, None, manifest), ONE_PHOTO)
+    model = None if original is not None else detector or stages.detector
+    return verify(VerificationInput(model, original, simplified, typed, typed, None, manifest), ONE_PHOTO)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
