@@ -21,7 +21,7 @@ from y12.exporter.export_config import ExportConfig
 from y12.exporter.graph.nms.nms import AnchorLayout, Predictions, predictions_of, with_nms
 from y12.exporter.graph.simplify import SimplifyReport, simplify
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
-from y12.exporter.output import Artefact, files_of, output_folder, write_files
+from y12.exporter.output import ExportedArtefact, files_of, output_folder, write_files
 from y12.exporter.precision.cast import cast_to_fp16
 from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
@@ -124,7 +124,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 seconds=clock.seconds,
                 files=[outputs.path(name) for name in files],
             )
-            write_files(outputs, stem, Artefact(final, built, manifest, pictures), report)
+            write_files(outputs, stem, ExportedArtefact(final, built, manifest, pictures), report)
     return ExportResult(report, report.files[0])
 
 

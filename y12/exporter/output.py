@@ -19,7 +19,7 @@ from y12.exporter.report.pictures import Picture
 from y12.exporter.report.report import ExportReport
 from y12.runtime.artefact.manifest import Manifest
 
-__all__ = ["Artefact", "Outputs", "files_of", "output_folder", "write_files"]
+__all__ = ["ExportedArtefact", "Outputs", "files_of", "output_folder", "write_files"]
 
 
 class Outputs:
@@ -104,7 +104,7 @@ def _refused(folder: Path, error: OSError) -> OutputError:
 
 
 @dataclass(frozen=True)
-class Artefact:
+class ExportedArtefact:
     """What an export made, before it is written.
 
     Attributes:
@@ -126,7 +126,7 @@ def files_of(stem: str, *, engine: bool, curve: bool) -> list[str]:
     return [stem + ending for ending in (*endings, ".report.html", ".report.json")]
 
 
-def write_files(outputs: Outputs, stem: str, artefact: Artefact, report: ExportReport) -> None:
+def write_files(outputs: Outputs, stem: str, artefact: ExportedArtefact, report: ExportReport) -> None:
     """Write the artefact, its manifest and its report as JSON and as a page."""
     if artefact.built is not None:
         outputs.add(f"{stem}.engine", artefact.built.plan)

@@ -164,7 +164,7 @@ def _vendor_errors(bindings: Bindings) -> Iterator[None]:
 
 
 def _refuse_logged_errors(bindings: Bindings, messages: list[tuple[str, str]]) -> None:
-    """A bad setter only logs an ERROR and the build goes on with another engine than was asked for: stop."""
+    """Stop where an ERROR was logged: a bad setter does no more, and another engine than was asked for is built."""
     for severity, text in messages:
         if severity in ("ERROR", "INTERNAL_ERROR") or any(warning in text for warning in _FATAL_WARNINGS):
             raise EngineBuildError(f"{bindings.product} could not build the engine: {one_line(text)}")

@@ -108,11 +108,11 @@ def _rewritten(index: GraphIndex, match: _Match, weights: dict[str, onnx.TensorP
             inputs.append(cut)
         start += size
         raw = f"{output}_conv" if match.activation else output
-        twin = onnx.NodeProto()
-        twin.CopyFrom(conv)
-        twin.name = f"{label(conv)}_{part}"
-        twin.input[:], twin.output[:] = inputs, [raw]
-        nodes.append(twin)
+        part_conv = onnx.NodeProto()
+        part_conv.CopyFrom(conv)
+        part_conv.name = f"{label(conv)}_{part}"
+        part_conv.input[:], part_conv.output[:] = inputs, [raw]
+        nodes.append(part_conv)
         if match.activation:
             nodes.append(helper.make_node("Sigmoid", [raw], [f"{output}_gate"], name=f"{label(conv)}_{part}/Sigmoid"))
             nodes.append(helper.make_node("Mul", [raw, f"{output}_gate"], [output], name=f"{label(conv)}_{part}/Mul"))

@@ -118,7 +118,7 @@ class _HalfWriter:
         return self._cast[name, dtype]
 
     def _restore_outputs(self) -> None:
-        """A graph output made in FP16 gets its old name back after a cast to FP32."""
+        """Cast each graph output made in FP16 to FP32, under its old name."""
         for output in self._graph.output:
             if output.name in self._half:
                 inner = f"{output.name}_half"
