@@ -16,7 +16,7 @@ from y12.exporter.model.detector import Detector
 from y12.exporter.train.batch import Batch
 from y12.exporter.train.examples.batches import Batches
 from y12.exporter.train.examples.sources import ShapesSource
-from y12.exporter.train.initial import network_from, starting_detector
+from y12.exporter.train.initial import NetworkChoice, network_from, starting_detector
 from y12.exporter.train.loop import Course, StepLog, fabric_for, train
 from y12.exporter.train.options import TuneOptions
 
@@ -64,7 +64,7 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     options = TuneOptions(epochs=chosen.steps, batch=chosen.batch, accelerator="cpu", validate_every=0)
     batches, times = Timed(ShapesSource(chosen.batch, chosen.imgsz), chosen.batch), Times()
-    detector, _ = starting_detector(network_from(chosen.model, None), batches.names, seed=0)
+    detector, _ = starting_detector(network_from(NetworkChoice(chosen.model)), batches.names, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         course = Course(batches, 1, lambda _: {"AP": 0.0})
         train(fabric_for(options), detector, course, options, Path(folder), times)

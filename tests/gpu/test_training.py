@@ -8,7 +8,7 @@ import torch
 
 from y12.exporter.train.examples.batches import Batches
 from y12.exporter.train.examples.sources import ShapesSource
-from y12.exporter.train.initial import network_from, starting_detector
+from y12.exporter.train.initial import NetworkChoice, network_from, starting_detector
 from y12.exporter.train.log import STEPS_FILE, RunLog, rows_of
 from y12.exporter.train.loop import Course, StepLog, fabric_for, train
 from y12.exporter.train.options import TuneOptions
@@ -35,7 +35,7 @@ class Recorder:
 def losses_of(folder: Path, options: TuneOptions) -> list[dict[str, float]]:
     folder.mkdir()
     batches = Batches(ShapesSource(16, 128), 4, seed=0)
-    detector, _ = starting_detector(network_from("yolov12n-multitask", None), batches.names, seed=0)
+    detector, _ = starting_detector(network_from(NetworkChoice("yolov12n-multitask")), batches.names, seed=0)
     course = Course(batches, 1, lambda _: {"AP": 0.5})
     train(fabric_for(options), detector, course, options, folder, Recorder(folder))
     return [{k: float(row[k]) for k in ("class", "box", "dfl", "mask")} for row in rows_of(folder / STEPS_FILE)]
@@ -57,7 +57,7 @@ def test_a_run_goes_on_on_another_device(gpu: str, tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()
     (tmp_path / "again" / "state.safetensors").write_bytes(state)
     batches = Batches(ShapesSource(16, 128), 4, seed=0)
-    detector, _ = starting_detector(network_from("yolov12n-multitask", None), batches.names, seed=0)
+    detector, _ = starting_detector(network_from(NetworkChoice("yolov12n-multitask")), batches.names, seed=0)
     options = replace(OPTIONS, accelerator="cpu")
     course = Course(batches, 1, lambda _: {"AP": 0.5})
     train(fabric_for(options), detector, course, options, tmp_path / "again", Recorder(tmp_path / "again"))

@@ -22,7 +22,7 @@ def test_training_at_a_size_smaller_than_an_anchor_is_refused(tmp_path: Path) ->
     job = Tune(
         DataChoice(tmp_path / "scenes" / "data.yaml", augment=UNCHANGED),
         tmp_path / "run",
-        model=str(tmp_path / "mine.yaml"),
+        network=NetworkChoice(str(tmp_path / "mine.yaml")),
         imgsz=64,
         options=TuneOptions(epochs=1, batch=1, accelerator="cpu"),
     )

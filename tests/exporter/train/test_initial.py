@@ -8,7 +8,7 @@ from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoi
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.spec import spec_from_name
-from y12.exporter.train.initial import network_from, starting_detector
+from y12.exporter.train.initial import NetworkChoice, network_from, starting_detector
 
 NAMES = ("person", "face")
 
@@ -21,9 +21,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_new_weights_are_seeded_and_score_low() -> None:
-    detector, note = starting_detector(network_from("yolov12n", None), NAMES, seed=3)
-    again, _ = starting_detector(network_from("yolov12n", None), NAMES, seed=3)
-    other, _ = starting_detector(network_from("yolov12n", None), NAMES, seed=4)
+    detector, note = starting_detector(network_from(NetworkChoice("yolov12n")), NAMES, seed=3)
+    again, _ = starting_detector(network_from(NetworkChoice("yolov12n")), NAMES, seed=3)
+    other, _ = starting_detector(network_from(NetworkChoice("yolov12n")), NAMES, seed=4)
     assert note == "yolov12n: new weights, seed 3"
     assert (detector.spec.nc, detector.names) == (2, NAMES)
     own, same, different = (d.state_dict()["model.0.conv.weight"] for d in (detector, again, other))
@@ -38,12 +38,12 @@ def test_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    starting_detector(network_from("yolov12n", None), NAMES, seed=3)
+    starting_detector(network_from(NetworkChoice("yolov12n")), NAMES, seed=3)
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_weights_are_taken_where_they_fit(weights: Path) -> None:
-    detector, note = starting_detector(network_from(None, weights), NAMES, seed=0)
+    detector, note = starting_detector(network_from(NetworkChoice(weights=weights)), NAMES, seed=0)
     source = detector_from_checkpoint(read_checkpoint(weights)).state_dict()
     own = detector.state_dict()
     fitting = [k for k in own if own[k].shape == source[k].shape]
@@ -56,14 +56,14 @@ def test_weights_are_taken_where_they_fit(weights: Path) -> None:
 
 
 def test_weights_of_the_same_classes_are_taken_whole(weights: Path) -> None:
-    detector, note = starting_detector(network_from(None, weights), tuple("abcde"), seed=0)
+    detector, note = starting_detector(network_from(NetworkChoice(weights=weights)), tuple("abcde"), seed=0)
     source = detector_from_checkpoint(read_checkpoint(weights)).state_dict()
     assert all(torch.equal(value, source[key]) for key, value in detector.state_dict().items())
     assert "new:" not in note
 
 
 def test_a_backbone_serves_another_head(weights: Path) -> None:
-    _, note = starting_detector(network_from("yolov12n-seg", weights), NAMES, seed=0)
+    _, note = starting_detector(network_from(NetworkChoice("yolov12n-seg", weights)), NAMES, seed=0)
     taken, own = (int(word) for word in note.split(": ")[1].split(" tensors")[0].split(" of "))
     assert 600 < taken < own
     assert "tensors from five.safetensors; new: model.6.gamma, model.8.gamma, model.21.cv3.0.2.weight …" in note
@@ -79,11 +79,11 @@ def test_a_backbone_serves_another_head(weights: Path) -> None:
 )
 def test_no_network_is_refused(model: str | None, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
-        network_from(model, None)
+        network_from(NetworkChoice(model))
 
 
 def test_weights_that_fit_nothing_are_refused(weights: Path) -> None:
-    network = network_from("yolov12n", weights)
+    network = network_from(NetworkChoice("yolov12n", weights))
     assert network.source is not None
     for name in list(network.source.state_dict()):
         path, _, last = name.rpartition(".")
@@ -101,4 +101,4 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.safetensors"
     path.write_bytes(b"\xff" * 64)
     with pytest.raises(CheckpointError, match=r"not a sound \.safetensors file"):
-        network_from(None, path)
+        network_from(NetworkChoice(weights=path))

@@ -12,7 +12,7 @@ from y12.exporter.cli.export import main as export
 from y12.exporter.cli.tune import main
 from y12.exporter.train.datasets import SHAPES, DataChoice, material_for
 from y12.exporter.train.examples.options import UNCHANGED
-from y12.exporter.train.initial import network_from
+from y12.exporter.train.initial import NetworkChoice, network_from
 from y12.exporter.train.log import ACCURACY_FILE, STEPS_FILE, rows_of
 from y12.exporter.train.options import TuneOptions
 from y12.exporter.train.scenes.write import INSTANCES, write_shapes
@@ -70,7 +70,7 @@ def test_what_was_trained_is_exported_and_runs(tuned: Path, tmp_path: Path) -> N
 
 
 def test_the_network_s_yaml_is_read_again(tuned: Path) -> None:
-    assert network_from(str(tuned / "yolov12n.yaml"), None).spec.layers == detector_of(tuned).spec.layers
+    assert network_from(NetworkChoice(str(tuned / "yolov12n.yaml"))).spec.layers == detector_of(tuned).spec.layers
 
 
 def detector_of(folder: Path):
@@ -135,7 +135,7 @@ def test_bad_labels_are_listed_with_file_and_line(tmp_path: Path, capsys: pytest
 
 
 def test_a_coco_json_needs_another_to_measure_on(scenes: Path, tmp_path: Path) -> None:
-    job = Tune(DataChoice(scenes / INSTANCES), tmp_path, model="yolov12n-seg", imgsz=64)
+    job = Tune(DataChoice(scenes / INSTANCES), tmp_path, network=NetworkChoice("yolov12n-seg"), imgsz=64)
     with pytest.raises(RecipeError, match=r"--val: .* is one set of images: name another to measure on, or the same"):
         tune(job, print, lambda *_: None)
 
@@ -143,7 +143,7 @@ def test_a_coco_json_needs_another_to_measure_on(scenes: Path, tmp_path: Path) -
 def test_a_coco_json_with_masks_trains_a_segmentation_network(scenes: Path, tmp_path: Path) -> None:
     options = TuneOptions(epochs=1, batch=8, accelerator="cpu")
     choice = DataChoice(scenes / INSTANCES, val=scenes / INSTANCES)
-    job = Tune(choice, tmp_path, model="yolov12n-seg", imgsz=64, half=True, options=options)
+    job = Tune(choice, tmp_path, network=NetworkChoice("yolov12n-seg"), imgsz=64, half=True, options=options)
     told: list[str] = []
     weights = tune(job, told.append, lambda *_: None)
     assert weights is not None
@@ -154,7 +154,7 @@ def test_a_coco_json_with_masks_trains_a_segmentation_network(scenes: Path, tmp_
 
 
 def test_shapes_need_no_files(tmp_path: Path) -> None:
-    spec = network_from("yolov12n-multitask", None).spec
+    spec = network_from(NetworkChoice("yolov12n-multitask")).spec
     material = material_for(spec, DataChoice(Path(SHAPES)), 64, TuneOptions(batch=4), tmp_path, processes=2)
     assert material.names[0] == "circle"
     assert material.course.steps_per_epoch == 400
@@ -164,13 +164,13 @@ def test_shapes_need_no_files(tmp_path: Path) -> None:
 
 
 def test_shapes_have_no_other_data_beside_them(tmp_path: Path) -> None:
-    spec = network_from("yolov12n", None).spec
+    spec = network_from(NetworkChoice("yolov12n")).spec
     with pytest.raises(RecipeError, match="--val and --images: are for a user's data"):
         material_for(spec, DataChoice(Path(SHAPES), val=Path("x.json")), 64, TuneOptions(), tmp_path, 1)
 
 
 def test_shapes_are_boxes_and_masks_only(tmp_path: Path) -> None:
-    spec = network_from("yolov12n-pose", None).spec
+    spec = network_from(NetworkChoice("yolov12n-pose")).spec
     with pytest.raises(RecipeError, match="'shapes': expected a network that finds boxes or masks, found one for pose"):
         material_for(spec, DataChoice(Path(SHAPES)), 64, TuneOptions(), tmp_path, 1)
 
@@ -187,7 +187,11 @@ def test_a_classifier_learns_from_folders(tmp_path: Path) -> None:
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     options = TuneOptions(epochs=16, batch=8, accelerator="cpu", validate_every=0)
     choice = DataChoice(tmp_path / "data", augment=UNCHANGED)
-    tune(Tune(choice, tmp_path / "run", model="yolov12n-cls", imgsz=64, options=options), print, lambda *_: None)
+    tune(
+        Tune(choice, tmp_path / "run", network=NetworkChoice("yolov12n-cls"), imgsz=64, options=options),
+        print,
+        lambda *_: None,
+    )
     losses = [float(row["class"]) for row in rows_of(tmp_path / "run" / STEPS_FILE)]
     assert losses[-1] < 0.1 < losses[0]  # statistics of BatchNorm need more steps than that to follow
     assert list(rows_of(tmp_path / "run" / ACCURACY_FILE)[0]) == ["step", "top1", "top5"]

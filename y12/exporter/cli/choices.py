@@ -3,7 +3,6 @@
 from enum import StrEnum
 
 Format = StrEnum("Format", ["ONNX", "ENGINE"])
-Scale = StrEnum("Scale", ["N", "S", "M", "L", "X"])
 Bits = StrEnum("Bits", {"INT8": "8", "FP16": "16"})
 Flavour = StrEnum("Flavour", ["AUTO", "FULL", "RTX"])  # of TensorRT
 Method = StrEnum("Method", ["AUTO", "MSE", "L3", "PERCENTILE", "MAX"])  # quantization_options.METHODS

@@ -30,6 +30,9 @@ class Export(Options):
     model: ask.Model = None
     task: ask.ModelTask = None
     scale: ask.ModelScale = None
+    depth: ask.ModelDepth = None
+    width: ask.ModelWidth = None
+    max_channels: ask.ModelMaxChannels = None
     imgsz: ask.InputSizes = None
     batch: ask.Batch = ask.ONE
     dynamic: ask.Dynamic = False
@@ -94,6 +97,7 @@ def config_of(asked: Export) -> "ExportConfig":
     from y12.exporter.config_parts import int8_of, nms_of, precision_of, verify_of
     from y12.exporter.engine.engine_options import EngineOptions
     from y12.exporter.export_config import ExportConfig, ShapeOptions
+    from y12.exporter.model.scaling import Ratios
 
     half, int8 = asked.half or asked.quantize == Bits.FP16, asked.int8 or asked.quantize == Bits.INT8
     precision = precision_of(half=half, int8=int8)
@@ -101,7 +105,8 @@ def config_of(asked: Export) -> "ExportConfig":
     nms = {"form": "nms_outputs", "candidates": "nms_candidates"}
     return ExportConfig(
         model=asked.model,
-        scale=asked.scale and asked.scale.value,
+        scale=asked.scale,
+        ratios=Ratios(asked.depth, asked.width, asked.max_channels),
         task=asked.task and asked.task.value,
         format=asked.format.value,
         precision=precision,

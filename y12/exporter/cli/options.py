@@ -6,7 +6,7 @@ from typing import Annotated, NewType
 
 import typer
 
-from y12.exporter.cli.choices import Bits, Flavour, Format, Int8Target, Method, NmsForm, Scale
+from y12.exporter.cli.choices import Bits, Flavour, Format, Int8Target, Method, NmsForm
 from y12.runtime.cli.options import NMS, OUTPUT, Numbers, Task, choice, number, option, reader, whole
 
 INPUT, ENGINE, PROOF, INT8 = "Model and input", "Engine", "Verification and accuracy", "INT8"
@@ -43,7 +43,26 @@ Model = Annotated[
 ]
 ModelTask = Annotated[Task | None, choice(Task, "--task", panel=INPUT, help="refuse a model that is for another task")]
 ModelScale = Annotated[
-    Scale | None, choice(Scale, "--scale", panel=INPUT, help="scale of a model YAML whose name tells none")
+    str | None,
+    option("--scale", metavar="n|s|m|l|x", panel=INPUT, help="scale of a model YAML whose name tells none"),
+]
+ModelDepth = Annotated[
+    float | None,
+    option(
+        "--depth",
+        parser=number,
+        metavar="RATIO",
+        panel=INPUT,
+        help="what a model YAML's repeats are multiplied by, in place of its scale's; with --width too, it needs no --scale",
+    ),
+]
+ModelWidth = Annotated[
+    float | None,
+    option("--width", parser=number, metavar="RATIO", panel=INPUT, help="what channels are multiplied by"),
+]
+ModelMaxChannels = Annotated[
+    int | None,
+    option("--max-channels", parser=whole, metavar="N", panel=INPUT, help="what channels are cut to"),
 ]
 InputSizes = Annotated[
     Sizes | None,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from y12.exporter.cli import options as ask
 from y12.exporter.cli.choices import ClassLoss, Device, IouLoss, TrainPrecision
-from y12.exporter.cli.options import CocoImages
 from y12.exporter.cli.progress import bar
 from y12.runtime.cli.app import Command, Options, main_of
 from y12.runtime.cli.common import put, require_packages, say
@@ -33,7 +33,7 @@ class TuneOrder(Options):
     val: Annotated[
         Path | None, option(metavar="FILE", panel=_DATA, help="data to measure on; needed beside a COCO .json")
     ] = None
-    images: CocoImages = None
+    images: ask.CocoImages = None
     model: Annotated[
         str | None,
         option(
@@ -42,6 +42,10 @@ class TuneOrder(Options):
             help="a shipped model's name, such as yolov12n or yolov12n-seg, or a model YAML",
         ),
     ] = None
+    scale: ask.ModelScale = None
+    depth: ask.ModelDepth = None
+    width: ask.ModelWidth = None
+    max_channels: ask.ModelMaxChannels = None
     weights: Annotated[
         Path | None, option(metavar="FILE", panel=_NETWORK, help="begin with these: a .pt or .safetensors")
     ] = None
@@ -132,9 +136,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _job(asked: TuneOrder) -> "Tune":
+    from y12.exporter.model.scaling import Ratios
     from y12.exporter.precision.qat.prepare import QatOptions
     from y12.exporter.train.datasets import DataChoice
     from y12.exporter.train.examples.options import UNCHANGED, AugmentOptions
+    from y12.exporter.train.initial import NetworkChoice
     from y12.exporter.train.losses.build import LossOptions
     from y12.exporter.train.options import OptimizerOptions, TuneOptions
     from y12.exporter.train.tune import Tune
@@ -158,8 +164,7 @@ def _job(asked: TuneOrder) -> "Tune":
     return Tune(
         DataChoice(asked.data, asked.val, asked.images, augment),
         asked.output,
-        asked.model,
-        asked.weights,
+        NetworkChoice(asked.model, asked.weights, asked.scale, Ratios(asked.depth, asked.width, asked.max_channels)),
         asked.imgsz,
         asked.resume,
         asked.half,

@@ -1,6 +1,6 @@
 """What a training run begins with: a network for the data's classes, and weights for as much of it as fits."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -12,10 +12,11 @@ from y12.exporter.checkpoint.metadata import MAX_LICENCE, UNKNOWN_LICENCE
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.rows import ModelSpec
+from y12.exporter.model.scaling import Ratios
 from y12.exporter.model.spec import spec_from_name
 from y12.exporter.train.network import start_scores_low
 
-__all__ = ["Network", "network_from", "starting_detector"]
+__all__ = ["Network", "NetworkChoice", "network_from", "starting_detector"]
 
 
 @dataclass(frozen=True)
@@ -34,26 +35,54 @@ class Network:
     licence: str = "Trained with y12-tune from new weights: they are under the licence that who trained them gives."
 
 
-def network_from(model: str | None, weights: Path | None) -> Network:
-    """Find the network that is named.
+@dataclass(frozen=True)
+class NetworkChoice:
+    """Which network is asked for.
 
-    Args:
+    Attributes:
         model: a shipped model's name or a model YAML; None takes the network of the weights.
-        weights: a checkpoint; None begins with new weights.
+        weights: a checkpoint to begin with; None begins with new weights.
+        scale: of a model YAML whose name tells none.
+        ratios: of a model YAML, in place of its scale's.
 
     Raises:
-        RecipeError: neither is given.
+        RecipeError: a scale or ratios are given, and no model.
+    """
+
+    model: str | None = None
+    weights: Path | None = None
+    scale: str | None = None
+    ratios: Ratios = field(default_factory=Ratios)
+
+    def __post_init__(self) -> None:
+        if self.model is None and (self.scale is not None or self.ratios):
+            raise RecipeError(
+                "y12-tune: --scale, --depth, --width and --max-channels are of --model, and none was named: add it, or "
+                "drop them"
+            )
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """The network of `model`; None where the weights tell it."""
+        return None if self.model is None else spec_from_name(self.model, scale=self.scale, ratios=self.ratios)
+
+
+def network_from(choice: NetworkChoice) -> Network:
+    """Find the network that is named.
+
+    Raises:
+        RecipeError: neither a model nor weights are given.
         ModelSpecError: there is no such model.
         CheckpointError: the weights are damaged or of no known network.
     """
-    if model is None and weights is None:
-        raise RecipeError("y12-tune: expected a network to train: add --model yolov12n, or --weights FILE")
+    spec, weights = choice.spec, choice.weights
     if weights is None:
-        assert model is not None
-        return Network(spec_from_name(model))
+        if spec is None:
+            raise RecipeError("y12-tune: expected a network to train: add --model yolov12n, or --weights FILE")
+        return Network(spec)
     checkpoint = read_checkpoint(weights)
     source = detector_from_checkpoint(checkpoint)
-    spec = source.spec if model is None else spec_from_name(model)
+    spec = spec or source.spec
     licence = f"Trained with y12-tune from {weights.name:.80}. {checkpoint.licence or UNKNOWN_LICENCE}"[:MAX_LICENCE]
     return Network(spec, source, weights, licence)
 

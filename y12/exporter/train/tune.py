@@ -14,7 +14,7 @@ from y12.exporter.precision.quantization_options import CalibrationOptions
 from y12.exporter.train.batch_norm import are_folded, unfold
 from y12.exporter.train.curves import curves_svg
 from y12.exporter.train.datasets import DataChoice, Material, material_for
-from y12.exporter.train.initial import network_from, starting_detector
+from y12.exporter.train.initial import NetworkChoice, network_from, starting_detector
 from y12.exporter.train.log import RunLog
 from y12.exporter.train.loop import StepLog, fabric_for, train
 from y12.exporter.train.options import TuneOptions
@@ -37,8 +37,7 @@ class Tune:
     Attributes:
         choice: the data.
         output: the run's folder.
-        model: a shipped model's name or a model YAML; None takes the network of the weights.
-        weights: a checkpoint to begin with; None begins with new ones.
+        network: which network, and what it begins with.
         imgsz: side of the network's input, in pixels.
         resume: go on with the run in that folder.
         half: write the weights in FP16.
@@ -48,8 +47,7 @@ class Tune:
 
     choice: DataChoice
     output: Path
-    model: str | None = None
-    weights: Path | None = None
+    network: NetworkChoice
     imgsz: int = 640
     resume: bool = False
     half: bool = False
@@ -57,7 +55,7 @@ class Tune:
     options: TuneOptions = field(default_factory=TuneOptions)
 
     def __post_init__(self) -> None:
-        if self.qat is not None and self.weights is None:
+        if self.qat is not None and self.network.weights is None:
             raise RecipeError("--qat: goes on with trained weights: name them with --weights")
         if self.qat is not None and self.half:
             raise RecipeError("--qat: its weights are written in FP32, as FP16 would move integers: drop --half")
@@ -78,7 +76,7 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
         Y12Error: a child of it that says what is wrong with the data, the network, the options or the folder.
     """
     _check_folder(job)
-    network = network_from(job.model, job.weights)
+    network = network_from(job.network)
     fabric = fabric_for(job.options)
     with fabric.rank_zero_first():  # it may draw scenes into the folder, which the others then find
         material = material_for(network.spec, job.choice, job.imgsz, job.options, job.output, fabric.world_size)
@@ -86,13 +84,13 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
     detector.head.check_image_size((job.imgsz, job.imgsz))
     weights = job.output / f"{detector.spec.name}.safetensors"
     if fabric.is_global_zero:
-        for note in (*material.notes, weights_note):
+        for note in (*network.spec.notes, *material.notes, weights_note):
             tell(note)
         write_atomically(weights.with_suffix(".yaml"), yaml_of_spec(detector.spec).encode())
     heard = tell if fabric.is_global_zero else _say_nothing
     if job.qat is not None:
         detector = _prepared(detector, job.qat, material, job.imgsz, heard)
-    elif job.weights is not None and not job.resume and are_folded(detector):
+    elif job.network.weights is not None and not job.resume and are_folded(detector):
         images = unfold(detector, (material.course.batches[i].images for i in range(_UNFOLD_BATCHES)))
         heard(f"BatchNorm was folded into the weights: its statistics were measured anew, on {images} images")
     course = replace(material.course, identity={**material.course.identity, "qat": job.qat is not None})
