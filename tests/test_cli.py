@@ -14,8 +14,9 @@ import pytest
 
 from y12 import cli
 from y12.exporter.cli import choices
+from y12.exporter.config_parts import DEFAULT_NMS_CANDIDATES
 from y12.exporter.data.data_yaml import SPLITS
-from y12.exporter.export_config import DEFAULT_NMS_CANDIDATES, FORMATS
+from y12.exporter.export_config import FORMATS
 from y12.exporter.precision.quantization_options import METHODS, TARGETS
 from y12.exporter.train.losses.terms.classes import CLASS_LOSSES
 from y12.exporter.train.losses.terms.iou import IOU_KINDS

@@ -188,7 +188,7 @@ class ExportConfig:
             )
         if self.suffix not in ("", ".yaml", ".yml"):
             model = f"'{self.model}'" if isinstance(self.model, str) else "a network"
-            raise RecipeError(f"{options} {are} for a model YAML; {model} tells its own: drop {options}")
+            raise RecipeError(f"{options} {are} for a model YAML; {model} tells its own scale: drop {options}")
 
     def _check_int8(self) -> None:
         if self.precision == "int8" and (self.int8 is None or (self.int8.images is None and not self.may_have_ranges)):

@@ -8,6 +8,7 @@ import yaml
 from y12.errors import RecipeError
 from y12.exporter.train.datasets import DataChoice
 from y12.exporter.train.examples.options import UNCHANGED
+from y12.exporter.train.initial import NetworkChoice
 from y12.exporter.train.options import TuneOptions
 from y12.exporter.train.scenes.write import write_shapes
 from y12.exporter.train.tune import Tune, tune

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from y12.errors import OutputError
 from y12.exporter.data.open import labelled_dataset
 from y12.exporter.data.rle import decoded
+from y12.exporter.train.examples.collate import collate
 from y12.exporter.train.examples.sources import drawn_example
 from y12.exporter.train.scenes import scene as painting
 from y12.exporter.train.scenes.forms import outline
@@ -38,6 +39,13 @@ def test_scenes_hold_what_they_promise():
     assert sides.max() < 200
     assert (sides.max(1) < 32).mean() > 0.2  # small ones
     assert (sides.max(1) > 80).mean() > 0.1  # large ones
+
+
+def test_a_scene_without_objects_is_an_example_like_any_other():
+    empty = draw_scene(0, 85, 64)
+    assert (empty.labels.shape, empty.boxes.shape, empty.masks.shape) == ((0,), (0, 4), (0, 64, 64))
+    batch = collate([drawn_example(0, 85, 64), drawn_example(0, 1, 64)])
+    assert batch.targets.present.any(1).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("index", range(8))

@@ -53,7 +53,7 @@ ModelDepth = Annotated[
         parser=number,
         metavar="RATIO",
         panel=INPUT,
-        help="what a model YAML's repeats are multiplied by, in place of its scale's; with --width too, it needs no --scale",
+        help="what a model YAML's repeats are multiplied by, in place of its scale's; with --width too, none is needed",
     ),
 ]
 ModelWidth = Annotated[

@@ -62,7 +62,7 @@ class _Placed:
 
 
 def draw_scene(seed: int, index: int, side: int = 320) -> Scene:
-    """Draw a scene of 1 to 12 objects; a pure function of its arguments.
+    """Draw a scene of up to 12 objects, none where a small side has no room; a pure function of its arguments.
 
     Args:
         seed: 0 or more.
@@ -81,7 +81,8 @@ def draw_scene(seed: int, index: int, side: int = 320) -> Scene:
         _paint(rng, image, one)
     image = _photographed(rng, image)
     labels = np.array([one.class_id for one in placed], np.int64)
-    return Scene(image, labels, np.array([_box(mask) for mask in masks], np.float32), masks)
+    boxes = np.array([_box(mask) for mask in masks], np.float32).reshape(-1, 4)  # also of no objects
+    return Scene(image, labels, boxes, masks)
 
 
 def _place(rng: np.random.Generator, side: int) -> tuple[list[_Placed], NDArray[np.bool_]]:

@@ -109,7 +109,7 @@ def _categories() -> list[dict[str, object]]:
 
 
 def _label_lines(drawn: Scene, side: int) -> str:
-    left, top, right, bottom = drawn.boxes.reshape(-1, 4).T.astype(np.float64) / side
+    left, top, right, bottom = drawn.boxes.T.astype(np.float64) / side
     rows = zip(drawn.labels, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top, strict=True)
     return "".join(f"{label} {x:.8f} {y:.8f} {w:.8f} {h:.8f}\n" for label, x, y, w, h in rows)
 
