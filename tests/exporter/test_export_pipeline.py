@@ -63,7 +63,7 @@ def test_the_manifest_is_in_the_plan_beside_it_and_in_the_graph(demo):
     assert open_artefact(folder / "yolov12n_fp16.engine").manifest == inside
 
 
-def test_the_report_says_what_was_proved(demo):
+def test_the_report_says_what_was_verified(demo):
     folder, engine, graph = demo
     report = json.loads((folder / "yolov12n_fp16.report.json").read_text())
     again = json.loads(engine.report.to_json())

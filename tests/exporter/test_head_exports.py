@@ -66,7 +66,7 @@ def exported(request, tmp_path_factory):
     return request.param, half, export(config, silent)
 
 
-def test_the_exports_are_proved(exported):
+def test_the_exports_are_verified(exported):
     name, *results = exported
     for result in results:
         assert result.report.verification.comparisons[0].verdict == "equal within tolerance"

@@ -83,7 +83,7 @@ def test_what_cannot_be_run_is_refused():
         macs_of(model, profile(4))
 
 
-def test_an_unsimplified_network_has_as_much_work_as_the_simplified_one(seeded_n, stages_of, make_profile):
+def test_an_unsimplified_network_has_as_many_macs_as_the_simplified_one(seeded_n, stages_of, make_profile):
     stages = stages_of(seeded_n.detector, make_profile(64, 64, sides=2), checked=False)
     traced = macs_of(stages.traced, stages.profile)
     simplified = macs_of(stages.simplified, stages.profile)

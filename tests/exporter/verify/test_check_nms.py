@@ -87,7 +87,7 @@ def heatmaps_of(stages):
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, NmsSettings("packed", 20, DetectOptions(conf=0.001, max_det=20))])
-def test_peaks_in_the_graph_are_proved_too(small, images, settings):
+def test_peaks_in_the_graph_are_verified_too(small, images, settings):
     manifest, places = heatmaps_of(small)
     manifest = replace(manifest, nms=settings)
     raw = outputs(small.simplified, images)

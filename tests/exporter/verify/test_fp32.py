@@ -47,7 +47,7 @@ def unstable(shared, stages_of, make_profile):
     return stages_of(detector_from_checkpoint(read_checkpoint(file)), make_profile(256, 416), checked=False)
 
 
-def proved(stages, typed):
+def verified(stages, typed):
     spec = stages.detector.spec
     manifest = Manifest(spec.task, stages.detector.names, spec.strides, stages.profile)
     inputs = VerificationInput(stages.detector, None, stages.simplified, typed, typed, None, manifest)
@@ -57,7 +57,7 @@ def proved(stages, typed):
 def test_a_processor_that_rounds_otherwise_does_not_refuse_an_unstable_model(unstable, monkeypatch):
     """A limit of a hundredth stands for a processor that is a hundred times as unlucky: 0.04 px were found at p95."""
     monkeypatch.setitem(TOLERANCES, "fp32", Tolerance({"p95 box_px": 1e-3, "p95 logit": 1e-4}, 0.0))
-    verification = proved(unstable, unstable.simplified)
+    verification = verified(unstable, unstable.simplified)
     (comparison,) = verification.comparisons
     assert "astronaut.jpg" in verification.unstable_images
     assert comparison.shifts["box_px"]["p95"] > 1e-3
@@ -71,4 +71,4 @@ def test_a_wrong_graph_of_an_unstable_model_is_refused(unstable):
     wrong.graph.initializer.append(factor)
     wrong.graph.node.append(onnx.helper.make_node("Mul", ["right", "factor"], ["output0"]))
     with pytest.raises(VerificationError, match=r"FP32 ONNX .* differs from the model: .*lost detections"):
-        proved(unstable, wrong)
+        verified(unstable, wrong)

@@ -41,7 +41,7 @@ def manifest_of(stages, precision="fp32"):
     return Manifest(spec.task, names, spec.strides, profile, precision, kpt_shape=spec.kpt_shape)
 
 
-def proved(stages, simplified=None, typed=None, precision="fp16", detector=None, options=ONE_PHOTO):
+def verified(stages, simplified=None, typed=None, precision="fp16", detector=None, options=ONE_PHOTO):
     simplified = stages.simplified if simplified is None else simplified
     typed = (simplified if precision == "fp32" else stages.typed) if typed is None else typed
     inputs = VerificationInput(
@@ -59,7 +59,7 @@ def mutated(model, mutation):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_an_honest_export_passes(small, precision):
-    report = proved(small, precision=precision)
+    report = verified(small, precision=precision)
     (comparison,) = report.comparisons
     assert (comparison.verdict, comparison.lost, comparison.new) == ("equal within tolerance", 0, 0)
     assert comparison.matched == comparison.detections == 100
@@ -81,16 +81,16 @@ TASKS = {
 def test_every_task_passes_and_a_changed_weight_of_its_own_fails(stages_of, make_profile, name):
     stages = stages_of(seeded_detector(spec_from_name(name)), make_profile(160, 160), checked=False)
     for precision in ("fp32", "fp16"):
-        report = proved(stages, precision=precision)
+        report = verified(stages, precision=precision)
         assert report.comparisons[0].verdict == "equal within tolerance"
     for branch in TASKS[name]:
         wrong = copy.deepcopy(stages.detector)
         weights = [p for key, p in wrong.head.named_parameters() if key.startswith(branch) and p.ndim > 1]
         weights[-1].data.flatten()[weights[-1].abs().argmax()] *= -1
         with pytest.raises(VerificationError, match="the traced FP32 graph is not the model"):
-            proved(stages, detector=wrong, precision="fp32")
+            verified(stages, detector=wrong, precision="fp32")
     with pytest.raises(VerificationError, match="differs from the model"):
-        proved(stages, typed=mutated(stages.typed, m.rgb_for_bgr))
+        verified(stages, typed=mutated(stages.typed, m.rgb_for_bgr))
 
 
 FAULTS = {
@@ -111,7 +111,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_fp32_graph_fails(small, fault):
     with pytest.raises(VerificationError, match="the traced FP32 graph is not the model"):
-        proved(small, simplified=mutated(small.simplified, FAULTS[fault]), precision="fp32")
+        verified(small, simplified=mutated(small.simplified, FAULTS[fault]), precision="fp32")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_fault_in_the_fp32_graph_fails(small, fault):
 )
 def test_a_fault_in_the_fp16_graph_fails(small, fault):
     with pytest.raises(VerificationError, match=r"FP16 ONNX in .* differs from the model: "):
-        proved(small, typed=mutated(small.typed, FAULTS[fault]))
+        verified(small, typed=mutated(small.typed, FAULTS[fault]))
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
@@ -130,7 +130,7 @@ def test_a_wrong_stride_fails(small, level):
     strides[level] = 16 if strides[level] != 16 else 8
     wrong.head.strides = tuple(strides)
     with pytest.raises(VerificationError, match="the traced FP32 graph is not the model"):
-        proved(small, detector=wrong)
+        verified(small, detector=wrong)
 
 
 WEIGHT_FAULTS = {
@@ -187,15 +187,15 @@ def black(folder):
 def test_too_few_detections_are_inconclusive(armor_small, tmp_path):
     options = black(tmp_path)
     with pytest.raises(InconclusiveError, match=r"expected at least 5 .* detections, found .*--allow-inconclusive"):
-        proved(armor_small, options=options)
-    report = proved(armor_small, options=replace(options, allow_inconclusive=True))
+        verified(armor_small, options=options)
+    report = verified(armor_small, options=replace(options, allow_inconclusive=True))
     assert report.verdict == "inconclusive"
 
 
 def test_a_difference_is_not_excused_by_allowing_inconclusive(armor_small, tmp_path):
     options = replace(black(tmp_path), allow_inconclusive=True)
     with pytest.raises(VerificationError, match="FP32 graph is not the model") as caught:
-        proved(armor_small, simplified=mutated(armor_small.simplified, m.swap_q_and_k), options=options)
+        verified(armor_small, simplified=mutated(armor_small.simplified, m.swap_q_and_k), options=options)
     assert not isinstance(caught.value, InconclusiveError)
 
 

@@ -36,7 +36,7 @@ def tiny(stages_of, make_profile):
     return stages_of(seeded_detector(spec_from_yaml(ROWS, "tiny.yaml", "tiny bit")), make_profile(160, 160))
 
 
-def proved(stages, precision="fp32", simplified=None, typed=None, detector=None, original=None):
+def verified(stages, precision="fp32", simplified=None, typed=None, detector=None, original=None):
     spec, simplified = stages.detector.spec, stages.simplified if simplified is None else simplified
     typed = (simplified if precision == "fp32" else stages.typed) if typed is None else typed
     manifest = Manifest(spec.task, stages.detector.names, spec.strides, stages.profile, precision)
@@ -46,7 +46,7 @@ def proved(stages, precision="fp32", simplified=None, typed=None, detector=None,
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_an_honest_export_passes_both_comparisons(tiny, precision):
-    report = proved(tiny, precision)
+    report = verified(tiny, precision)
     exact, real = report.comparisons
     assert "without its rounding of activations" in exact.candidate
     assert "without" not in real.candidate
@@ -56,8 +56,8 @@ def test_an_honest_export_passes_both_comparisons(tiny, precision):
     assert report.unstable_images == []
 
 
-def test_a_given_graph_with_rounding_is_proved_in_the_same_way(tiny):
-    exact, real = proved(tiny, "fp16", original=tiny.traced).comparisons
+def test_a_given_graph_with_rounding_is_verified_in_the_same_way(tiny):
+    exact, real = verified(tiny, "fp16", original=tiny.traced).comparisons
     assert exact.shifts["box_px"]["max"] < 0.5
     assert real.verdict == "equal within tolerance"
 
@@ -87,7 +87,7 @@ def with_a_weight_turned_over(graph):
 @pytest.mark.parametrize("fault", [lambda g: with_levels(g, 126), with_a_weight_turned_over])
 def test_what_the_rounding_would_hide_is_seen_without_it(tiny, fault):
     with pytest.raises(VerificationError, match="the traced FP32 graph is not the model"):
-        proved(tiny, simplified=fault(tiny.simplified))
+        verified(tiny, simplified=fault(tiny.simplified))
 
 
 def test_a_model_with_one_code_turned_over_is_another(tiny):
@@ -95,9 +95,9 @@ def test_a_model_with_one_code_turned_over_is_another(tiny):
     weight = bit_layers(other)[-1].weight
     weight.data.flatten()[weight.abs().argmax()] *= -1
     with pytest.raises(VerificationError, match="the traced FP32 graph is not the model"):
-        proved(tiny, detector=other)
+        verified(tiny, detector=other)
 
 
 def test_a_rounding_that_gives_far_too_few_levels_is_refused_in_the_typed_graph(tiny):
     with pytest.raises(VerificationError, match="FP32 ONNX"):
-        proved(tiny, typed=with_levels(tiny.simplified, 1))
+        verified(tiny, typed=with_levels(tiny.simplified, 1))

@@ -55,8 +55,8 @@ def silu_nodes(index: GraphIndex, mul: int) -> tuple[int, ...]:
     a, b = index.graph.node[mul].input
     for x, gate in ((a, b), (b, a)):
         sigmoid = index.producer.get(gate)
-        made_by = index.graph.node[sigmoid] if sigmoid is not None else None
-        if sigmoid is not None and made_by is not None and made_by.op_type == "Sigmoid" and made_by.input[0] == x:
+        maker = index.graph.node[sigmoid] if sigmoid is not None else None
+        if sigmoid is not None and maker is not None and maker.op_type == "Sigmoid" and maker.input[0] == x:
             return sigmoid, mul
     return ()
 

@@ -53,20 +53,20 @@ def _match(index: GraphIndex, split: int, refused: list[str]) -> _Match | None:
     if source is None:
         return None
     activation: tuple[int, ...] = ()
-    made_by = index.graph.node[source]
-    if made_by.op_type == "Mul":
+    maker = index.graph.node[source]
+    if maker.op_type == "Mul":
         activation = silu_nodes(index, source)
         if not activation:
             return None
         source = index.producer.get(index.graph.node[activation[0]].input[0])
         if source is None:
             return None
-        made_by = index.graph.node[source]
-    if made_by.op_type != "Conv":
+        maker = index.graph.node[source]
+    if maker.op_type != "Conv":
         return None
     problem = _problem(index, split, source, activation)
     if problem:
-        refused.append(f"{label(made_by)}: {problem}")
+        refused.append(f"{label(maker)}: {problem}")
         return None
     sizes = index.constant(node.input[1])
     return _Match(source, activation, split, tuple(int(s) for s in np.asarray(sizes)))

@@ -29,7 +29,7 @@ def test_grouping(names, blocks):
     assert [name for block in grouped for name in block.convolutions] == names
 
 
-def test_the_order_is_the_graphs_and_work_is_added():
+def test_the_order_is_the_graphs_and_macs_are_added():
     names = ["/b/x/Conv", "/a/Conv", "/b/y/Conv", "/c/Conv", "/d/Conv"]
     blocks = blocks_of(names, {name: 2.0**-i for i, name in enumerate(names, 1)})
     assert [(block.name, block.macs) for block in blocks] == [("b", 0.625), ("a", 0.25), ("c", 0.0625), ("d", 0.03125)]
