@@ -1,0 +1,73 @@
+"""The tutorial "From nothing to an engine", as it stands in docs/training.md, with fewer images and epochs."""
+
+import csv
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from y12.exporter.data.open import labelled_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "training.md"
+SHORTER = {"--images": "8", "--epochs": "1", "--imgsz": "64"}
+MODULES = {
+    "y12-tune": "y12.exporter.cli.tune",
+    "y12-export": "y12.exporter.cli.export",
+    "y12-infer": "y12.runtime.cli.infer",
+}
+
+
+def commands():
+    """The commands of the tutorial's first block."""
+    _, _, section = PAGE.read_text().partition("## From nothing to an engine")
+    block = re.search(r"```\n(.*?)```", section, re.DOTALL)
+    assert block is not None
+    return [shlex.split(line) for line in block[1].splitlines()]
+
+
+def shortened(words):
+    program, *rest = words
+    for option, value in SHORTER.items():
+        if option in rest:
+            rest[rest.index(option) + 1] = value
+    if program == "y12-export":
+        rest.append("--allow-inconclusive")  # after one epoch it finds nothing yet
+    if program == "python":
+        return [sys.executable, str(ROOT / rest[0]), *rest[1:]]
+    return [sys.executable, "-m", MODULES[program], *rest]
+
+
+def test_every_command_of_the_tutorial_works(tmp_path):
+    programs = [words[0] for words in commands()]
+    assert programs == ["python", "y12-tune", "y12-export", "y12-infer"]
+    for words in commands():
+        done = subprocess.run(shortened(words), cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (words, done.stderr)
+    (engine,) = tmp_path.glob("people-engine/*.engine")
+    assert engine.name == "bitfalcon-n_fp16.engine"
+    report = json.loads(engine.with_suffix(".report.json").read_text())
+    assert report["accuracy"] is not None
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["source"]).name for row in rows] == ["000000.png", "000001.png"]
+    assert all(set(row) >= {"source", "frame", "person", "face"} for row in rows)
+
+
+def test_a_face_lies_within_its_person(tmp_path):
+    folder = tmp_path / "people"
+    subprocess.run([sys.executable, str(ROOT / "examples/draw_people.py"), str(folder), "--images", "24"], check=True)
+    truth = labelled_dataset(folder / "data.yaml", split="train").truth
+    boxes = {}
+    for annotation in truth["annotations"]:
+        x, y, w, h = annotation["bbox"]
+        boxes.setdefault(annotation["image_id"], []).append((annotation["category_id"], x, y, x + w, y + h))
+    assert len(truth["images"]) == 24
+    assert 0 < len(truth["images"]) - len(boxes) < 12  # some show nobody
+    for found in boxes.values():
+        persons, faces = found[0::2], found[1::2]
+        for (_, left, top, right, bottom), (_, x1, y1, x2, y2) in zip(persons, faces, strict=True):
+            assert left - 0.01 <= x1 < x2 <= right + 0.01
+            assert top - 0.01 <= y1 < y2 < bottom
