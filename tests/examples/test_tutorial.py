@@ -59,7 +59,7 @@ def test_every_command_of_the_tutorial_works(tmp_path):
 def test_a_face_lies_within_its_person(tmp_path):
     folder = tmp_path / "people"
     subprocess.run([sys.executable, str(ROOT / "examples/draw_people.py"), str(folder), "--images", "24"], check=True)
-    truth = labelled_dataset(folder / "data.yaml", split="train").truth
+    truth = labelled_dataset(folder / "data.yaml", split="train").ground_truth
     boxes = {}
     for annotation in truth["annotations"]:
         x, y, w, h = annotation["bbox"]
