@@ -59,15 +59,12 @@ def test_every_command_of_the_tutorial_works(tmp_path):
 def test_a_face_lies_within_its_person(tmp_path):
     folder = tmp_path / "people"
     subprocess.run([sys.executable, str(ROOT / "examples/draw_people.py"), str(folder), "--images", "24"], check=True)
-    truth = labelled_dataset(folder / "data.yaml", split="train").ground_truth
-    boxes = {}
-    for annotation in truth["annotations"]:
-        x, y, w, h = annotation["bbox"]
-        boxes.setdefault(annotation["image_id"], []).append((annotation["category_id"], x, y, x + w, y + h))
-    assert len(truth["images"]) == 24
-    assert 0 < len(truth["images"]) - len(boxes) < 12  # some show nobody
-    for found in boxes.values():
-        persons, faces = found[0::2], found[1::2]
-        for (_, left, top, right, bottom), (_, x1, y1, x2, y2) in zip(persons, faces, strict=True):
-            assert left - 0.01 <= x1 < x2 <= right + 0.01
-            assert top - 0.01 <= y1 < y2 < bottom
+    dataset = labelled_dataset(folder / "data.yaml", split="train")
+    assert (len(dataset.samples), [name for _, name in dataset.categories]) == (24, ["person", "face"])
+    assert 0 < dataset.background < 12  # some show nobody
+    for file in (folder / "labels" / "train").iterdir():
+        rows = [[float(word) for word in line.split()] for line in file.read_text().splitlines()]
+        for (person, x, y, w, h), (face, cx, cy, cw, ch) in zip(rows[0::2], rows[1::2], strict=True):
+            assert (person, face) == (0, 1)
+            assert abs(cx - x) * 2 + cw <= w
+            assert y - h / 2 - 1e-5 <= cy - ch / 2 < cy + ch / 2 < y + h / 2
