@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from y12.errors import CheckpointError, ModelSpecError, RecipeError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.model.build import seeded_detector
-from y12.exporter.model.spec import spec_from_name
+from y12.exporter.model.scaling import Ratios
+from y12.exporter.model.spec import models_dir, spec_from_name
 from y12.exporter.train.initial import NetworkChoice, network_from, starting_detector
 
 NAMES = ("person", "face")
@@ -102,3 +104,29 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff" * 64)
     with pytest.raises(CheckpointError, match=r"not a sound \.safetensors file"):
         network_from(NetworkChoice(weights=path))
+
+
+def test_a_parent_and_a_scale_begin_as_the_file_of_that_scale_bit_for_bit(tmp_path):
+    shutil.copy(models_dir() / "bitfalcon.yaml", tmp_path)
+    choices = [
+        NetworkChoice(str(tmp_path / "bitfalcon.yaml"), scale="s"),
+        NetworkChoice(str(tmp_path / "bitfalcon-s.yaml")),
+        NetworkChoice(str(tmp_path / "bitfalcons.yaml")),
+        NetworkChoice("bitfalcon", scale="s"),
+    ]
+    first, *others = (starting_detector(network_from(choice), NAMES, seed=3)[0] for choice in choices)
+    for other in others:
+        assert other.spec.name == "bitfalcon-s"
+        states = zip(first.state_dict().items(), other.state_dict().items(), strict=True)
+        assert all(key == other_key and torch.equal(value, same) for (key, value), (other_key, same) in states)
+
+
+def test_ratios_make_a_network_to_train():
+    network = network_from(NetworkChoice("yolov12-lite", ratios=Ratios(0.33, 0.25)))
+    assert network.spec.layers == network_from(NetworkChoice("yolov12n-lite")).spec.layers
+
+
+@pytest.mark.parametrize("choice", [{"scale": "l"}, {"ratios": Ratios(0.5)}])
+def test_a_size_without_a_model_is_refused(choice, tmp_path):
+    with pytest.raises(RecipeError, match="--max-channels are of --model, and none was named"):
+        NetworkChoice(weights=tmp_path / "a.pt", **choice)
