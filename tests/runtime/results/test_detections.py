@@ -1,6 +1,7 @@
 """The result type: its checks, its rows, and what supervision needs of it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -199,3 +200,20 @@ def test_supervision_annotates_ours():
         (sv.LabelAnnotator(), oriented),
     ]:
         assert annotator.annotate(scene.copy(), detections).any(), annotator
+
+
+@pytest.mark.parametrize(
+    ("class_id", "names", "expected"),
+    [
+        ([2, 0, 2, 2], ("person", "face", "bus"), {"person": 1, "bus": 3}),
+        ([], ("person",), {}),
+        ([1, 0], ("person", "person"), {"person": 2}),
+    ],
+)
+def test_counts_by_class(class_id, names, expected):
+    count = len(class_id)
+    boxes = np.zeros((count, 4), np.float32)
+    found = Detections(boxes, np.ones(count, np.float32), np.array(class_id, np.int64), names, (9, 9))
+    assert found.counts() == expected
+    assert list(found.counts()) == list(expected)
+    assert replace(found, whole_image=True).counts() == {}

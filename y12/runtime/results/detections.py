@@ -189,6 +189,17 @@ class Detections:
         along = np.array([along_x, along_y], dtype=np.float32)
         return self.xyxy[:, :2] + (self.xyxy[:, 2:] - self.xyxy[:, :2]) * along
 
+    def counts(self) -> dict[str, int]:
+        """Return how many objects of each class were found, by name, as class ids are; none of a classifier's."""
+        if self.whole_image:
+            return {}
+        ids, numbers = np.unique(self.class_id, return_counts=True)
+        counts: dict[str, int] = {}
+        for class_id, number in zip(ids.tolist(), numbers.tolist(), strict=True):
+            name = self.names[class_id]
+            counts[name] = counts.get(name, 0) + number  # two classes may have one name
+        return counts
+
     def as_records(self, masks: str | None = None) -> list[dict[str, Any]]:
         """Return a JSON-able dict per object: see `y12.runtime.results.records`.
 
