@@ -1,9 +1,9 @@
 """What the host does for an inference on a GPU, on a device that does nothing at all: Python's share of the overhead.
 
 Run: python benchmarks/gpu_host_overhead.py
-A 1280x720 image, a 640x640 network with 8400 places and 80 classes, 20 objects in the results. Prints one JSON object:
-p50, p90 and p99 in microseconds of time.perf_counter for whole calls of `Runtime.infer` after warm-up, for an image
-in page-locked memory and for any other. It needs no GPU; to what it says, a GPU adds its copies and kernels.
+A 1280x720 image, a 640x640 network with 8400 anchor points and 80 classes, 20 objects in the results. Prints one JSON
+object: p50, p90 and p99 in microseconds of time.perf_counter for whole calls of `Runtime.infer` after warm-up, for an
+image in page-locked memory and for any other. It needs no GPU; to what it says, a GPU adds its copies and kernels.
 """
 
 import json

@@ -53,7 +53,7 @@ def prepare(folder: Path, checkpoint: Path, hw: tuple[int, int]) -> None:
 
 
 def distances(one: NDArray[np.floating], other: NDArray[np.floating]) -> str:
-    """Say the largest difference of the boxes and of the other rows of (B, rows, places)."""
+    """Say the largest difference of the boxes and of the other rows of (B, rows, anchor points)."""
     apart = np.abs(one.astype(np.float64) - other)
     return f"boxes {apart[:, :BOXES].max():.1e} px, rest {apart[:, BOXES:].max():.1e}"
 

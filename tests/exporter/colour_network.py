@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from y12.exporter.evaluate.evaluation_set import open_evaluation_set
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 
 SIDE, CELL = 64, 8
@@ -50,6 +51,16 @@ def manifest_of(task="detect", **changes):
     names = (*NAMES, "blue") if task == "classify" else NAMES
     values = {"names": names, "kpt_shape": points} | changes
     return Manifest(task, strides=(CELL,), profile=InputProfile(AxisRange(1, 1, 1), axis, axis), **values)
+
+
+def model_of(manifest):
+    """Return what labels have to fit: task, class names and the keypoints' shape."""
+    return manifest.task, manifest.names, manifest.kpt_shape
+
+
+def set_for(data, manifest):
+    """Open images to measure a model on."""
+    return open_evaluation_set(data, *model_of(manifest))
 
 
 def convolutions(depth=6):

@@ -80,7 +80,7 @@ def quantised(seeded_n, stages_of, make_profile):
         options = QuantizeOptions(target)
         tensors = tensors_to_calibrate(stages.simplified, options)
         calibration = CalibrationOptions("max", symmetric=target == "trt")
-        (ranges,) = calibrate(stages.simplified, tensors, photos, manifest, calibration)
+        (ranges,) = calibrate(stages.simplified, tensors, photos, manifest.task, manifest.profile, calibration)
         typed[target] = quantize(stages.simplified, ranges, options)[0]
     return stages.simplified, typed
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from y12.errors import ArtefactError, ExecutorError, InputError
+from y12.runtime.artefact.manifest import TASKS
 from y12.runtime.options import DetectOptions
 from y12.runtime.preprocess.crop import CentreCrop
 from y12.runtime.preprocess.letterbox import Letterbox
-from y12.runtime.tasks import TASKS, default_options, task_for
+from y12.runtime.tasks import default_options, task_for
 
 HALF = Letterbox.fit((100, 128), (64, 64))  # scale 0.5, 7 rows of padding above
 PROTOS = np.stack([np.ones((16, 16)), np.tile(np.arange(16) - 8.0, (16, 1))]).astype(np.float32)  # 1, and x - 8
@@ -26,7 +27,7 @@ SETTINGS = {  # what the manifest says, a prediction's extras, and other outputs
 def run(make_manifest, task, outputs, options=None, frame=HALF, **changes):
     manifest = make_manifest(task=task, **SETTINGS.get(task, ({},))[0] | changes)
     outputs = {name: np.asarray(array, np.float32) for name, array in outputs.items()}
-    return task_for(manifest).decode(outputs, frame, manifest, options or default_options(manifest))
+    return task_for(manifest).decode(outputs, frame, options or default_options(manifest))
 
 
 def outputs_of(task, *predictions):
@@ -50,10 +51,11 @@ def separate(*, masks=True, keypoints=True, anchors=2):
     return outputs
 
 
-def test_every_task_of_the_manifest_is_served():
-    from y12.runtime.artefact.manifest import TASKS as MANIFEST_TASKS
-
-    assert set(TASKS) == set(MANIFEST_TASKS)
+def test_every_task_of_the_manifest_is_served(make_manifest):
+    for task in TASKS:
+        manifest = make_manifest(task=task, kpt_shape=(17, 3) if task == "pose" else None)
+        assert (task_for(manifest).layout is None) == (task == "classify")
+        assert task_for(manifest).names == manifest.names
 
 
 def test_detect(make_manifest):

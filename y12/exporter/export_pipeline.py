@@ -18,7 +18,7 @@ from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
 from y12.exporter.evaluate.speed import speeds
 from y12.exporter.export_config import ExportConfig
-from y12.exporter.graph.nms.nms import AnchorLayout, Predictions, predictions_of, with_nms
+from y12.exporter.graph.nms.nms import with_nms
 from y12.exporter.graph.simplify import SimplifyReport, simplify
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
 from y12.exporter.output import ExportedArtefact, files_of, output_folder, write_files
@@ -35,6 +35,7 @@ from y12.exporter.verify.verify import Verification, VerificationInput, verify
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import ONNX_KEY, InputProfile, Manifest
+from y12.runtime.artefact.output_layout import OutputLayout, output_layout
 
 __all__ = ["ExportResult", "export"]
 
@@ -72,7 +73,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
             images = None if config.int8 is None else int8_images(config.int8, source.learned)
         stem = _stem(config, source)
         manifest = _manifest(config, source, _profile(config, source))
-        evaluation_set = _evaluation_set(config, manifest, clock)
+        evaluation_set = _evaluation_set(config.val, source, clock)
         simplified, simplification = _simplified(config, source, manifest.profile, clock)
         typed = _typed(config, images, simplified, manifest, clock)
         accuracy, pictures = _measured(evaluation_set, simplified, typed, manifest, clock)
@@ -95,7 +96,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
         speed: tuple[Speed, ...] = ()
         if _runs_here(typed, verification):
             with clock("speed"):
-                speed = speeds(simplified, typed.graph, built, manifest)
+                speed = speeds(simplified, typed.graph, built, manifest.precision, manifest.profile)
         with clock("write"):
             facts = None if engine is None else engine.facts
             files = files_of(stem, engine=built is not None, curve=typed.budget is not None)
@@ -115,7 +116,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 gpus="" if engine is None else engine.gpus,
                 nms="" if manifest.nms is None else nms_in_words(manifest.nms),
                 verification=verification,
-                layers=layer_rows(simplified, manifest, typed.quantization, facts),
+                layers=layer_rows(simplified, manifest.profile, manifest.precision, typed.quantization, facts),
                 accuracy=None if accuracy is None else accuracy.accuracy,
                 budget=typed.budget,
                 thresholds=manifest.thresholds,
@@ -174,12 +175,12 @@ def _profile(config: ExportConfig, source: Source) -> InputProfile:
     return requested
 
 
-def _evaluation_set(config: ExportConfig, manifest: Manifest, clock: _Clock) -> EvaluationSet | None:
+def _evaluation_set(data: Path | None, source: Source, clock: _Clock) -> EvaluationSet | None:
     """Return the images that the accuracy is measured on, where any are named."""
-    if config.val is None:
+    if data is None:
         return None
     with clock("load images"):
-        return open_evaluation_set(config.val, manifest)
+        return open_evaluation_set(data, source.task, source.names, source.kpt_shape)
 
 
 def _simplified(
@@ -229,7 +230,7 @@ def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.Mo
     """Return the typed graph with the NMS that was asked for, and the manifest in its metadata."""
     if manifest.nms is not None:
         with clock("nms"):
-            graph = with_nms(graph, manifest.nms, _predictions(graph, manifest))
+            graph = with_nms(graph, manifest.nms, _layout(manifest))
     del graph.metadata_props[:]  # what another exporter said there is no longer true
     graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
     return graph
@@ -295,14 +296,13 @@ def _manifest(config: ExportConfig, source: Source, profile: InputProfile) -> Ma
     )
 
 
-def _predictions(graph: onnx.ModelProto, manifest: Manifest) -> Predictions:
-    """Return where a raw graph has what NMS needs.
+def _layout(manifest: Manifest) -> OutputLayout:
+    """Return where a graph without NMS has what NMS needs.
 
     Raises:
         RecipeError: there is nothing NMS could do.
     """
-    if manifest.task == "classify":
+    layout = output_layout(manifest)
+    if layout is None:
         raise RecipeError(f"--nms: expected a model that finds boxes, found {manifest.model}, a classifier; drop --nms")
-    keypoints = manifest.kpt_shape[0] * manifest.kpt_shape[1] if manifest.kpt_shape else 0
-    layout = AnchorLayout(manifest.localisation, manifest.strides)
-    return predictions_of(graph, manifest.task, len(manifest.names), keypoints, layout)
+    return layout

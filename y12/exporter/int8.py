@@ -15,7 +15,7 @@ from y12.exporter.export_config import NEEDS_IMAGES, Int8Options
 from y12.exporter.graph.passes import label
 from y12.exporter.model.detector import Detector
 from y12.exporter.precision.calibration.calibrate import calibrate, calibration_images
-from y12.exporter.precision.calibration.method_choice import best_ranges
+from y12.exporter.precision.calibration.method_choice import ScoreError, best_ranges
 from y12.exporter.precision.cast import CastReport
 from y12.exporter.precision.macs import mac_shares, macs_of
 from y12.exporter.precision.mixed.blocks import blocks_of
@@ -125,7 +125,7 @@ def int8_from_fp32(
     quantized, budget = options.quantize, None
     if options.budget is not None:
         with stage("budget") as advance:
-            evaluation_set = _evaluation_set(options, images, manifest)
+            evaluation_set = _evaluation_set(options, images, manifest.task, manifest.names, manifest.kpt_shape)
             network = _divisible(graph, ranges, quantized, manifest)
             budget = budget_kept(network, evaluation_set, options.budget.max_drop, advance)
         convolutions = {block.name: block.convolutions for block in network.blocks}
@@ -175,20 +175,25 @@ def _calibrated(
     """Return the ranges of the method asked for, or of the one that keeps the scores best."""
     with stage("calibrate") as advance:
         tensors = tensors_to_calibrate(graph, options.quantize)
-        candidates = calibrate(graph, tensors, images.calibration, manifest, options.calibration, advance)
+        candidates = calibrate(
+            graph, tensors, images.calibration, manifest.task, manifest.profile, options.calibration, advance
+        )
     if len(candidates) == 1:
         return candidates[0]
     with stage("choose ranges") as advance:
         quantized_with = partial(_quantized, graph, options.quantize)
-        return best_ranges(graph, quantized_with, candidates, images.calibration, manifest, advance)
+        measure = ScoreError(graph, images.calibration, manifest)
+        return best_ranges(measure, quantized_with, candidates, advance)
 
 
-def _evaluation_set(options: Int8Options, images: Int8Images, manifest: Manifest) -> EvaluationSet:
+def _evaluation_set(
+    options: Int8Options, images: Int8Images, task: str, names: tuple[str, ...], kpt_shape: tuple[int, int] | None
+) -> EvaluationSet:
     assert options.budget is not None
     if options.budget.data is not None:
-        return open_evaluation_set(options.budget.data, manifest)
+        return open_evaluation_set(options.budget.data, task, names, kpt_shape)
     assert options.images is not None  # held out of them
-    evaluation_set = evaluation_set_of_images(images.held_out, manifest, options.images)
+    evaluation_set = evaluation_set_of_images(images.held_out, options.images, task, names, kpt_shape)
     return replace(evaluation_set, data=f"{evaluation_set.data} held out from calibration")
 
 

@@ -1,6 +1,5 @@
 """What an export leaves on disk: all files or none, written to a hidden folder first, renamed into place at the end."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -134,7 +133,6 @@ def write_files(outputs: Outputs, stem: str, artefact: ExportedArtefact, report:
     outputs.add(f"{stem}.onnx", artefact.graph.SerializeToString())
     if report.budget is not None:
         outputs.add(f"{stem}.curve.svg", curve_svg(report.budget).encode())
-    text = report.to_json()
-    outputs.add(f"{stem}.report.html", page_from_report(json.loads(text), artefact.pictures).encode())
-    outputs.add(f"{stem}.report.json", text.encode())
+    outputs.add(f"{stem}.report.html", page_from_report(report, artefact.pictures).encode())
+    outputs.add(f"{stem}.report.json", report.to_json().encode())
     outputs.commit()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.opened import Artefact, onnx_beside
+from y12.runtime.artefact.output_layout import output_layout
 from y12.runtime.executor import Executor
 from y12.runtime.gpu.device import DeviceNetwork
 from y12.runtime.gpu.pipeline import GpuOptions, GpuPipeline
@@ -39,8 +40,8 @@ def pipeline_for(
         ExecutorError: the GPU gives no stream or no memory.
     """
     if isinstance(backend, Executor):
-        return HostPipeline(backend, manifest, task_for(manifest), input_hw)
-    return GpuPipeline(backend, manifest, input_hw, gpu)
+        return HostPipeline(backend, task_for(manifest), manifest.profile.batch.min, input_hw)
+    return GpuPipeline(backend, task_for(manifest), manifest.profile.batch, input_hw, gpu)
 
 
 def _onnx_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor:
@@ -56,7 +57,7 @@ def _engine_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Execu
         )
     from y12.runtime.backends.tensorrt.executor import TrtExecutor, TrtNetwork
 
-    on_host = task_for(artefact.manifest).layout is None  # a classifier: a crop before it, five numbers after it
+    on_host = output_layout(artefact.manifest) is None  # a classifier: a crop before it, five numbers after it
     try:
         return (TrtExecutor if on_host else TrtNetwork)(artefact.read_model(), "auto", gpu.device)
     except (ExecutorError, MissingPackageError) as error:

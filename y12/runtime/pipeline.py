@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import ExecutorError
-from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.executor import Executor
 from y12.runtime.options import DetectOptions
 from y12.runtime.preprocess.images import check_pixels, image_from
 from y12.runtime.preprocess.letterbox import blob_from
-from y12.runtime.stream import Steps
+from y12.runtime.stages import Stages
 from y12.runtime.tasks import Task
 
 __all__ = ["HostPipeline", "Pipeline"]
@@ -39,13 +38,13 @@ class Pipeline(Protocol):
         """
 
     def load(self, source: Any) -> Any:
-        """Return an image as `steps` take it.
+        """Return an image as `stages` take it.
 
         Raises:
             InputError: it cannot be used.
         """
 
-    def steps(self, load: Callable[[Any], Any], options: DetectOptions) -> Steps:
+    def stages(self, load: Callable[[Any], Any], options: DetectOptions) -> Stages:
         """Return what is done with each batch of what `load` loads."""
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
@@ -64,15 +63,15 @@ class HostPipeline:
 
     Args:
         executor: what runs it; closed with the pipeline.
-        manifest: of the network.
-        task: its task.
+        task: what stands before and after it.
+        least: the fewest images that it takes.
         input_hw: height and width of its input in pixels.
     """
 
     workers = 1
 
-    def __init__(self, executor: Executor, manifest: Manifest, task: Task, input_hw: tuple[int, int]) -> None:
-        self._executor, self._manifest, self._task, self._input_hw = executor, manifest, task, input_hw
+    def __init__(self, executor: Executor, task: Task, least: int, input_hw: tuple[int, int]) -> None:
+        self._executor, self._task, self._least, self._input_hw = executor, task, least, input_hw
         self.load: Callable[[Any], NDArray[np.uint8]] = image_from
         self.close = executor.close
 
@@ -84,14 +83,14 @@ class HostPipeline:
     def check(self, options: DetectOptions) -> None:
         """Refuse nothing."""
 
-    def steps(self, load: Callable[[Any], Any], options: DetectOptions) -> Steps:
+    def stages(self, load: Callable[[Any], Any], options: DetectOptions) -> Stages:
         """Return what is done with each batch of what `load` loads: (h, w, 3) uint8 BGR."""
-        return Steps(
+        return Stages(
             load=load,
-            fit=lambda image: self._task.fit(image, self._input_hw),
+            preprocess=lambda image: self._task.fit(image, self._input_hw),
             join=blob_from,
-            run=self._run,
-            decode=lambda outputs, frame: self._task.decode(outputs, frame, self._manifest, options),
+            execute=self._run,
+            postprocess=lambda outputs, frame: self._task.decode(outputs, frame, options),
         )
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
@@ -105,7 +104,7 @@ class HostPipeline:
 
     def _run(self, blob: NDArray[np.float32]) -> list[dict[str, NDArray[np.float32]]]:
         """Return each image's outputs by name, without the batch axis."""
-        filled = _filled(blob, self._manifest.profile.batch.min)
+        filled = _filled(blob, self._least)
         outputs = self._executor.run(filled)
         for name, array in outputs.items():
             if len(array) != len(filled):

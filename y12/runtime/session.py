@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import InputError
-from y12.runtime.artefact.manifest import AxisRange, Manifest
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 from y12.runtime.artefact.opened import Artefact, open_artefact
 from y12.runtime.assemble import backend_for, pipeline_for
 from y12.runtime.executor import Executor
@@ -18,7 +18,8 @@ from y12.runtime.gpu.device import DeviceNetwork
 from y12.runtime.gpu.pipeline import GpuOptions
 from y12.runtime.options import DetectOptions
 from y12.runtime.results.detections import Detections
-from y12.runtime.stream import AHEAD, Outcome, Steps, Streams, Timings, found_at_once, outcomes_streamed
+from y12.runtime.stages import Stages, Timings
+from y12.runtime.stream import AHEAD, Outcome, Streams, detections_at_once, outcomes_streamed
 from y12.runtime.tasks import default_options, resolved_options
 
 if TYPE_CHECKING:
@@ -68,9 +69,9 @@ class Runtime:
     ) -> None:
         self.artefact = path if isinstance(path, Artefact) else open_artefact(path)
         if task is not None and task != self.manifest.task:
-            found = self.manifest.task
-            raise InputError(f"{self.artefact.path}: expected a model for the task {task!r}, found one for {found!r}")
-        self.input_hw = _input_hw(self.manifest, imgsz)
+            own = self.manifest.task
+            raise InputError(f"{self.artefact.path}: expected a model for the task {task!r}, found one for {own!r}")
+        self.input_hw = _input_hw(self.manifest.profile, self.manifest.max_stride, imgsz)
         self.timings = Timings()
         self._streams = Streams()
         gpu = gpu or GpuOptions()
@@ -138,15 +139,15 @@ class Runtime:
             InputError: an image or an option cannot be used.
             ExecutorError: the network failed, or gave NaN or infinity.
         """
-        steps = self._steps(self._pipeline.load, options)
-        found: list[Detections] = []
+        stages = self._stages(self._pipeline.load, options)
+        detections: list[Detections] = []
         timings = Timings()
         for chunk in _chunks(images, self.manifest.profile.batch):
-            chunk_found, chunk_timings = found_at_once(chunk, steps)
-            found += chunk_found
+            chunk_detections, chunk_timings = detections_at_once(chunk, stages)
+            detections += chunk_detections
             timings += chunk_timings
         self.timings = timings
-        return found
+        return detections
 
     def stream(
         self,
@@ -209,8 +210,8 @@ class Runtime:
             )
         if ahead < 0:
             raise InputError(f"ahead: expected 0 or more batches, found {ahead}")
-        steps = self._steps(load, options)
-        return outcomes_streamed(items, steps, self._streams, size, ahead, self._pipeline.workers)
+        stages = self._stages(load, options)
+        return outcomes_streamed(items, stages, self._streams, size, ahead, self._pipeline.workers)
 
     def _detections(self, outcomes: Generator[Outcome[Any], None, None]) -> Generator[Detections, None, None]:
         with closing(outcomes):  # an error's traceback would keep it open
@@ -220,9 +221,9 @@ class Runtime:
                     raise outcome.result
                 yield outcome.result
 
-    def _steps(self, load: Callable[[Item], Any], options: DetectOptions | None) -> Steps:
+    def _stages(self, load: Callable[[Item], Any], options: DetectOptions | None) -> Stages:
         """Return what is done with each batch; the options are resolved once."""
-        return self._pipeline.steps(load, self.resolved_options(options or self.options))
+        return self._pipeline.stages(load, self.resolved_options(options or self.options))
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
         """Return an (h, w, 3) array for images to be written into, again and again; not initialised.
@@ -255,15 +256,14 @@ def _chunks(images: "Sequence[ImageSource]", batch: AxisRange) -> "Iterator[Sequ
     return (images[start : start + size] for start in range(0, len(images), size))
 
 
-def _input_hw(manifest: Manifest, imgsz: int | tuple[int, int] | None) -> tuple[int, int]:
+def _input_hw(profile: InputProfile, stride: int, imgsz: int | tuple[int, int] | None) -> tuple[int, int]:
     """Choose the input's size, and refuse one the network cannot take."""
     if imgsz is None:
-        return manifest.profile.opt_hw
+        return profile.opt_hw
     height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    stride = manifest.max_stride
     for name, size, axis in (
-        ("height", height, manifest.profile.height),
-        ("width", width, manifest.profile.width),
+        ("height", height, profile.height),
+        ("width", width, profile.width),
     ):
         if not axis.min <= size <= axis.max or size % stride:
             wanted = str(axis.min) if axis.is_fixed else f"a multiple of {stride} from {axis.min} to {axis.max}"

@@ -14,7 +14,7 @@ keep a stream from closing nor be read after it is closed.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +23,9 @@ from typing import Any, Generic, TypeVar
 
 from y12.errors import ExecutorError
 from y12.runtime.results.detections import Detections
+from y12.runtime.stages import Stages, Timings
 
-__all__ = ["AHEAD", "Outcome", "Steps", "Streams", "Timings", "found_at_once", "outcomes_streamed"]
+__all__ = ["AHEAD", "Outcome", "Streams", "detections_at_once", "outcomes_streamed"]
 
 AHEAD = 2  # batches: one in the network, one ready for it
 READERS = max(1, min(4, (os.cpu_count() or 1) // 2))  # more only matter where the network is faster than the decoding
@@ -34,57 +35,12 @@ Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
-class Timings:
-    """What was spent per stage, in milliseconds of `time.perf_counter`: of the last call, over all of its images.
-
-    Of a stream: on the last image; of what its batch spent as a whole, its share.
-    """
-
-    decode_ms: float = 0.0
-    preprocess_ms: float = 0.0
-    execute_ms: float = 0.0
-    postprocess_ms: float = 0.0
-
-    @property
-    def total_ms(self) -> float:
-        """The sum of the stages; those of a stream overlap with other images' stages."""
-        return self.decode_ms + self.preprocess_ms + self.execute_ms + self.postprocess_ms
-
-    def __add__(self, other: "Timings") -> "Timings":
-        return Timings(  # written out: `astuple` copies deeply, which takes longer than some stages
-            self.decode_ms + other.decode_ms,
-            self.preprocess_ms + other.preprocess_ms,
-            self.execute_ms + other.execute_ms,
-            self.postprocess_ms + other.postprocess_ms,
-        )
-
-
-@dataclass(frozen=True)
 class Outcome(Generic[Item]):
     """What became of one item, and what it took: Detections, or the error that kept it from being read."""
 
     item: Item
     result: Detections | Exception
     timings: Timings
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What is done with one batch; each step may run in a thread of its own.
-
-    Attributes:
-        load: an item to an image.
-        fit: that to what the network takes, and where the one lies in the other.
-        join: one or more of these to the network's input.
-        run: the network; gives what it found in each image, for `decode`.
-        decode: that of one image, and what `fit` said, to Detections.
-    """
-
-    load: Callable[[Any], Any]
-    fit: Callable[[Any], tuple[Any, Any]]
-    join: Callable[[list[Any]], Any]
-    run: Callable[[Any], Sequence[Any]]
-    decode: Callable[[Any, Any], Detections]
 
 
 @dataclass(frozen=True)
@@ -114,25 +70,25 @@ class _Prepared(Generic[Item]):
 _Started = tuple[Future[_Prepared[Item]], Future[_Executed]]  # a batch on its way through the threads
 
 
-def found_at_once(images: Sequence[Any], steps: Steps) -> tuple[list[Detections], Timings]:
-    """Take one batch through all steps in the calling thread; give its Detections and what they took together.
+def detections_at_once(images: Sequence[Any], stages: Stages) -> tuple[list[Detections], Timings]:
+    """Take one batch through all stages in the calling thread; give its Detections and what they took together.
 
     Raises:
         Exception: what an item, the network or its outputs raise; an item's before the network runs.
     """
-    batch = _prepared(images, steps)
+    batch = _prepared(images, stages)
     for read in batch.reads:
         if read.error is not None:
             raise read.error
-    executed = _executed(batch, steps)
-    done = [_decoded(read, batch, executed, steps) for read in batch.reads]
-    return [found for found, _ in done], sum((timings for _, timings in done), Timings())
+    executed = _executed(batch, stages)
+    done = [_postprocessed(read, batch, executed, stages) for read in batch.reads]
+    return [detections for detections, _ in done], sum((timings for _, timings in done), Timings())
 
 
 def outcomes_streamed(
-    items: Iterable[Item], steps: Steps, streams: "Streams", batch: int, ahead: int, runners: int = 1
+    items: Iterable[Item], stages: Stages, streams: "Streams", batch: int, ahead: int, runners: int = 1
 ) -> Generator[Outcome[Item], None, None]:
-    """Take `items` through all steps, at most `ahead` batches of `batch` beyond the one whose outcomes are given.
+    """Take `items` through all stages, at most `ahead` batches of `batch` beyond the one whose outcomes are given.
 
     The network runs up to `runners` batches at a time.
 
@@ -140,67 +96,69 @@ def outcomes_streamed(
     or of the network is raised after the outcomes of what came before it.
 
     Raises:
-        ExecutorError: the runtime that `streams` belongs to was closed meanwhile; or what `steps.run` raises.
+        ExecutorError: the runtime that `streams` belongs to was closed meanwhile; or what `stages.execute` raises.
     """
     source = _Source(items, batch)
     started: deque[_Started[Item]] = deque()
     with streams.threads(runners) as threads:
         while True:
             while len(started) <= ahead and (chunk := source.next_batch()):
-                started.append(threads.start(chunk, steps))
+                started.append(threads.start(chunk, stages))
             if not started:
                 break
-            for outcome in _outcomes(started.popleft(), steps):
+            for outcome in _outcomes(started.popleft(), stages):
                 yield outcome
                 streams.check_open()
     if source.error is not None:
         raise source.error
 
 
-def _outcomes(started: _Started[Item], steps: Steps) -> Iterator[Outcome[Item]]:
+def _outcomes(started: _Started[Item], stages: Stages) -> Iterator[Outcome[Item]]:
     """Wait for a batch and give its outcomes one by one; the network's error comes where its first result would."""
     batch = _result(started[0])
     for read in batch.reads:
         if read.error is not None:
             yield Outcome(read.item, read.error, read.timings)
         else:
-            yield Outcome(read.item, *_decoded(read, batch, _result(started[1]), steps))
+            yield Outcome(read.item, *_postprocessed(read, batch, _result(started[1]), stages))
 
 
-def _prepared(items: Sequence[Item], steps: Steps) -> _Prepared[Item]:
+def _prepared(items: Sequence[Item], stages: Stages) -> _Prepared[Item]:
     """Read a batch's items and put their images together; what an item raises is kept with it."""
     reads: list[_Read[Item]] = []
     fitted: list[Any] = []
     for item in items:
         began = perf_counter()
         try:
-            image = steps.load(item)
-            decode_ms = _ms_since(began)
-            image, frame = steps.fit(image)
+            image = stages.load(item)
+            load_ms = _ms_since(began)
+            image, frame = stages.preprocess(image)
         except Exception as error:  # whatever it is, it belongs to this item: it is raised where its result would be
             reads.append(_Read(item, -1, None, error, Timings(_ms_since(began))))
         else:
-            reads.append(_Read(item, len(fitted), frame, None, Timings(decode_ms, _ms_since(began) - decode_ms)))
+            reads.append(_Read(item, len(fitted), frame, None, Timings(load_ms, _ms_since(began) - load_ms)))
             fitted.append(image)
     began = perf_counter()
-    joined = steps.join(fitted) if fitted else None
+    joined = stages.join(fitted) if fitted else None
     return _Prepared(reads, len(fitted), joined, _ms_since(began))
 
 
-def _executed(batch: _Prepared[Any], steps: Steps) -> _Executed:
+def _executed(batch: _Prepared[Any], stages: Stages) -> _Executed:
     """Run the network on what could be read of a batch."""
     began = perf_counter()
-    found = steps.run(batch.joined) if batch.count else ()
-    return found, _ms_since(began)
+    results = stages.execute(batch.joined) if batch.count else ()
+    return results, _ms_since(began)
 
 
-def _decoded(read: _Read[Any], batch: _Prepared[Any], executed: _Executed, steps: Steps) -> tuple[Detections, Timings]:
-    """Decode the outputs of one image; of what its batch took as a whole, its share is added."""
+def _postprocessed(
+    read: _Read[Any], batch: _Prepared[Any], executed: _Executed, stages: Stages
+) -> tuple[Detections, Timings]:
+    """Turn the outputs of one image into Detections; of what its batch took as a whole, its share is added."""
     results, execute_ms = executed
     began = perf_counter()
-    found = steps.decode(results[read.row], read.frame)
+    detections = stages.postprocess(results[read.row], read.frame)
     share = Timings(0.0, batch.join_ms / batch.count, execute_ms / batch.count, _ms_since(began))
-    return found, read.timings + share
+    return detections, read.timings + share
 
 
 def _ms_since(began: float) -> float:
@@ -237,11 +195,11 @@ class _Threads:
         self._runners = ThreadPoolExecutor(runners, "y12-stream-run")
         self._stopped = False
 
-    def start(self, items: Sequence[Item], steps: Steps) -> _Started[Item]:
+    def start(self, items: Sequence[Item], stages: Stages) -> _Started[Item]:
         """Send a batch on its way."""
         try:
-            prepared = self._readers.submit(_prepared, items, steps)
-            return prepared, self._runners.submit(lambda: _executed(prepared.result(), steps))
+            prepared = self._readers.submit(_prepared, items, stages)
+            return prepared, self._runners.submit(lambda: _executed(prepared.result(), stages))
         except RuntimeError as error:
             if self._stopped:  # by Runtime.close in another thread
                 raise _closed() from error

@@ -1,7 +1,7 @@
 """What each task needs: how an image is made to fit the network, how its outputs are decoded, and the defaults."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -10,49 +10,38 @@ from numpy.typing import NDArray
 
 from y12.errors import ArtefactError, InputError
 from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.output_layout import OutputLayout, output_layout
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.boxes import decode_boxes
 from y12.runtime.postprocess.classify import TOP, decode_classes
 from y12.runtime.postprocess.in_graph import check_against_graph
-from y12.runtime.postprocess.predictions import Layout, Outputs
+from y12.runtime.postprocess.predictions import Outputs
 from y12.runtime.preprocess.crop import centre_crop
 from y12.runtime.preprocess.letterbox import letterbox
 from y12.runtime.results.detections import Detections
 
 # An (h, w, 3) image and (H, W) to an (H, W, 3) image, and where the one lies in the other: what `Decode` gets.
 Fit = Callable[[NDArray[np.uint8], tuple[int, int]], tuple[NDArray[np.uint8], Any]]
-Decode = Callable[[Outputs, Any, Manifest, DetectOptions], Detections]
+Decode = Callable[[Outputs, Any, DetectOptions], Detections]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task.
+    """What stands before and after one network.
 
     Attributes:
-        decode: outputs of one image, the frame that `fit` gave, manifest and options to Detections.
+        names: the class names.
         fit: makes an image fit the network's input.
-        options: the defaults, where the artefact does not bring its own.
-        layout: what the outputs hold, for the tasks that find boxes; None for a classifier.
+        decode: outputs of one image, the frame that `fit` gave and options to Detections.
+        layout: what the outputs hold, before any NMS; None for a classifier.
+        ends_in_nms: NMS is part of the graph.
     """
 
+    names: tuple[str, ...]
+    fit: Fit
     decode: Decode
-    fit: Fit = letterbox
-    options: DetectOptions = field(default_factory=DetectOptions)
-    layout: Layout | None = None
-
-
-def _finds_boxes(layout: Layout) -> Task:
-    return Task(partial(decode_boxes, layout), layout=layout)
-
-
-TASKS = {
-    "detect": _finds_boxes(Layout()),
-    "segment": _finds_boxes(Layout(masks=True)),
-    "pose": _finds_boxes(Layout(keypoints=True)),
-    "obb": _finds_boxes(Layout(angle=True)),
-    "multitask": _finds_boxes(Layout(masks=True, keypoints=True, separate=True)),
-    "classify": Task(decode_classes, centre_crop, DetectOptions(conf=0.0, max_det=TOP)),
-}
+    layout: OutputLayout | None = None
+    ends_in_nms: bool = False
 
 
 def task_for(manifest: Manifest) -> Task:
@@ -61,14 +50,25 @@ def task_for(manifest: Manifest) -> Task:
     Raises:
         ArtefactError: a classifier with NMS, which contradicts itself.
     """
-    if manifest.task == "classify" and manifest.nms is not None:
+    names, nms, fit, layout = manifest.names, manifest.nms, fit_for(manifest.task), output_layout(manifest)
+    if layout is not None:
+        decode = partial(decode_boxes, layout=layout, names=names, nms_in_graph=nms)
+        return Task(names, fit, decode, layout, nms is not None)
+    if nms is not None:
         raise ArtefactError("expected a classifier without NMS, found a manifest with both: export again")
-    return TASKS[manifest.task]
+    return Task(names, fit, partial(decode_classes, names=names))
+
+
+def fit_for(task: str) -> Fit:
+    """Return what makes an image fit the input of a network of a task."""
+    return centre_crop if task == "classify" else letterbox
 
 
 def default_options(manifest: Manifest) -> DetectOptions:
     """Return the artefact's own options: those of the NMS in its graph, else its task's defaults."""
-    return manifest.nms.options if manifest.nms else TASKS[manifest.task].options
+    if manifest.nms is not None:
+        return manifest.nms.options
+    return DetectOptions(conf=0.0, max_det=TOP) if manifest.task == "classify" else DetectOptions()
 
 
 def resolved_options(options: DetectOptions, manifest: Manifest) -> DetectOptions:

@@ -156,4 +156,4 @@ def test_a_trained_model_and_its_published_figures(shared, tmp_path, capsys):
     assert main([str(tmp_path / "yolov8n-pose.onnx"), str(data), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["figures"]["keypoints"]["values"]["AP"] == pytest.approx(0.486, abs=0.001)
-    assert set(report["ms_per_image"]) == {"decode", "preprocess", "execute", "postprocess"}
+    assert set(report["ms_per_image"]) == {"load", "preprocess", "execute", "postprocess"}

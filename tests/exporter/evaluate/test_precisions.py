@@ -9,12 +9,12 @@ from colour_network import (
     manifest_of,
     network,
     outline_line,
+    set_for,
     write_image,
     write_images,
 )
 
 from y12.exporter.evaluate.confidence_table import confidence_table_between
-from y12.exporter.evaluate.evaluation_set import open_evaluation_set
 from y12.exporter.evaluate.graph_results import Outcome
 from y12.exporter.evaluate.precisions import measured
 from y12.exporter.evaluate.scoring import Truth
@@ -32,7 +32,7 @@ def graphs_of(task="detect"):
 def test_scores_are_in_order(make_yaml):
     seen = []
     results = measured(
-        graphs_of(), open_evaluation_set(make_yaml(box_line), manifest_of()), manifest_of(), lambda *n: seen.append(n)
+        graphs_of(), set_for(make_yaml(box_line), manifest_of()), manifest_of(), lambda *n: seen.append(n)
     )
     accuracy = results.accuracy
     assert (accuracy.data, accuracy.images, accuracy.truth) == ("data.yaml, 6 images", 6, "labels")
@@ -46,7 +46,7 @@ def test_scores_are_in_order(make_yaml):
 def test_the_images_that_differ_most_come_first(make_folder):
     folder = make_folder(images=9)
     write_image(folder / "nothing.png", [])
-    results = measured(graphs_of(), open_evaluation_set(folder, manifest_of()), manifest_of())
+    results = measured(graphs_of(), set_for(folder, manifest_of()), manifest_of())
     worst = results.accuracy.worst
     assert len(worst) == 6
     assert list(worst.values()) == sorted(worst.values())
@@ -61,21 +61,21 @@ def test_images_of_one_name_are_told_apart(tmp_path):
         write_image(tmp_path / "set" / name, cells)
         for name, cells in zip(("a/1.png", "b/1.png", "2.png"), drawn, strict=True)
     ]
-    results = measured(graphs_of(), open_evaluation_set(tmp_path / "set", manifest_of()), manifest_of())
+    results = measured(graphs_of(), set_for(tmp_path / "set", manifest_of()), manifest_of())
     assert set(results.accuracy.worst) == {"a/1.png", "b/1.png", "2.png"}
     assert sorted(results.worst.values()) == sorted(paths)
     assert len({results.worst[name] for name in results.accuracy.worst}) == 3
 
 
 def test_fp32_alone(make_folder):
-    results = measured({"fp32": network()}, open_evaluation_set(make_folder(), manifest_of()), manifest_of())
+    results = measured({"fp32": network()}, set_for(make_folder(), manifest_of()), manifest_of())
     assert [score.precision for score in results.accuracy.scores] == ["fp32"]
     assert (results.thresholds, results.worst, results.accuracy.worst) == (None, {}, {})
 
 
 def test_a_graph_that_finds_the_same_differs_nowhere_and_keeps_its_confidences(make_folder):
     graph = network()
-    results = measured({"fp32": graph, "fp16": graph}, open_evaluation_set(make_folder(), manifest_of()), manifest_of())
+    results = measured({"fp32": graph, "fp16": graph}, set_for(make_folder(), manifest_of()), manifest_of())
     assert results.worst == {}
     assert all(row.recall == pytest.approx(row.conf, abs=1e-3) for row in results.thresholds.rows if row.recall)
 
@@ -83,20 +83,20 @@ def test_a_graph_that_finds_the_same_differs_nowhere_and_keeps_its_confidences(m
 def test_a_classifier_has_no_thresholds(tmp_path):
     write_images(tmp_path / "flat", drawings())
     results = measured(
-        graphs_of("classify"), open_evaluation_set(tmp_path / "flat", manifest_of("classify")), manifest_of("classify")
+        graphs_of("classify"), set_for(tmp_path / "flat", manifest_of("classify")), manifest_of("classify")
     )
     assert results.thresholds is None
     assert results.accuracy.scores[0].figures == {"top-1": 1}
 
 
 def test_too_few_detections_give_no_thresholds(make_folder):
-    evaluation_set = open_evaluation_set(make_folder(images=1), manifest_of())
+    evaluation_set = set_for(make_folder(images=1), manifest_of())
     assert measured(graphs_of(), evaluation_set, manifest_of()).thresholds is None
 
 
 @pytest.mark.parametrize(("task", "line"), [("detect", box_line), ("obb", outline_line)])
 def test_thresholds_by_labels(make_yaml, task, line):
-    evaluation_set = open_evaluation_set(make_yaml(line, images=20), manifest_of(task))
+    evaluation_set = set_for(make_yaml(line, images=20), manifest_of(task))
     table = measured(graphs_of(task), evaluation_set, manifest_of(task)).thresholds
     assert (table.against, table.data) == ("fp32", "20 images, labels")
     assert any(row.recall is not None for row in table.rows)
@@ -151,7 +151,7 @@ def test_boxes_are_taken_with_the_artefacts_own_nms(make_folder):
     """A table for an artefact with NMS in its graph is of that NMS: here of one class only."""
     options = DetectOptions(classes=(0,))
     manifest = manifest_of(nms=NmsSettings("packed", 300, options))
-    evaluation_set = open_evaluation_set(make_folder(), manifest)
+    evaluation_set = set_for(make_folder(), manifest)
     both = measured(graphs_of(), evaluation_set, manifest_of()).thresholds
     one = measured(graphs_of(), evaluation_set, manifest).thresholds
     assert one != both

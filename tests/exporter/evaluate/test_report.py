@@ -16,7 +16,7 @@ REPORT = ValReport(
     description="ONNX Runtime (CPU)",
     settings={"conf": 0.001, "multi_label": True},
     figures=(KEYPOINTS,),
-    ms_per_image={"decode": 1.25, "execute": 30.0},
+    ms_per_image={"load": 1.25, "execute": 30.0},
     evaluation_s=0.5,
 )
 
@@ -31,7 +31,7 @@ def test_lines():
         "",
         "keypoints          labels  AP50-95     AP50",
         "cat?[31m                3   0.5000   0.7500",
-        "ms per image, ONNX Runtime (CPU): decode 1.2, execute 30.0; evaluation 0.5 s",
+        "ms per image, ONNX Runtime (CPU): load 1.2, execute 30.0; evaluation 0.5 s",
     ]
 
 

@@ -12,12 +12,12 @@ from colour_network import (
     network,
     outline_line,
     pose_line,
+    set_for,
     write_image,
     write_images,
 )
 
 from y12.errors import DatasetError
-from y12.exporter.evaluate.evaluation_set import open_evaluation_set
 from y12.exporter.evaluate.graph_results import CONF, USED_FLOOR, Outcome, detections_of, outcome_of
 from y12.exporter.evaluate.scoring import figures_of, points_lost, truth_from
 
@@ -35,7 +35,7 @@ MIXED = dict.fromkeys(convolutions(), 0.1)
 @pytest.mark.parametrize("task", TASKS)
 def test_agreement_of_each_task(make_folder, task):
     manifest, graph = manifest_of(task), network(task)
-    evaluation_set = open_evaluation_set(make_folder(), manifest)
+    evaluation_set = set_for(make_folder(), manifest)
     reference = outcome_of(graph, manifest, evaluation_set)
     truth = truth_from(evaluation_set, reference)
     own = figures_of(truth, reference)
@@ -51,9 +51,7 @@ def test_agreement_of_each_task(make_folder, task):
 @pytest.mark.parametrize("task", LINES)
 def test_labels_of_each_task(make_yaml, task):
     manifest, graph = manifest_of(task), network(task)
-    evaluation_set = open_evaluation_set(
-        make_yaml(LINES[task], "kpt_shape: [2, 3]" if task == "pose" else ""), manifest
-    )
+    evaluation_set = set_for(make_yaml(LINES[task], "kpt_shape: [2, 3]" if task == "pose" else ""), manifest)
     reference = outcome_of(graph, manifest, evaluation_set)
     truth = truth_from(evaluation_set, reference)
     own = figures_of(truth, reference)
@@ -72,7 +70,7 @@ def test_labels_say_what_fp32_misses(make_yaml):
     path = make_yaml(box_line)
     for file in (path.parent / "labels").iterdir():  # two in each image that nothing is at
         file.write_text(file.read_text() + "\n0 0.5 0.5 0.9 0.02\n1 0.5 0.5 0.02 0.9")
-    evaluation_set = open_evaluation_set(path, manifest)
+    evaluation_set = set_for(path, manifest)
     reference = outcome_of(network(), manifest, evaluation_set)
     figures = figures_of(truth_from(evaluation_set, reference), reference)
     assert figures["boxes AP50"] == pytest.approx(0.8, abs=0.01)  # of five labels of a class four are found
@@ -80,7 +78,7 @@ def test_labels_say_what_fp32_misses(make_yaml):
 
 def test_a_model_of_several_tasks_without_masks_is_measured_without_them(make_folder):
     manifest, graph = manifest_of("multitask"), network("multitask", masks=False)
-    evaluation_set = open_evaluation_set(make_folder(), manifest)
+    evaluation_set = set_for(make_folder(), manifest)
     reference = outcome_of(graph, manifest, evaluation_set)
     figures = figures_of(truth_from(evaluation_set, reference), reference)
     assert list(figures) == ["boxes AP50-95", "boxes AP50", "keypoints AP50-95", "keypoints AP50"]
@@ -91,13 +89,13 @@ def test_without_keypoints_in_its_manifest_either(make_folder):
     manifest = manifest_of("multitask", kpt_shape=None)
     graph = network("multitask")
     del graph.graph.output[2 + [o.name for o in graph.graph.output][2:].index("keypoints")]
-    evaluation_set = open_evaluation_set(make_folder(), manifest)
+    evaluation_set = set_for(make_folder(), manifest)
     reference = outcome_of(graph, manifest, evaluation_set)
     assert truth_from(evaluation_set, reference).kinds == ("bbox", "segm")
 
 
 def test_keypoints_that_fp32_does_not_see_need_not_be_found(make_folder):
-    manifest, evaluation_set = manifest_of("pose"), open_evaluation_set(make_folder(), manifest_of("pose"))
+    manifest, evaluation_set = manifest_of("pose"), set_for(make_folder(), manifest_of("pose"))
     reference = outcome_of(network("pose"), manifest, evaluation_set)
     labels = truth_from(evaluation_set, reference).coco["annotations"]
     assert {value for label in labels for value in label["keypoints"][2::3]} == {0, 2}
@@ -127,7 +125,7 @@ BLUE, GREEN, RED = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 def test_a_classifier_by_folders_and_by_agreement(tmp_path):
     manifest, graph = manifest_of("classify"), network("classify")
     folder = write_classes(tmp_path / "tree", [("red", RED), ("red", BLUE), ("green", GREEN), ("blue", BLUE)])
-    evaluation_set = open_evaluation_set(folder, manifest)
+    evaluation_set = set_for(folder, manifest)
     reference = outcome_of(graph, manifest, evaluation_set)
     assert figures_of(truth_from(evaluation_set, reference), reference) == {"top-1": 0.75}
     agreement = truth_from(evaluation_set, reference, labels=False)
@@ -158,20 +156,20 @@ def test_points_are_of_the_figure_that_loses_most(reference, candidate, lost):
 def test_a_model_that_finds_nothing_needs_labels(tmp_path):
     manifest = manifest_of()
     write_image(tmp_path / "black" / "a.png", [])
-    evaluation_set = open_evaluation_set(tmp_path / "black", manifest)
+    evaluation_set = set_for(tmp_path / "black", manifest)
     reference = outcome_of(network(), manifest, evaluation_set)
     with pytest.raises(DatasetError, match=r"black, 1 images: expected images in which .* nothing above 0.25"):
         truth_from(evaluation_set, reference)
 
 
 def test_nothing_found_is_a_score_of_0(make_folder):
-    manifest, evaluation_set = manifest_of(), open_evaluation_set(make_folder(), manifest_of())
+    manifest, evaluation_set = manifest_of(), set_for(make_folder(), manifest_of())
     truth = truth_from(evaluation_set, outcome_of(network(), manifest, evaluation_set))
     assert figures_of(truth, Outcome([], {})) == {"boxes AP50-95": 0, "boxes AP50": 0}
 
 
 def test_a_part_of_the_images(make_folder):
-    manifest, evaluation_set = manifest_of(), open_evaluation_set(make_folder(), manifest_of())
+    manifest, evaluation_set = manifest_of(), set_for(make_folder(), manifest_of())
     whole = outcome_of(network(), manifest, evaluation_set, used=True)
     part = whole.of({2, 3})
     assert set(part.sizes_hw) == {result["image_id"] for result in part.results} == {2, 3}
@@ -183,7 +181,7 @@ def test_a_part_of_the_images(make_folder):
 
 def test_results_as_used_have_one_class_to_a_box(make_folder):
     manifest, graph, drawn = manifest_of(), network(), drawings()
-    evaluation_set = open_evaluation_set(make_folder(), manifest)
+    evaluation_set = set_for(make_folder(), manifest)
     both = outcome_of(graph, manifest, evaluation_set, used=True)
     alone = outcome_of(graph, manifest, evaluation_set)
     assert alone.results == both.results

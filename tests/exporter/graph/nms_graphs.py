@@ -7,13 +7,15 @@ import onnx
 from numpy.typing import NDArray
 from text_models import model_of, run
 
-from y12.exporter.graph.nms.nms import predictions_of, with_nms
+from y12.exporter.graph.nms.nms import with_nms
 from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import xyxy_from_xywh
 from y12.runtime.postprocess.nms import nms, rotated_nms
 
-MASKS, KEYPOINT_VALUES = 4, 6
+MASKS, KPT_SHAPE = 4, (2, 3)
+KEYPOINT_VALUES = 6
 EXTRAS = {
     "detect": 0,
     "segment": MASKS,
@@ -76,9 +78,12 @@ class Raw:
         return model
 
     def with_nms(self, settings: NmsSettings) -> onnx.ModelProto:
-        model = self.model
-        keypoints = KEYPOINT_VALUES if self.task in ("pose", "multitask") else 0
-        return with_nms(model, settings, predictions_of(model, self.task, self.classes, keypoints))
+        return with_nms(self.model, settings, layout_of(self.task, self.classes))
+
+
+def layout_of(task: str, classes: int) -> OutputLayout:
+    """Return the layout of a task's outputs; of those with keypoints, of two."""
+    return OutputLayout(task, classes, KPT_SHAPE if task in ("pose", "multitask") else None)
 
 
 def packed(candidates: int = 60, **options: object) -> NmsSettings:

@@ -3,11 +3,11 @@
 import numpy as np
 import onnx
 import pytest
-from nms_graphs import EXTRAS, MASKS, Raw, clustered, expected, found, overlaps, packed, split
+from nms_graphs import EXTRAS, MASKS, Raw, clustered, expected, found, layout_of, overlaps, packed, split
 from onnx import TensorProto, helper, numpy_helper
 from text_models import copy_of, run
 
-from y12.exporter.graph.nms.nms import predictions_of, with_nms
+from y12.exporter.graph.nms.nms import with_nms
 
 SETTINGS = {
     "plain": packed(),
@@ -280,7 +280,7 @@ def test_shape_inference_finds_the_declared_shapes(task, form):
 def test_names_and_the_given_graph():
     given = Raw("multitask").model
     before = given.SerializeToString()
-    model = with_nms(given, packed(), predictions_of(given, "multitask", 3, 6))
+    model = with_nms(given, packed(), layout_of("multitask", 3))
     assert given.SerializeToString() == before
     added = model.graph.node[len(given.graph.node) :]
     assert list(model.graph.node[: len(given.graph.node)]) == list(given.graph.node)

@@ -3,13 +3,14 @@
 import numpy as np
 import onnx
 import pytest
-from nms_graphs import EXTRAS, KEYPOINT_VALUES, MASKS, packed, split
+from nms_graphs import EXTRAS, KEYPOINT_VALUES, MASKS, layout_of, packed, split
 from text_models import model_of, noise
 
 from y12.exporter.engine.build_engine import BuildOptions, BuiltEngine, engine_from_onnx
 from y12.exporter.engine.inspect import facts_of
-from y12.exporter.graph.nms.nms import predictions_of, with_nms
+from y12.exporter.graph.nms.nms import with_nms
 from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.output_layout import OutputLayout
 
 BATCHES = {"one": (1, 1, 1), "fixed": (8, 8, 8), "free": (1, 4, 8)}
 CLASSES, HW = 5, (80, 105)  # A = 8400, as at 640 x 640
@@ -39,8 +40,7 @@ def built(rtx, make_profile, model: onnx.ModelProto, batch: tuple[int, int, int]
 
 
 def nms_of(model: onnx.ModelProto, task: str, settings: NmsSettings) -> onnx.ModelProto:
-    values = KEYPOINT_VALUES if task in ("pose", "multitask") else 0
-    return with_nms(model, settings, predictions_of(model, task, CLASSES, values))
+    return with_nms(model, settings, layout_of(task, CLASSES))
 
 
 @pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
@@ -93,14 +93,14 @@ def test_free_anchors(rtx, make_profile):
     text = f"(float[B, 3, H, W] images) => (float[B, 9, A] output0) {nodes}"
     for task, classes in (("detect", 5), ("obb", 4)):
         model = model_of(text, w=noise(9, 3, 1, 1), s=np.array([0, 0, -1]))
-        typed = with_nms(model, packed(3840, max_det=300), predictions_of(model, task, classes))
+        typed = with_nms(model, packed(3840, max_det=300), OutputLayout(task, classes))
         profile = make_profile(64, 64, batch=(1, 4, 8), sides=4)
         engine_from_onnx(typed.SerializeToString(), BuildOptions(profile), rtx)
 
 
 def test_a_network_stays_as_it_was(rtx, seeded_n):
     """Its attentions stay fused, its convolutions FP16; NMS adds its kernels and changes nothing before it."""
-    typed = with_nms(seeded_n.typed, packed(1024, max_det=300), predictions_of(seeded_n.typed, "detect", 80))
+    typed = with_nms(seeded_n.typed, packed(1024, max_det=300), OutputLayout("detect", 80))
     before, after = seeded_n.facts, facts_of(seeded_n.build(typed).layers, typed)
     assert (after.attentions_fused, after.attentions_expected) == (8, 8)
     assert after.convolutions_by_precision == before.convolutions_by_precision

@@ -1,5 +1,7 @@
 """Objectness and peaks in the graph: what NMS then sees is what a loop over the scores leaves."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -7,9 +9,10 @@ from nms_graphs import MASKS, Raw, clustered, expected, packed, split
 from text_models import model_of, run
 
 from y12.errors import GraphError
-from y12.exporter.graph.nms.nms import AnchorLayout, predictions_of, with_nms
+from y12.exporter.graph.nms.nms import rows_of, with_nms
+from y12.runtime.artefact.output_layout import OutputLayout
 
-ANCHORS, HEATMAP = AnchorLayout("anchors"), AnchorLayout("heatmap", (1, 2))
+ANCHORS, HEATMAP = (OutputLayout("detect", 3, None, box_format, (1, 2)) for box_format in ("anchors", "heatmap"))
 H, W = 10, 12
 CELLS = H * W + H * W // 4
 
@@ -65,7 +68,7 @@ SETTINGS = {
     "agnostic": packed(agnostic=True),
     "two classes": packed(classes=(0, 2)),
     "truncated": packed(candidates=22, conf=0.0),
-    "more candidates than places": packed(candidates=600),
+    "more candidates than anchor points": packed(candidates=600),
     "nothing passes": packed(conf=1.0),
 }
 
@@ -74,7 +77,7 @@ SETTINGS = {
 def test_only_peaks_of_heatmaps_count(settings):
     raw = Raw(batch=2, anchors=CELLS)
     graph = heatmap_graph(raw.rows, batch=2)
-    model = with_nms(graph, settings, predictions_of(graph, "detect", 3, 0, HEATMAP))
+    model = with_nms(graph, settings, HEATMAP)
     for seed in range(4):
         images = images_of(raw, settings, 2, seed=seed)
         wanted = expected(raw, settings, with_peaks(images, 3))
@@ -91,7 +94,7 @@ def test_only_peaks_of_heatmaps_count(settings):
 def test_free_sizes_of_heatmaps(hw):
     raw, settings = Raw(), packed(candidates=50)
     graph = heatmap_graph(raw.rows, height="h", width="w", batch="B")
-    model = with_nms(graph, settings, predictions_of(graph, "detect", 3, 0, HEATMAP))
+    model = with_nms(graph, settings, HEATMAP)
     for batch in (1, 3):
         images = images_of(raw, settings, batch, hw, seed=batch)
         outputs = run(model, images)
@@ -103,7 +106,7 @@ def test_free_sizes_of_heatmaps(hw):
 def test_masks_of_heatmaps(opset):
     raw, settings = Raw("segment", batch=2), packed()
     graph = heatmap_graph(raw.rows, batch=2, protos=True, opset=opset)
-    model = with_nms(graph, settings, predictions_of(graph, "segment", 3, 0, HEATMAP))
+    model = with_nms(graph, settings, replace(HEATMAP, task="segment"))
     onnx.checker.check_model(model, full_check=True)
     images = images_of(raw, settings, 2)
     outputs = run(model, images)
@@ -123,7 +126,7 @@ def anchor_graph(rows, batch="B", anchors="A", opset=20):
 def test_anchors_score_objectness_times_class(form, opset):
     raw, settings = Raw(batch=2), form(conf=0.2)
     graph = anchor_graph(raw.rows + 1, opset=opset)
-    model = with_nms(graph, settings, predictions_of(graph, "detect", 3, 0, ANCHORS))
+    model = with_nms(graph, settings, ANCHORS)
     for seed in range(4):
         rows = clustered(raw, settings, batch=2, seed=seed)
         objectness = np.random.Generator(np.random.PCG64(seed)).random((2, 1, 60), dtype=np.float32)
@@ -138,11 +141,11 @@ def test_anchors_score_objectness_times_class(form, opset):
         assert wanted["num"].min() > 3
 
 
-@pytest.mark.parametrize("places", [ANCHORS, HEATMAP])
-def test_a_graph_of_another_number_of_rows(places):
+@pytest.mark.parametrize("layout", [ANCHORS, HEATMAP])
+def test_a_graph_of_another_number_of_rows(layout):
     graph = anchor_graph(9)
     with pytest.raises(GraphError, match=r"expected an output output0 \(B, [78], A\) for detect with 3 classes"):
-        predictions_of(graph, "detect", 3, 0, places)
+        rows_of(graph, layout)
 
 
 def test_the_engine_builds(rtx, make_profile):
@@ -158,8 +161,7 @@ def test_the_engine_builds(rtx, make_profile):
     }"""
     weight = np.random.Generator(np.random.PCG64(0)).random((9, 3, 1, 1), dtype=np.float32)
     graph = model_of(text, weight=weight, flat=np.array([0, 0, -1]))
-    predictions = predictions_of(graph, "detect", 5, 0, AnchorLayout("heatmap", (8, 16)))
-    model = with_nms(graph, packed(1024, max_det=300), predictions)
+    model = with_nms(graph, packed(1024, max_det=300), OutputLayout("detect", 5, None, "heatmap", (8, 16)))
     profile = make_profile(320, 320, batch=(1, 4, 8), sides=2)
     built = engine_from_onnx(model.SerializeToString(), BuildOptions(profile), rtx)
     assert any(origin.startswith("nms/largest") for layer in built.layers for origin in layer.origins)

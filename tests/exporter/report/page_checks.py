@@ -9,21 +9,22 @@ from page_reader import Node, embedded, table
 from y12.exporter.report.report import ExportReport
 
 
-def check_page(page: Node, report: ExportReport, thresholds: list) -> None:
+def check_page(page: Node, report: ExportReport) -> None:
     """Compare everything that a full page shows with the report.
 
     Raises:
         AssertionError: something differs.
     """
-    said = embedded(page)
-    assert said == {**json.loads(report.to_json()), "thresholds": said["thresholds"]}
-    assert said["thresholds"]["rows"] == thresholds
-    for check in (_built, _proof, _layers, _blocks, _accuracy, _sensitivity, _curve, _measured):
+    assert embedded(page) == json.loads(report.to_json())
+    for check in (_built, _proof, _layers, _blocks, _accuracy, _sensitivity, _curve, _measured, _thresholds):
         check(page, report)
+
+
+def _thresholds(page, report):
     shown = table(page, "thresholds")
-    assert list(shown) == [f"{row[0]:.3f}" for row in thresholds]
-    for (_, precision, recall), cells in zip(thresholds, shown.values(), strict=True):
-        assert cells == {"To keep its precision": _or_dash(precision), "To keep its recall": _or_dash(recall)}
+    assert list(shown) == [f"{row.conf:.3f}" for row in report.thresholds.rows]
+    for row, cells in zip(report.thresholds.rows, shown.values(), strict=True):
+        assert cells == {"To keep its precision": _or_dash(row.precision), "To keep its recall": _or_dash(row.recall)}
 
 
 def _or_dash(value) -> str:

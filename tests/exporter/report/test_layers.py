@@ -6,7 +6,7 @@ from text_models import model_of, noise
 from y12.exporter.engine.inspect import EngineFacts
 from y12.exporter.precision.qdq.qdq import QdqReport
 from y12.exporter.report.layers import LayerRow, layer_rows
-from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.manifest import AxisRange, InputProfile
 
 AXIS = AxisRange(4, 4, 4)
 # 4 outputs x 16 places x 3, 1 product of (16 x 4) x (4 x 16), one of (16 x 16) x (16 x 4), 2 x 16 x 4
@@ -42,8 +42,7 @@ def graph():
     return model
 
 
-def manifest(precision):
-    return Manifest("detect", ("cat",), (4,), InputProfile(AxisRange(1, 1, 1), AXIS, AXIS), precision)
+PROFILE = InputProfile(AxisRange(1, 1, 1), AXIS, AXIS)
 
 
 def facts(convolutions, unfused=()):
@@ -65,7 +64,7 @@ CASES = [  # precision, quantization, the graph's precisions of the first, the l
 
 @pytest.mark.parametrize(("precision", "quantization", "expected"), CASES)
 def test_precisions_and_shares(graph, precision, quantization, expected):
-    rows = layer_rows(graph, manifest(precision), quantization, None)
+    rows = layer_rows(graph, PROFILE, precision, quantization, None)
     assert [row.name for row in rows] == list(MACS)
     assert [(row.block, row.operator) for row in rows] == [
         ("model.0", "Conv"),
@@ -80,33 +79,33 @@ def test_precisions_and_shares(graph, precision, quantization, expected):
 
 @pytest.mark.parametrize(("precision", "quantization", "expected"), CASES)
 def test_a_row_that_is_not_as_asked_for_says_why(graph, precision, quantization, expected):
-    for row in layer_rows(graph, manifest(precision), quantization, None):
+    for row in layer_rows(graph, PROFILE, precision, quantization, None):
         assert bool(row.why) == (row.graph != precision)
     if quantization is not None:
-        assert layer_rows(graph, manifest(precision), quantization, None)[1].why == "last before the decode"
+        assert layer_rows(graph, PROFILE, precision, quantization, None)[1].why == "last before the decode"
         assert expected[1] == {"trt": "fp16", "cpu": "fp32"}[quantization.target]
 
 
 def test_reasons_of_attention(graph):
-    (*_, for_trt), (*_, for_cpu) = (layer_rows(graph, manifest("int8"), quantised(t), None) for t in ("trt", "cpu"))
+    (*_, for_trt), (*_, for_cpu) = (layer_rows(graph, PROFILE, "int8", quantised(t), None) for t in ("trt", "cpu"))
     assert for_trt.why == "in INT8 with --int8-attention only"
     assert for_cpu.why == "there is no INT8 attention for ONNX Runtime"
 
 
 def test_what_the_engine_computes_in(graph):
     inside = facts({"/model.0/conv/Conv": "int8", "/model.2/Conv": "fp16"})
-    assert [row.engine for row in layer_rows(graph, manifest("int8"), quantised(), inside)] == ["int8", "fp16", "fused"]
+    assert [row.engine for row in layer_rows(graph, PROFILE, "int8", quantised(), inside)] == ["int8", "fp16", "fused"]
     inside = facts({"/model.0/conv/Conv": "fp32"}, unfused=("/model.1/attn/Softmax",))
-    rows = layer_rows(graph, manifest("int8"), quantised(), inside)
+    rows = layer_rows(graph, PROFILE, "int8", quantised(), inside)
     assert [row.engine for row in rows] == ["fp32", "unknown", "not fused"]
     assert [row.graph for row in rows] == ["int8", "fp16", "fp16"]  # of the graph, whatever the engine made of it
 
 
 def test_of_one_convolution():
     model = model_of("(float[1,3,4,4] x) => (float[1,4,4,4] y) { y = Conv(x, w) }", w=noise(4, 3, 1, 1))
-    assert layer_rows(model, manifest("fp16"), None, None) == (LayerRow("y", "y", "Conv", 1.0, "fp16"),)
+    assert layer_rows(model, PROFILE, "fp16", None, None) == (LayerRow("y", "y", "Conv", 1.0, "fp16"),)
 
 
 def test_a_network_without_convolutions_has_no_rows():
     model = model_of("(float[1,3,4,4] x) => (float[1,3,4,4] y) { y = Relu(x) }")
-    assert layer_rows(model, manifest("fp32"), None, None) == ()
+    assert layer_rows(model, PROFILE, "fp32", None, None) == ()

@@ -7,7 +7,7 @@ from y12.exporter.verify.backends import TorchExecutor
 from y12.exporter.verify.compare import Ran, compare, outputs_of
 from y12.exporter.verify.verify_images import load_images
 from y12.exporter.verify.verify_options import TOLERANCES, VerifyOptions
-from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.boxes import detections_from_output
@@ -65,9 +65,10 @@ def test_fp16_differs_from_fp32_by_less_than_half_a_pixel_and_a_hundredth(armor,
     assert np.abs(detections_of["fp16"].xyxy - detections_of["fp32"].xyxy).max() <= 0.5
     assert abs(detections_of["fp16"].confidence[0] - detections_of["fp32"].confidence[0]) <= 0.01
     options = VerifyOptions(min_matched=1)
-    manifest = Manifest("detect", armor.detector.names, armor.detector.spec.strides, armor.profile)
     pair = Ran("torch", outputs["fp32"]), Ran("fp16", outputs["fp16"])
-    result = compare(*pair, manifest, TOLERANCES["fp16"], options)
+    result = compare(
+        *pair, OutputLayout("detect", len(armor.detector.names)), armor.profile.opt_hw, TOLERANCES["fp16"], options
+    )
     assert (result.verdict, result.lost, result.new) == ("equal within tolerance", 0, 0)
     assert result.above_threshold >= 1
     assert result.shifts["box_px"]["max"] <= 0.5

@@ -7,12 +7,13 @@ import pytest
 from text_models import copy_of
 
 from y12.errors import VerificationError
-from y12.exporter.graph.nms.nms import AnchorLayout, predictions_of, with_nms
+from y12.exporter.graph.nms.nms import with_nms
 from y12.exporter.verify.check_nms import check_nms, compare_after_nms
 from y12.exporter.verify.compare import Ran, outputs_of
 from y12.exporter.verify.verify_images import load_images
 from y12.exporter.verify.verify_options import TOLERANCES, VerifyOptions
 from y12.runtime.artefact.manifest import Manifest, NmsSettings
+from y12.runtime.artefact.output_layout import OutputLayout, output_layout
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.options import DetectOptions
 
@@ -34,7 +35,7 @@ def manifest_of(stages, settings=SETTINGS):
 
 
 def graph_of(stages, settings=SETTINGS):
-    return with_nms(stages.simplified, settings, predictions_of(stages.simplified, "detect", 80))
+    return with_nms(stages.simplified, settings, OutputLayout("detect", 80))
 
 
 def outputs(graph, images):
@@ -81,22 +82,16 @@ def test_a_wrong_column_is_found(small, images, column, by, what):
         check_nms(outputs(small.simplified, images), after_nms, manifest_of(small))
 
 
-def heatmaps_of(stages):
-    """Manifest and places as if the network's scores were heatmaps, of which only peaks count."""
-    return replace(manifest_of(stages), localisation="heatmap"), AnchorLayout("heatmap", (8, 16, 32))
-
-
 @pytest.mark.parametrize("settings", [SETTINGS, NmsSettings("packed", 20, DetectOptions(conf=0.001, max_det=20))])
 def test_peaks_in_the_graph_are_verified_too(small, images, settings):
-    manifest, places = heatmaps_of(small)
-    manifest = replace(manifest, nms=settings)
+    manifest = replace(manifest_of(small, settings), localisation="heatmap")  # as if its scores were heatmaps
+    layout = output_layout(manifest)
     raw = outputs(small.simplified, images)
-    peaks = with_nms(small.simplified, settings, predictions_of(small.simplified, "detect", 80, 0, places))
+    peaks = with_nms(small.simplified, settings, layout)
     assert check_nms(raw, outputs(peaks, images), manifest) >= 5
     with pytest.raises(VerificationError, match="the NMS in the graph differs from y12's"):
         check_nms(raw, outputs(graph_of(small, settings), images), manifest)  # without the peaks
-    wrong = AnchorLayout("heatmap", (32, 16, 8))
-    swapped = with_nms(small.simplified, settings, predictions_of(small.simplified, "detect", 80, 0, wrong))
+    swapped = with_nms(small.simplified, settings, replace(layout, strides=(32, 16, 8)))
     with pytest.raises(VerificationError, match="the NMS in the graph differs from y12's"):
         check_nms(raw, outputs(swapped, images), manifest)
 
@@ -104,7 +99,7 @@ def test_peaks_in_the_graph_are_verified_too(small, images, settings):
 def test_an_engine_that_ends_in_nms_is_compared_with_the_model(small, images):
     """As with a GPU, where the engine's outputs are all there is; ONNX Runtime's stand in for them."""
     reference = Ran("model", outputs(small.simplified, images))
-    final = with_nms(small.typed, SETTINGS, predictions_of(small.typed, "detect", 80))
+    final = with_nms(small.typed, SETTINGS, OutputLayout("detect", 80))
     right = Ran("engine", outputs(final, images))
     result = compare_after_nms(reference, right, manifest_of(small), TOLERANCES["fp16"], VerifyOptions())
     assert (result.verdict, result.failures) == ("equal within tolerance", ())

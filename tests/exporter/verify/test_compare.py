@@ -7,6 +7,7 @@ from y12.errors import VerificationError
 from y12.exporter.verify.compare import Ran, compare
 from y12.exporter.verify.verify_options import TOLERANCES, Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.output_layout import output_layout
 
 HW = (64, 96)
 PROFILE = InputProfile(*(AxisRange(side, side, side) for side in (1, *HW)))
@@ -37,13 +38,15 @@ def manifest_of(task="detect", names=("a", "b", "c"), kpt_shape=None):
 
 def compared(expected, actual, tolerance=STRICT, manifest=None, **options):
     """Compare outputs, one an image: `output0`, or all of them by name."""
+    manifest = manifest or manifest_of()
     model, candidate = (
         [image if isinstance(image, dict) else {"output0": image} for image in images] for images in (expected, actual)
     )
     return compare(
         Ran("model", model),
         Ran("candidate", candidate),
-        manifest or manifest_of(),
+        output_layout(manifest),
+        HW,
         tolerance,
         VerifyOptions(**({"min_matched": 1} | options)),
     )

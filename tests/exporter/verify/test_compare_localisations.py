@@ -5,18 +5,17 @@ import pytest
 
 from y12.exporter.verify.compare import Ran, compare
 from y12.exporter.verify.verify_options import Tolerance, VerifyOptions
-from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.output_layout import OutputLayout
 
 HW = (64, 96)
-PROFILE = InputProfile(*(AxisRange(side, side, side) for side in (1, *HW)))
 STRICT = Tolerance({"median box_px": 0.02, "p95 logit": 0.01}, max_lost=0.0)
 FAR_APART = {(1, 1, 0): 0.9, (1, 8, 1): 0.8, (5, 1, 2): 0.7, (6, 10, 0): 0.6}
 
 
 def compared(expected, actual, localisation):
-    manifest = Manifest("detect", ("a", "b", "c"), (8,), PROFILE, localisation=localisation)
+    layout = OutputLayout("detect", 3, None, localisation, (8,))
     ran = (Ran(name, [{"output0": array}]) for name, array in (("model", expected), ("candidate", actual)))
-    return compare(*ran, manifest, STRICT, VerifyOptions(min_matched=1))
+    return compare(*ran, layout, HW, STRICT, VerifyOptions(min_matched=1))
 
 
 def heatmap(scores):

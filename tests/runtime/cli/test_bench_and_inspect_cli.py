@@ -73,7 +73,7 @@ def test_bench(make_onnx, make_manifest, capsys):
     assert bench.main([str(path), "--iterations", "5", "--warmup", "1", "--batch", "2", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["batch"], report["iterations"], report["input_hw"]) == (2, 5, [64, 64])
-    assert set(report["stages_ms"]) == {"decode", "preprocess", "execute", "postprocess", "total"}
+    assert set(report["stages_ms"]) == {"load", "preprocess", "execute", "postprocess", "total"}
     for ms in report["stages_ms"].values():
         assert 0 <= ms["p50"] <= ms["p90"] <= ms["p99"]
     total = report["stages_ms"]["total"]["p50"]

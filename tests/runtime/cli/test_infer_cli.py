@@ -60,7 +60,7 @@ def test_json_lines(make_onnx, images, capsys):
     assert (record["height"], record["width"]) == (48, 64)
     assert record["detections"][0]["class_name"] == "red"
     assert record["detections"][0]["box_xyxy"] == [24.0, 20.0, 40.0, 28.0]
-    assert set(record["ms"]) == {"decode", "preprocess", "execute", "postprocess"}
+    assert set(record["ms"]) == {"load", "preprocess", "execute", "postprocess"}
 
 
 def test_a_bad_image_is_reported_and_the_others_are_done(make_onnx, images, capsys):

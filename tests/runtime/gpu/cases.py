@@ -76,7 +76,7 @@ def expected_of(manifest: Manifest, answer, images, options: DetectOptions, half
     outputs = answer(letterboxed(images, frames, np.float16 if half else np.float32).astype(np.float32))
     task = task_for(manifest)
     return [
-        task.decode({name: array[i] for name, array in outputs.items()}, frame, manifest, options)
+        task.decode({name: array[i] for name, array in outputs.items()}, frame, options)
         for i, frame in enumerate(frames)
     ]
 

@@ -14,6 +14,7 @@ from y12.runtime.gpu.pipeline import GpuOptions, GpuPipeline
 from y12.runtime.gpu.worker import MAX_GRAPHS
 from y12.runtime.options import DetectOptions
 from y12.runtime.session import Runtime
+from y12.runtime.tasks import task_for
 
 SOME = DetectOptions(conf=0.1, iou=0.5)
 CHANGES = [SOME, DetectOptions(conf=0.5), DetectOptions(iou=0.9, classes=(2,)), DetectOptions(max_det=2, agnostic=True)]
@@ -225,7 +226,7 @@ def test_a_runtime_that_cannot_begin_frees_everything(tmp_path, world, open_runt
         world.fail_only, world.fail_after = "open the GPU", succeed
         network = HostNetwork(ANSWER, world)
         with pytest.raises(ExecutorError, match="could not open the GPU"):
-            GpuPipeline(network, MANIFEST, (64, 96), GpuOptions())
+            GpuPipeline(network, task_for(MANIFEST), MANIFEST.profile.batch, (64, 96), GpuOptions())
         assert network.closed == 1
         world.check_clean()
     world.fail_after = None

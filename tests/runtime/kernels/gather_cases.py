@@ -44,7 +44,7 @@ class GatherCase:
         rng = np.random.default_rng(4)
         result = np.zeros(len(self.counts), result_dtype(self.room, self.box_values))
         result["header"]["count"] = self.counts
-        result["header"]["found"] = 99
+        result["header"]["candidates"] = 99
         for rows in result["rows"]:
             rows["anchor"] = rng.permutation(self.anchors)[: self.room]
             rows["box"], rows["score"], rows["class_id"] = 7, 0.5, 3

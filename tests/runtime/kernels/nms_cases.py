@@ -67,7 +67,11 @@ def candidates_of(cases: list[Case], capacity: int) -> Candidates:
     headers = np.zeros(len(cases), SELECT_HEADER)
     headers["count"] = [len(case.scores) for case in cases]
     images = np.arange(len(cases))
-    headers["found"], headers["truncated"], headers["nonfinite"] = headers["count"] + 5, images % 2, images % 4 == 3
+    headers["candidates"], headers["truncated"], headers["nonfinite"] = (
+        headers["count"] + 5,
+        images % 2,
+        images % 4 == 3,
+    )
     return Candidates(boxes, scores, class_ids, anchors, headers)
 
 

@@ -193,7 +193,7 @@ class SelectRun:
         assert len(expected) == len(self.headers)
         for i, (header, best) in enumerate(zip(self.headers, expected, strict=True)):
             count = len(best.scores)
-            assert header.tolist() == (count, best.found, int(best.found > count), int(best.nonfinite))
+            assert header.tolist() == (count, best.candidates, int(best.candidates > count), int(best.nonfinite))
             for name in ("boxes", "scores", "class_ids", "anchors"):
                 found = getattr(self, name)[i]
                 np.testing.assert_array_equal(found[:count], getattr(best, name), strict=True)

@@ -78,7 +78,7 @@ def test_images_of_a_batch_do_not_mix(cases, room):
     for image, case in enumerate(cases):
         assert kept_by(result, image) == replace(case, iou=0.5, max_det=300, agnostic=False).expected[:room]
     assert result["header"]["truncated"].tolist() == [i % 2 for i in range(len(cases))]
-    assert result["header"]["found"].tolist() == [len(case.scores) + 5 for case in cases]
+    assert result["header"]["candidates"].tolist() == [len(case.scores) + 5 for case in cases]
 
 
 def float32_iou_above(one, other, iou):

@@ -10,10 +10,11 @@ from tests.runtime.kernels.references.select import Given, Selected, selected
 from tests.runtime.kernels.select_cases import CASES, SelectCase, SelectRun
 from tests.runtime.kernels.shim import ORDERS, compiled
 from y12.errors import InputError
+from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.kernels.layout import SELECT_PLAN, SelectShape, select_plan, wanted_classes
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import peaks_only, picked_from_predictions
-from y12.runtime.postprocess.predictions import Extras, Predictions, predictions_from_output0
+from y12.runtime.postprocess.predictions import Predictions, predictions_from
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -33,15 +34,17 @@ def predictions_of(given: Given) -> Predictions:
     scores = given.scores * (np.float32(1) if given.objectness is None else given.objectness)
     angles = np.empty((0, scores.shape[1])) if given.angles is None else given.angles[None]
     rows = np.concatenate([given.boxes, scores, angles]).astype(np.float32)
-    predictions = predictions_from_output0(rows, len(scores), Extras(angle=len(angles)))
+    predictions = predictions_from(
+        {"output0": rows}, OutputLayout("obb" if len(angles) else "detect", len(scores)), (1, 1)
+    )
     return replace(predictions, peaks_of=given.levels_hw)
 
 
 def assert_is_what_the_decoder_picks(found: Selected, given: Given, case: SelectCase) -> None:
     options = replace(case.options, iou=1.0, max_det=30_000)  # no overlap is above 1
     picked = picked_from_predictions(predictions_of(given), options)
-    assert found.found == len(picked.scores)
-    assert len(found.scores) == min(case.limit, found.found)
+    assert found.candidates == len(picked.scores)
+    assert len(found.scores) == min(case.limit, found.candidates)
     for name in ("boxes", "scores", "class_ids", "anchors"):
         np.testing.assert_array_equal(getattr(found, name), getattr(picked, name)[: case.limit])
 
@@ -122,7 +125,7 @@ def test_too_few_places_for_keys_are_told_and_not_exceeded(capacity):
     run.launch(compiled("candidates"), order=7)
     assert run.headers["truncated"].tolist() == [2, 2]
     assert run.headers["count"].tolist() == [capacity, capacity]
-    assert run.headers["found"].tolist() == [333, 333]
+    assert run.headers["candidates"].tolist() == [333, 333]
     assert np.isnan(run.scores[:, capacity:]).all()
 
 
@@ -131,7 +134,7 @@ def test_keys_that_are_garbage_stay_in_bounds(rng, classes):
     case = SelectCase("garbage", 40, classes, batch=1, limit=32)
     run = SelectRun(case)
     run.keys[:] = rng.integers(0, 2**64, run.keys.shape, np.uint64)
-    run.counters["found"] = 1_000_000
+    run.counters["candidates"] = 1_000_000
     results = (run.boxes, run.scores, run.class_ids, run.anchors, run.headers)
     compiled("candidates")["select_best"]((1,), (1024,), run.outputs, 0, run.plan, run.keys, run.counters, *results)
     assert run.headers["count"].tolist() == [32]

@@ -9,10 +9,11 @@ import pytest
 
 from y12.errors import ArtefactError, ExecutorError
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.output_layout import output_layout
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.boxes import decode_boxes
 from y12.runtime.postprocess.candidates import peaks_only
-from y12.runtime.postprocess.predictions import Layout, predictions_from
+from y12.runtime.postprocess.predictions import predictions_from
 from y12.runtime.preprocess.letterbox import Letterbox
 
 LEVELS = ((6, 10), (3, 5))
@@ -23,6 +24,10 @@ def manifest_of(localisation, task="detect", nc=3, strides=(8, 16)):
     one = AxisRange(1, 1, 1)
     profile = InputProfile(one, *(AxisRange(side, side, side) for side in HW))
     return Manifest(task, tuple(f"c{i}" for i in range(nc)), strides, profile, localisation=localisation)
+
+
+def decoded(outputs, manifest, options, frame=None):
+    return decode_boxes(outputs, frame or Letterbox.fit(HW, HW), options, output_layout(manifest), manifest.names)
 
 
 def peaks_in_a_loop(scores, levels):
@@ -67,30 +72,18 @@ def heatmap_output(rng, nc=3, cells=75):
 @pytest.mark.parametrize("task", ["detect", "segment"])
 def test_a_heatmap_is_decoded_to_its_peaks(rng, task):
     output = heatmap_output(rng)
-    outputs, layout = {"output0": output}, Layout(masks=task == "segment")
+    outputs = {"output0": output}
     if task == "segment":
         outputs["output0"] = np.concatenate([output, rng.random((2, 75), np.float32)])
         outputs["protos"] = rng.random((2, 12, 20)).astype(np.float32)
-    found = decode_boxes(
-        layout,
-        outputs,
-        Letterbox.fit(HW, HW),
-        manifest_of("heatmap", task),
-        DetectOptions(conf=0.3, iou=1.0),
-    )
+    found = decoded(outputs, manifest_of("heatmap", task), DetectOptions(conf=0.3, iou=1.0))
     peaks = peaks_in_a_loop(output[4:], LEVELS)
     at = np.flatnonzero(peaks.max(axis=0) > 0.3)
     order = at[np.argsort(-peaks[:, at].max(axis=0), kind="stable")]
     np.testing.assert_array_equal(found.confidence, peaks[:, order].max(axis=0))
     np.testing.assert_array_equal(found.class_id, peaks[:, order].argmax(axis=0))
     assert 10 < len(found) < 60
-    plain = decode_boxes(
-        layout,
-        outputs,
-        Letterbox.fit(HW, HW),
-        manifest_of("distances", task),
-        DetectOptions(conf=0.3, iou=1.0),
-    )
+    plain = decoded(outputs, manifest_of("distances", task), DetectOptions(conf=0.3, iou=1.0))
     assert len(plain) > len(found)
 
 
@@ -100,17 +93,17 @@ def test_two_labels_of_one_cell_are_both_peaks():
     output[4:, 12] = 0.9, 0.8, 0.1
     options = DetectOptions(conf=0.3, multi_label=True)
     manifest = manifest_of("heatmap")
-    found = decode_boxes(Layout(), {"output0": output}, Letterbox.fit(HW, HW), manifest, options)
+    found = decoded({"output0": output}, manifest, options)
     assert found.class_id.tolist() == [0, 1]
 
 
 def test_the_sizes_of_the_levels_follow_from_the_input():
     manifest, outputs = manifest_of("heatmap"), {"output0": np.zeros((7, 75), np.float32)}
-    assert predictions_from(outputs, Layout(), manifest, HW).peaks_of == LEVELS
+    assert predictions_from(outputs, output_layout(manifest), HW).peaks_of == LEVELS
     with pytest.raises(ArtefactError, match=r"expected 62 cells at strides \(8, 16, 32\) of an input of 48x64, fou"):
-        predictions_from(outputs, Layout(), replace(manifest, strides=(8, 16, 32)), (48, 64))
+        predictions_from(outputs, output_layout(replace(manifest, strides=(8, 16, 32))), (48, 64))
     with pytest.raises(ArtefactError, match=r"expected 60 cells at strides \(8, 16\) of an input of 48x64, found 75"):
-        predictions_from(outputs, Layout(), manifest, (48, 64))
+        predictions_from(outputs, output_layout(manifest), (48, 64))
 
 
 def test_anchors_score_objectness_times_class():
@@ -121,7 +114,7 @@ def test_anchors_score_objectness_times_class():
         (60, 40, 8, 8, 0.2, 0.1, 0.1, 1.0),  # 0.2
     ]
     outputs = {"output0": np.array(columns, np.float32).T}
-    found = decode_boxes(Layout(), outputs, Letterbox.fit(HW, HW), manifest_of("anchors"), DetectOptions())
+    found = decoded(outputs, manifest_of("anchors"), DetectOptions())
     assert found.class_id.tolist() == [1, 0]
     np.testing.assert_allclose(found.confidence, [0.72, 0.45], rtol=1e-6)
     np.testing.assert_allclose(found.xyxy, [[56, 16, 64, 24], [16, 16, 24, 24]])
@@ -130,7 +123,7 @@ def test_anchors_score_objectness_times_class():
 def test_anchors_of_a_segmentation():
     output = np.arange(10, dtype=np.float32).reshape(10, 1) / 10
     outputs = {"output0": output, "protos": np.ones((2, 12, 20), np.float32)}
-    found = predictions_from(outputs, Layout(masks=True), manifest_of("anchors", "segment"), HW)
+    found = predictions_from(outputs, output_layout(manifest_of("anchors", "segment")), HW)
     np.testing.assert_allclose(found.scores[:, 0], [0.4 * 0.5, 0.4 * 0.6, 0.4 * 0.7], rtol=1e-6)
     np.testing.assert_allclose(found.coefficients[:, 0], [0.8, 0.9])
 
@@ -138,7 +131,7 @@ def test_anchors_of_a_segmentation():
 @pytest.mark.parametrize("rows", [7, 9])
 def test_an_output_of_another_number_of_rows_is_refused(rows):
     with pytest.raises(ArtefactError, match="does not fit its network"):
-        predictions_from({"output0": np.zeros((rows, 4), np.float32)}, Layout(), manifest_of("anchors"), HW)
+        predictions_from({"output0": np.zeros((rows, 4), np.float32)}, output_layout(manifest_of("anchors")), HW)
 
 
 @pytest.mark.parametrize("localisation", ["heatmap", "anchors"])
@@ -146,7 +139,7 @@ def test_nan_is_refused(localisation):
     output = np.zeros((7 + (localisation == "anchors"), 75), np.float32)
     output[4, 3] = np.nan
     with pytest.raises(ExecutorError, match="found NaN or infinity"):
-        predictions_from({"output0": output}, Layout(), manifest_of(localisation), HW)
+        predictions_from({"output0": output}, output_layout(manifest_of(localisation)), HW)
 
 
 def test_the_manifest_says_it_only_where_it_is_not_plain():
@@ -170,13 +163,13 @@ def test_another_localisation_is_refused(task, localisation):
 
 @pytest.mark.parametrize("localisation", ["heatmap", "anchors"])
 def test_it_is_quick(localisation, rng):
-    """A few milliseconds for 8400 places of 80 classes; the limit leaves room for a machine that is busy."""
+    """A few milliseconds for 8400 anchor points of 80 classes; the limit leaves room for a machine that is busy."""
     output = rng.random((84 + (localisation == "anchors"), 8400)).astype(np.float32)
     output[4:] **= 60
     manifest = manifest_of(localisation, nc=80, strides=(8, 16, 32))
     frame, times = Letterbox.fit((640, 640), (640, 640)), []
     for _ in range(5):
         start = perf_counter()
-        decode_boxes(Layout(), {"output0": output}, frame, manifest, DetectOptions(conf=0.9))
+        decoded({"output0": output}, manifest, DetectOptions(conf=0.9), frame)
         times.append(perf_counter() - start)
     assert min(times) < 0.1

@@ -13,7 +13,6 @@ from y12.exporter.data.open import labelled_dataset
 from y12.exporter.data.yolo import label_path, yolo_labels
 from y12.exporter.evaluate.classification import ClassTree, class_tree
 from y12.exporter.evaluate.fit import kinds_for
-from y12.runtime.artefact.manifest import Manifest
 
 __all__ = ["EvaluationSet", "classes_of", "evaluation_set_of_images", "open_evaluation_set"]
 
@@ -43,55 +42,67 @@ class EvaluationSet:
         return "labels" if self.labels is not None else "detections of FP32"
 
 
-def open_evaluation_set(data: Path, manifest: Manifest) -> EvaluationSet:
+def open_evaluation_set(
+    data: Path, task: str, names: tuple[str, ...], kpt_shape: tuple[int, int] | None
+) -> EvaluationSet:
     """Read a data.yaml (its val), a COCO JSON, or a folder of images.
 
     A folder's labels are looked for where YOLO keeps them; of a classifier it is one with a folder for each class.
     Nobody said that they are of this model's classes, hence a note where they do not fit, and no refusal.
 
+    Args:
+        data: where the images are.
+        task: of the model.
+        names: its classes.
+        kpt_shape: of its keypoints; None where there are none.
+
     Raises:
         DatasetError: there are no images, or the labels of a file are wrong or do not fit the model.
     """
     notes = []
-    if manifest.task == "classify":
+    if task == "classify":
         try:
-            return _classified(class_tree(data, None, manifest.names), data)
+            return _classified(class_tree(data, None, names), data)
         except DatasetError as error:
             if not data.is_dir():
                 raise
             if any(path.is_dir() for path in data.iterdir()):
                 notes.append(f"the folders in {data} are not taken for classes: {_reason(error, data)}")
     elif not data.is_dir():
-        dataset = labelled_dataset(data, oriented=manifest.task == "obb")
-        return _labelled(f"{data.name}, {len(dataset.samples)} images", dataset, manifest)
+        dataset = labelled_dataset(data, oriented=task == "obb")
+        return _labelled(f"{data.name}, {len(dataset.samples)} images", dataset, task, names, kpt_shape)
     images = without_repeats(images_in(data), str(data), DatasetError)
     if not images:
         raise DatasetError(f"{data}: expected images to measure on, found none")
-    evaluation_set = evaluation_set_of_images(images, manifest, data)
+    evaluation_set = evaluation_set_of_images(images, data, task, names, kpt_shape)
     return replace(evaluation_set, notes=(*notes, *evaluation_set.notes))
 
 
-def evaluation_set_of_images(images: Sequence[Path], manifest: Manifest, origin: Path) -> EvaluationSet:
+def evaluation_set_of_images(
+    images: Sequence[Path], origin: Path, task: str, names: tuple[str, ...], kpt_shape: tuple[int, int] | None
+) -> EvaluationSet:
     """Return images, with the labels that lie beside them; a classifier's are not looked for.
 
     Args:
         images: files.
-        manifest: of the model; its classes are those of the labels where `origin` is no data.yaml.
         origin: the folder or the data.yaml that named the images.
+        task: of the model.
+        names: its classes, which are those of the labels where `origin` is no data.yaml.
+        kpt_shape: of its keypoints; None where there are none.
 
     Raises:
         DatasetError: the data.yaml's labels are wrong or do not fit the model.
     """
     words = f"{origin.name}, {len(images)} images"
     samples = tuple(Sample(i, image) for i, image in enumerate(images, 1))
-    if manifest.task == "classify" or not any(label_path(image).is_file() for image in images):
+    if task == "classify" or not any(label_path(image).is_file() for image in images):
         return EvaluationSet(words, samples)
-    oriented = manifest.task == "obb"
+    oriented = task == "obb"
     if origin.suffix.lower() in _YAML:
-        return _labelled(words, yolo_labels(images, read_data_yaml(origin), oriented=oriented), manifest)
-    own = DataYaml(origin, origin, {}, manifest.names, manifest.kpt_shape)
+        return _labelled(words, yolo_labels(images, read_data_yaml(origin), oriented=oriented), task, names, kpt_shape)
+    own = DataYaml(origin, origin, {}, names, kpt_shape)
     try:
-        evaluation_set = _labelled(words, yolo_labels(images, own, oriented=oriented), manifest)
+        evaluation_set = _labelled(words, yolo_labels(images, own, oriented=oriented), task, names, kpt_shape)
     except DatasetError as error:
         reason = _reason(error, origin)
         note = f"labels beside the images of {origin} are not used, as they do not fit the model: {reason}"
@@ -101,16 +112,18 @@ def evaluation_set_of_images(images: Sequence[Path], manifest: Manifest, origin:
     )
 
 
-def classes_of(labels: Dataset, manifest: Manifest) -> ClassMap:
+def classes_of(labels: Dataset, names: tuple[str, ...]) -> ClassMap:
     """Return a model's classes, matched with the labels'."""
     by_order = labels.origin.suffix.lower() not in _YAML  # a folder's are the model's own, in its order
-    return class_map(manifest.names, labels.categories, str(labels.origin), by_order=by_order)
+    return class_map(names, labels.categories, str(labels.origin), by_order=by_order)
 
 
-def _labelled(words: str, dataset: Dataset, manifest: Manifest) -> EvaluationSet:
+def _labelled(
+    words: str, dataset: Dataset, task: str, names: tuple[str, ...], kpt_shape: tuple[int, int] | None
+) -> EvaluationSet:
     """Return labels that fit a model; that is decided here, before a network is traced or run."""
-    _, notes = kinds_for(dataset, manifest)
-    classes_of(dataset, manifest)
+    _, notes = kinds_for(dataset, task, kpt_shape)
+    classes_of(dataset, names)
     return EvaluationSet(words, dataset.samples, dataset, (*notes, *dataset.notes))
 
 

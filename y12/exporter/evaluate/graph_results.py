@@ -86,10 +86,10 @@ def outcome_of(
     with _runtime(graph, manifest) as runtime:
         if manifest.task == "classify":
             return _classified(Inference(runtime, runtime.options), evaluation_set)
-        classes = _classes(evaluation_set, manifest)
-        options = [detect_options(ValOptions(), runtime.manifest, classes)]
+        classes = _classes(evaluation_set, manifest.names)
+        options = [detect_options(ValOptions(), None, classes)]
         if used:
-            options.append(_as_used(manifest, classes))
+            options.append(_as_used(default_options(manifest), classes))
         return _detected(runtime, evaluation_set, options, classes)
 
 
@@ -135,30 +135,29 @@ def _runtime(graph: onnx.ModelProto, manifest: Manifest) -> Iterator[Runtime]:
             yield runtime
 
 
-def _as_used(manifest: Manifest, classes: ClassMap) -> DetectOptions:
-    """Return the options that the artefact is used with, but for a low conf, without classes that the data lacks."""
-    options = default_options(manifest)
+def _as_used(options: DetectOptions, classes: ClassMap) -> DetectOptions:
+    """Return the artefact's own options, but for a low conf, without classes that the data lacks."""
     return replace(options, conf=USED_FLOOR, classes=options.classes or classes.classes)
 
 
-def _classes(evaluation_set: EvaluationSet, manifest: Manifest) -> ClassMap:
+def _classes(evaluation_set: EvaluationSet, names: tuple[str, ...]) -> ClassMap:
     if isinstance(evaluation_set.labels, Dataset):
-        return classes_of(evaluation_set.labels, manifest)
-    return ClassMap(tuple(range(len(manifest.names))), "all")
+        return classes_of(evaluation_set.labels, names)
+    return ClassMap(tuple(range(len(names))), "all")
 
 
-def _kinds(evaluation_set: EvaluationSet, manifest: Manifest) -> tuple[str, ...]:
+def _kinds(evaluation_set: EvaluationSet, task: str, kpt_shape: tuple[int, int] | None) -> tuple[str, ...]:
     if isinstance(evaluation_set.labels, Dataset):
-        return kinds_for(evaluation_set.labels, manifest)[0]
-    kinds = KINDS_OF_TASK[manifest.task]
-    return kinds if manifest.kpt_shape is not None else tuple(kind for kind in kinds if kind != "keypoints")
+        return kinds_for(evaluation_set.labels, task, kpt_shape)[0]
+    kinds = KINDS_OF_TASK[task]
+    return kinds if kpt_shape is not None else tuple(kind for kind in kinds if kind != "keypoints")
 
 
 def _detected(
     runtime: Runtime, evaluation_set: EvaluationSet, options: Sequence[DetectOptions], classes: ClassMap
 ) -> Outcome:
     collected = [
-        CocoResults(classes, _kinds(evaluation_set, runtime.manifest)),
+        CocoResults(classes, _kinds(evaluation_set, runtime.manifest.task, runtime.manifest.kpt_shape)),
         *(CocoResults(classes, ()) for _ in options[1:]),
     ]
     # Side by side, so that each run's outputs are decoded with all options before the next one.

@@ -1,7 +1,7 @@
 """An artefact over many images, with bounded memory: one at a time, or as many as its network needs."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from y12.exporter.data.dataset import Sample
 from y12.runtime.options import DetectOptions
@@ -35,8 +35,7 @@ class Inference:
         for start in range(0, len(samples), size):
             chunk = samples[start : start + size]
             results = self.runtime.infer_batch([sample.path for sample in chunk], self.options)
-            for name, ms in asdict(self.runtime.timings).items():
-                stage = name.removesuffix("_ms")
+            for stage, ms in self.runtime.timings.by_stage().items():
                 self.stages_ms[stage] = self.stages_ms.get(stage, 0.0) + ms
             yield from zip(chunk, results, strict=True)
             if self.progress is not None:

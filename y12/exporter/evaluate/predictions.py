@@ -14,7 +14,7 @@ _NO_CATEGORY = -1  # of a class that the data does not know
 
 @dataclass
 class CocoResults:
-    """What was found so far, in COCO's form, and the sizes of the images."""
+    """The detections so far, in COCO's form, and the sizes of the images."""
 
     classes: ClassMap
     kinds: tuple[str, ...]

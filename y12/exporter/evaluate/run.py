@@ -18,7 +18,6 @@ from y12.exporter.evaluate.inference import Inference, Progress
 from y12.exporter.evaluate.predictions import CocoResults
 from y12.exporter.evaluate.report import ValReport
 from y12.exporter.evaluate.results_json import read_results, result_kinds
-from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.options import DetectOptions
 from y12.runtime.session import GpuOptions, Runtime
 
@@ -68,15 +67,15 @@ def _detected(runtime: Runtime, data: Path, options: ValOptions, progress: Progr
     require_pycocotools()
     manifest = runtime.manifest
     dataset = labelled_dataset(data, options.split, options.images, oriented=manifest.task == "obb")
-    kinds, notes = kinds_for(dataset, manifest)
+    kinds, notes = kinds_for(dataset, manifest.task, manifest.kpt_shape)
     classes = class_map(manifest.names, dataset.categories, str(data), by_order=data.suffix.lower() == ".json")
-    inference = Inference(runtime, detect_options(options, manifest, classes), progress)
+    inference = Inference(runtime, detect_options(options, manifest.nms, classes), progress)
     runtime.check_options(inference.options)
-    predictions = CocoResults(classes, kinds)
+    collected = CocoResults(classes, kinds)
     for sample, detections in inference.over(dataset.samples):
-        predictions.keep(sample, detections)
+        collected.keep(sample, detections)
     figures, evaluation_s = _figures(
-        dataset.ground_truth(predictions.sizes_hw), predictions.results, predictions.kinds_to_evaluate
+        dataset.ground_truth(collected.sizes_hw), collected.results, collected.kinds_to_evaluate
     )
     report = replace(
         _report(inference, data, len(dataset.samples), classes),
@@ -84,9 +83,9 @@ def _detected(runtime: Runtime, data: Path, options: ValOptions, progress: Progr
         background=dataset.background,
         figures=figures,
         evaluation_s=evaluation_s,
-        notes=(*notes, *dataset.notes, *predictions.notes),
+        notes=(*notes, *dataset.notes, *collected.notes),
     )
-    return Validation(report, predictions.results)
+    return Validation(report, collected.results)
 
 
 def _classified(runtime: Runtime, data: Path, options: ValOptions, progress: Progress | None) -> Validation:
@@ -114,7 +113,7 @@ def _report(inference: Inference, data: Path, images: int, classes: ClassMap) ->
         labels=0,
         description=runtime.description,
         settings={
-            **_thresholds(runtime.manifest, inference.options),
+            **_thresholds(runtime.manifest.task, inference.options, in_graph=runtime.manifest.nms is not None),
             "imgsz": f"{height},{width}",
             "precision": runtime.manifest.precision,
             "classes": classes.how,
@@ -123,12 +122,12 @@ def _report(inference: Inference, data: Path, images: int, classes: ClassMap) ->
     )
 
 
-def _thresholds(manifest: Manifest, options: DetectOptions) -> dict[str, Any]:
+def _thresholds(task: str, options: DetectOptions, *, in_graph: bool) -> dict[str, Any]:
     """Return a detector's thresholds, and whose NMS applied them."""
-    if manifest.task == "classify":
+    if task == "classify":
         return {}
     chosen = {name: getattr(options, name) for name in ("conf", "iou", "max_det", "multi_label")}
-    return {**chosen, "nms": "by the runtime" if manifest.nms is None else "in the graph"}
+    return {**chosen, "nms": "in the graph" if in_graph else "by the runtime"}
 
 
 def validate_results(results_file: Path, data: Path) -> Validation:

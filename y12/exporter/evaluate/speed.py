@@ -9,7 +9,7 @@ import onnx
 
 from y12.exporter.engine.build_engine import BuiltEngine
 from y12.exporter.evaluate.results import Speed
-from y12.runtime.artefact.manifest import InputProfile, Manifest
+from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.backends.tensorrt.executor import TrtExecutor
 from y12.runtime.executor import Executor
@@ -49,17 +49,20 @@ def speeds_of(
 
 
 def speeds(
-    simplified: onnx.ModelProto, typed: onnx.ModelProto, built: BuiltEngine | None, manifest: Manifest
+    simplified: onnx.ModelProto,
+    typed: onnx.ModelProto,
+    built: BuiltEngine | None,
+    precision: str,
+    profile: InputProfile,
 ) -> tuple[Speed, ...]:
     """Return how long the engine takes on the GPU at hand, or without one the graph beside FP32's in ONNX Runtime."""
-    precision = manifest.precision.upper()
     executors: dict[str, Executor] = {}
     with ExitStack() as stack:
         if built is not None:
-            executors[f"{precision} engine"] = TrtExecutor(built.plan)
-            stack.callback(executors[f"{precision} engine"].close)
+            executors[f"{precision.upper()} engine"] = TrtExecutor(built.plan)
+            stack.callback(executors[f"{precision.upper()} engine"].close)
         else:
-            for name, graph in {"FP32": simplified, precision: typed}.items():
+            for name, graph in {"FP32": simplified, precision.upper(): typed}.items():
                 executors[f"{name} ONNX"] = OrtExecutor(graph.SerializeToString(), "cpu")
                 stack.callback(executors[f"{name} ONNX"].close)
-        return speeds_of(executors, manifest.profile)
+        return speeds_of(executors, profile)

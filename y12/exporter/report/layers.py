@@ -10,7 +10,7 @@ from y12.exporter.graph.passes import label
 from y12.exporter.precision.macs import mac_shares, macs_of
 from y12.exporter.precision.qdq.plan import CONVOLUTIONS
 from y12.exporter.precision.qdq.qdq import QdqReport
-from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.manifest import InputProfile
 
 __all__ = ["LayerRow", "layer_rows"]
 
@@ -43,24 +43,29 @@ class LayerRow:
 
 
 def layer_rows(
-    simplified: onnx.ModelProto, manifest: Manifest, quantization: QdqReport | None, facts: EngineFacts | None
+    simplified: onnx.ModelProto,
+    profile: InputProfile,
+    precision: str,
+    quantization: QdqReport | None,
+    facts: EngineFacts | None,
 ) -> tuple[LayerRow, ...]:
     """Return a row for each convolution, and then for each attention.
 
     Args:
         simplified: the FP32 graph; the typed graph's nodes have the same names.
-        manifest: of the artefact.
+        profile: the input shapes.
+        precision: of the artefact.
         quantization: what INT8 did; None in other precisions.
         facts: what the engine proves; None without one.
 
     Raises:
         GraphError: the MACs of a layer cannot be counted.
     """
-    counts = macs_of(simplified, manifest.profile)
-    rows = [_convolution(node, manifest, quantization, facts) for node in simplified.graph.node if _computes(node)]
+    counts = macs_of(simplified, profile)
+    rows = [_convolution(node, precision, quantization, facts) for node in simplified.graph.node if _computes(node)]
     macs = {row.name: counts[row.name] for row in rows}
     for attention in attentions_of(simplified):
-        rows.append(_attention(attention.softmax, manifest, quantization, facts))
+        rows.append(_attention(attention.softmax, precision, quantization, facts))
         macs[attention.softmax] = counts[attention.scores] + counts[attention.product]
     shares = mac_shares(macs, macs)
     return tuple(replace(row, macs=shares[row.name]) for row in rows)
@@ -71,18 +76,18 @@ def _computes(node: onnx.NodeProto) -> bool:
 
 
 def _convolution(
-    node: onnx.NodeProto, manifest: Manifest, quantization: QdqReport | None, facts: EngineFacts | None
+    node: onnx.NodeProto, precision: str, quantization: QdqReport | None, facts: EngineFacts | None
 ) -> LayerRow:
     name = label(node)
-    precision, why = manifest.precision, ""
+    why = ""
     if quantization is not None and name in quantization.left:
         precision, why = _REMAINDER[quantization.target], quantization.left[name]
     inside = "" if facts is None else facts.convolutions.get(name, "unknown")
     return LayerRow(name, _block(name), node.op_type, 0.0, precision, inside, why)
 
 
-def _attention(name: str, manifest: Manifest, quantization: QdqReport | None, facts: EngineFacts | None) -> LayerRow:
-    precision, why = manifest.precision, ""
+def _attention(name: str, precision: str, quantization: QdqReport | None, facts: EngineFacts | None) -> LayerRow:
+    why = ""
     if quantization is not None and not quantization.attentions:
         precision, why = _REMAINDER[quantization.target], _NO_INT8_ATTENTION[quantization.target]
     inside = "" if facts is None else "not fused" if name in facts.unfused else "fused"

@@ -2,19 +2,17 @@
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint
 from y12.exporter.report import views, words
 from y12.exporter.report.charts import blocks_chart, curve_chart, macs_bar
 from y12.exporter.report.pictures import Picture
+from y12.exporter.report.report import ExportReport
 from y12.exporter.report.svg import printable
 
 __all__ = ["page_from_report"]
@@ -23,21 +21,21 @@ __all__ = ["page_from_report"]
 _JSON_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
 
-def page_from_report(data: Mapping[str, Any], pictures: Sequence[Picture] = ()) -> str:
+def page_from_report(report: ExportReport, pictures: Sequence[Picture] = ()) -> str:
     """Return the page of one export.
 
     Args:
-        data: what `ExportReport.to_json` says, read back.
+        report: of it.
         pictures: the images on which the artefact differs most from FP32, the worst first.
     """
     style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
     return _template().render(
-        data=data,
+        report=report,
         style=Markup(style),
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        embedded=Markup(json.dumps(data).translate(_JSON_ESCAPES)),
+        embedded=Markup(report.to_json(None, ascii_only=True).translate(_JSON_ESCAPES)),
         pictures=[(p.name, p.caption, _data_uri(p.left), _data_uri(p.right)) for p in pictures],
-        **_charts(data),
+        **_charts(report),
     )
 
 
@@ -66,10 +64,9 @@ def _shown(value: object) -> object:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _charts(data: Mapping[str, Any]) -> dict[str, Markup | Mapping[str, float] | None]:
+def _charts(report: ExportReport) -> dict[str, Markup | Mapping[str, float] | None]:
     """Draw what there is to draw; the SVG is made of elements, and its texts are escaped."""
-    macs = views.macs_by_precision(data["layers"])
-    budget = _budget_from(data["budget"]) if data["budget"] else None
+    macs, budget = views.macs_by_precision(report.layers), report.budget
     in_words = ", ".join(f"{words.share(part)} {precision.upper()}" for precision, part in macs.items())
     return {
         "macs": macs,
@@ -77,18 +74,6 @@ def _charts(data: Mapping[str, Any]) -> dict[str, Markup | Mapping[str, float] |
         "curve": Markup(curve_chart(budget)) if budget else None,
         "bars": Markup(blocks_chart(budget)) if budget else None,
     }
-
-
-def _budget_from(data: Mapping[str, Any]) -> Budget:
-    def point(values: Mapping[str, Any]) -> CurvePoint:
-        return CurvePoint(**{**values, "fp16_blocks": tuple(values["fp16_blocks"])})
-
-    parts = {
-        "blocks": tuple(BlockCost(**block) for block in data["blocks"]),
-        "curve": tuple(map(point, data["curve"])),
-        "chosen": point(data["chosen"]),
-    }
-    return Budget(**{**data, **parts})
 
 
 def _data_uri(jpeg: bytes) -> str:

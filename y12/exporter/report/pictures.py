@@ -49,16 +49,16 @@ def picture_from(
 
 
 def pictures_of(
-    found: Measured, simplified: onnx.ModelProto, typed: onnx.ModelProto, manifest: Manifest
+    results: Measured, simplified: onnx.ModelProto, typed: onnx.ModelProto, manifest: Manifest
 ) -> tuple[Picture, ...]:
     """Draw what FP32 and the artefact find in the images on which they differ most."""
-    if not found.worst:
+    if not results.worst:
         return ()
-    paths = list(found.worst.values())
+    paths = list(results.worst.values())
     ours, theirs = (detections_of(graph, manifest, paths) for graph in (simplified, typed))
     return tuple(
-        picture_from(image_from(path), name, before, after, f"Agreement {found.accuracy.worst[name]:.3f}.")
-        for (name, path), before, after in zip(found.worst.items(), ours, theirs, strict=True)
+        picture_from(image_from(path), name, before, after, f"Agreement {results.accuracy.worst[name]:.3f}.")
+        for (name, path), before, after in zip(results.worst.items(), ours, theirs, strict=True)
     )
 
 

@@ -84,9 +84,9 @@ class ExportReport:
         """What the export was found to be."""
         return "not verified" if self.verification is None else self.verification.verdict
 
-    def to_json(self) -> str:
+    def to_json(self, indent: int | None = 2, *, ascii_only: bool = False) -> str:
         """Return the report as JSON text."""
-        return json.dumps({"verdict": self.verdict, **asdict(self)}, indent=2, ensure_ascii=False)
+        return json.dumps({"verdict": self.verdict, **asdict(self)}, indent=indent, ensure_ascii=ascii_only)
 
     def summary(self) -> list[str]:
         """Return the report as lines for people."""

@@ -1,12 +1,16 @@
-"""What the page's sections show of a report's JSON, as lists of texts; how it looks is the template's business."""
+"""What the page's sections show of a report, as lists of texts; how it looks is the template's business."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
+from y12.exporter.engine.inspect import EngineFacts
+from y12.exporter.evaluate.results import Score
+from y12.exporter.graph.simplify import SimplifyReport
 from y12.exporter.report.charts import macs_bar
+from y12.exporter.report.layers import LayerRow
+from y12.exporter.report.report import ExportReport
 from y12.exporter.report.words import number, points, points_lost, share
 
 __all__ = [
@@ -21,7 +25,6 @@ __all__ = [
     "reasons_of",
 ]
 
-Json = Mapping[str, Any]
 _KNOWN = ("int8", "fp16", "fp32")  # in the order of every table and bar
 _MOODS = {"verified": "good", "different": "bad"}
 _NAMED = 3  # of the layers with the same reason; the table of all layers names the rest
@@ -41,14 +44,14 @@ class Block:
 
     Attributes:
         name: such as "model.6".
-        rows: its layers, as the JSON has them.
+        rows: its layers.
         macs: their share of all MACs, 0 to 1.
         counts: its layers by precision.
         bar: SVG of its MACs by precision.
     """
 
     name: str
-    rows: Sequence[Json]
+    rows: Sequence[LayerRow]
     macs: float
     counts: Mapping[str, int]
     bar: str
@@ -69,98 +72,96 @@ def mood(verdict: str) -> str:
     return next((mood for begin, mood in _MOODS.items() if verdict.startswith(begin)), "unsure")
 
 
-def precision_of(row: Json) -> str:
+def precision_of(row: LayerRow) -> str:
     """Return the precision a layer is computed in; of an attention the engine tells only whether it is fused."""
-    return str(row["graph"] if row["operator"] == "Attention" else row["engine"] or row["graph"])
+    return row.graph if row.operator == "Attention" else row.engine or row.graph
 
 
-def macs_by_precision(rows: Iterable[Json]) -> dict[str, float]:
+def macs_by_precision(rows: Iterable[LayerRow]) -> dict[str, float]:
     """Return the share of the MACs by precision, the lowest precision first."""
-    macs: Counter[str] = Counter()
+    macs: dict[str, float] = {}
     for row in rows:
-        macs[precision_of(row)] += row["macs"]
+        macs[precision_of(row)] = macs.get(precision_of(row), 0.0) + row.macs
     return {precision: macs[precision] for precision in _in_order(macs)}
 
 
-def blocks_of(rows: Sequence[Json]) -> list[Block]:
+def blocks_of(rows: Sequence[LayerRow]) -> list[Block]:
     """Group layers by their blocks, in the order in which they come."""
-    grouped: dict[str, list[Json]] = {}
+    grouped: dict[str, list[LayerRow]] = {}
     for row in rows:
-        grouped.setdefault(row["block"], []).append(row)
+        grouped.setdefault(row.block, []).append(row)
     blocks = []
     for name, own in grouped.items():
-        macs, parts = sum(row["macs"] for row in own), macs_by_precision(own)
+        macs, parts = sum(row.macs for row in own), macs_by_precision(own)
         bar = macs_bar({precision: part / macs for precision, part in parts.items()} if macs else {})
         blocks.append(Block(name, own, macs, Counter(map(precision_of, own)), bar))
     return blocks
 
 
-def reasons_of(rows: Iterable[Json]) -> list[Reason]:
+def reasons_of(rows: Iterable[LayerRow]) -> list[Reason]:
     """Group the layers that are not in the precision asked for by the reason, the most MACs first."""
-    grouped: dict[str, list[Json]] = {}
+    grouped: dict[str, list[LayerRow]] = {}
     for row in rows:
-        if row["why"]:
-            grouped.setdefault(row["why"], []).append(row)
+        if row.why:
+            grouped.setdefault(row.why, []).append(row)
     reasons = []
     for why, own in grouped.items():
-        names = ", ".join(row["name"] for row in own[:_NAMED])
+        names = ", ".join(row.name for row in own[:_NAMED])
         more = f" and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
-        reasons.append(Reason(why, len(own), sum(row["macs"] for row in own), names + more))
+        reasons.append(Reason(why, len(own), sum(row.macs for row in own), names + more))
     return sorted(reasons, key=lambda reason: -reason.macs)
 
 
-def accuracy_rows(scores: Sequence[Json]) -> list[tuple[str, list[tuple[str, str]]]]:
+def accuracy_rows(scores: Sequence[Score]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return for each figure its name, and for each graph its points and how many it is above the first one's."""
-    names = dict.fromkeys(name for score in scores for name in score["figures"])
-    first = scores[0]["figures"]
+    names = dict.fromkeys(name for score in scores for name in score.figures)
+    first = scores[0].figures
     return [
-        (name, [(points(s["figures"].get(name)), points_lost(s["figures"].get(name), first.get(name))) for s in scores])
+        (name, [(points(s.figures.get(name)), points_lost(s.figures.get(name), first.get(name))) for s in scores])
         for name in names
     ]
 
 
-def built_rows(data: Json) -> list[tuple[str, str]]:
+def built_rows(report: ExportReport) -> list[tuple[str, str]]:
     """Return what was built as pairs of a name and a text; what does not apply is left out."""
-    graph, cast, int8, engine = (data[key] for key in ("simplification", "cast", "quantization", "engine"))
+    graph, cast, int8 = report.simplification, report.cast, report.quantization
     rows = [
-        ("model", data["model"]),
-        ("weights", data["source"] or "seeded random weights"),
-        ("input", data["input"]),
-        ("precision", data["precision"].upper()),
-        ("graph", _graph_words(graph) if graph else "not simplified"),
+        ("model", report.model),
+        ("weights", report.source or "seeded random weights"),
+        ("input", report.input),
+        ("precision", report.precision.upper()),
+        ("graph", "not simplified" if graph is None else _graph_words(graph)),
     ]
-    if cast:
-        rows.append(
-            ("FP16", f"{cast['half_nodes']} nodes in FP16, {cast['float_nodes']} in FP32, {cast['casts']} casts")
-        )
-    if int8:
-        rows.append(("calibrated on", data["calibration"]))
-        rows.append(("INT8", f"{int8['quantized']} of {int8['convolutions']} convolutions, for {int8['target']}"))
-    if data["weights_checked"] is not None:
-        rows.append(("weights checked", f"{data['weights_checked']} of the graph found equal to the model's"))
-    if data["nms"]:
-        rows.append(("NMS in the graph", data["nms"]))
-    if engine:
-        rows += [("built by", data["builder"]), ("runs on", data["gpus"]), *_engine_rows(engine)]
+    if cast is not None:
+        rows.append(("FP16", f"{cast.half_nodes} nodes in FP16, {cast.float_nodes} in FP32, {cast.casts} casts"))
+    if int8 is not None:
+        rows.append(("calibrated on", report.calibration))
+        rows.append(("INT8", f"{int8.quantized} of {int8.convolutions} convolutions, for {int8.target}"))
+    if report.weights_checked is not None:
+        rows.append(("weights checked", f"{report.weights_checked} of the graph found equal to the model's"))
+    if report.nms:
+        rows.append(("NMS in the graph", report.nms))
+    if report.engine is not None:
+        rows += [("built by", report.builder), ("runs on", report.gpus), *_engine_rows(report.engine)]
     return rows
 
 
-def highlights(data: Json) -> list[tuple[str, str]]:
+def highlights(report: ExportReport) -> list[tuple[str, str]]:
     """Return the few figures that a reader wants first: each with the words under it."""
     shown = []
-    if data["layers"]:
-        lowest, part = next(iter(macs_by_precision(data["layers"]).items()))
+    if report.layers:
+        lowest, part = next(iter(macs_by_precision(report.layers).items()))
         shown.append((share(part), f"of the MACs in {lowest.upper()}"))
-    if data["accuracy"] and len(data["accuracy"]["scores"]) > 1:
-        first, last = (data["accuracy"]["scores"][i] for i in (0, -1))
-        name = next(iter(first["figures"]))
-        change = points_lost(last["figures"].get(name), first["figures"][name])
-        shown.append((change, f"points of {name}, {last['precision'].upper()} against {first['precision'].upper()}"))
-    if data["engine"]:
-        shown.append((number(data["engine"]["kernels"]), "kernels an inference"))
-    if data["speed"]:
-        fastest = min(data["speed"], key=lambda speed: speed["median_ms"])
-        shown.append((f"{number(fastest['median_ms'], 2)} ms", f"a run, {fastest['what']}"))
+    if report.accuracy is not None and len(report.accuracy.scores) > 1:
+        first, last = (report.accuracy.scores[i] for i in (0, -1))
+        name = next(iter(first.figures))
+        change = points_lost(last.figures.get(name), first.figures[name])
+        shown.append((change, f"points of {name}, {last.precision.upper()} against {first.precision.upper()}"))
+    if report.engine is not None:
+        shown.append((number(report.engine.kernels), "kernels an inference"))
+    if report.speed:
+        fastest = min(report.speed, key=lambda speed: speed.median_ms)
+        shown.append((f"{number(fastest.median_ms, 2)} ms", f"a run, {fastest.what}"))
     return shown
 
 
@@ -169,18 +170,18 @@ def file_names(files: Iterable[str]) -> list[str]:
     return [PurePath(file).name for file in files]
 
 
-def _graph_words(graph: Json) -> str:
-    passes = ", ".join(f"{one['name']} {one['changes']}" for one in graph["passes"])
-    before, after = graph["nodes_before"], graph["nodes_after"]
-    return f"{before} nodes, {after} after simplification ({passes}); same result to {graph['difference']:.1e}"
+def _graph_words(graph: SimplifyReport) -> str:
+    passes = ", ".join(f"{one.name} {one.changes}" for one in graph.passes)
+    before, after = graph.nodes_before, graph.nodes_after
+    return f"{before} nodes, {after} after simplification ({passes}); same result to {graph.difference:.1e}"
 
 
-def _engine_rows(engine: Json) -> list[tuple[str, str]]:
-    fused, moving = engine["attentions_fused"], engine["moving_kernels"]
+def _engine_rows(engine: EngineFacts) -> list[tuple[str, str]]:
+    fused, moving = engine.attentions_fused, engine.moving_kernels
     return [
-        ("kernels", f"{engine['kernels']}, {moving} of them only move data: {_counted(engine['layers_by_precision'])}"),
-        ("convolutions", _counted(engine["convolutions_by_precision"])),
-        ("attention", f"{fused} of {engine['attentions_expected']} fused"),
+        ("kernels", f"{engine.kernels}, {moving} of them only move data: {_counted(engine.layers_by_precision)}"),
+        ("convolutions", _counted(engine.convolutions_by_precision)),
+        ("attention", f"{fused} of {engine.attentions_expected} fused"),
     ]
 
 

@@ -69,14 +69,14 @@ def _detected(runtime: Runtime, labels: Dataset) -> dict[str, float]:
     manifest = runtime.manifest
     by_order = labels.origin.suffix.lower() == ".json"
     classes = class_map(manifest.names, labels.categories, str(labels.origin), by_order=by_order)
-    found = CocoResults(classes, kinds_for(labels, manifest)[0])
-    inference = Inference(runtime, detect_options(ValOptions(), manifest, classes))
+    collected = CocoResults(classes, kinds_for(labels, manifest.task, manifest.kpt_shape)[0])
+    inference = Inference(runtime, detect_options(ValOptions(), manifest.nms, classes))
     for sample, detections in inference.over(labels.samples):
-        found.keep(sample, detections)
-    truth = labels.ground_truth(found.sizes_hw)
+        collected.keep(sample, detections)
+    truth = labels.ground_truth(collected.sizes_hw)
     figures: dict[str, float] = {}
-    for kind in found.kinds_to_evaluate:
-        values = evaluate(truth, found.results, kind).values
+    for kind in collected.kinds_to_evaluate:
+        values = evaluate(truth, collected.results, kind).values
         figures |= {f"{KIND_NAMES[kind]} {name}": values[name] or 0.0 for name in ("AP", "AP50")}
     averages = [value for name, value in figures.items() if name.endswith(" AP")]
     return {"mean AP": sum(averages) / len(averages), **figures} if len(averages) > 1 else figures

@@ -10,12 +10,13 @@ from y12.exporter.verify.compare import Ran, row_ious
 from y12.exporter.verify.differences import Comparison, Shifts, comparison_from
 from y12.exporter.verify.verify_options import Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.output_layout import output_layout
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import peaks_only
 from y12.runtime.postprocess.predictions import Outputs, predictions_from
 from y12.runtime.preprocess.letterbox import Letterbox
 from y12.runtime.results.detections import Detections
-from y12.runtime.tasks import TASKS
+from y12.runtime.tasks import task_for
 
 __all__ = ["check_nms", "compare_after_nms"]
 
@@ -36,10 +37,10 @@ def check_nms(raw: list[Outputs], after_nms: list[Outputs], manifest: Manifest) 
     Raises:
         VerificationError: they differ.
     """
-    count = 0
+    decoder, count = _Decoder(manifest), 0
     for i, (predictions, outputs) in enumerate(zip(raw, after_nms, strict=True)):
-        in_graph = _decoded(outputs, manifest)
-        expected = _decoded_raw(predictions, manifest, in_graph.truncated)
+        in_graph = decoder.after_nms(outputs)
+        expected = decoder.before_nms(predictions, in_graph.truncated)
         count += len(expected)
         if len(in_graph) != len(expected) or (in_graph.class_id != expected.class_id).any():
             raise VerificationError(
@@ -63,12 +64,12 @@ def compare_after_nms(
     Detections are matched by class and overlap, best first. As two boxes on the NMS threshold may change places, a
     share of 5 % of them may be lost or new.
     """
-    shifts = Shifts()
+    decoder, shifts = _Decoder(manifest), Shifts()
     for expected, actual in zip(reference.outputs, candidate.outputs, strict=True):
         shifts.non_finite += sum(int((~np.isfinite(array)).sum()) for array in actual.values())
         if not shifts.non_finite:
-            in_graph = _decoded(actual, manifest)
-            _collect(_decoded_raw(expected, manifest, in_graph.truncated), in_graph, shifts)
+            in_graph = decoder.after_nms(actual)
+            _collect(decoder.before_nms(expected, in_graph.truncated), in_graph, shifts)
     names = (reference.description, candidate.description)
     loose = replace(tolerance, max_lost=max(tolerance.max_lost, _ON_A_THRESHOLD))
     return comparison_from(shifts, names, len(reference.outputs), loose, options.min_matched)
@@ -99,33 +100,35 @@ def _pairs(expected: Detections, actual: Detections) -> list[tuple[int, int]]:
     return pairs
 
 
-def _decoded(outputs: Outputs, manifest: Manifest) -> Detections:
-    """Decode the outputs of a graph with NMS, or with a manifest without one raw ones, in pixels of the input."""
-    assert manifest.nms is not None
-    frame = Letterbox.fit(manifest.profile.opt_hw, manifest.profile.opt_hw)
-    return TASKS[manifest.task].decode(outputs, frame, manifest, manifest.nms.options)
+class _Decoder:
+    """Decodes the outputs of a graph with NMS, and those of the same graph without it, in pixels of the input."""
 
+    def __init__(self, manifest: Manifest) -> None:
+        layout, settings = output_layout(manifest), manifest.nms
+        assert layout is not None
+        assert settings is not None
+        self._layout, self._settings = layout, settings
+        self._frame = Letterbox.fit(manifest.profile.opt_hw, manifest.profile.opt_hw)
+        self._raw, self._final = task_for(replace(manifest, nms=None)), task_for(manifest)
 
-def _decoded_raw(outputs: Outputs, manifest: Manifest, truncated: bool) -> Detections:
-    """Decode raw outputs with the thresholds of the NMS in the graph, and only as many candidates as it sees."""
-    assert manifest.nms is not None
-    options = manifest.nms.options
-    if truncated:
-        options = replace(options, conf=_score_after(outputs, manifest, manifest.nms.candidates))
-    frame = Letterbox.fit(manifest.profile.opt_hw, manifest.profile.opt_hw)
-    return TASKS[manifest.task].decode(outputs, frame, replace(manifest, nms=None), options)
+    def after_nms(self, outputs: Outputs) -> Detections:
+        """Decode what the NMS in the graph left."""
+        return self._final.decode(outputs, self._frame, self._settings.options)
 
+    def before_nms(self, outputs: Outputs, truncated: bool) -> Detections:
+        """Decode raw outputs with the thresholds of the NMS in the graph, and only as many candidates as it sees."""
+        options = self._settings.options
+        if truncated:
+            options = replace(options, conf=self._score_after(outputs))
+        return self._raw.decode(outputs, self._frame, options)
 
-def _score_after(outputs: Outputs, manifest: Manifest, candidates: int) -> float:
-    """Return the score of the best anchor that is no longer a candidate."""
-    assert manifest.nms is not None
-    layout = TASKS[manifest.task].layout
-    assert layout is not None
-    predictions = predictions_from(outputs, layout, manifest, manifest.profile.opt_hw)
-    scores = predictions.scores
-    if predictions.peaks_of is not None:
-        scores = peaks_only(scores, predictions.peaks_of)
-    best: NDArray[np.float32] = scores.max(axis=0)
-    if manifest.nms.options.classes is not None:
-        best = np.where(np.isin(scores.argmax(axis=0), manifest.nms.options.classes), best, 0)
-    return float(np.sort(best)[::-1][candidates])
+    def _score_after(self, outputs: Outputs) -> float:
+        """Return the score of the best anchor that is no longer a candidate."""
+        predictions = predictions_from(outputs, self._layout, self._frame.input_hw)
+        scores, classes = predictions.scores, self._settings.options.classes
+        if predictions.peaks_of is not None:
+            scores = peaks_only(scores, predictions.peaks_of)
+        best: NDArray[np.float32] = scores.max(axis=0)
+        if classes is not None:
+            best = np.where(np.isin(scores.argmax(axis=0), classes), best, 0)
+        return float(np.sort(best)[::-1][self._settings.candidates])

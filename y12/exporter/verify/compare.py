@@ -17,12 +17,11 @@ from y12.errors import VerificationError
 from y12.exporter.verify.differences import Comparison, Shifts, comparison_from
 from y12.exporter.verify.verify_images import TestImage
 from y12.exporter.verify.verify_options import Tolerance, VerifyOptions
-from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.executor import Executor
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import picked_from_predictions, xyxy_from_xywh
 from y12.runtime.postprocess.predictions import Outputs, Predictions, predictions_from
-from y12.runtime.tasks import TASKS
 
 __all__ = ["Ran", "compare", "outputs_of", "row_ious"]
 
@@ -55,14 +54,20 @@ def outputs_of(executor: Executor, images: tuple[TestImage, ...], batch: int) ->
 
 
 def compare(
-    reference: Ran, candidate: Ran, manifest: Manifest, tolerance: Tolerance, options: VerifyOptions
+    reference: Ran,
+    candidate: Ran,
+    layout: OutputLayout | None,
+    input_hw: tuple[int, int],
+    tolerance: Tolerance,
+    options: VerifyOptions,
 ) -> Comparison:
     """Compare what two executors made of the same images.
 
     Args:
         reference: what the candidate must equal.
         candidate: what is to be verified.
-        manifest: tells how the outputs are to be read.
+        layout: what the outputs hold; None of classifiers.
+        input_hw: height and width of the networks' input, in pixels.
         tolerance: what is allowed.
         options: which detections are compared.
 
@@ -76,7 +81,7 @@ def compare(
             raise VerificationError(f"{reference.description} itself gives NaN or infinity: the weights are not usable")
         shifts.non_finite += sum(int((~np.isfinite(array)).sum()) for array in actual.values())
         if not shifts.non_finite:
-            _collect(expected, actual, manifest, (tolerance.conf, options.max_det), shifts)
+            _collect(expected, actual, layout, input_hw, (tolerance.conf, options.max_det), shifts)
     names = (reference.description, candidate.description)
     return comparison_from(shifts, names, len(reference.outputs), tolerance, options.min_matched)
 
@@ -87,14 +92,19 @@ def _check_shapes(expected: Outputs, actual: Outputs) -> None:
         raise VerificationError(f"expected outputs of the shapes {shapes[0]}, found {shapes[1]}")
 
 
-def _collect(expected: Outputs, actual: Outputs, manifest: Manifest, limits: tuple[float, int], shifts: Shifts) -> None:
+def _collect(
+    expected: Outputs,
+    actual: Outputs,
+    layout: OutputLayout | None,
+    input_hw: tuple[int, int],
+    limits: tuple[float, int],
+    shifts: Shifts,
+) -> None:
     """Add one image's shifts; the limits are the least score and the most detections to compare."""
-    layout = TASKS[manifest.task].layout
     if layout is None:
         _collect_classes(expected["output0"], actual["output0"], shifts)
         return
-    input_hw = manifest.profile.opt_hw
-    reference, candidate = (predictions_from(outputs, layout, manifest, input_hw) for outputs in (expected, actual))
+    reference, candidate = (predictions_from(outputs, layout, input_hw) for outputs in (expected, actual))
     same = _same_detections(reference, candidate, input_hw, *limits)
     shifts.detections += len(same.anchors)
     shifts.above_threshold += int((same.scores > DetectOptions().conf).sum())
@@ -108,8 +118,8 @@ def _collect(expected: Outputs, actual: Outputs, manifest: Manifest, limits: tup
     shifts.add("logit", np.abs(_logit(other_scores) - _logit(scores)))
     if len(reference.angles):
         shifts.add("angle_deg", np.rad2deg(np.abs(candidate.angles - reference.angles)[0, anchors]))
-    if len(reference.keypoints) and manifest.kpt_shape is not None:
-        shifts.add("keypoint_px", _keypoint_shifts(reference, candidate, anchors, manifest.kpt_shape))
+    if len(reference.keypoints) and layout.kpt_shape is not None:
+        shifts.add("keypoint_px", _keypoint_shifts(reference, candidate, anchors, layout.kpt_shape))
     if reference.protos is not None:
         inside = _inside(boxes, input_hw, reference.protos.shape[1:])
         reference_masks, candidate_masks = (_masks(p, anchors) & inside for p in (reference, candidate))

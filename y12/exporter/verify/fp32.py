@@ -8,7 +8,7 @@ from y12.exporter.verify.compare import outputs_of
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.verify_images import TestImage, load_images
 from y12.exporter.verify.verify_options import Tolerance, VerifyOptions
-from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.executor import Executor
 from y12.runtime.postprocess.predictions import Outputs
 
@@ -22,7 +22,8 @@ MAX_FP32_DIFFERENCE = 2e-4
 def check_fp32(
     model: Executor,
     graph: Executor,
-    manifest: Manifest,
+    profile: InputProfile,
+    task: str,
     images: tuple[TestImage, ...],
     expected: list[Outputs],
     options: VerifyOptions,
@@ -36,7 +37,8 @@ def check_fp32(
     Args:
         model: the model in FP32.
         graph: the simplified graph.
-        manifest: of the graph: its input shapes, and the task.
+        profile: the graph's input shapes.
+        task: of the model.
         images: at the size the graph is tuned for.
         expected: what the model makes of them.
         options: where images of another size come from.
@@ -44,9 +46,9 @@ def check_fp32(
     Raises:
         VerificationError: the graph computes something else.
     """
-    shots = [(images, expected, outputs_of(graph, images, manifest.profile.batch.opt))]
-    for batch, _, height, width in checked_shapes(manifest.profile)[1:]:
-        others = load_images(options, (height, width), manifest.task)[: max(batch, 2)]
+    shots = [(images, expected, outputs_of(graph, images, profile.batch.opt))]
+    for batch, _, height, width in checked_shapes(profile)[1:]:
+        others = load_images(options, (height, width), task)[: max(batch, 2)]
         shots.append((others, outputs_of(model, others, batch), outputs_of(graph, others, batch)))
     unstable: dict[str, None] = {}
     for group, model_outputs, graph_outputs in shots:

@@ -17,6 +17,7 @@ from y12.exporter.verify.fp32 import check_fp32, loosened, nudged
 from y12.exporter.verify.verify_images import TestImage, load_images
 from y12.exporter.verify.verify_options import ROUNDED, TOLERANCES, Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.output_layout import OutputLayout, output_layout
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.backends.tensorrt.executor import TrtExecutor
 from y12.runtime.executor import Executor
@@ -88,7 +89,9 @@ def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
     if plain.detector is not None:
         graph = OrtExecutor(plain.simplified.SerializeToString(), provider="cpu")
         model = TorchExecutor(plain.detector)
-        verification.unstable_images = check_fp32(model, graph, manifest, images, exact.outputs, options)
+        verification.unstable_images = check_fp32(
+            model, graph, manifest.profile, manifest.task, images, exact.outputs, options
+        )
     if plain is not inputs and precision != "int8":  # INT8's own steps have taken the place of the rounding
         verification.comparisons.append(_exactly(plain, exact, images, options))
         tolerance = ROUNDED
@@ -102,8 +105,7 @@ def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
     engine = _engine_executor(inputs.built, verification) if inputs.built is not None else None
     if engine is not None:
         built = _ran(f"{precision.upper()} engine", engine, images, batch)
-        how = compare if manifest.nms is None else compare_after_nms
-        verification.comparisons.append(how(reference, built, manifest, tolerance, options))
+        verification.comparisons.append(_compared_engine(reference, built, manifest, tolerance, options))
     _judge(verification, options)
     return verification
 
@@ -142,11 +144,25 @@ def _compared(
     options: VerifyOptions,
 ) -> Comparison:
     """Compare the typed graph with the model; an FP32 graph may differ by what rounding moves the model itself."""
-    comparison = compare(reference, typed, inputs.manifest, tolerance, options)
+    read = _read(inputs.manifest)
+    comparison = compare(reference, typed, *read, tolerance, options)
     if comparison.verdict != "different" or inputs.manifest.precision != "fp32":
         return comparison
-    movement = compare(reference, _reference(inputs, nudged(images)), inputs.manifest, tolerance, options)
-    return compare(reference, typed, inputs.manifest, loosened(tolerance, movement), options)
+    movement = compare(reference, _reference(inputs, nudged(images)), *read, tolerance, options)
+    return compare(reference, typed, *read, loosened(tolerance, movement), options)
+
+
+def _compared_engine(
+    reference: Ran, built: Ran, manifest: Manifest, tolerance: Tolerance, options: VerifyOptions
+) -> Comparison:
+    if manifest.nms is None:
+        return compare(reference, built, *_read(manifest), tolerance, options)
+    return compare_after_nms(reference, built, manifest, tolerance, options)
+
+
+def _read(manifest: Manifest) -> tuple[OutputLayout | None, tuple[int, int]]:
+    """Return how the outputs are to be read."""
+    return output_layout(manifest), manifest.profile.opt_hw
 
 
 def _ran(name: str, executor: Executor, images: tuple[TestImage, ...], batch: int) -> Ran:

@@ -12,7 +12,7 @@ from y12.exporter.verify.verify_options import VerifyOptions
 from y12.files import IMAGE_SUFFIXES
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import blob_from
-from y12.runtime.tasks import TASKS
+from y12.runtime.tasks import fit_for
 
 __all__ = ["TestImage", "load_images", "photos_dir", "scenes_dir"]
 
@@ -47,7 +47,7 @@ def load_images(options: VerifyOptions, input_hw: tuple[int, int], task: str) ->
         raise VerificationError(
             f"expected images to verify on in {source}, found none; known: {', '.join(sorted(IMAGE_SUFFIXES))}"
         )
-    fit = TASKS[task].fit
+    fit = fit_for(task)
     try:
         return tuple(TestImage(p.name, blob_from([fit(image_from(p), input_hw)[0]])) for p in paths)
     except InputError as error:

@@ -92,8 +92,8 @@ def targets_in_plan(plan: bytes) -> tuple[int, ...]:
             manifest = Manifest.from_network_name(name)
         except ArtefactError:  # damaged: whoever needs the manifest will say so
             return ()
-    found = _TARGETS.match(manifest.engine.get("gpus", "")) if manifest else None
-    return tuple(int(sm) for sm in found[1].split(", ")) if found else ()
+    targets = _TARGETS.match(manifest.engine.get("gpus", "")) if manifest else None
+    return tuple(int(sm) for sm in targets[1].split(", ")) if targets else ()
 
 
 def check_target(targets: Sequence[int], environment: Environment) -> None:

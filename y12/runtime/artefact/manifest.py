@@ -110,9 +110,9 @@ class Manifest:
         nms: the NMS in the graph; None where the graph gives raw predictions.
         thresholds: which confidences keep the precision and the recall of the model it was made of; None where that
             was not measured.
-        localisation: how the raw predictions tell objects, one of `LOCALISATIONS`: "distances", every place a box and
-            its scores; "heatmap", the same, and only the peaks of each level's scores count; "anchors", with a row of
-            objectness before the scores, by which they are to be multiplied.
+        localisation: how the raw predictions tell objects, one of `LOCALISATIONS`: "distances", every anchor point has
+            a box and its scores; "heatmap", the same, and only the peaks of each level's scores count; "anchors", with
+            a row of objectness before the scores, by which they are to be multiplied.
     """
 
     task: str

@@ -86,8 +86,8 @@ def network_name_in_plan(plan: Plan) -> str | None:
     Returns:
         The name, of at most `NAME_LIMIT` characters, or None where the plan has no such name.
     """
-    for found in _PACKED_NAME.finditer(plan):
-        start, end = found.span()
+    for name in _PACKED_NAME.finditer(plan):
+        start, end = name.span()
         (length,) = struct.unpack_from("<Q", plan, start - 8) if start >= 8 else (0,)
         if len(NAME_PREFIX) < length <= min(NAME_LIMIT, end - start):
             end = start + length

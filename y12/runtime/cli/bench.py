@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from y12.runtime.results.detections import Detections
     from y12.runtime.session import Runtime
 
-STAGES = ("decode", "preprocess", "execute", "postprocess", "total")
 MASK_STAGES = ("masks", "postprocess with masks")  # for a model that gives masks, which are drawn on request only
 SEED = 12  # the made-up image is the same in every run
 
@@ -81,12 +80,11 @@ def measure(
         masks_ms = _masks_ms(found)
         masked = found[0].masks is not None
         if i >= warmup:
-            stages = (t.decode_ms, t.preprocess_ms, t.execute_ms, t.postprocess_ms, t.total_ms)
-            rows.append((*stages, masks_ms, t.postprocess_ms + masks_ms))
+            rows.append((*t.by_stage().values(), t.total_ms, masks_ms, t.postprocess_ms + masks_ms))
     quantiles = np.percentile(np.array(rows), (50, 90, 99), axis=0)  # (3, stages)
     stages_ms = {
         stage: {f"p{q}": round(float(quantiles[row, column]), 4) for row, q in enumerate((50, 90, 99))}
-        for column, stage in enumerate(STAGES + MASK_STAGES * masked)
+        for column, stage in enumerate((*t.by_stage(), "total") + MASK_STAGES * masked)
     }
     return {
         "artefact": str(runtime.artefact.path),

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
@@ -179,8 +179,8 @@ def _tell_found(runtime: "Runtime", frame: "Frame", found: "Detections", timings
     """Print and save what was found in one picture."""
     if output.masks and found.masks is None:
         raise ArtefactError(f"{runtime.artefact.path}: expected masks from the model, found none: leave out --masks")
-    timings = replace(timings, decode_ms=timings.decode_ms + frame.decode_ms)
-    ms = {name.removesuffix("_ms"): value for name, value in asdict(timings).items()}
+    timings = replace(timings, load_ms=timings.load_ms + frame.load_ms)
+    ms = timings.by_stage()
     if found.masks is not None:
         ms["masks"] = _masks_ms(found) if output.masks or output.saver else 0.0
     if found.truncated:

@@ -28,13 +28,13 @@ class Frame:
         path: the file.
         number: counts a video's frames from 0; None for an image file.
         source: the decoded frame, (H, W, 3) BGR; an image file's path; or why a video cannot be read on.
-        decode_ms: how long decoding took so far.
+        load_ms: how long decoding took so far.
     """
 
     path: Path
     number: int | None
     source: NDArray[np.uint8] | Path | InputError
-    decode_ms: float = 0.0
+    load_ms: float = 0.0
 
     def load(self) -> NDArray[np.uint8]:
         """Return the picture as (H, W, 3) BGR, decoded now where it was not yet.

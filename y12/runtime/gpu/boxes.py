@@ -5,8 +5,8 @@ import contextlib
 import numpy as np
 
 from y12.runtime.gpu.device import Device, StagedArray
-from y12.runtime.gpu.layout import RawOutputs
 from y12.runtime.gpu.packed_buffer import PackedBuffer, Part, Scratch
+from y12.runtime.gpu.predictions import DevicePredictions
 from y12.runtime.kernels import layout as layouts
 from y12.runtime.kernels import nms_layout
 from y12.runtime.kernels.layout import MAX_CANDIDATES
@@ -20,7 +20,7 @@ class Boxes:
 
     Args:
         device: whose stream the kernels run on.
-        raw: where the network's outputs are.
+        predictions: where the network's outputs are.
         batch: images.
         room: the most boxes of an image.
         multi_label: whether memory is taken for several labels a box.
@@ -30,17 +30,21 @@ class Boxes:
         results: what it adds to the block that is downloaded.
     """
 
-    def __init__(self, device: Device, raw: RawOutputs, batch: int, room: int, multi_label: bool) -> None:
-        self._raw, self._shape, self._batch, self._room = raw, raw.shape, batch, room
-        self._capacity = raw.shape.capacity(multi_label)
+    def __init__(
+        self, device: Device, predictions: DevicePredictions, batch: int, room: int, multi_label: bool
+    ) -> None:
+        self._predictions, self._shape, self._batch, self._room = predictions, predictions.shape, batch, room
+        self._capacity = predictions.shape.capacity(multi_label)
         self._candidates = min(self._capacity, MAX_CANDIDATES)
         self.params: dict[str, Part] = {
             "select": ((1,), layouts.SELECT_PLAN),
-            "wanted": ((-(-raw.shape.classes // 32),), np.uint32),
+            "wanted": ((-(-predictions.shape.classes // 32),), np.uint32),
             "nms": ((1,), nms_layout.OPTIONS),
         }
-        self.results: dict[str, Part] = {"results": ((batch,), nms_layout.result_dtype(room, raw.shape.box_size))}
-        mask = "rotated_mask" if raw.shape.oriented else "nms_mask"
+        self.results: dict[str, Part] = {
+            "results": ((batch,), nms_layout.result_dtype(room, predictions.shape.box_size))
+        }
+        mask = "rotated_mask" if predictions.shape.oriented else "nms_mask"
         entries = [("candidates", "select_scan"), ("candidates", "select_best"), ("nms", mask), ("nms", "nms_keep")]
         self._scan, self._best, self._suppress, self._keep = (device.kernel(*entry) for entry in entries)
         with contextlib.ExitStack() as undo:
@@ -78,23 +82,32 @@ class Boxes:
         }
 
     def _enqueue_select(self, params: PackedBuffer) -> None:
-        raw, at = self._raw, self._scratch.address
-        angles = 0 if raw.angles is None else raw.angles.address
+        predictions, at = self._predictions, self._scratch.address
+        angles = 0 if predictions.angles is None else predictions.angles.address
         plan, keys, counters = params.address("select"), at("keys"), self._counters.address
         self._scan(
             layouts.select_scan_grid(self._shape.anchors, self._batch),
             layouts.SELECT_SCAN_BLOCK,
-            raw.boxes.address,
-            raw.scores.address,
-            0 if raw.objectness is None else raw.objectness.address,
+            predictions.boxes.address,
+            predictions.scores.address,
+            0 if predictions.objectness is None else predictions.objectness.address,
             angles,
             plan,
             params.address("wanted"),
             keys,
             counters,
         )
-        found = [at(name) for name in ("boxes", "scores", "class_ids", "anchors", "headers")]
-        self._best((self._batch,), layouts.SELECT_BEST_BLOCK, raw.boxes.address, angles, plan, keys, counters, *found)
+        best = [at(name) for name in ("boxes", "scores", "class_ids", "anchors", "headers")]
+        self._best(
+            (self._batch,),
+            layouts.SELECT_BEST_BLOCK,
+            predictions.boxes.address,
+            angles,
+            plan,
+            keys,
+            counters,
+            *best,
+        )
 
     def _enqueue_nms(self, params: PackedBuffer, results: PackedBuffer) -> None:
         at, options, capacity = self._scratch.address, params.address("nms"), np.int32(self._candidates)

@@ -139,14 +139,14 @@ class Gpu:
             InputError: it is not an array on this GPU, or cannot be looked at (one that needs a gradient).
         """
         utils = importlib.import_module("cuda.core.utils")
-        found = f"{type(array).__module__}.{type(array).__qualname__}"
+        kind = f"{type(array).__module__}.{type(array).__qualname__}"
         try:
             view = utils.StridedMemoryView.from_any_interface(array, stream_ptr=self.stream_handle if ordered else -1)
         except Exception as error:  # cuda-core passes on what the other library raises
-            raise InputError(f"expected an array on the GPU, found {found}: {one_line(str(error))}") from error
+            raise InputError(f"expected an array on the GPU, found {kind}: {one_line(str(error))}") from error
         if not view.is_device_accessible or view.device_id != self.device_id:
             raise InputError(
-                f"expected an array on GPU {self.device_id}, which runs the engine, found {found} on "
+                f"expected an array on GPU {self.device_id}, which runs the engine, found {kind} on "
                 f"{'the host' if not view.is_device_accessible else f'GPU {view.device_id}'}: copy it there"
             )
         dtype, shape = np.dtype(view.dtype), tuple(map(int, view.shape))

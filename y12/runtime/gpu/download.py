@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.gpu.device import Device, DeviceTensor
 from y12.runtime.gpu.packed_buffer import PackedBuffer, Part
 from y12.runtime.options import DetectOptions
@@ -26,15 +25,14 @@ class Download:
     Args:
         device: whose stream they are made on.
         outputs: by name, (B, ...).
-        manifest: of the network.
         decode: the task's.
 
     Attributes:
         params: nothing.
     """
 
-    def __init__(self, device: Device, outputs: Mapping[str, DeviceTensor], manifest: Manifest, decode: Decode) -> None:
-        self._device, self._outputs, self._manifest, self._decode = device, outputs, manifest, decode
+    def __init__(self, device: Device, outputs: Mapping[str, DeviceTensor], decode: Decode) -> None:
+        self._device, self._outputs, self._decode = device, outputs, decode
         self.params: dict[str, Part] = {}
         self._copies: dict[str, NDArray[Any]] = {}
         with contextlib.ExitStack() as undo:
@@ -55,8 +53,8 @@ class Download:
 
     def read(self, frames: Sequence[Letterbox], options: DetectOptions) -> list[Callable[[], Detections]]:
         """Copy what was downloaded; give for each image what decodes it."""
-        found: list[Callable[[], Detections]] = []
+        decoders: list[Callable[[], Detections]] = []
         for image, frame in enumerate(frames):
             outputs = {name: copy[image].astype(np.float32) for name, copy in self._copies.items()}
-            found.append(partial(self._decode, outputs, frame, self._manifest, options))
-        return found
+            decoders.append(partial(self._decode, outputs, frame, options))
+        return decoders

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from y12.errors import ExecutorError
 from y12.runtime.gpu.device import Device, StagedArray
-from y12.runtime.gpu.layout import RawOutputs
 from y12.runtime.gpu.packed_buffer import PackedBuffer, Part
+from y12.runtime.gpu.predictions import DevicePredictions
 from y12.runtime.kernels import layout as layouts
 from y12.runtime.kernels import masks_layout
 from y12.runtime.preprocess.letterbox import Letterbox
@@ -51,7 +51,7 @@ class Keypoints:
 
     Args:
         device: whose stream the kernel runs on.
-        raw: where the network's outputs are.
+        predictions: where the network's outputs are.
         batch: images.
         room: the most objects of an image.
 
@@ -60,12 +60,12 @@ class Keypoints:
         results: what it adds to the block that is downloaded.
     """
 
-    def __init__(self, device: Device, raw: RawOutputs, batch: int, room: int) -> None:
-        assert raw.keypoints is not None
+    def __init__(self, device: Device, predictions: DevicePredictions, batch: int, room: int) -> None:
+        assert predictions.keypoints is not None
         self._kernel = device.kernel("keypoints", "gather")
-        self._rows, self._shape, self._batch, self._room = raw.keypoints, raw.shape, batch, room
+        self._rows, self._shape, self._batch, self._room = predictions.keypoints, predictions.shape, batch, room
         self.params: dict[str, Part] = {}
-        self.results: dict[str, Part] = {"keypoints": ((batch, room, raw.keypoints.count), np.float32)}
+        self.results: dict[str, Part] = {"keypoints": ((batch, room, predictions.keypoints.count), np.float32)}
 
     def enqueue(self, results: PackedBuffer) -> None:
         """Put the kernel on the stream, after NMS."""
@@ -88,7 +88,7 @@ class MaskBits:
 
     Args:
         device: whose stream the kernels run on.
-        raw: where the network's outputs are.
+        predictions: where the network's outputs are.
         input_hw: height and width of its input in pixels.
         room: the most objects of an image.
         arena_words: 32-bit words for the masks of an image.
@@ -98,15 +98,17 @@ class MaskBits:
         results: what it adds to the block that is downloaded.
     """
 
-    def __init__(self, device: Device, raw: RawOutputs, input_hw: tuple[int, int], room: int, arena_words: int) -> None:
-        assert raw.protos is not None
-        assert raw.coefficients is not None
-        self._device, self._coefficients, self._protos = device, raw.coefficients, raw.protos
+    def __init__(
+        self, device: Device, predictions: DevicePredictions, input_hw: tuple[int, int], room: int, arena_words: int
+    ) -> None:
+        assert predictions.protos is not None
+        assert predictions.coefficients is not None
+        self._device, self._coefficients, self._protos = device, predictions.coefficients, predictions.protos
         self._place, self._draw = (device.kernel("masks", entry) for entry in ("mask_place", "mask_draw"))
-        batch, *protos_mhw = raw.protos.shape
+        batch, *protos_mhw = predictions.protos.shape
         shape = masks_layout.MaskShape(
-            anchors=raw.shape.anchors,
-            coefficient_stride=raw.coefficients.image_stride,
+            anchors=predictions.shape.anchors,
+            coefficient_stride=predictions.coefficients.image_stride,
             protos_mhw=(protos_mhw[0], protos_mhw[1], protos_mhw[2]),
             input_hw=input_hw,
             room=room,
@@ -126,12 +128,12 @@ class MaskBits:
 
     def enqueue(self, params: PackedBuffer, results: PackedBuffer) -> None:
         """Put the kernels on the stream, after NMS."""
-        images, found, plan = params.address("images"), results.address("results"), params.address("masks")
+        images, boxes, plan = params.address("images"), results.address("results"), params.address("masks")
         places, headers = results.address("places"), results.address("mask_headers")
-        self._place((self._batch,), masks_layout.PLACE_BLOCK, images, found, plan, places, headers)
+        self._place((self._batch,), masks_layout.PLACE_BLOCK, images, boxes, plan, places, headers)
         inputs = (self._coefficients.address, self._protos.address)
         grid = masks_layout.mask_draw_grid(self._batch)
-        self._draw(grid, masks_layout.DRAW_BLOCK, images, found, *inputs, plan, places, headers, self._arena.address)
+        self._draw(grid, masks_layout.DRAW_BLOCK, images, boxes, *inputs, plan, places, headers, self._arena.address)
 
     def read(self, results: PackedBuffer, counts: Sequence[int], frames: Sequence[Letterbox]) -> list[Masks]:
         """Fetch the bits of what was downloaded, as many as there are, and give each image's masks.

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import ExecutorError, InputError
-from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.manifest import AxisRange
 from y12.runtime.gpu.device import DeviceNetwork, quietly
 from y12.runtime.gpu.frames import PinnedImages, checked_view, is_on_device
-from y12.runtime.gpu.worker import Found, Settings, Worker
+from y12.runtime.gpu.worker import Finish, Settings, Worker
 from y12.runtime.kernels.layout import MAX_CANDIDATES, MAX_SIDE_PX
 from y12.runtime.options import DetectOptions
 from y12.runtime.preprocess.images import image_from
-from y12.runtime.stream import Steps
-from y12.runtime.tasks import task_for
+from y12.runtime.stages import Stages
+from y12.runtime.tasks import Task
 
 __all__ = ["GpuOptions", "GpuPipeline"]
 
@@ -56,7 +56,8 @@ class GpuPipeline:
 
     Args:
         network: what runs in the middle; closed with the pipeline.
-        manifest: of the network.
+        task: what stands before and after it.
+        batch: how many images it takes.
         input_hw: height and width of its input in pixels.
         options: how many workers, and whether graphs are captured; which GPU is the network's matter.
 
@@ -65,12 +66,11 @@ class GpuPipeline:
     """
 
     def __init__(
-        self, network: DeviceNetwork, manifest: Manifest, input_hw: tuple[int, int], options: GpuOptions
+        self, network: DeviceNetwork, task: Task, batch: AxisRange, input_hw: tuple[int, int], options: GpuOptions
     ) -> None:
-        task = task_for(manifest)
         assert task.layout is not None, "a classifier has another pipeline"
         self.workers = options.contexts
-        self._network, self._batch = network, manifest.profile.batch
+        self._network, self._batch = network, batch
         self._changed = threading.Condition()
         self._idle: list[Worker] = []
         self._workers = 0  # idle or at work
@@ -81,7 +81,7 @@ class GpuPipeline:
             undo.callback(quietly, self._device.close)
             self._view_lock = threading.Lock()
             self._pinned = PinnedImages(self._device)
-            self._settings = Settings(manifest, task.layout, task.decode, input_hw, options.cuda_graph, self._pinned)
+            self._settings = Settings(task, input_hw, options.cuda_graph, self._pinned)
             self._idle.append(Worker(network, self._settings))
             self._workers = 1
             self._resources = undo.pop_all()
@@ -112,14 +112,14 @@ class GpuPipeline:
         """Return an (h, w, 3) array in page-locked memory, not initialised."""
         return self._pinned.make(height, width)
 
-    def steps(self, load: Callable[[Any], Any], options: DetectOptions) -> Steps:
+    def stages(self, load: Callable[[Any], Any], options: DetectOptions) -> Stages:
         """Return what is done with a batch; all but the reading is the worker's."""
-        return Steps(
+        return Stages(
             load=load,
-            fit=lambda image: (self._checked(image), None),
+            preprocess=lambda image: (self._checked(image), None),
             join=list,
-            run=lambda images: self.run(images, options),
-            decode=lambda found, _: found(),
+            execute=lambda images: self.run(images, options),
+            postprocess=lambda finish, _: finish(),
         )
 
     def _checked(self, image: Any) -> Any:
@@ -137,7 +137,7 @@ class GpuPipeline:
             )
         return image
 
-    def run(self, images: Sequence[Any], options: DetectOptions) -> list[Found]:
+    def run(self, images: Sequence[Any], options: DetectOptions) -> list[Finish]:
         """Find the objects in each of 1 to `profile.batch.max` images; filled up to a batch that there is a graph for.
 
         Raises:
@@ -148,7 +148,7 @@ class GpuPipeline:
         filled = [*images, *[images[-1]] * (batch - len(images))]
         worker = self._taken()
         try:
-            found = worker.run(filled, options)
+            finishers = worker.run(filled, options)
         except InputError:
             self._give_back(worker)
             raise
@@ -159,7 +159,7 @@ class GpuPipeline:
                 self._give_back(None)  # the next call gets a new one
             raise
         self._give_back(worker)
-        return found[: len(images)]
+        return finishers[: len(images)]
 
     def close(self) -> None:
         """Wait for the workers that are at work, then free everything; a second call does nothing.

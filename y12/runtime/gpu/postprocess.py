@@ -8,15 +8,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.gpu.boxes import Boxes
 from y12.runtime.gpu.device import Device
 from y12.runtime.gpu.keypoints_and_masks import ARENA_WORDS, Keypoints, MaskBits
-from y12.runtime.gpu.layout import RawOutputs
 from y12.runtime.gpu.packed_buffer import PackedBuffer
+from y12.runtime.gpu.predictions import DevicePredictions
 from y12.runtime.kernels.layout import MAX_CANDIDATES
 from y12.runtime.options import DetectOptions
-from y12.runtime.postprocess.boxes import detections_from_picked
 from y12.runtime.postprocess.candidates import Picked
 from y12.runtime.postprocess.predictions import nonfinite_error
 from y12.runtime.preprocess.letterbox import Letterbox
@@ -55,8 +53,8 @@ class Postprocess:
 
     Args:
         device: whose stream they run on.
-        raw: where the network's outputs are.
-        manifest: of the network.
+        predictions: where the network's outputs are.
+        detections_of: takes what was picked of an image, its frame and, where there are any, its masks.
         batch: images.
         input_hw: height and width of the network's input in pixels.
         limits: what to take memory for.
@@ -66,17 +64,25 @@ class Postprocess:
     """
 
     def __init__(
-        self, device: Device, raw: RawOutputs, manifest: Manifest, batch: int, input_hw: tuple[int, int], limits: Limits
+        self,
+        device: Device,
+        predictions: DevicePredictions,
+        detections_of: Callable[..., Detections],
+        batch: int,
+        input_hw: tuple[int, int],
+        limits: Limits,
     ) -> None:
-        self._manifest = manifest
+        self._detections_of = detections_of
         self._written: DetectOptions | None = None  # that the parameters are of
         with contextlib.ExitStack() as undo:
-            self._boxes = Boxes(device, raw, batch, limits.room, limits.multi_label)
+            self._boxes = Boxes(device, predictions, batch, limits.room, limits.multi_label)
             undo.callback(self._boxes.close)
-            self._keypoints = None if raw.keypoints is None else Keypoints(device, raw, batch, limits.room)
+            self._keypoints = (
+                None if predictions.keypoints is None else Keypoints(device, predictions, batch, limits.room)
+            )
             self._masks: MaskBits | None = None
-            if raw.protos is not None:
-                self._masks = MaskBits(device, raw, input_hw, limits.room, limits.arena_words)
+            if predictions.protos is not None:
+                self._masks = MaskBits(device, predictions, input_hw, limits.room, limits.arena_words)
                 undo.callback(self._masks.close)
             parts = [part for part in (self._boxes, self._keypoints, self._masks) if part is not None]
             self.params = {name: part for each in parts for name, part in each.params.items()}
@@ -121,16 +127,15 @@ class Postprocess:
         masks: Sequence[Masks | None] = [None] * len(frames)
         if self._masks is not None:
             masks = self._masks.read(self._results, counts, frames)
-        found: list[Callable[[], Detections]] = []
+        finishers: list[Callable[[], Detections]] = []
         for image, (count, frame) in enumerate(zip(counts, frames, strict=True)):
             rows = self._rows[image, :count].copy()
             keypoints = np.empty((count, 0), np.float32)
             if self._keypoints is not None:
                 keypoints = self._results.host("keypoints")[image, :count].copy()
             picked = _picked(rows, keypoints, bool(headers["truncated"][image]))
-            names, kpt_shape = self._manifest.names, self._manifest.kpt_shape
-            found.append(partial(detections_from_picked, picked, frame, names, kpt_shape, masks[image]))
-        return found
+            finishers.append(partial(self._detections_of, picked, frame, masks=masks[image]))
+        return finishers
 
 
 def _picked(rows: NDArray[np.void], keypoints: NDArray[np.float32], truncated: bool) -> Picked:

@@ -12,25 +12,25 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from y12.errors import ArtefactError, ExecutorError, InputError
-from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.gpu.device import Device, DeviceContext, DeviceNetwork, DeviceTensor, Graph
 from y12.runtime.gpu.download import Download
 from y12.runtime.gpu.frames import Frames, PinnedImages
 from y12.runtime.gpu.keypoints_and_masks import ArenaTooSmallError, arena_for
-from y12.runtime.gpu.layout import raw_outputs
 from y12.runtime.gpu.packed_buffer import PackedBuffer, Part, Scratch
 from y12.runtime.gpu.postprocess import Limits, Postprocess
+from y12.runtime.gpu.predictions import device_predictions
 from y12.runtime.kernels import layout as layouts
 from y12.runtime.options import DetectOptions
-from y12.runtime.postprocess.predictions import Layout
+from y12.runtime.postprocess.boxes import detections_from_picked
 from y12.runtime.preprocess.letterbox import Letterbox
 from y12.runtime.results.detections import Detections
-from y12.runtime.tasks import Decode
+from y12.runtime.tasks import Task
 
 __all__ = ["Settings", "Worker"]
 
@@ -38,7 +38,7 @@ MAX_GRAPHS = 4  # batches that a worker is ready for at a time; each has a netwo
 
 LOG = logging.getLogger("y12.gpu")
 
-Found = Callable[[], Detections]
+Finish = Callable[[], Detections]  # of one image, in any thread
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,13 @@ class Settings:
     """What all workers of a pipeline have in common.
 
     Attributes:
-        manifest: of the network.
-        layout: what its outputs hold.
-        decode: decodes them on the host, where the network ends in NMS.
+        task: what stands before and after the network.
         input_hw: height and width of its input in pixels.
         cuda_graph: replay a captured graph; False launches each kernel by itself.
         pinned: images that users wrote into page-locked memory.
     """
 
-    manifest: Manifest
-    layout: Layout
-    decode: Decode
+    task: Task
     input_hw: tuple[int, int]
     cuda_graph: bool
     pinned: PinnedImages
@@ -76,7 +72,7 @@ class Worker:
         self.device = network.device()
         self._frames = Frames(self.device, settings.pinned)
 
-    def run(self, images: Sequence[Any], options: DetectOptions) -> list[Found]:
+    def run(self, images: Sequence[Any], options: DetectOptions) -> list[Finish]:
         """Find the objects of a batch.
 
         Args:
@@ -105,15 +101,15 @@ class Worker:
 
     def _replay(self, batch: int) -> "_Replay":
         """Return what runs a batch, within the limits there are now; the one not used for longest is let go."""
-        found = self._replays.pop(batch, None)
-        if found is not None and found.limits != self._limits:
-            found.close()
-            found = None
-        while found is None and len(self._replays) >= MAX_GRAPHS:
+        replay = self._replays.pop(batch, None)
+        if replay is not None and replay.limits != self._limits:
+            replay.close()
+            replay = None
+        while replay is None and len(self._replays) >= MAX_GRAPHS:
             self._replays.popitem(last=False)[1].close()
-        found = found or _Replay(self._network, self.device, self._settings, batch, self._limits)
-        self._replays[batch] = found
-        return found
+        replay = replay or _Replay(self._network, self.device, self._settings, batch, self._limits)
+        self._replays[batch] = replay
+        return replay
 
     def close(self) -> None:
         """Free everything, whatever state the device is in; the first failure is raised when all has been tried."""
@@ -134,7 +130,7 @@ class _Tail(Protocol):
 
     def enqueue(self, params: PackedBuffer) -> None: ...
 
-    def read(self, frames: Sequence[Letterbox], options: DetectOptions) -> list[Found]: ...
+    def read(self, frames: Sequence[Letterbox], options: DetectOptions) -> list[Finish]: ...
 
     def close(self) -> None: ...
 
@@ -162,15 +158,16 @@ class _Replay:
 
     def _tail_of(self, context: DeviceContext, undo: contextlib.ExitStack) -> tuple[_Tail, Callable[[], None]]:
         """Return what follows the network, and what must come before it."""
-        settings = self._settings
-        manifest = settings.manifest
+        task, input_hw = self._settings.task, self._settings.input_hw
+        assert task.layout is not None
         tail: _Tail
-        if manifest.nms is not None:
-            tail, widen = Download(self._device, context.outputs, manifest, settings.decode), _nothing
+        if task.ends_in_nms:
+            tail, widen = Download(self._device, context.outputs, task.decode), _nothing
         else:
             outputs, widen = _as_float32(self._device, context.outputs, undo)
-            raw = raw_outputs(outputs, settings.layout, manifest, settings.input_hw)
-            tail = Postprocess(self._device, raw, manifest, self._batch, settings.input_hw, self.limits)
+            predictions = device_predictions(outputs, task.layout, input_hw)
+            detections_of = partial(detections_from_picked, names=task.names, kpt_shape=task.layout.kpt_shape)
+            tail = Postprocess(self._device, predictions, detections_of, self._batch, input_hw, self.limits)
         undo.callback(tail.close)
         return tail, widen
 
@@ -180,7 +177,7 @@ class _Replay:
         pitches: Sequence[int],
         sizes_hw: Sequence[tuple[int, int]],
         options: DetectOptions,
-    ) -> list[Found]:
+    ) -> list[Finish]:
         """Run the images that are at `addresses`."""
         placed = (addresses, pitches, sizes_hw)
         if placed != self._placed:
@@ -193,10 +190,10 @@ class _Replay:
         else:
             self._enqueue()
         self._device.synchronize()
-        found = self._tail.read(self._frames, options)
+        finishers = self._tail.read(self._frames, options)
         if self._graph is None and self._captures:
             self._graph = self._captured()
-        return found
+        return finishers
 
     def _captured(self) -> Graph:
         try:
@@ -231,7 +228,7 @@ class _Replay:
 
 def _captures(context: DeviceContext, settings: Settings) -> bool:
     """Return whether a graph is to be captured; where the network does not allow it, that is logged."""
-    if not settings.cuda_graph or settings.manifest.nms is not None:
+    if not settings.cuda_graph or settings.task.ends_in_nms:
         return False  # NMS in the network loops until nothing changes: each round waits for the one before
     if not context.can_be_captured:
         LOG.warning(
@@ -248,8 +245,8 @@ def _as_float32(
     halves = {name: tensor for name, tensor in outputs.items() if tensor.dtype == np.float16}
     foreign = {name: tensor.dtype for name, tensor in outputs.items() if tensor.dtype not in (np.float16, np.float32)}
     if foreign:
-        found = ", ".join(f"{name} {dtype}" for name, dtype in foreign.items())
-        raise ArtefactError(f"expected float32 or float16 outputs from the network, found {found}: export with y12")
+        types = ", ".join(f"{name} {dtype}" for name, dtype in foreign.items())
+        raise ArtefactError(f"expected float32 or float16 outputs from the network, found {types}: export with y12")
     if not halves:
         return dict(outputs), _nothing
     scratch = Scratch(device, {name: (tensor.shape, np.float32) for name, tensor in halves.items()})

@@ -1,4 +1,4 @@
-"""CUDA kernels of the GPU runtime; each has a twin in numpy among the tests.
+"""CUDA kernels of the GPU runtime; each has a reference in numpy among the tests.
 
 letterbox.cu    images to the network's input
 select.cu       the network's output to candidates

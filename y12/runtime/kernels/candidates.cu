@@ -1,5 +1,5 @@
 // From the network's output to each image's best candidates, in two launches.
-// Twin: tests/runtime/kernels/references/select.py.
+// Reference: tests/runtime/kernels/references/select.py.
 //
 // A candidate is a key of 64 bits: the bits of its score above the complement of anchor * classes + class. Scores of
 // candidates are positive, so that keys order as scores do; keys differ from each other, and of equal scores the one
@@ -28,7 +28,7 @@ struct SelectPlan {  // in device memory, so that a captured graph obeys a chang
 };
 
 struct SelectCounters {  // zero before the first launch; select_best leaves them zero
-    unsigned found, nonfinite;
+    unsigned candidates, nonfinite;
 };
 
 typedef unsigned long long Key;
@@ -52,8 +52,8 @@ struct Cell {  // where an anchor lies in the map of its level
 __device__ __forceinline__ Cell cell_of(int anchor, const SelectPlan *plan) {
     int level = 0;
     while (level + 1 < plan->levels && anchor >= plan->starts[level + 1]) ++level;
-    const int place = anchor - plan->starts[level], width = plan->widths[level];
-    return {place % width, place / width, width, plan->heights[level]};
+    const int cell = anchor - plan->starts[level], width = plan->widths[level];
+    return {cell % width, cell / width, width, plan->heights[level]};
 }
 
 // Whether no neighbour in the 3x3 cells round it has a larger score (CenterNet, arXiv 1904.07850, 4). `at` points to
@@ -85,7 +85,7 @@ __device__ __forceinline__ void append(bool is_candidate, float score, int ancho
     if (candidates == 0) return;
     const int lane = threadIdx.x;
     unsigned base = 0;
-    if (lane == 0) base = atomicAdd(&counters->found, static_cast<unsigned>(__popc(candidates)));
+    if (lane == 0) base = atomicAdd(&counters->candidates, static_cast<unsigned>(__popc(candidates)));
     base = __shfl_sync(0xffffffffu, base, 0);
     const unsigned place = base + static_cast<unsigned>(__popc(candidates & ((1u << lane) - 1)));
     const unsigned index = static_cast<unsigned>(anchor) * plan.classes + class_id;
@@ -161,7 +161,7 @@ extern "C" __global__ void __launch_bounds__(256, 5)
 }
 
 // Gives the largest number that `rank` of the keys are not below, byte by byte from the highest (radix select): count
-// the keys that begin as the bytes found so far, by their next byte; take the byte in which the count, from the
+// the keys that begin as the bytes known so far, by their next byte; take the byte in which the count, from the
 // largest, reaches what is left of `rank`; stop when all keys with it are wanted.
 __device__ Key least_of_best(const Key *keys, int count, int rank, unsigned *bins, Key *prefix, unsigned *left) {
     if (threadIdx.x == 0) *prefix = 0, *left = rank;
@@ -227,7 +227,7 @@ extern "C" __global__ void __launch_bounds__(1024)
     const SelectPlan plan = *the_plan;
     const int limit = min(max(plan.limit, 1), LIMIT);
     const SelectCounters counters = all_counters[blockIdx.x];
-    const int stored = static_cast<int>(min(counters.found, static_cast<unsigned>(max(plan.capacity, 0))));
+    const int stored = static_cast<int>(min(counters.candidates, static_cast<unsigned>(max(plan.capacity, 0))));
     const int count = min(stored, limit);
     const Key *keys = all_keys + static_cast<long long>(blockIdx.x) * plan.capacity;
 
@@ -265,8 +265,8 @@ extern "C" __global__ void __launch_bounds__(1024)
         anchors[first + i] = anchor;
     }
     if (threadIdx.x == 0) {
-        const int truncated = counters.found > static_cast<unsigned>(stored) ? 2 : stored > limit;
-        headers[blockIdx.x] = {count, static_cast<int>(counters.found), truncated, counters.nonfinite != 0};
+        const int truncated = counters.candidates > static_cast<unsigned>(stored) ? 2 : stored > limit;
+        headers[blockIdx.x] = {count, static_cast<int>(counters.candidates), truncated, counters.nonfinite != 0};
         all_counters[blockIdx.x] = {0, 0};
     }
 }

@@ -31,7 +31,7 @@ struct LetterboxImage {         // y12.runtime.kernels.layout.LETTERBOX_IMAGE
 
 struct SelectHeader {  // y12.runtime.kernels.layout.SELECT_HEADER
     int count;         // candidates in the results
-    int found;         // candidates in all
-    int truncated;     // 1: `found` is more than `limit`, these are the best; 2: `capacity` was too small for them
+    int candidates;    // in all
+    int truncated;     // 1: they are more than `limit`, these are the best; 2: `capacity` was too small for them
     int nonfinite;
 };

@@ -1,5 +1,5 @@
 // The keypoints of the objects that NMS kept, from the network's (B, rows, A) to (B, room, values): what is downloaded
-// is then what was found. Twin: tests/runtime/kernels/references/keypoints.py.
+// is then what they are. Reference: tests/runtime/kernels/references/keypoints.py.
 //
 // A value lies in a sector of its own, 32 bytes read for 4: of 300 objects with 51 values, half a megabyte an image.
 #include "common.cuh"
@@ -16,11 +16,11 @@ extern "C" __global__ void __launch_bounds__(256)
     const int row = i / values, value = i % values, row_values = box_values + 3;
     const long long image = blockIdx.y;
     unsigned *header = result + image * (4 + static_cast<long long>(room) * row_values);
-    float found = 0.0f;
+    float gathered = 0.0f;
     if (row < static_cast<int>(header[0])) {
         const int anchor = min(max(static_cast<int>(header[4 + row * row_values + box_values + 2]), 0), anchors - 1);
-        found = rows[image * image_stride + static_cast<long long>(value) * anchors + anchor];
-        if (!is_finite(found)) atomicOr(&header[3], 1u);
+        gathered = rows[image * image_stride + static_cast<long long>(value) * anchors + anchor];
+        if (!is_finite(gathered)) atomicOr(&header[3], 1u);
     }
-    out[image * room * values + i] = found;
+    out[image * room * values + i] = gathered;
 }

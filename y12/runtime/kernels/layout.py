@@ -59,8 +59,8 @@ SELECT_PLAN = np.dtype(
         *[(name, np.int32, MAX_LEVELS) for name in ("heights", "widths", "starts")],
     ]
 )
-SELECT_COUNTERS = np.dtype([("found", np.uint32), ("nonfinite", np.uint32)])
-SELECT_HEADER = np.dtype([(name, np.int32) for name in ("count", "found", "truncated", "nonfinite")])
+SELECT_COUNTERS = np.dtype([("candidates", np.uint32), ("nonfinite", np.uint32)])
+SELECT_HEADER = np.dtype([(name, np.int32) for name in ("count", "candidates", "truncated", "nonfinite")])
 
 
 @dataclass(frozen=True)

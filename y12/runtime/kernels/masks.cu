@@ -17,7 +17,7 @@
 // Logits are computed once for each prototype pixel of a tile and kept in shared memory; where prototypes are denser
 // than pixels, and the patch does not fit, four for each pixel. Either way in one order: the bits are the same.
 // Bytes of memory: the prototypes under the boxes, 4 M each, which meet in the L2 cache; 1/8 a pixel is written.
-// Twin: tests/runtime/kernels/references/masks.py.
+// Reference: tests/runtime/kernels/references/masks.py.
 #include "common.cuh"
 
 struct MaskPlan {  // y12.runtime.kernels.masks_layout.MASK_PLAN

@@ -73,9 +73,9 @@ class MaskShape:
             "rows": ((self.room,), MAX_CANDIDATES),
             "anchors": ((self.anchors,), 2**31 - 1),
         }
-        for name, (found, most) in ranges.items():
-            if not 1 <= min(found) <= max(found) <= most:
-                raise InputError(f"masks on the GPU: expected 1 to {most} {name}, found {', '.join(map(str, found))}")
+        for name, (sizes, most) in ranges.items():
+            if not 1 <= min(sizes) <= max(sizes) <= most:
+                raise InputError(f"masks on the GPU: expected 1 to {most} {name}, found {', '.join(map(str, sizes))}")
         least = self.protos_mhw[0] * self.anchors
         if self.coefficient_stride < least:
             raise InputError(f"coefficient_stride: expected {least} floats or more, found {self.coefficient_stride}")

@@ -8,7 +8,7 @@
 // headers say how many there are. Thresholds are read from device memory, so that a captured graph obeys a change.
 //
 // A candidate with a NaN or an infinity in its box or score neither stays nor suppresses; `nonfinite` tells.
-// Twin: tests/runtime/kernels/references/nms.py.
+// Reference: tests/runtime/kernels/references/nms.py.
 #include "common.cuh"
 
 typedef unsigned long long Word;
@@ -195,14 +195,14 @@ extern "C" __global__ void __launch_bounds__(TILE) rotated_mask(
 __device__ __forceinline__ Word keep_in_tile(int tile, Word alive, const Word *diagonal, int wanted, int *total,
                                              unsigned short *kept) {
     Word keep = 0;
-    int found = *total;
-    while (alive && found < wanted) {
+    int count = *total;
+    while (alive && count < wanted) {
         const int best = __ffsll((long long)alive) - 1;
         keep |= Word(1) << best;
         alive &= ~(diagonal[best] | Word(1) << best);
-        kept[found++] = (unsigned short)(tile * TILE + best);
+        kept[count++] = (unsigned short)(tile * TILE + best);
     }
-    *total = found;
+    *total = count;
     return keep;
 }
 
@@ -260,7 +260,7 @@ extern "C" __global__ void __launch_bounds__(KEEP_THREADS) nms_keep(
     const int row_values = box_values + 3;
     unsigned *out = result + size_t(image) * (4 + size_t(room) * row_values);
     if (thread == 0) {
-        out[0] = unsigned(total), out[1] = unsigned(header.found), out[2] = unsigned(header.truncated);
+        out[0] = unsigned(total), out[1] = unsigned(header.candidates), out[2] = unsigned(header.truncated);
         out[3] = unsigned(header.nonfinite || not_finite);
     }
     const Candidates given = {boxes, scores, classes, headers, capacity};

@@ -3,11 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import Picked, picked_from_predictions
 from y12.runtime.postprocess.in_graph import picked_from_graph
-from y12.runtime.postprocess.predictions import Layout, Outputs, predictions_from, predictions_from_output0
+from y12.runtime.postprocess.predictions import Outputs, predictions_from
 from y12.runtime.preprocess.letterbox import Letterbox, boxes_to_original, points_to_original
 from y12.runtime.results.detections import Detections
 from y12.runtime.results.masks import Masks
@@ -15,29 +16,34 @@ from y12.runtime.results.oriented import corners_from_xywhr, rotated_to_original
 
 
 def decode_boxes(
-    layout: Layout, outputs: Outputs, frame: Letterbox, manifest: Manifest, options: DetectOptions
+    outputs: Outputs,
+    frame: Letterbox,
+    options: DetectOptions,
+    layout: OutputLayout,
+    names: tuple[str, ...],
+    nms_in_graph: NmsSettings | None = None,
 ) -> Detections:
     """Decode one image's outputs.
 
     Args:
-        layout: what the task's outputs hold.
         outputs: by name, without the batch axis.
         frame: where the image lies in the network's input.
-        manifest: the class names, the keypoints' shape, how places tell objects, and whether NMS is in the graph.
         options: what to keep.
+        layout: what the outputs hold, before any NMS.
+        names: the class names.
+        nms_in_graph: the NMS that the graph ends in; None where it gives raw predictions.
 
     Raises:
-        ArtefactError: the outputs contradict each other or the manifest.
+        ArtefactError: the outputs contradict each other or the layout.
         ExecutorError: they hold NaN or infinity.
         InputError: `options.classes` names a class that the model does not have.
     """
-    options.check_classes(len(manifest.names))
-    if manifest.nms is not None:
-        picked = picked_from_graph(outputs, layout, manifest, options)
+    options.check_classes(len(names))
+    if nms_in_graph is not None:
+        picked = picked_from_graph(outputs, layout, nms_in_graph, options)
     else:
-        predictions = predictions_from(outputs, layout, manifest, frame.input_hw)
-        picked = picked_from_predictions(predictions, options)
-    return detections_from_picked(picked, frame, manifest.names, manifest.kpt_shape)
+        picked = picked_from_predictions(predictions_from(outputs, layout, frame.input_hw), options)
+    return detections_from_picked(picked, frame, names, layout.kpt_shape)
 
 
 def detections_from_output(
@@ -57,9 +63,7 @@ def detections_from_output(
         ExecutorError: the output holds NaN or infinity.
         InputError: `options.classes` names a class that the model does not have.
     """
-    predictions = predictions_from_output0(output0, len(names))
-    options.check_classes(len(names))
-    return detections_from_picked(picked_from_predictions(predictions, options), frame, names, None)
+    return decode_boxes({"output0": output0}, frame, options, OutputLayout("detect", len(names)), names)
 
 
 def detections_from_picked(

@@ -76,7 +76,7 @@ def peaks_only(
 ) -> NDArray[np.float32]:
     """Keep of heatmaps the scores that are the largest of their 3x3 neighbours (CenterNet, arXiv 1904.07850, 4).
 
-    Of equal neighbours all are kept; places outside a level have no score.
+    Of equal neighbours all are kept; neighbours outside a level have no score.
 
     Args:
         scores: (nc, A), 0 or more: the levels one after the other, each row by row.
@@ -88,12 +88,12 @@ def peaks_only(
     """
     flat = scores.ravel()
     at = np.flatnonzero(flat > least)
-    place = at % scores.shape[1]
+    point = at % scores.shape[1]
     heights, widths = np.array(levels_hw).T
     starts = np.cumsum(heights * widths) - heights * widths
-    level = np.searchsorted(starts, place, side="right") - 1
+    level = np.searchsorted(starts, point, side="right") - 1
     h, w = heights[level], widths[level]
-    y, x = np.divmod(place - starts[level], w)
+    y, x = np.divmod(point - starts[level], w)
     is_peak = np.ones(len(at), np.bool_)
     for down, right in product((-1, 0, 1), repeat=2):
         inside = (y + down >= 0) & (y + down < h) & (x + right >= 0) & (x + right < w)

@@ -1,15 +1,16 @@
 """Artefacts whose graph ends in NMS: read its two forms, and refuse thresholds that cannot be changed any more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import ArtefactError, ExecutorError, InputError
-from y12.runtime.artefact.manifest import Manifest, NmsSettings
+from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.output_layout import OutputLayout, output
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import Picked
-from y12.runtime.postprocess.predictions import Extras, Layout, Outputs, check_finite, extras_of, output, protos_from
+from y12.runtime.postprocess.predictions import Outputs, check_finite, protos_from
 
 
 def check_against_graph(options: DetectOptions, nms: NmsSettings) -> None:
@@ -29,31 +30,30 @@ def check_against_graph(options: DetectOptions, nms: NmsSettings) -> None:
         "agnostic": (options.agnostic != baked.agnostic, baked.agnostic, options.agnostic),
         "multi_label": (options.multi_label != baked.multi_label, baked.multi_label, options.multi_label),
     }
-    for name, (wrong, expected, found) in refused.items():
+    for name, (wrong, expected, value) in refused.items():
         if wrong:
             raise InputError(
-                f"{name}: expected {expected}, found {found}: NMS is part of this artefact's graph, with "
+                f"{name}: expected {expected}, found {value}: NMS is part of this artefact's graph, with "
                 f"{_words(baked)}; export again to change that, or start from Runtime.options"
             )
 
 
-def picked_from_graph(outputs: Outputs, layout: Layout, manifest: Manifest, options: DetectOptions) -> Picked:
+def picked_from_graph(outputs: Outputs, layout: OutputLayout, nms: NmsSettings, options: DetectOptions) -> Picked:
     """Read what the NMS in the graph left, and filter it further where the options are stricter.
 
     Raises:
         ArtefactError: an output is missing, or contradicts the manifest.
         ExecutorError: the outputs hold NaN or infinity, or a count that cannot be.
     """
-    assert manifest.nms is not None
     assert options.keep is None, "resolved by y12.runtime.tasks.resolved_options"
     protos = protos_from(outputs, layout)
-    extras = extras_of(layout, None if protos is None else len(protos), manifest.kpt_shape)
-    rows, truncated = _FORMS[manifest.nms.form](outputs, extras, manifest.nms.options.max_det)
+    added = layout.added(0 if protos is None else len(protos))
+    rows, truncated = _FORMS[nms.form](outputs, added, nms.options.max_det)
     check_finite(rows)
     labels = rows[:, 5]
-    if not ((labels == np.floor(labels)) & (labels >= 0) & (labels < len(manifest.names))).all():
+    if not ((labels == np.floor(labels)) & (labels >= 0) & (labels < layout.class_count)).all():
         raise ArtefactError(
-            f"expected class ids of 0 to {len(manifest.names) - 1}, found {labels.min():g} to "
+            f"expected class ids of 0 to {layout.class_count - 1}, found {labels.min():g} to "
             f"{labels.max():g}; the artefact's manifest does not fit its network"
         )
     class_ids = labels.astype(np.intp)
@@ -62,7 +62,7 @@ def picked_from_graph(outputs: Outputs, layout: Layout, manifest: Manifest, opti
         wanted &= np.isin(class_ids, options.classes)
     order = np.argsort(-rows[:, 4], kind="stable")
     order = order[wanted[order]][: options.max_det]
-    coefficients, keypoints, angle = np.split(rows[order, 6:], np.cumsum(extras)[:-1], axis=1)
+    coefficients, keypoints, angle = np.split(rows[order, 6:], np.cumsum([*added.values()])[:-1], axis=1)
     return Picked(
         boxes=np.concatenate([rows[order, :4], angle], axis=1),
         scores=rows[order, 4],
@@ -74,14 +74,14 @@ def picked_from_graph(outputs: Outputs, layout: Layout, manifest: Manifest, opti
     )
 
 
-def _packed(outputs: Outputs, extras: Extras, max_det: int) -> tuple[NDArray[np.float32], bool]:
-    """Read detections (max_det, 6 + extras), num (1,) and truncated (1,)."""
-    detections = _shaped(outputs, "detections", (max_det, 6 + sum(extras)))
+def _packed(outputs: Outputs, added: Mapping[str, int], max_det: int) -> tuple[NDArray[np.float32], bool]:
+    """Read detections (max_det, 6 + what the task adds), num (1,) and truncated (1,)."""
+    detections = _shaped(outputs, "detections", (max_det, 6 + sum(added.values())))
     count = _count(outputs, "num", max_det)
     return detections[:count], bool(_shaped(outputs, "truncated", (1,))[0])
 
 
-def _split(outputs: Outputs, extras: Extras, max_det: int) -> tuple[NDArray[np.float32], bool]:
+def _split(outputs: Outputs, added: Mapping[str, int], max_det: int) -> tuple[NDArray[np.float32], bool]:
     """Read num_dets (1,), det_boxes (max_det, 4), det_scores and det_classes (max_det,), and the task's own."""
     count = _count(outputs, "num_dets", max_det)
     columns = [
@@ -89,13 +89,11 @@ def _split(outputs: Outputs, extras: Extras, max_det: int) -> tuple[NDArray[np.f
         _shaped(outputs, "det_scores", (max_det,))[:, None],
         _shaped(outputs, "det_classes", (max_det,))[:, None],
     ]
-    for name, size in zip(("det_coefficients", "det_keypoints", "det_angles"), extras, strict=True):
-        if size:
-            columns.append(_shaped(outputs, name, (max_det, size)))
+    columns += [_shaped(outputs, f"det_{name}", (max_det, size)) for name, size in added.items() if size]
     return np.concatenate(columns, axis=1)[:count], False
 
 
-_FORMS: dict[str, Callable[[Outputs, Extras, int], tuple[NDArray[np.float32], bool]]] = {
+_FORMS: dict[str, Callable[[Outputs, Mapping[str, int], int], tuple[NDArray[np.float32], bool]]] = {
     "packed": _packed,
     "split": _split,
 }

@@ -47,8 +47,8 @@ def nms(
         InputError: the shapes disagree, or a coordinate or a score is NaN or infinite.
     """
     if xyxy.ndim != 2 or xyxy.shape[1] != 4 or not len(xyxy) == len(scores) == len(class_ids):
-        found = f"{xyxy.shape}, {scores.shape}, {class_ids.shape}"
-        raise InputError(f"nms: expected boxes (N, 4), scores (N,) and class ids (N,), found {found}")
+        shapes = f"{xyxy.shape}, {scores.shape}, {class_ids.shape}"
+        raise InputError(f"nms: expected boxes (N, 4), scores (N,) and class ids (N,), found {shapes}")
     if not (np.isfinite(xyxy).all() and np.isfinite(scores).all()):
         raise InputError("nms: expected finite numbers, found NaN or infinity in the boxes or scores")
     order = np.argsort(-scores, kind="stable")
@@ -151,8 +151,8 @@ def _areas(sides: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _check(xywhr: NDArray[np.floating], scores: NDArray[np.floating], class_ids: NDArray[np.integer]) -> None:
     if xywhr.ndim != 2 or xywhr.shape[1] != 5 or not len(xywhr) == len(scores) == len(class_ids):
-        found = f"{xywhr.shape}, {scores.shape}, {class_ids.shape}"
-        raise InputError(f"rotated_nms: expected boxes (N, 5), scores (N,) and class ids (N,), found {found}")
+        shapes = f"{xywhr.shape}, {scores.shape}, {class_ids.shape}"
+        raise InputError(f"rotated_nms: expected boxes (N, 5), scores (N,) and class ids (N,), found {shapes}")
     if not (np.isfinite(xywhr).all() and np.isfinite(scores).all()):
         raise InputError("rotated_nms: expected finite numbers, found NaN or infinity in the boxes or scores")
 

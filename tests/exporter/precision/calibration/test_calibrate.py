@@ -1,6 +1,5 @@
 """Calibration on real ONNX Runtime: what is counted is what the runtime would have the network see."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,11 +23,11 @@ from y12.exporter.precision.calibration.histograms import Histogram
 from y12.exporter.precision.quantization_options import CLIPPINGS
 from y12.exporter.precision.ranges import Range, Ranges
 from y12.exporter.verify.verify_images import photos_dir
-from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.manifest import AxisRange, InputProfile
 from y12.runtime.preprocess.crop import centre_crop
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import blob_from, letterbox
-from y12.runtime.tasks import TASKS
+from y12.runtime.tasks import fit_for
 
 BODY = "{ y = Conv<strides=[2,2]>(images, w) s = Sigmoid(y) z = Mul(y, s) out = Conv(z, u) }"
 WEIGHTS = {"w": noise(4, 3, 2, 2) * 3, "u": noise(2, 4, 1, 1, seed=1)}
@@ -40,9 +39,10 @@ def network(batch: str = "1") -> onnx.ModelProto:
     return model_of(f"(float[{batch},3,32,48] images) => (float[{batch},2,16,24] out) {BODY}", **WEIGHTS)
 
 
-def manifest(*batch: int, task: str = "detect", hw: tuple[int, int] = (32, 48)) -> Manifest:
+def fitting(*batch: int, task: str = "detect", hw: tuple[int, int] = (32, 48)) -> tuple[str, InputProfile]:
+    """What images are made to fit: a task and its input's shapes."""
     sides = [AxisRange(side, side, side) for side in hw]
-    return Manifest(task, ("thing",), (8,), InputProfile(AxisRange(*(batch or (1, 1, 1))), *sides))
+    return task, InputProfile(AxisRange(*(batch or (1, 1, 1))), *sides)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def counts_of(histograms: dict[str, Histogram]) -> dict[str, tuple[float, list[i
 
 
 def test_ranges_are_those_of_the_graph_run_on_the_letterboxed_images(images):
-    (ranges,) = calibrate(network(), ["y", "z", "out"], images, manifest(), MAX)
+    (ranges,) = calibrate(network(), ["y", "z", "out"], images, *fitting(), MAX)
 
     values = [run(shown(network(), "y", "z", "out"), prepared([path])) for path in images]
     for name in ("y", "z", "out"):
@@ -84,13 +84,13 @@ def test_ranges_are_those_of_the_graph_run_on_the_letterboxed_images(images):
 
 
 def test_every_value_is_counted_once(images):
-    histograms = collect_histograms(network(), ["y", "images", "y"], images, manifest())
+    histograms = collect_histograms(network(), ["y", "images", "y"], images, *fitting())
     assert {name: h.total for name, h in histograms.items()} == {"y": 6 * 4 * 16 * 24, "images": 6 * 3 * 32 * 48}
 
 
 def test_the_input_itself_can_be_asked_for(images):
     whole = prepared(images)
-    (ranges,) = calibrate(network(), ["images"], images, manifest(), MAX)
+    (ranges,) = calibrate(network(), ["images"], images, *fitting(), MAX)
     (span,) = ranges.by_tensor.values()
     assert span == Range(0.0, float(whole.max()))
 
@@ -98,14 +98,14 @@ def test_the_input_itself_can_be_asked_for(images):
 @pytest.mark.parametrize(("batch", "profile"), [("4", (4, 4, 4)), ("5", (5, 5, 5)), ("6", (6, 6, 6)), ("N", (1, 4, 8))])
 def test_the_batch_does_not_matter(images, batch, profile):
     """6 images at 4 or 5 at a time: what fills up the last batch must not be counted."""
-    expected = collect_histograms(network(), ["y", "images"], images, manifest())
-    histograms = collect_histograms(network(batch), ["y", "images"], images, manifest(*profile))
+    expected = collect_histograms(network(), ["y", "images"], images, *fitting())
+    histograms = collect_histograms(network(batch), ["y", "images"], images, *fitting(*profile))
     assert counts_of(histograms) == counts_of(expected)
 
 
 def test_neither_does_the_order_of_the_images(images):
-    expected = collect_histograms(network(), ["y", "z"], images, manifest())
-    histograms = collect_histograms(network(), ["y", "z"], images[::-1], manifest())
+    expected = collect_histograms(network(), ["y", "z"], images, *fitting())
+    histograms = collect_histograms(network(), ["y", "z"], images[::-1], *fitting())
     assert counts_of(histograms) == counts_of(expected)
     assert ranges_from_histograms(histograms, 6, CalibrationOptions("mse")) == ranges_from_histograms(
         expected, 6, CalibrationOptions("mse")
@@ -113,38 +113,37 @@ def test_neither_does_the_order_of_the_images(images):
 
 
 def test_twice_gives_the_same_to_the_bit(images):
-    one, two = (calibrate(network(), ["y", "z"], images, manifest(), CalibrationOptions()) for _ in range(2))
+    one, two = (calibrate(network(), ["y", "z"], images, *fitting(), CalibrationOptions()) for _ in range(2))
     assert [ranges.to_json() for ranges in one] == [ranges.to_json() for ranges in two]
     assert [ranges.method.split(",")[0] for ranges in one] == ["mse", "l3", "percentile 99.99", "max"]  # all are tried
 
 
 def test_a_classifier_sees_what_it_sees_at_inference(images):
-    task = manifest(task="classify")
-    histogram = collect_histograms(network(), ["images"], images, task)["images"]
+    histogram = collect_histograms(network(), ["images"], images, *fitting(task="classify"))["images"]
     expected = Histogram()
     for path in images:
         expected.add(blob_from([centre_crop(image_from(path), (32, 48))[0]]))
-    assert TASKS["classify"].fit is centre_crop
+    assert fit_for("classify") is centre_crop
     assert np.array_equal(histogram.counts, expected.counts)
 
 
 def test_the_size_is_the_profiles_best(images):
     free = model_of(f"(float[1,3,H,W] images) => (float[1,2,A,B] out) {BODY}", **WEIGHTS)
     sides = AxisRange(32, 32, 64), AxisRange(32, 48, 64)
-    ranging = replace(manifest(), profile=InputProfile(AxisRange(1, 1, 1), *sides))
-    expected = collect_histograms(network(), ["y"], images, manifest())
-    assert counts_of(collect_histograms(free, ["y"], images, ranging)) == counts_of(expected)
+    ranging = InputProfile(AxisRange(1, 1, 1), *sides)
+    expected = collect_histograms(network(), ["y"], images, *fitting())
+    assert counts_of(collect_histograms(free, ["y"], images, "detect", ranging)) == counts_of(expected)
 
 
 def test_progress_tells_images_done(images):
     calls: list[tuple[int, int]] = []
-    calibrate(network("4"), ["y"], images, manifest(4, 4, 4), MAX, lambda *call: calls.append(call))
+    calibrate(network("4"), ["y"], images, *fitting(4, 4, 4), MAX, lambda *call: calls.append(call))
     assert calls == [(4, 6), (6, 6)]
 
 
 @pytest.mark.parametrize("count", [MANY - 1, MANY])
 def test_few_images_are_told_of(images, count):
-    (ranges,) = calibrate(network(), ["y"], [images[0]] * count, manifest(), MAX)
+    (ranges,) = calibrate(network(), ["y"], [images[0]] * count, *fitting(), MAX)
     assert len(ranges.notes) == (count < MANY)
     assert all("99 images only" in note for note in ranges.notes)
 
@@ -152,7 +151,7 @@ def test_few_images_are_told_of(images, count):
 def test_the_graph_is_left_as_it_is(images):
     model = network()
     serialized = model.SerializeToString()
-    calibrate(model, ["y"], images, manifest(), MAX)
+    calibrate(model, ["y"], images, *fitting(), MAX)
     assert model.SerializeToString() == serialized
 
 
@@ -160,7 +159,7 @@ def test_a_graph_that_fails_is_reported_as_such(images):
     model = network()
     model.graph.initializer[1].CopyFrom(onnx.numpy_helper.from_array(noise(2, 7, 1, 1), "u"))
     with pytest.raises(ExecutorError, match="could not run it"):
-        collect_histograms(model, ["out"], images, manifest())
+        collect_histograms(model, ["out"], images, *fitting())
 
 
 BAD_GRAPHS = [
@@ -180,7 +179,7 @@ BAD_GRAPHS = [
 def test_what_cannot_be_calibrated_is_refused(images, body, tensor, message):
     model = model_of(f"(float[1,3,32,48] images) => (float[1,3,32,48] out) {body}")
     with pytest.raises(CalibrationError, match=message) as caught:
-        calibrate(model, [tensor], images, manifest(), MAX)
+        calibrate(model, [tensor], images, *fitting(), MAX)
     assert "\n" not in str(caught.value)
 
 
@@ -189,7 +188,7 @@ def test_the_image_with_the_nan_is_named_out_of_a_batch(images):
     body = "{ d = Sub(limit, images) y = Sqrt(d) out = Relu(y) }"
     model = model_of(f"(float[3,3,32,48] images) => (float[3,3,32,48] out) {body}", limit=np.float32(0.85))
     with pytest.raises(CalibrationError, match=r"5\.png"):
-        calibrate(model, ["y"], images, manifest(3, 3, 3), MAX)
+        calibrate(model, ["y"], images, *fitting(3, 3, 3), MAX)
 
 
 def test_a_tensor_over_all_images_of_a_batch_is_refused(images):
@@ -197,19 +196,19 @@ def test_a_tensor_over_all_images_of_a_batch_is_refused(images):
     body = "{ y = ReduceMax(images, axes) out = Sub(images, y) }"
     model = model_of(f"(float[3,3,32,48] images) => (float[3,3,32,48] out) {body}", axes=np.array([0]))
     with pytest.raises(CalibrationError, match=r"'y': expected a first axis of images, 3 at a time, found \(1, 3"):
-        calibrate(model, ["y"], images, manifest(3, 3, 3), MAX)
+        calibrate(model, ["y"], images, *fitting(3, 3, 3), MAX)
 
 
 def test_an_image_that_cannot_be_read_is_named(images):
     images[3].write_bytes(b"no image")
     with pytest.raises(CalibrationError, match=r"cannot calibrate on this image: .*3\.png") as caught:
-        calibrate(network(), ["y"], images, manifest(), MAX)
+        calibrate(network(), ["y"], images, *fitting(), MAX)
     assert "\n" not in str(caught.value)
 
 
 def test_no_images_are_refused():
     with pytest.raises(CalibrationError, match="found none"):
-        calibrate(network(), ["y"], [], manifest(), MAX)
+        calibrate(network(), ["y"], [], *fitting(), MAX)
 
 
 def test_the_executor_is_closed_when_an_image_fails(images, monkeypatch):
@@ -223,7 +222,7 @@ def test_the_executor_is_closed_when_an_image_fails(images, monkeypatch):
     monkeypatch.setattr(activations, "OrtExecutor", Watched)
     images[3].write_bytes(b"no image")
     with pytest.raises(CalibrationError):
-        calibrate(network(), ["y"], images, manifest(), MAX)
+        calibrate(network(), ["y"], images, *fitting(), MAX)
     assert len(closed) == 1
 
 
@@ -235,7 +234,7 @@ def test_on_photographs_a_better_method_quantises_better():
         w=noise(8, 3, 6, 6),
     )
     paths = calibration_images(photos_dir())
-    histograms = collect_histograms(model, ["out"], paths, manifest(hw=(160, 160)))
+    histograms = collect_histograms(model, ["out"], paths, *fitting(hw=(160, 160)))
     values = np.concatenate([run(model, prepared([path], (160, 160)))["out"].ravel() for path in paths])
 
     def error(ranges: Ranges) -> float:

@@ -13,7 +13,7 @@ from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import blob_from
-from y12.runtime.tasks import TASKS
+from y12.runtime.tasks import fit_for
 
 PHOTOS = sorted(photos_dir().glob("*.jpg"))
 MANIFEST = Manifest("detect", ("a", "b"), (8,), InputProfile(AxisRange(1, 1, 1), *[AxisRange(32, 32, 32)] * 2))
@@ -38,7 +38,7 @@ def written_out(graph, typed):
     """The equation, image by image and place by place."""
     means = []
     for path in PHOTOS:
-        fitted, _ = TASKS["detect"].fit(image_from(path), (32, 32))
+        fitted, _ = fit_for("detect")(image_from(path), (32, 32))
         reference, quantized = (
             OrtExecutor(g.SerializeToString(), "cpu").run(blob_from([fitted]))["output0"][0] for g in (graph, typed)
         )
@@ -67,7 +67,7 @@ def test_only_the_best_hundred_anchors_count(spoilt, counts):
     text = text.replace("s = Sig", "r = Reshape(y, shape) s = Sig").replace("Sigmoid(y)", "Sigmoid(r) t = Identity(s)")
     weights = {"w": CONV, "shape": np.array([1, 6, 144])}
     graph = model_of(text, **weights, at=np.zeros((1, 6, 144), np.float32))
-    fitted, _ = TASKS["detect"].fit(image_from(PHOTOS[0]), (96, 96))
+    fitted, _ = fit_for("detect")(image_from(PHOTOS[0]), (96, 96))
     scores = OrtExecutor(graph.SerializeToString(), "cpu").run(blob_from([fitted]))["output0"][0, 4:].max(axis=0)
     shift = np.zeros((1, 6, 144), np.float32)
     shift[..., np.argsort(-scores)[spoilt]] = -0.01
@@ -90,9 +90,8 @@ def test_the_best_is_taken_and_the_first_unless_another_is_clearly_better(factor
     tried = candidates()
     graphs = {ranges.method: network(factor) for ranges, factor in zip(tried, factors, strict=True)}
     calls = []
-    best = best_ranges(
-        network(), lambda ranges: graphs[ranges.method], tried, PHOTOS, MANIFEST, lambda *call: calls.append(call)
-    )
+    measure = ScoreError(network(), PHOTOS, MANIFEST)
+    best = best_ranges(measure, lambda ranges: graphs[ranges.method], tried, lambda *call: calls.append(call))
     assert best.method == chosen
     assert best.notes[-1].startswith(f"{chosen} chosen")
     assert calls == [(1, 3), (2, 3), (3, 3)]

@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from colour_network import box_line, convolutions, damaged, manifest_of, network, write_image
+from colour_network import box_line, convolutions, damaged, manifest_of, network, set_for, write_image
 from onnx import helper, numpy_helper
 
 from y12.errors import BudgetError, DatasetError
-from y12.exporter.evaluate.evaluation_set import open_evaluation_set
 from y12.exporter.evaluate.graph_results import outcome_of
 from y12.exporter.precision.mixed import budget
 from y12.exporter.precision.mixed.blocks import blocks_of
@@ -40,7 +39,7 @@ def divisible(amounts, depth=6, rest=0.0, **changes):
 
 @pytest.fixture
 def evaluation_set(make_folder):
-    return open_evaluation_set(make_folder(), manifest_of())
+    return set_for(make_folder(), manifest_of())
 
 
 def steps_of(budget):
@@ -132,7 +131,7 @@ def test_labels_decide_and_agreement_ranks(make_yaml):
     path = make_yaml(box_line)
     for file in (path.parent / "labels").iterdir():  # half of the objects are not labelled
         file.write_text("\n".join(file.read_text().splitlines()[::2]))
-    evaluation_set = open_evaluation_set(path, manifest_of())
+    evaluation_set = set_for(path, manifest_of())
     budget = budget_kept(divisible({3: HARM}), evaluation_set, 0.5)
     assert budget.truth == "labels"
     assert budget.blocks[0].name == "model.3"
@@ -157,7 +156,7 @@ def test_labels_rank_where_fp32_is_sure_of_nothing(make_yaml):
     faint = replace(
         sure, fp32=fainter(sure.fp32), quantized=lambda fp16_convolutions: fainter(sure.quantized(fp16_convolutions))
     )
-    budget = budget_kept(faint, open_evaluation_set(make_yaml(box_line), manifest_of()), 0.5)
+    budget = budget_kept(faint, set_for(make_yaml(box_line), manifest_of()), 0.5)
     assert budget.blocks[0].name == "model.3"
     assert budget.chosen.fp16_blocks == ("model.3",)
 
@@ -173,7 +172,7 @@ def test_ranking_takes_images_evenly_and_passes_over_those_without_detections(ma
 
     monkeypatch.setattr(budget, "_RANKING_IMAGES", 3)
     monkeypatch.setattr(budget, "outcome_of", watched)
-    budget_kept(divisible({}), open_evaluation_set(folder, manifest_of()), 0)
+    budget_kept(divisible({}), set_for(folder, manifest_of()), 0)
     assert measured_on[1:7] == [["1", "2", "4"]] * 6
     assert [measured_on[0], *measured_on[7:]] == [list("012345")] * 3  # FP32, all in INT8, all in FP16
 
@@ -182,7 +181,7 @@ def test_a_budget_that_all_of_fp32_fits_into_is_refused(make_yaml):
     def elsewhere(cell):
         return f"{cell.class_id} 0.5 0.5 0.03 0.9"
 
-    evaluation_set = open_evaluation_set(make_yaml(elsewhere), manifest_of())
+    evaluation_set = set_for(make_yaml(elsewhere), manifest_of())
     with pytest.raises(DatasetError, match=r"--max-drop 0.5: FP32 itself has only 0.00 points on data.yaml, 6 images"):
         budget_kept(divisible({3: HARM}), evaluation_set, 0.5)
 
@@ -190,4 +189,4 @@ def test_a_budget_that_all_of_fp32_fits_into_is_refused(make_yaml):
 def test_images_in_which_nothing_is_found_are_refused(tmp_path):
     write_image(tmp_path / "black" / "a.png", [])
     with pytest.raises(DatasetError, match="nothing can be measured"):
-        budget_kept(divisible({}), open_evaluation_set(tmp_path / "black", manifest_of()), 1)
+        budget_kept(divisible({}), set_for(tmp_path / "black", manifest_of()), 1)

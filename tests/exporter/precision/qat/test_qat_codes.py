@@ -18,7 +18,7 @@ from y12.exporter.precision.qdq.qdq import QuantizeOptions, quantize
 from y12.exporter.verify.verify_images import photos_dir
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import blob_from
-from y12.runtime.tasks import TASKS
+from y12.runtime.tasks import fit_for
 
 PHOTOS = sorted(photos_dir().glob("*.jpg"))[:2]
 
@@ -35,7 +35,7 @@ def trained(detector, side, images):
 
 
 def blob_of(path, side):
-    return torch.from_numpy(blob_from([TASKS["detect"].fit(image_from(path), (side, side))[0]]))
+    return torch.from_numpy(blob_from([fit_for("detect")(image_from(path), (side, side))[0]]))
 
 
 @torch.no_grad()

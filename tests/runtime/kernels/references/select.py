@@ -39,7 +39,7 @@ class Selected:
         scores: (N,).
         class_ids: (N,).
         anchors: (N,), where in the output they are.
-        found: how many there are in all; more than N if the limit cut some off.
+        candidates: how many there are in all; more than N if the limit cut some off.
         nonfinite: a score, or the box of what would be a candidate, is NaN or infinite; it is left out.
     """
 
@@ -47,7 +47,7 @@ class Selected:
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int32]
     anchors: NDArray[np.int32]
-    found: int
+    candidates: int
     nonfinite: bool
 
 
@@ -82,6 +82,6 @@ def selected(given: Given, options: DetectOptions, limit: int) -> Selected:
         scores=candidates[best],
         class_ids=class_ids[best].astype(np.int32),
         anchors=anchors[best].astype(np.int32),
-        found=len(candidates),
+        candidates=len(candidates),
         nonfinite=nonfinite,
     )

@@ -23,7 +23,7 @@ chosen by rank. Only which of several anchors with the same score is the last ca
 (`truncated`), is TensorRT's choice.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -31,117 +31,46 @@ from onnx import TensorProto, helper, numpy_helper
 
 from y12.errors import GraphError
 from y12.exporter.graph.nms.text import Equations, constants_of, outputs_of, text_of
-from y12.runtime.artefact.manifest import LOCALISATIONS, NmsSettings
-from y12.runtime.tasks import TASKS
+from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.output_layout import PROTOS, OutputLayout, Rows, heights_of
 
-__all__ = ["PREFIX", "AnchorLayout", "Predictions", "Rows", "predictions_of", "with_nms"]
+__all__ = ["PREFIX", "rows_of", "with_nms"]
 
 PREFIX = "nms/"  # of the names of all nodes and tensors that belong to the NMS
-PROTOS = "protos"
 OPSETS = range(17, 21)
-# The outputs of a multitask graph, by the name of what they hold here.
-_TENSORS = {"boxes": "boxes", "scores": "scores", "coefficients": "mask_coefficients", "keypoints": "keypoints"}
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Where one kind of prediction is: rows `first` to `first + count` of an output (B, rows, A)."""
+def rows_of(model: onnx.ModelProto, layout: OutputLayout) -> dict[str, Rows]:
+    """Return where a graph without NMS has each kind of prediction.
 
-    tensor: str
-    first: int
-    count: int
-
-
-@dataclass(frozen=True)
-class AnchorLayout:
-    """How the places of a raw graph tell objects.
-
-    Attributes:
-        localisation: one of `y12.runtime.artefact.manifest.LOCALISATIONS`.
-        strides: of the levels, in pixels of the input; needed where it is "heatmap".
-    """
-
-    localisation: str = LOCALISATIONS[0]
-    strides: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Where a raw graph's outputs hold what NMS needs.
-
-    Attributes:
-        boxes: centre x, y, width, height in pixels of the input.
-        scores: of each class, 0-1.
-        angles: of the boxes, in radians; None where they are upright.
-        coefficients: of the masks; the graph has an output `protos` then.
-        keypoints: their values.
-        objectness: what the scores are to be multiplied by; None where they are the scores.
-        peaks_at: the strides of the levels, of which only the peaks of the scores count; empty where all do.
-    """
-
-    boxes: Rows
-    scores: Rows
-    angles: Rows | None = None
-    coefficients: Rows | None = None
-    keypoints: Rows | None = None
-    objectness: Rows | None = None
-    peaks_at: tuple[int, ...] = ()
-
-    @property
-    def by_name(self) -> dict[str, Rows]:
-        """What there is, by the name the equations give it; `raw_scores` where the scores are made of them."""
-        scores = "raw_scores" if self.objectness or self.peaks_at else "scores"
-        named = {"boxes": self.boxes, scores: self.scores, "objectness": self.objectness, "angles": self.angles}
-        named |= {"coefficients": self.coefficients, "keypoints": self.keypoints}
-        return {name: rows for name, rows in named.items() if rows is not None}
-
-
-def predictions_of(
-    model: onnx.ModelProto,
-    task: str,
-    classes: int,
-    keypoint_values: int = 0,
-    places: AnchorLayout = AnchorLayout(),
-) -> Predictions:
-    """Return where the raw graph of a task has its predictions.
+    A number of rows that neither the graph states nor ONNX's inference finds is believed to be right.
 
     Args:
-        model: with the outputs of y12's graphs: `output0` with everything one below the other, and `protos`; for
-            multitask one output for each kind of prediction. A number of rows that neither the graph states nor
-            ONNX's inference finds is believed to be right.
-        task: of `y12.runtime.artefact.manifest.TASKS`.
-        classes: nc.
-        keypoint_values: K * D; 0 where there are no keypoints.
-        places: how they tell objects.
+        model: with the outputs of y12's graphs; the prototypes of masks are named `protos`.
+        layout: what they hold.
 
     Raises:
-        GraphError: there is no NMS for that task, or an output is missing or has another number of rows.
+        GraphError: an output is missing or has another number of rows, or there is one that would be lost.
     """
     heights = _heights(model)
-    layout = TASKS[task].layout if task in TASKS else None
-    if layout is None:
-        possible = [name for name, known in TASKS.items() if known.layout is not None]
-        raise GraphError(f"NMS: expected one of the tasks {', '.join(possible)}, found {task!r}")
-    counts = {"boxes": 4} | ({"objectness": 1} if places.localisation == "anchors" else {}) | {"scores": classes}
-    counts |= {"coefficients": heights.get(PROTOS) or 0} if layout.masks else {}
-    counts |= {"keypoints": keypoint_values} if layout.keypoints else {}
-    counts |= {"angles": 1} if layout.angle else {}
-    below: dict[str, int] = {}  # tensor -> rows it has so far
-    found: dict[str, Rows] = {}
-    for name, count in counts.items():
-        if not count and not layout.separate:
-            raise GraphError(f"NMS: expected a graph for {task} with {name}; found none of them")
-        if count:
-            tensor = _TENSORS[name] if layout.separate else "output0"
-            found[name] = Rows(tensor, below.get(tensor, 0), count)
-            below[tensor] = found[name].first + count
-    for tensor, count in below.items():
+    prototypes = heights.get(PROTOS) or 0
+    if layout.has_masks and not layout.is_separate and not prototypes:
+        raise GraphError(f"NMS: expected a graph for {layout.task} with an output {PROTOS}, found none")
+    rows = layout.rows(prototypes)
+    expected = {part.output for part in rows.values()} | ({PROTOS} if "coefficients" in rows else set())
+    names = {output.name for output in model.graph.output}
+    if names != expected:
+        raise GraphError(
+            f"NMS: expected a raw graph with the outputs {', '.join(sorted(expected))}, "
+            f"found {', '.join(sorted(names)) or 'none'}"
+        )
+    for tensor, count in heights_of(rows).items():
         if heights.get(tensor, 0) not in (count, None):
             raise GraphError(
-                f"NMS: expected an output {tensor} (B, {count}, A) for {task} with {classes} classes, found "
-                f"{', '.join(f'{name} of {height} rows' for name, height in heights.items()) or 'none'}"
+                f"NMS: expected an output {tensor} (B, {count}, A) for {layout.task} with {layout.class_count} "
+                f"classes, found {', '.join(f'{name} of {height} rows' for name, height in heights.items()) or 'none'}"
             )
-    return Predictions(**found, peaks_at=places.strides if places.localisation == "heatmap" else ())
+    return rows
 
 
 def _heights(model: onnx.ModelProto) -> dict[str, int | None]:
@@ -157,7 +86,7 @@ def _heights(model: onnx.ModelProto) -> dict[str, int | None]:
     return {output.name: dims[1] for output in inferred if len(dims := _dims(output)) > 1}
 
 
-def with_nms(model: onnx.ModelProto, settings: NmsSettings, predictions: Predictions) -> onnx.ModelProto:
+def with_nms(model: onnx.ModelProto, settings: NmsSettings, layout: OutputLayout) -> onnx.ModelProto:
     """Return a copy of a raw graph that ends in NMS.
 
     The outputs are those of the form, then `protos` where there are masks. R = max_det; rows after the last
@@ -172,21 +101,22 @@ def with_nms(model: onnx.ModelProto, settings: NmsSettings, predictions: Predict
     Args:
         model: finished, its precision written in it; B and A may be free.
         settings: form, candidates and thresholds.
-        predictions: where its outputs hold what.
+        layout: what its outputs hold.
 
     Raises:
         GraphError: the graph's opset or outputs are not what is expected, or it has an NMS already.
         InputError: a class id is asked for that there is not.
     """
     opset = _checked_opset(model)
-    settings.options.check_classes(predictions.scores.count)
-    batch, anchors = _checked_outputs(model, predictions)
-    equations = _equations(settings, predictions, anchors, opset)
+    settings.options.check_classes(layout.class_count)
+    rows = rows_of(model, layout)
+    batch, anchors = _checked_outputs(model, rows)
+    equations = _equations(settings, layout, rows, anchors, opset)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
     kept = [output for output in model.graph.output if output.name == PROTOS]
-    _append(graph, equations, predictions, batch if isinstance(batch, int) else None)
+    _append(graph, equations, rows, batch if isinstance(batch, int) else None)
     del graph.output[:]
     graph.output.extend(
         helper.make_tensor_value_info(name, element, [batch, *dims])
@@ -204,31 +134,22 @@ def _checked_opset(model: onnx.ModelProto) -> int:
     return int(opset)
 
 
-def _checked_outputs(model: onnx.ModelProto, predictions: Predictions) -> tuple[int | str, int | None]:
+def _checked_outputs(model: onnx.ModelProto, rows: Mapping[str, Rows]) -> tuple[int | str, int | None]:
     """Return B, a number or a symbol, and A, None where it is free.
 
     Raises:
-        GraphError: an output is missing, there is one that would be lost, or a name is taken.
+        GraphError: an output has another type or number of axes, or a name is taken.
     """
     outputs = {output.name: output for output in model.graph.output}
-    read = {rows.tensor for rows in predictions.by_name.values()}
-    passed_on = {PROTOS} if predictions.coefficients else set()
-    if set(outputs) != read | passed_on:
-        raise GraphError(
-            f"NMS: expected a raw graph with the outputs {', '.join(sorted(read | passed_on))}, "
-            f"found {', '.join(sorted(outputs)) or 'none'}"
-        )
-    for rows in predictions.by_name.values():
-        found, dims = outputs[rows.tensor].type.tensor_type.elem_type, _dims(outputs[rows.tensor])
-        fits = len(dims) == 3 and (dims[1] is None or rows.first + rows.count <= dims[1])
-        if found != TensorProto.FLOAT or not fits:
+    for name in heights_of(rows):
+        element, dims = outputs[name].type.tensor_type.elem_type, _dims(outputs[name])
+        if element != TensorProto.FLOAT or len(dims) != 3:
             raise GraphError(
-                f"NMS: expected {rows.tensor} as float32 (B, {rows.first + rows.count} or more, A), "
-                f"found {TensorProto.DataType.Name(found)} {dims}"
+                f"NMS: expected {name} as float32 (B, rows, A), found {TensorProto.DataType.Name(element)} {dims}"
             )
     if any(name.startswith(PREFIX) for node in model.graph.node for name in node.output):
         raise GraphError(f"NMS: the graph has tensors named {PREFIX}… already; pass the graph without NMS")
-    batch, _, anchors = outputs[predictions.boxes.tensor].type.tensor_type.shape.dim
+    batch, _, anchors = outputs[rows["boxes"].output].type.tensor_type.shape.dim
     return batch.dim_value or batch.dim_param or "batch", anchors.dim_value or None
 
 
@@ -237,33 +158,34 @@ def _dims(output: onnx.ValueInfoProto) -> tuple[int | None, ...]:
     return tuple(dim.dim_value or None for dim in output.type.tensor_type.shape.dim)
 
 
-def _equations(settings: NmsSettings, predictions: Predictions, anchors: int | None, opset: int) -> Equations:
+def _equations(
+    settings: NmsSettings, layout: OutputLayout, rows: Mapping[str, Rows], anchors: int | None, opset: int
+) -> Equations:
     """Choose K, and how many anchors to add so that there are K however few the graph has."""
     wanted = settings.candidates
     candidates = wanted if anchors is None else min(wanted, max(anchors, settings.options.max_det))
-    found = predictions.by_name
     return Equations(
         settings=settings,
-        classes=predictions.scores.count,
+        classes=layout.class_count,
         candidates=candidates,
         padding=candidates if anchors is None else max(0, candidates - anchors),
-        extras={name: found[name].count for name in ("coefficients", "keypoints") if name in found},
-        rotated=predictions.angles is not None,
+        extras={name: rows[name].count for name in ("coefficients", "keypoints") if name in rows},
+        rotated=layout.is_oriented,
         opset=opset,
-        objectness=predictions.objectness is not None,
-        peaks_at=predictions.peaks_at,
+        objectness=layout.has_objectness,
+        peaks_at=layout.peaks_at,
     )
 
 
-def _append(graph: onnx.GraphProto, equations: Equations, predictions: Predictions, batch: int | None) -> None:
+def _append(graph: onnx.GraphProto, equations: Equations, rows: Mapping[str, Rows], batch: int | None) -> None:
     """Add the nodes and constants to a graph; every node is named after its first output."""
     nms = onnx.parser.parse_model(text_of(equations, batch)).graph
     _prefix_names(nms, set(outputs_of(equations)))
     constants = {PREFIX + name: value for name, value in constants_of(equations).items()}
-    for name, rows in predictions.by_name.items():
-        name = PREFIX + name
-        constants |= {f"{name}_start": np.array([rows.first]), f"{name}_end": np.array([rows.first + rows.count])}
-        inputs = [rows.tensor, f"{name}_start", f"{name}_end", f"{PREFIX}axis1"]
+    for tensor in equations.inputs:
+        part, name = rows[tensor.removeprefix("raw_")], PREFIX + tensor
+        constants |= {f"{name}_start": np.array([part.first]), f"{name}_end": np.array([part.first + part.count])}
+        inputs = [part.output, f"{name}_start", f"{name}_end", f"{PREFIX}axis1"]
         graph.node.append(helper.make_node("Slice", inputs, [name], name=name))
     if equations.peaks_at:
         name = f"{PREFIX}image_shape"

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from y12.errors import CalibrationError, Y12Error
-from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import blob_from
-from y12.runtime.tasks import TASKS
+from y12.runtime.tasks import fit_for
 
 __all__ = ["activations"]
 
@@ -21,7 +21,7 @@ Values = dict[str, NDArray[np.float32]]
 
 
 def activations(
-    graph: onnx.ModelProto, tensors: Sequence[str], images: Sequence[Path], manifest: Manifest
+    graph: onnx.ModelProto, tensors: Sequence[str], images: Sequence[Path], task: str, profile: InputProfile
 ) -> Iterator[tuple[int, Sequence[Path], Values]]:
     """Yield, batch after batch, how many images are done, the batch's images, and the tensors' values on them.
 
@@ -30,8 +30,9 @@ def activations(
     Args:
         graph: an FP32 graph.
         tensors: names of float32 activations in it; its input is one too.
-        images: files; each is prepared exactly as the runtime does it for the manifest's task and size.
-        manifest: of the graph.
+        images: files; each is prepared exactly as the runtime does it for the task and the size.
+        task: of the network.
+        profile: the graph's input shapes.
 
     Raises:
         CalibrationError: there are no images, a tensor is unknown or not float32, or an image cannot be used.
@@ -42,7 +43,7 @@ def activations(
     input_name = graph.graph.input[0].name
     executor = _executor(graph, [name for name in tensors if name != input_name])
     try:
-        for done, paths, blob in _batches(images, manifest):
+        for done, paths, blob in _batches(images, task, profile):
             # no name here for the values: whoever takes them may free them before the next run
             yield done, paths, _of_images({input_name: blob, **executor.run(blob)}, tensors, len(paths))
     finally:
@@ -60,12 +61,14 @@ def _of_images(values: Values, tensors: Sequence[str], images: int) -> Values:
     return {name: values[name][: values[name].shape[0] // batch * images] for name in tensors}
 
 
-def _batches(images: Sequence[Path], manifest: Manifest) -> Iterator[tuple[int, Sequence[Path], NDArray[np.float32]]]:
+def _batches(
+    images: Sequence[Path], task: str, profile: InputProfile
+) -> Iterator[tuple[int, Sequence[Path], NDArray[np.float32]]]:
     """Yield batches of prepared images, (B, 3, H, W), with how many images are done after each.
 
     B is the least the graph accepts. The last batch is filled up with its last image where it is too short.
     """
-    fit, input_hw, batch = TASKS[manifest.task].fit, manifest.profile.opt_hw, manifest.profile.batch.min
+    fit, input_hw, batch = fit_for(task), profile.opt_hw, profile.batch.min
     for start in range(0, len(images), batch):
         paths = images[start : start + batch]
         try:

@@ -19,7 +19,7 @@ from y12.exporter.precision.calibration.clipping import least_error_range, max_r
 from y12.exporter.precision.calibration.histograms import Histogram
 from y12.exporter.precision.quantization_options import METHODS, CalibrationOptions
 from y12.exporter.precision.ranges import Range, Ranges
-from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.manifest import InputProfile
 
 __all__ = [
     "METHODS",
@@ -47,7 +47,8 @@ def calibrate(
     graph: onnx.ModelProto,
     tensors: Sequence[str],
     images: Sequence[Path],
-    manifest: Manifest,
+    task: str,
+    profile: InputProfile,
     options: CalibrationOptions,
     progress: Progress | None = None,
 ) -> tuple[Ranges, ...]:
@@ -56,8 +57,9 @@ def calibrate(
     Args:
         graph: the simplified FP32 graph.
         tensors: names of float32 activations in it; its input is one too.
-        images: files; each is prepared exactly as the runtime does it for the manifest's task and size.
-        manifest: of the graph.
+        images: files; each is prepared exactly as the runtime does it for the task and the size.
+        task: of the network.
+        profile: the graph's input shapes.
         options: how ranges are chosen.
         progress: called after each batch with the images done and their number.
 
@@ -65,7 +67,7 @@ def calibrate(
         CalibrationError: a tensor is unknown or not float32, an image cannot be used, or an activation is NaN or Inf.
         Y12Error: ONNX Runtime failed.
     """
-    histograms = collect_histograms(graph, tensors, images, manifest, progress)
+    histograms = collect_histograms(graph, tensors, images, task, profile, progress)
     by_method = [ranges_from_histograms(histograms, len(images), own) for own in options.tried]
     return tuple(replace(ranges, notes=_notes(images)) for ranges in by_method)
 
@@ -80,12 +82,13 @@ def collect_histograms(
     graph: onnx.ModelProto,
     tensors: Sequence[str],
     images: Sequence[Path],
-    manifest: Manifest,
+    task: str,
+    profile: InputProfile,
     progress: Progress | None = None,
 ) -> dict[str, Histogram]:
     """Return the histogram of each tensor's values over the images; arguments and errors as of `calibrate`."""
     histograms = {name: Histogram() for name in tensors}
-    for done, paths, values in activations(graph, list(histograms), images, manifest):
+    for done, paths, values in activations(graph, list(histograms), images, task, profile):
         for name, histogram in histograms.items():
             _count(histogram, name, values.pop(name), paths)  # frees it before the next run
         if progress is not None:

@@ -20,8 +20,8 @@ from y12.exporter.data.image_lists import evenly
 from y12.exporter.precision.calibration.activations import activations
 from y12.exporter.precision.ranges import Ranges
 from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.output_layout import output_layout
 from y12.runtime.postprocess.predictions import predictions_from
-from y12.runtime.tasks import TASKS
 
 __all__ = ["ScoreError", "best_ranges"]
 
@@ -36,28 +36,23 @@ Progress = Callable[[int, int], None]
 
 
 def best_ranges(
-    graph: onnx.ModelProto,
+    measure: "ScoreError",
     quantized: Callable[[Ranges], onnx.ModelProto],
     candidates: Sequence[Ranges],
-    images: Sequence[Path],
-    manifest: Manifest,
     progress: Progress | None = None,
 ) -> Ranges:
     """Return the ranges with which the quantised graph's scores are nearest to the FP32 graph's.
 
     Args:
-        graph: the FP32 graph.
+        measure: the error of a graph's scores.
         quantized: returns the typed graph for ranges.
         candidates: to choose between, the preferred ones first.
-        images: to compare on; sixteen of them, evenly out of them.
-        manifest: of the graph.
         progress: called after each candidate with how many are done, and their number.
 
     Raises:
         CalibrationError: an image cannot be used.
         Y12Error: a graph cannot be run.
     """
-    measure = ScoreError(graph, images, manifest)
     errors = []
     for done, ranges in enumerate(candidates, 1):
         errors.append(measure.of(quantized(ranges)))
@@ -85,17 +80,30 @@ class ScoreError:
     """
 
     def __init__(self, graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) -> None:
-        self._images, self._manifest = evenly(images, _IMAGES), manifest
-        self._best = [_best_anchors(scores) for scores in _scores(graph, self._images, manifest)]
+        self._images, self._layout = evenly(images, _IMAGES), output_layout(manifest)
+        self._task, self._profile = manifest.task, manifest.profile
+        self._best = [_best_anchors(scores) for scores in self._scores(graph)]
 
     def of(self, typed: onnx.ModelProto) -> float:
         """Return the error of a graph, with the same errors raised."""
-        by_image = _scores(typed, self._images, self._manifest)
+        by_image = self._scores(typed)
         shifts = [
             np.abs(_logit(scores[at]) - logits).mean()
             for scores, (at, logits) in zip(by_image, self._best, strict=True)
         ]
         return float(sum(shifts) / len(shifts))
+
+    def _scores(self, graph: onnx.ModelProto) -> Iterator[Scores]:
+        """Yield each image's scores, (nc, A); of a classifier, whose classes take the anchor points' place, (1, nc)."""
+        names = [output.name for output in graph.graph.output]
+        for _, paths, values in activations(graph, names, self._images, self._task, self._profile):
+            for i in range(len(paths)):
+                outputs = {name: values[name][i] for name in names}
+                if self._layout is None:
+                    yield np.asarray(outputs["output0"], np.float64)[None]
+                else:
+                    predictions = predictions_from(outputs, self._layout, self._profile.opt_hw)
+                    yield np.asarray(predictions.scores, np.float64)
 
 
 def _best_anchors(scores: Scores) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], Scores]:
@@ -103,20 +111,6 @@ def _best_anchors(scores: Scores) -> tuple[tuple[NDArray[np.intp], NDArray[np.in
     classes, anchors = scores.argmax(axis=0), np.argsort(-scores.max(axis=0), kind="stable")[:_BEST_ANCHORS]
     at = classes[anchors], anchors
     return at, _logit(scores[at])
-
-
-def _scores(graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) -> Iterator[Scores]:
-    """Yield each image's scores, (classes, anchors); of a classifier, whose classes are the anchors, (1, classes)."""
-    layout = TASKS[manifest.task].layout
-    names = [output.name for output in graph.graph.output]
-    for _, paths, values in activations(graph, names, images, manifest):
-        for i in range(len(paths)):
-            outputs = {name: values[name][i] for name in names}
-            if layout is None:
-                yield np.asarray(outputs["output0"], np.float64)[None]
-            else:
-                predictions = predictions_from(outputs, layout, manifest, manifest.profile.opt_hw)
-                yield np.asarray(predictions.scores, np.float64)
 
 
 def _logit(scores: Scores) -> Scores:

@@ -15,7 +15,7 @@ from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.rows import ModelSpec
 from y12.exporter.precision.calibration.calibrate import calibrate
-from y12.exporter.precision.calibration.method_choice import best_ranges
+from y12.exporter.precision.calibration.method_choice import ScoreError, best_ranges
 from y12.exporter.precision.qat.mapping import QuantizedConv, quantized_convs, simplified_graph
 from y12.exporter.precision.qat.modules import ActivationQuantizer, QuantConv
 from y12.exporter.precision.qdq.plan import IMAGES_RANGE, plan_of
@@ -124,10 +124,11 @@ def initial_ranges(
         kpt_shape=spec.kpt_shape,
         localisation=detector.head.localisation,
     )
-    candidates = calibrate(graph, tensors_to_calibrate(graph, options), images, manifest, calibration, progress)
+    tensors = tensors_to_calibrate(graph, options)
+    candidates = calibrate(graph, tensors, images, spec.task, profile, calibration, progress)
     if len(candidates) == 1:
         return candidates[0]
-    return best_ranges(graph, partial(_quantized, graph, options), candidates, images, manifest)
+    return best_ranges(ScoreError(graph, images, manifest), partial(_quantized, graph, options), candidates)
 
 
 def _quantized(graph: onnx.ModelProto, options: QuantizeOptions, ranges: Ranges) -> onnx.ModelProto:
