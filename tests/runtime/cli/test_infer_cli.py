@@ -1,5 +1,6 @@
 """y12-infer, and what all commands share: exit codes, streams, messages."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -60,6 +61,7 @@ def test_json_lines(make_onnx, images, capsys):
     assert (record["height"], record["width"]) == (48, 64)
     assert record["detections"][0]["class_name"] == "red"
     assert record["detections"][0]["box_xyxy"] == [24.0, 20.0, 40.0, 28.0]
+    assert record["counts"] == {"red": 1}
     assert set(record["ms"]) == {"load", "preprocess", "execute", "postprocess"}
 
 
@@ -284,6 +286,30 @@ def test_video_frame_by_frame(make_onnx, tmp_path, capsys):
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
+def test_counts_by_class_in_csv(make_onnx, images, tmp_path, capsys):
+    clip, bad = write_video(tmp_path / "clip.avi"), tmp_path / "bad.jpg"
+    bad.write_bytes(b"no image")
+    table = tmp_path / "counts.csv"
+    assert main([str(make_onnx()), str(images), str(bad), str(clip), "--csv", str(table)]) == 1
+    assert lines(capsys)[1][-1] == "error: 1 of 4 files could not be used"
+    assert list(csv.reader(table.read_text().splitlines())) == [
+        ["source", "frame", "red", "green", "blue"],
+        [str(images / "a.jpg"), "", "1", "0", "0"],
+        [str(images / "b.png"), "", "0", "0", "1"],
+        *([str(clip), str(frame), *counts] for frame, counts in enumerate(("100", "001", "010"))),
+    ]
+
+
+def test_counts_that_cannot_be_written(make_constant, make_manifest, make_onnx, images, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main([str(make_onnx()), str(images / "a.jpg"), "--csv", str(tmp_path / "file" / "x.csv")]) == 1
+    assert lines(capsys)[1][-1].startswith(f"error: {tmp_path / 'file'}")
+    classifier = make_constant(make_manifest(task="classify", strides=()), output0=[0.125, 0.8, 0.0])
+    assert main([str(classifier), str(images / "a.jpg"), "--csv", str(tmp_path / "c.csv")]) == 1
+    assert lines(capsys)[1][-1].startswith("error: --csv: expected a model that finds objects, found a classifier")
+    assert not (tmp_path / "c.csv").exists()
+
+
 def test_images_and_videos_come_in_the_order_given(make_onnx, images, capsys):
     clip = write_video(images / "clip.avi")
     (images / "bad.avi").write_bytes(b"no video")
@@ -321,7 +347,7 @@ def test_a_video_whose_pictures_cannot_be_saved_is_left_and_the_others_are_done(
 def test_the_network_runs_no_further_on_a_video_whose_pictures_cannot_be_saved(make_onnx, fake_executor, tmp_path):
     clip = write_video(tmp_path / "clip.avi", frames=40)
     (tmp_path / "out" / "clip_annotated_000001.jpg").mkdir(parents=True)
-    output = Output(Saver(tmp_path / "out", [clip]), as_json=True, masks=None)
+    output = Output(Saver(tmp_path / "out", [clip]), None, as_json=True, masks=None)
     fake = fake_executor(lambda blob: {"output0": np.zeros((1, 7, 1), np.float32)})
     with Runtime(make_onnx(), fake) as runtime:
         assert infer_files(runtime, [clip], runtime.options, output) == 1

@@ -1,7 +1,6 @@
 """y12-infer: find objects in images and videos."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -32,7 +31,7 @@ from y12.runtime.cli.options import (
 from y12.text import one_line
 
 if TYPE_CHECKING:
-    from y12.runtime.cli.saving import Saver
+    from y12.runtime.cli.saving import CountTable, Saver
     from y12.runtime.cli.sources import Frame
     from y12.runtime.options import DetectOptions
     from y12.runtime.results.detections import Detections
@@ -41,8 +40,8 @@ if TYPE_CHECKING:
 JSON_HELP = (
     "print JSON Lines: one object per image or video frame with source, frame, height, width, detections "
     "(box_xyxy in pixels of the image, confidence, class_id, class_name; of a pose model keypoints as x, y, "
-    "visibility; of oriented boxes xywhr and corners; with --masks segmentation), truncated and ms per stage; "
-    "for a file that cannot be read, source and error. Stages of several images overlap"
+    "visibility; of oriented boxes xywhr and corners; with --masks segmentation), counts by class, truncated and ms "
+    "per stage; for a file that cannot be read, source and error. Stages of several images overlap"
 )
 MASK_TASKS = ("segment", "multitask")
 
@@ -57,11 +56,13 @@ class Output:
 
     Attributes:
         saver: writes annotated pictures; None writes none.
+        table: counts objects by class; None counts none.
         as_json: one JSON object a line instead of words.
         masks: "rle" or "polygon" puts masks into the JSON.
     """
 
     saver: "Saver | None"
+    table: "CountTable | None"
     as_json: bool
     masks: str | None
 
@@ -96,6 +97,10 @@ class Infer(RuntimeOptions):
     save: Annotated[
         Path | None, option(metavar="DIR", panel=OUTPUT, help="write annotated pictures there, with all that is found")
     ] = None
+    csv: Annotated[
+        Path | None,
+        option(metavar="FILE", panel=OUTPUT, help="write how many objects of each class each image or frame shows"),
+    ] = None
     json: Annotated[bool, option("--json", panel=OUTPUT, help=JSON_HELP)] = False
     masks: Annotated[
         MaskForm | None,
@@ -121,19 +126,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _infer(asked: Infer) -> int:
-    from y12.runtime.cli.saving import Saver
+    from y12.runtime.cli.saving import CountTable, Saver
     from y12.runtime.cli.sources import paths_from
 
     paths = paths_from(asked.sources)
     saver = Saver(asked.save, paths) if asked.save else None
-    output = Output(saver, asked.json, None if asked.masks is None else asked.masks.value)
     with asked.open() as runtime:
+        table = None if asked.csv is None else CountTable(asked.csv, runtime.manifest.task, runtime.manifest.names)
+        output = Output(saver, table, asked.json, None if asked.masks is None else asked.masks.value)
         wanted = replace(runtime.options, **given(asked, THRESHOLDS | {"keep": "keep"}))
         options = runtime.resolved_options(wanted)  # once, not once a file
         _check_masks(output, runtime.manifest.task)
         say(f"{asked.artefact} on {runtime.description}")
         _tell_kept(runtime, wanted, options)
         failed = infer_files(runtime, paths, options, output)
+    if table is not None:
+        table.write()
     if failed:
         say(f"error: {failed} of {len(paths)} files could not be used")
     return EXIT_FAILED if failed else 0
@@ -186,6 +194,8 @@ def _tell_found(runtime: "Runtime", frame: "Frame", found: "Detections", timings
     if found.truncated:
         say(f"{frame.path}: more candidates than the NMS looks at; some objects may be missing")
     put(_json_line(frame, found, ms, output.masks) if output.as_json else _text_line(frame, found, ms))
+    if output.table is not None:
+        output.table.add(frame.path, frame.number, found.counts())
     if output.saver:
         from y12.runtime.results.draw import annotated
 
@@ -214,6 +224,7 @@ def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], masks:
         "height": height,
         "width": width,
         "detections": found.as_records(masks),
+        "counts": found.counts(),
         "truncated": found.truncated,
         "ms": {name: round(value, 3) for name, value in ms.items()},
     }
@@ -222,9 +233,10 @@ def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], masks:
 
 def _text_line(frame: "Frame", found: "Detections", ms: dict[str, float]) -> str:
     height, width = found.image_hw
-    words = [f"{n} {name}" for name, n in Counter(found.class_name).most_common()]
+    counts = sorted(found.counts().items(), key=lambda item: -item[1])
+    words = [f"{n} {name}" for name, n in counts]
     if found.whole_image:
         words = [f"{name} {score:.2f}" for name, score in zip(found.class_name, found.confidence, strict=True)]
-    counts = ", ".join(words) or "nothing found"
+    shows = ", ".join(words) or "nothing found"
     number = "" if frame.number is None else f" frame {frame.number}"
-    return f"{frame.path}{number}: {width}x{height}: {counts} ({sum(ms.values()):.1f} ms)"
+    return f"{frame.path}{number}: {width}x{height}: {shows} ({sum(ms.values()):.1f} ms)"

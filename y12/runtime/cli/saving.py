@@ -1,5 +1,8 @@
-"""Where annotated pictures go: one file each, whole or not at all, and never over an input."""
+"""Where annotated pictures and counts go: files that are whole or not there, and never over an input."""
 
+import csv
+import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,8 @@ from numpy.typing import NDArray
 
 from y12.errors import InputError
 from y12.files import write_atomically
+
+__all__ = ["CountTable", "Saver"]
 
 QUALITY = 95  # JPEG
 
@@ -51,3 +56,36 @@ class Saver:
             candidate = f"{stem}_{attempt}"
         self._taken.add(key)
         return candidate
+
+
+class CountTable:
+    """How many objects of each class each image, or frame of a video, shows: a CSV file with a column for each class.
+
+    Args:
+        path: of the file, which is written when all is done.
+        task: of the model.
+        names: its classes; those of one name share a column.
+
+    Raises:
+        InputError: the model finds no objects.
+    """
+
+    def __init__(self, path: Path, task: str, names: tuple[str, ...]) -> None:
+        if task == "classify":
+            raise InputError("--csv: expected a model that finds objects, found a classifier, which counts none")
+        self._path, self._names = path, tuple(dict.fromkeys(names))
+        self._rows: list[list[object]] = [["source", "frame", *self._names]]
+
+    def add(self, source: Path, number: int | None, counts: Mapping[str, int]) -> None:
+        """Take note of a picture, which is frame `number` of a video."""
+        self._rows.append([source, "" if number is None else number, *(counts.get(name, 0) for name in self._names)])
+
+    def write(self) -> None:
+        """Write the file.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(self._rows)
+        write_atomically(self._path, text.getvalue().encode("utf-8", "backslashreplace"))
