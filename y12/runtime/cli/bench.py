@@ -1,6 +1,7 @@
 """y12-bench: how long an artefact takes on this machine, stage by stage."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -124,3 +125,7 @@ def _text(report: dict[str, Any]) -> str:
         lines.append(f"{stage:<24}{ms['p50']:>10.3f}{ms['p90']:>10.3f}{ms['p99']:>10.3f}")
     lines.append(f"{report['images_per_second']} images per second at the median")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

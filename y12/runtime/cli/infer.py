@@ -1,6 +1,7 @@
 """y12-infer: find objects in images and videos."""
 
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -240,3 +241,7 @@ def _text_line(frame: "Frame", found: "Detections", ms: dict[str, float]) -> str
     shows = ", ".join(words) or "nothing found"
     number = "" if frame.number is None else f" frame {frame.number}"
     return f"{frame.path}{number}: {width}x{height}: {shows} ({sum(ms.values()):.1f} ms)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """y12-inspect: what an artefact is and where it runs, without running it."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,3 +122,7 @@ def _text(facts: dict[str, Any]) -> str:
     lines["manifest"] = f"found in {facts['manifest_from']}"
     width = max(map(len, lines))
     return "\n".join(f"{key.replace('_', ' '):<{width}}  {value}" for key, value in lines.items() if value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
