@@ -5,7 +5,7 @@ Y12Error
 ├── ArtefactError        an .onnx or .engine file (or its manifest) is damaged, foreign or contradicts itself
 ├── ExecutorError        the artefact is sound, but it cannot be run here, or the vendor's library failed
 ├── MissingPackageError  an optional package is not installed; the message ends with the pip line
-├── RecipeError          options contradict each other or the model
+├── OptionsError          options contradict each other or the model
 ├── ModelSpecError       a model YAML is wrong: file, row and the nearest known name are in the message
 ├── CheckpointError      a weights file is truncated, foreign, malicious, or does not fit the model
 ├── GraphError           a graph pass or the simplifier failed, or changed the result
@@ -56,7 +56,7 @@ class MissingPackageError(Y12Error):
         )
 
 
-class RecipeError(Y12Error):
+class OptionsError(Y12Error):
     """Options contradict each other or the model."""
 
 

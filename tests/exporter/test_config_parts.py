@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.config_parts import int8_of, nms_of, precision_of, verify_of
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.verify.verify_options import VerifyOptions
@@ -26,7 +26,7 @@ from y12.exporter.verify.verify_options import VerifyOptions
     ],
 )
 def test_contradictions_are_refused(make, reason):
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(OptionsError) as caught:
         make()
     assert reason in str(caught.value)
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.engine.engine_options import EngineOptions
 from y12.exporter.export_config import ExportConfig, ShapeOptions
 from y12.runtime.artefact.manifest import AxisRange
@@ -39,7 +39,7 @@ FIXED = AxisRange(640, 640, 640)
     ],
 )
 def test_refused_at_construction(make, reason):
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(OptionsError) as caught:
         make()
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -82,7 +82,7 @@ def test_accepted(make):
     ],
 )  # fmt: skip
 def test_shapes_that_the_network_cannot_take(shapes, reason):
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(OptionsError) as caught:
         shapes.profile(32)
     assert reason in str(caught.value)
 
@@ -112,5 +112,5 @@ def test_shapes(shapes, batch, height, width):
 @pytest.mark.parametrize(("stride", "side"), [(32, 640), (64, 640), (8, 648)])
 def test_the_networks_own_stride_counts(stride, side):
     assert ShapeOptions(((side, side),)).profile(stride).height.opt == side
-    with pytest.raises(RecipeError, match=f"stride {stride} "):
+    with pytest.raises(OptionsError, match=f"stride {stride} "):
         ShapeOptions(((side + 4, side),)).profile(stride)

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from y12 import Runtime
-from y12.errors import InconclusiveError, RecipeError, VerificationError
+from y12.errors import InconclusiveError, OptionsError, VerificationError
 from y12.exporter.export_config import ExportConfig, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.verify.verify_options import VerifyOptions
@@ -115,7 +115,7 @@ def test_an_fp32_graph_of_ours_is_a_starting_point(demo, tmp_path):
 def test_a_half_graph_is_no_starting_point(demo, tmp_path):
     folder, *_ = demo
     config = ExportConfig(str(folder / "yolov12n_fp16.onnx"), precision="fp16", shapes=SMALL, output=tmp_path)
-    with pytest.raises(RecipeError, match="expected an FP32 graph to start from, found one in fp16"):
+    with pytest.raises(OptionsError, match="expected an FP32 graph to start from, found one in fp16"):
         export(config, silent)
     assert list(tmp_path.iterdir()) == []
 
@@ -123,7 +123,7 @@ def test_a_half_graph_is_no_starting_point(demo, tmp_path):
 def test_a_fixed_graph_keeps_its_shape(demo, tmp_path):
     folder, *_ = demo
     for shapes in (ShapeOptions(), ShapeOptions(((160, 192),), (2,)), ShapeOptions(((160, 192),), dynamic=True)):
-        with pytest.raises(RecipeError, match=r"yolov12n\.onnx: its (height|batch) is fixed to"):
+        with pytest.raises(OptionsError, match=r"yolov12n\.onnx: its (height|batch) is fixed to"):
             export(ExportConfig(str(folder / "yolov12n.onnx"), shapes=shapes, output=tmp_path), silent)
     assert list(tmp_path.iterdir()) == []
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from y12 import DetectOptions, Runtime
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions
@@ -148,6 +148,6 @@ def test_an_image_smaller_than_an_anchor_is_refused(tmp_path):
     config = ExportConfig(
         written(tmp_path, "anchors"), scale="n", shapes=ShapeOptions(imgsz=((96, 160),)), output=tmp_path / "a"
     )
-    with pytest.raises(RecipeError, match=r"160 x 96 pixels, found 1 of level 2 \(156 x 150\); take a larger --imgsz"):
+    with pytest.raises(OptionsError, match=r"160 x 96 pixels, found 1 of level 2 \(156 x 150\); take a larger --imgsz"):
         export(config, silent)
     assert not (tmp_path / "a").exists()

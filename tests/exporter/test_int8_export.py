@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from y12 import Runtime
-from y12.errors import CalibrationError, EngineBuildError, RecipeError, VerificationError
+from y12.errors import CalibrationError, EngineBuildError, OptionsError, VerificationError
 from y12.exporter.engine.engine_options import EngineOptions
 from y12.exporter.engine.inspect import EngineFacts
 from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
@@ -127,7 +127,7 @@ def test_an_engine_of_another_precision_is_refused():
     ],
 )
 def test_options_that_contradict_each_other(changes, message):
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(OptionsError, match=message):
         ExportConfig(**({"precision": "int8", "int8": int8()} | changes))
 
 

@@ -8,7 +8,7 @@ import torch
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
-from y12.errors import ArtefactError, CheckpointError, GraphError, ModelSpecError, RecipeError
+from y12.errors import ArtefactError, CheckpointError, GraphError, ModelSpecError, OptionsError
 from y12.exporter.export_config import ExportConfig
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.spec import spec_from_name
@@ -92,8 +92,8 @@ def test_graph_without_a_model_name_or_licence(tmp_path):
 @pytest.mark.parametrize(
     ("model", "error", "reason"),
     [
-        ("best.tflite", RecipeError, "MODEL: expected a file ending in .pt, .pth, .safetensors, .onnx, .yaml"),
-        ("best.engine", RecipeError, "found 'best.engine'"),
+        ("best.tflite", OptionsError, "MODEL: expected a file ending in .pt, .pth, .safetensors, .onnx, .yaml"),
+        ("best.engine", OptionsError, "found 'best.engine'"),
         ("best.pt", CheckpointError, "found no file best.pt"),
         ("best.safetensors", CheckpointError, "found no file best.safetensors"),
         ("best.yaml", ModelSpecError, "found no file best.yaml"),
@@ -128,16 +128,16 @@ def test_a_model_of_another_task_than_asked_is_refused(tmp_path, model):
     if model.endswith(".onnx"):
         model = str(write_graph(tmp_path / model, task="segment"))
     assert source_from_config(ExportConfig(model, task="segment")).task == "segment"
-    with pytest.raises(RecipeError, match=r"--task: expected a model for pose, found .*, which is for segment"):
+    with pytest.raises(OptionsError, match=r"--task: expected a model for pose, found .*, which is for segment"):
         source_from_config(ExportConfig(model, task="pose"))
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "reason"),
     [
-        ({"precision": "fp16"}, RecipeError, "expected an FP32 graph to start from, found one in fp16"),
-        ({"precision": "int8"}, RecipeError, "found one in int8"),
-        ({"nms": NmsSettings("packed", 100, DetectOptions(max_det=100))}, RecipeError, "found NMS in the graph"),
+        ({"precision": "fp16"}, OptionsError, "expected an FP32 graph to start from, found one in fp16"),
+        ({"precision": "int8"}, OptionsError, "found one in int8"),
+        ({"nms": NmsSettings("packed", 100, DetectOptions(max_det=100))}, OptionsError, "found NMS in the graph"),
         ({"nodes": [helper.make_node("Identity", ["nothing"], ["output0"])]}, GraphError, "not a sound ONNX file"),
         ({"nodes": [helper.make_node("NoSuchOperator", ["images"], ["output0"])]}, GraphError, "NoSuchOperator"),
     ],

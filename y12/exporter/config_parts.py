@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from y12.errors import ArtefactError, RecipeError
+from y12.errors import ArtefactError, OptionsError
 from y12.exporter.export_config import Int8Options
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
@@ -21,10 +21,10 @@ def precision_of(*, half: bool, int8: bool) -> str:
     """Return the precision that is asked for.
 
     Raises:
-        RecipeError: both are.
+        OptionsError: both are.
     """
     if half and int8:
-        raise RecipeError("precision: choose one of --half and --int8 (or --quantize 16 and 8); found both")
+        raise OptionsError("precision: choose one of --half and --int8 (or --quantize 16 and 8); found both")
     return "int8" if int8 else "fp16" if half else "fp32"
 
 
@@ -32,10 +32,10 @@ def verify_of(images: Path | None, *, wanted: bool, allow_inconclusive: bool) ->
     """Return what to verify on; None where it is not wanted.
 
     Raises:
-        RecipeError: it is not wanted, and something is said of it.
+        OptionsError: it is not wanted, and something is said of it.
     """
     if not wanted and (images or allow_inconclusive):
-        raise RecipeError("--no-verify contradicts --images and --allow-inconclusive, which are of the verification")
+        raise OptionsError("--no-verify contradicts --images and --allow-inconclusive, which are of the verification")
     return VerifyOptions(images, allow_inconclusive=allow_inconclusive) if wanted else None
 
 
@@ -49,18 +49,18 @@ def nms_of(thresholds: Mapping[str, Any], shape: Mapping[str, Any], *, wanted: b
 
     Raises:
         InputError: a threshold is out of range.
-        RecipeError: it is not wanted, and something is said of it; or there are too many candidates, or too few.
+        OptionsError: it is not wanted, and something is said of it; or there are too many candidates, or too few.
     """
     if not wanted:
         if thresholds or shape:
-            raise RecipeError("--conf, --iou, --max-det, --classes, --agnostic-nms and --nms-… are of --nms: add it")
+            raise OptionsError("--conf, --iou, --max-det, --classes, --agnostic-nms and --nms-… are of --nms: add it")
         return None
     options = DetectOptions(**thresholds)
     usual = max(DEFAULT_NMS_CANDIDATES, min(options.max_det, MAX_NMS_CANDIDATES))
     try:
         return NmsSettings(shape.get("form", "packed"), shape.get("candidates", usual), options)
     except ArtefactError as error:
-        raise RecipeError(f"--{error}") from error
+        raise OptionsError(f"--{error}") from error
 
 
 def int8_of(model: str | None, precision: str, images: Path | None, asked: Mapping[str, Any]) -> Int8Options | None:
@@ -73,15 +73,15 @@ def int8_of(model: str | None, precision: str, images: Path | None, asked: Mappi
         asked: what else was said: calib_method, calib_limit, int8_target, int8_attention, max_drop, max_drop_data.
 
     Raises:
-        RecipeError: something is said of INT8 without images, or of a budget without one.
+        OptionsError: something is said of INT8 without images, or of a budget without one.
     """
     learned = precision == "int8" and _may_have_ranges(model) and not asked.keys() & {"calib_method", "calib_limit"}
     if images is None and not learned:
         if asked:
-            raise RecipeError("--calib-…, --int8-… and --max-drop need --calib: add it")
+            raise OptionsError("--calib-…, --int8-… and --max-drop need --calib: add it")
         return None
     if "max_drop_data" in asked and "max_drop" not in asked:
-        raise RecipeError("--max-drop-data is what --max-drop is measured on: add --max-drop, or drop it")
+        raise OptionsError("--max-drop-data is what --max-drop is measured on: add --max-drop, or drop it")
     target = asked.get("int8_target", "trt")
     return Int8Options(
         images,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from y12.errors import ArtefactError, RecipeError
+from y12.errors import ArtefactError, OptionsError
 from y12.exporter.engine.engine_options import EngineOptions
 from y12.exporter.model.scaling import Ratios
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
@@ -48,7 +48,7 @@ class ShapeOptions:
     def __post_init__(self) -> None:
         for name, values in (("--imgsz", self.imgsz), ("--batch", self.batch)):
             if values is not None and len(values) not in (1, 3):
-                raise RecipeError(f"{name}: expected one value, or least:best:largest; found {len(values)} values")
+                raise OptionsError(f"{name}: expected one value, or least:best:largest; found {len(values)} values")
 
     def profile(self, stride: int, task: str = "detect", side: int | None = None) -> InputProfile:
         """Return the input profile for a network of a task whose sides must be multiples of `stride` pixels.
@@ -56,7 +56,7 @@ class ShapeOptions:
         Where none was asked for, the input has the `side` the network was trained on, else what is usual for the task.
 
         Raises:
-            RecipeError: a side is no multiple of it or too large, or a range is not in order.
+            OptionsError: a side is no multiple of it or too large, or a range is not in order.
         """
         sides = self.imgsz or ((side or USUAL_SIDE.get(task, 640),) * 2,)
         batches = self.batch
@@ -69,7 +69,7 @@ class ShapeOptions:
             for side in (h, w):
                 if side % stride or not stride <= side <= _LARGEST_SIDE:
                     lower, upper = max(stride, side // stride * stride), (side // stride + 1) * stride
-                    raise RecipeError(
+                    raise OptionsError(
                         f"--imgsz: expected multiples of the stride {stride} up to {_LARGEST_SIDE}, found {side}; "
                         f"the nearest are {lower} and {min(upper, _LARGEST_SIDE)}"
                     )
@@ -80,7 +80,7 @@ class ShapeOptions:
                 AxisRange(*_three([w for _, w in sides])),
             )
         except ArtefactError as error:
-            raise RecipeError(f"--batch, --imgsz: {error}") from error
+            raise OptionsError(f"--batch, --imgsz: {error}") from error
 
 
 def _multiple(value: int, stride: int) -> int:
@@ -112,7 +112,7 @@ class Int8Options:
 
     def __post_init__(self) -> None:
         if self.images is None and self.budget is not None and self.budget.data is None:
-            raise RecipeError("--max-drop: without --calib there are no images to measure on: add --max-drop-data")
+            raise OptionsError("--max-drop: without --calib there are no images to measure on: add --max-drop-data")
 
 
 @dataclass(frozen=True)
@@ -155,16 +155,16 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
-            raise RecipeError(f"--format: expected one of {', '.join(FORMATS)}, found '{self.format}'")
+            raise OptionsError(f"--format: expected one of {', '.join(FORMATS)}, found '{self.format}'")
         if self.precision not in PRECISIONS:
-            raise RecipeError(f"precision: expected one of {', '.join(PRECISIONS)}, found '{self.precision}'")
+            raise OptionsError(f"precision: expected one of {', '.join(PRECISIONS)}, found '{self.precision}'")
         self._check_int8()
         if self.task is not None and self.task not in TASKS:
-            raise RecipeError(f"--task: expected one of {', '.join(TASKS)}, found '{self.task:.60}'")
+            raise OptionsError(f"--task: expected one of {', '.join(TASKS)}, found '{self.task:.60}'")
         if self.opset is not None and self.suffix == ".onnx":
-            raise RecipeError("--opset is for a model that is traced; an .onnx keeps its own: drop --opset")
+            raise OptionsError("--opset is for a model that is traced; an .onnx keeps its own: drop --opset")
         if self.format != "engine" and self.target != EngineOptions():
-            raise RecipeError("--tensorrt, --workspace and --sm are of engines: add --format engine, or drop them")
+            raise OptionsError("--tensorrt, --workspace and --sm are of engines: add --format engine, or drop them")
         self._check_size()
 
     @property
@@ -183,19 +183,19 @@ class ExportConfig:
         options = "--scale" if self.scale is not None else "--depth, --width and --max-channels"
         are = "is" if self.scale is not None else "are"
         if self.model is None:
-            raise RecipeError(
+            raise OptionsError(
                 f"{options} {are} for a model YAML, and none was named: name one, such as yolov12, or drop {options}"
             )
         if self.suffix not in ("", ".yaml", ".yml"):
             model = f"'{self.model}'" if isinstance(self.model, str) else "a network"
-            raise RecipeError(f"{options} {are} for a model YAML; {model} tells its own scale: drop {options}")
+            raise OptionsError(f"{options} {are} for a model YAML; {model} tells its own scale: drop {options}")
 
     def _check_int8(self) -> None:
         if self.precision == "int8" and (self.int8 is None or (self.int8.images is None and not self.may_have_ranges)):
-            raise RecipeError(NEEDS_IMAGES)
+            raise OptionsError(NEEDS_IMAGES)
         if self.precision != "int8" and self.int8 is not None:
-            raise RecipeError(
+            raise OptionsError(
                 f"--calib, --int8-… and --max-drop are of --int8, found precision {self.precision}: add --int8"
             )
         if self.int8 is not None and self.int8.quantize.target == "cpu" and self.format == "engine":
-            raise RecipeError("--int8-target cpu is for ONNX Runtime; TensorRT needs trt: drop it, or --format engine")
+            raise OptionsError("--int8-target cpu is for ONNX Runtime; TensorRT needs trt: drop it, or --format engine")

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 from torch import nn
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.engine.engine import Engine, engine_for
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_set
@@ -148,13 +148,13 @@ def _stem(config: ExportConfig, source: Source) -> str:
     """Return what the artefacts' names begin with.
 
     Raises:
-        RecipeError: an artefact would take the place of the file it is made from.
+        OptionsError: an artefact would take the place of the file it is made from.
     """
     suffix = "" if config.precision == "fp32" else f"_{config.precision}"
     stem = source.stem.removesuffix(suffix) + suffix
     own = config.output / f"{stem}.onnx"
     if source.graph is not None and isinstance(config.model, str) and own.resolve() == Path(config.model).resolve():
-        raise RecipeError(f"--output: '{stem}.onnx' would overwrite the file it is made from; name another folder")
+        raise OptionsError(f"--output: '{stem}.onnx' would overwrite the file it is made from; name another folder")
     return stem
 
 
@@ -168,7 +168,7 @@ def _profile(config: ExportConfig, source: Source) -> InputProfile:
     for axis in ("batch", "height", "width"):
         own, other = getattr(accepted, axis), getattr(requested, axis)
         if own.is_fixed and other != own:
-            raise RecipeError(
+            raise OptionsError(
                 f"{source.file}: its {axis} is fixed to {own.opt}, asked for {other.min} to {other.max}; "
                 "pass --imgsz and --batch as the graph has them, or export from the checkpoint"
             )
@@ -300,9 +300,9 @@ def _layout(manifest: Manifest) -> OutputLayout:
     """Return where a graph without NMS has what NMS needs.
 
     Raises:
-        RecipeError: there is nothing NMS could do.
+        OptionsError: there is nothing NMS could do.
     """
     layout = output_layout(manifest)
     if layout is None:
-        raise RecipeError(f"--nms: expected a model that finds boxes, found {manifest.model}, a classifier; drop --nms")
+        raise OptionsError(f"--nms: expected a model that finds boxes, found {manifest.model}, a classifier: drop it")
     return layout

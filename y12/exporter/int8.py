@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, evaluation_set_of_images, open_evaluation_set
 from y12.exporter.evaluate.results import Budget
 from y12.exporter.export_config import NEEDS_IMAGES, Int8Options
@@ -83,17 +83,17 @@ def int8_images(options: Int8Options, learned: LearnedRanges | None = None) -> I
 
     Raises:
         CalibrationError: there are none.
-        RecipeError: none are named and there are no ranges, or there is one image only, and a budget that names none.
+        OptionsError: none are named and there are no ranges, or there is one image only, and a budget that names none.
     """
     if options.images is None:
         if learned is None:
-            raise RecipeError(NEEDS_IMAGES)
+            raise OptionsError(NEEDS_IMAGES)
         return Int8Images([], [], learned)
     images = calibration_images(options.images, options.limit)
     if options.budget is None or options.budget.data is not None:
         return Int8Images(images, [], learned)
     if len(images) < 2:
-        raise RecipeError(
+        raise OptionsError(
             f"--max-drop: expected images to measure on that are not calibrated on, found {len(images)} image in all; "
             "add images, or name others with --max-drop-data"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 from torch import nn
 
-from y12.errors import CalibrationError, CheckpointError, GraphError, RecipeError
+from y12.errors import CalibrationError, CheckpointError, GraphError, OptionsError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
 from y12.exporter.export_config import ExportConfig
@@ -81,7 +81,7 @@ def source_from_config(config: ExportConfig) -> Source:
     """
     source = _source(config)
     if config.task is not None and source.task != config.task:
-        raise RecipeError(
+        raise OptionsError(
             f"--task: expected a model for {config.task}, found {source.file or source.model}, which is for "
             f"{source.task}; name another model, or drop --task"
         )
@@ -104,7 +104,7 @@ def _source(config: ExportConfig) -> Source:
         spec = spec_from_name(config.model, scale=config.scale, ratios=config.ratios)
         return _from_detector(seeded_detector(spec), spec.name, notes=(note, *spec.notes))
     known = ", ".join((*CHECKPOINTS, ".onnx", ".yaml"))
-    raise RecipeError(
+    raise OptionsError(
         f"MODEL: expected a file ending in {known}, or a model's name such as yolov12n; found '{config.model}'"
     )
 
@@ -112,7 +112,7 @@ def _source(config: ExportConfig) -> Source:
 def _from_network(network: nn.Module) -> Source:
     """Take a network as it is now; what its owner does to it later changes nothing."""
     if not isinstance(network, Detector):
-        raise RecipeError(
+        raise OptionsError(
             f"model: expected a network of y12.models, or a file's name; found a {type(network).__name__}: y12 exports "
             "other torch networks from their .onnx"
         )
@@ -159,11 +159,11 @@ def _from_onnx(path: Path, config: ExportConfig) -> Source:
     artefact = open_artefact(path)
     manifest = artefact.manifest
     if manifest.precision != "fp32":
-        raise RecipeError(
+        raise OptionsError(
             f"{path}: expected an FP32 graph to start from, found one in {manifest.precision}; export from the original"
         )
     if manifest.nms is not None:
-        raise RecipeError(
+        raise OptionsError(
             f"{path}: expected raw predictions to start from, found NMS in the graph; export without --nms"
         )
     try:

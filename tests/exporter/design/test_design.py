@@ -11,7 +11,7 @@ from torch import nn
 
 import y12
 from tests.each import each
-from y12.errors import ModelSpecError, RecipeError
+from y12.errors import ModelSpecError, OptionsError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import yaml_of_spec
 from y12.exporter.checkpoint.save import write_checkpoint
@@ -208,14 +208,14 @@ def test_refused_in_one_line():
 
 
 def test_another_network_than_y12_s_is_refused_by_export(tmp_path):
-    with pytest.raises(RecipeError, match=r"expected a network of y12.models, .* found a Linear"):
+    with pytest.raises(OptionsError, match=r"expected a network of y12.models, .* found a Linear"):
         y12.export(ExportConfig(nn.Linear(2, 2), output=tmp_path))
 
 
 def test_patches_that_do_not_divide_the_input(tmp_path):
     config = ExportConfig(y12.models.hybrid([1, 1], 16), shapes=ShapeOptions(((72, 72),)), verify=None, output=tmp_path)
     with pytest.raises(
-        RecipeError, match=r"expected multiples of the stride 32 .* found 72; the nearest are 64 and 96"
+        OptionsError, match=r"expected multiples of the stride 32 .* found 72; the nearest are 64 and 96"
     ):
         y12.export(config)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.train.datasets import DataChoice
 from y12.exporter.train.examples.options import UNCHANGED
 from y12.exporter.train.initial import NetworkChoice
@@ -27,6 +27,6 @@ def test_training_at_a_size_smaller_than_an_anchor_is_refused(tmp_path: Path) ->
         imgsz=64,
         options=TuneOptions(epochs=1, batch=1, accelerator="cpu"),
     )
-    with pytest.raises(RecipeError, match=r"the image's 64 x 64 pixels, found 1 of level 0 \(65 x 40\); take a larger"):
+    with pytest.raises(OptionsError, match=r"the image's 64 x 64 pixels, found 1 of level 0 \(65 x 40\); take a"):
         tune(job, print, lambda *_: None)
     assert not list((tmp_path / "run").glob("*.safetensors"))

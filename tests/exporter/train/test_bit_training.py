@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.exporter.train.batches import batch_of
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.model.blocks.bit import BitConv2d, bit_layers, ternary
@@ -142,7 +142,7 @@ def test_frozen_rows_keep_their_latent_weights(tmp_path: Path) -> None:
 def test_training_for_int8_is_refused(tmp_path: Path) -> None:
     detector = new_detector()
     message = r"--qat: expected a network in full precision, found \d+ Bit layers in tiny bit.*; drop --qat"
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(OptionsError, match=message):
         initial_ranges(detector, [], (64, 64), QuantizeOptions(), CalibrationOptions())
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(OptionsError, match=message):
         prepare(detector, Ranges({}, "", 0), QatOptions())

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from y12.errors import CheckpointError, ModelSpecError, RecipeError
+from y12.errors import CheckpointError, ModelSpecError, OptionsError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.model.build import seeded_detector
@@ -74,7 +74,7 @@ def test_a_backbone_serves_another_head(weights: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "error", "message"),
     [
-        (None, RecipeError, "expected a network to train: add --model yolov12n, or --weights FILE"),
+        (None, OptionsError, "expected a network to train: add --model yolov12n, or --weights FILE"),
         ("yolov99n", ModelSpecError, "unknown model"),
         ("yolov12", ModelSpecError, "which scale"),
     ],
@@ -95,7 +95,7 @@ def test_weights_that_fit_nothing_are_refused(weights: Path) -> None:
             module._buffers[last] = other
         else:
             module._parameters[last] = torch.nn.Parameter(other)
-    with pytest.raises(RecipeError, match=r"--weights: expected weights for yolov12n, found .* nothing fits"):
+    with pytest.raises(OptionsError, match=r"--weights: expected weights for yolov12n, found .* nothing fits"):
         starting_detector(network, NAMES, seed=0)
 
 
@@ -128,5 +128,5 @@ def test_ratios_make_a_network_to_train():
 
 @pytest.mark.parametrize("choice", [{"scale": "l"}, {"ratios": Ratios(0.5)}])
 def test_a_size_without_a_model_is_refused(choice, tmp_path):
-    with pytest.raises(RecipeError, match="--max-channels are of --model, and none was named"):
+    with pytest.raises(OptionsError, match="--max-channels are of --model, and none was named"):
         NetworkChoice(weights=tmp_path / "a.pt", **choice)

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.exporter.train.batches import batch_of
-from y12.errors import CheckpointError, RecipeError
+from y12.errors import CheckpointError, OptionsError
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.spec import spec_from_name
@@ -136,7 +136,7 @@ def test_workers_make_the_same_batches(whole: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there() -> None:
-    with pytest.raises(RecipeError, match="--device: expected a CUDA device, found none"):
+    with pytest.raises(OptionsError, match="--device: expected a CUDA device, found none"):
         fabric_for(replace(OPTIONS, accelerator="cuda"))
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.train.optimizer import Ema, learning_rate, optimizer_for
 from y12.exporter.train.options import OptimizerOptions, TuneOptions
 
@@ -67,7 +67,7 @@ def test_the_average_follows_its_equation() -> None:
     ],
 )
 def test_bad_optimizer_options(options: dict, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(OptionsError, match=message):
         OptimizerOptions(**options)
 
 
@@ -82,5 +82,5 @@ def test_bad_optimizer_options(options: dict, message: str) -> None:
     ],
 )
 def test_bad_training_options(options: dict, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(OptionsError, match=message):
         TuneOptions(**options)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.cli.export import main as export
 from y12.exporter.cli.tune import main
@@ -136,7 +136,7 @@ def test_bad_labels_are_listed_with_file_and_line(tmp_path: Path, capsys: pytest
 
 def test_a_coco_json_needs_another_to_measure_on(scenes: Path, tmp_path: Path) -> None:
     job = Tune(DataChoice(scenes / INSTANCES), tmp_path, network=NetworkChoice("yolov12n-seg"), imgsz=64)
-    with pytest.raises(RecipeError, match=r"--val: .* is one set of images: name another to measure on, or the same"):
+    with pytest.raises(OptionsError, match=r"--val: .* is one set of images: name another to measure on, or the same"):
         tune(job, print, lambda *_: None)
 
 
@@ -165,13 +165,13 @@ def test_shapes_need_no_files(tmp_path: Path) -> None:
 
 def test_shapes_have_no_other_data_beside_them(tmp_path: Path) -> None:
     spec = network_from(NetworkChoice("yolov12n")).spec
-    with pytest.raises(RecipeError, match="--val and --images: are for a user's data"):
+    with pytest.raises(OptionsError, match="--val and --images: are for a user's data"):
         material_for(spec, DataChoice(Path(SHAPES), val=Path("x.json")), 64, TuneOptions(), tmp_path, 1)
 
 
 def test_shapes_are_boxes_and_masks_only(tmp_path: Path) -> None:
     spec = network_from(NetworkChoice("yolov12n-pose")).spec
-    with pytest.raises(RecipeError, match="'shapes': expected a network that finds boxes or masks, found one for pose"):
+    with pytest.raises(OptionsError, match="'shapes': expected a network that finds boxes or masks, found one for"):
         material_for(spec, DataChoice(Path(SHAPES)), 64, TuneOptions(), tmp_path, 1)
 
 

@@ -92,7 +92,7 @@ def config_of(asked: Export) -> "ExportConfig":
     """Turn the command line into an `ExportConfig`.
 
     Raises:
-        RecipeError: options contradict each other, or ask for what this version does not do.
+        OptionsError: options contradict each other, or ask for what this version does not do.
     """
     from y12.exporter.config_parts import int8_of, nms_of, precision_of, verify_of
     from y12.exporter.engine.engine_options import EngineOptions

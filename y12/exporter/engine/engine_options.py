@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 
 __all__ = ["EngineOptions"]
 
@@ -23,10 +23,10 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         if self.workspace_gib is not None and not 0 < self.workspace_gib <= 1024:
-            raise RecipeError(f"--workspace: expected GiB from above 0 to 1024, found {self.workspace_gib:g}")
+            raise OptionsError(f"--workspace: expected GiB from above 0 to 1024, found {self.workspace_gib:g}")
         if self.sms and self.tensorrt == "full":
-            raise RecipeError(
+            raise OptionsError(
                 "--sm chooses targets for TensorRT-RTX; full TensorRT builds for the GPU at hand: drop one of them"
             )
         if len(set(self.sms)) != len(self.sms):
-            raise RecipeError(f"--sm: expected each target once, found {', '.join(map(str, self.sms))}")
+            raise OptionsError(f"--sm: expected each target once, found {', '.join(map(str, self.sms))}")

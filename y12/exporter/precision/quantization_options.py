@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from y12.errors import CalibrationError, RecipeError
+from y12.errors import CalibrationError, OptionsError
 
 __all__ = ["CLIPPINGS", "METHODS", "TARGETS", "CalibrationOptions", "QuantizeOptions"]
 
@@ -62,6 +62,6 @@ class QuantizeOptions:
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
-            raise RecipeError(f"INT8 target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
+            raise OptionsError(f"INT8 target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
         if self.attention and self.target != "trt":
-            raise RecipeError("INT8 attention is for TensorRT: drop --int8-attention, or --int8-target cpu")
+            raise OptionsError("INT8 attention is for TensorRT: drop --int8-attention, or --int8-target cpu")

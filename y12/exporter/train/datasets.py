@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from y12.errors import DatasetError, RecipeError
+from y12.errors import DatasetError, OptionsError
 from y12.exporter.data.dataset import Dataset
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.data.open import labelled_dataset
@@ -82,10 +82,10 @@ def material_for(
 
     Raises:
         DatasetError: labels or images are wrong, or do not tell what the network predicts.
-        RecipeError: an option does not fit the data.
+        OptionsError: an option does not fit the data.
     """
     if imgsz % max(spec.strides, default=32):
-        raise RecipeError(f"--imgsz: expected a multiple of {max(spec.strides)}, found {imgsz}")
+        raise OptionsError(f"--imgsz: expected a multiple of {max(spec.strides)}, found {imgsz}")
     if str(choice.data) == SHAPES:
         made = _drawn(spec, choice, imgsz, folder)
     else:
@@ -109,9 +109,9 @@ class _Made:
 
 def _drawn(spec: ModelSpec, choice: DataChoice, imgsz: int, folder: Path) -> _Made:
     if spec.task not in ("detect", "segment", "multitask"):
-        raise RecipeError(f"'{SHAPES}': expected a network that finds boxes or masks, found one for {spec.task}")
+        raise OptionsError(f"'{SHAPES}': expected a network that finds boxes or masks, found one for {spec.task}")
     if choice.val is not None or choice.images is not None:
-        raise RecipeError("--val and --images: are for a user's data; 'shapes' draws its own")
+        raise OptionsError("--val and --images: are for a user's data; 'shapes' draws its own")
     source = ShapesSource(SCENES_PER_EPOCH, imgsz)
     for name, seed in _DRAWN_SEEDS.items():
         if not (folder / name / INSTANCES).is_file():
@@ -122,7 +122,7 @@ def _drawn(spec: ModelSpec, choice: DataChoice, imgsz: int, folder: Path) -> _Ma
 
 def _read(spec: ModelSpec, choice: DataChoice, imgsz: int, options: TuneOptions) -> _Made:
     if choice.data.suffix.lower() == ".json" and choice.val is None:
-        raise RecipeError(f"--val: {choice.data} is one set of images: name another to measure on, or the same")
+        raise OptionsError(f"--val: {choice.data} is one set of images: name another to measure on, or the same")
     data = training_data(choice.data, spec.task, DataOptions(images=choice.images))
     plain_from = options.epochs - int(options.epochs * _PLAIN_SHARE)
     source = UserSource(data, imgsz, choice.augment, mosaic_epochs=plain_from)
@@ -134,7 +134,7 @@ def _read(spec: ModelSpec, choice: DataChoice, imgsz: int, options: TuneOptions)
 
 def _read_classes(_spec: ModelSpec, choice: DataChoice, imgsz: int, _options: TuneOptions) -> _Made:
     if choice.images is not None:
-        raise RecipeError("--images: is for a COCO JSON; a classifier's data are a folder of images for each class")
+        raise OptionsError("--images: is for a COCO JSON; a classifier's data are a folder of images for each class")
     data = class_folders(choice.data)
     source = ClassSource(data, imgsz, choice.augment)
     labels = class_tree(choice.val or choice.data, None, data.names)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import MAX_LICENCE, UNKNOWN_LICENCE
 from y12.exporter.model.build import detector_from_spec
@@ -46,7 +46,7 @@ class NetworkChoice:
         ratios: of a model YAML, in place of its scale's.
 
     Raises:
-        RecipeError: a scale or ratios are given, and no model.
+        OptionsError: a scale or ratios are given, and no model.
     """
 
     model: str | None = None
@@ -56,7 +56,7 @@ class NetworkChoice:
 
     def __post_init__(self) -> None:
         if self.model is None and (self.scale is not None or self.ratios):
-            raise RecipeError(
+            raise OptionsError(
                 "y12-tune: --scale, --depth, --width and --max-channels are of --model, and none was named: add it, or "
                 "drop them"
             )
@@ -71,14 +71,14 @@ def network_from(choice: NetworkChoice) -> Network:
     """Find the network that is named.
 
     Raises:
-        RecipeError: neither a model nor weights are given.
+        OptionsError: neither a model nor weights are given.
         ModelSpecError: there is no such model.
         CheckpointError: the weights are damaged or of no known network.
     """
     spec, weights = choice.spec, choice.weights
     if weights is None:
         if spec is None:
-            raise RecipeError("y12-tune: expected a network to train: add --model yolov12n, or --weights FILE")
+            raise OptionsError("y12-tune: expected a network to train: add --model yolov12n, or --weights FILE")
         return Network(spec)
     checkpoint = read_checkpoint(weights)
     source = detector_from_checkpoint(checkpoint)
@@ -98,7 +98,7 @@ def starting_detector(network: Network, names: tuple[str, ...], seed: int) -> tu
         seed: of what is new.
 
     Raises:
-        RecipeError: nothing of the source fits.
+        OptionsError: nothing of the source fits.
     """
     spec = _for_classes(network.spec, len(names))
     with torch.random.fork_rng():
@@ -124,7 +124,7 @@ def _taken(detector: Detector, source: Detector, file: Path) -> str:
     learnt = [k for k in own if not k.endswith("num_batches_tracked")]
     new = [k for k in learnt if k not in fitting]
     if len(new) == len(learnt):
-        raise RecipeError(
+        raise OptionsError(
             f"--weights: expected weights for {detector.spec.name}, found {file} of {source.spec.name}, of which "
             "nothing fits; drop --model, or name other weights"
         )

@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Dataset
 
-from y12.errors import RecipeError, Y12Error
+from y12.errors import OptionsError, Y12Error
 from y12.exporter.model.detector import Detector
 from y12.exporter.train.batch import Batch
 from y12.exporter.train.network import TrainingNetwork
@@ -148,22 +148,22 @@ def fabric_for(options: TuneOptions) -> Fabric:
     """Return what runs the network on the devices asked for; with several, this process becomes the first of them.
 
     Raises:
-        RecipeError: the machine has not what the options ask for, or the batch cannot be divided.
+        OptionsError: the machine has not what the options ask for, or the batch cannot be divided.
     """
     accelerator = options.accelerator
     if accelerator == "cuda" and not torch.cuda.is_available():
-        raise RecipeError("--device: expected a CUDA device, found none; use --device cpu")
+        raise OptionsError("--device: expected a CUDA device, found none; use --device cpu")
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     available = torch.cuda.device_count() if accelerator == "cuda" else None
     devices = options.devices or available or 1
     if available is not None and devices > available:
-        raise RecipeError(f"--devices: expected at most the {available} GPUs there are, found {devices}")
+        raise OptionsError(f"--devices: expected at most the {available} GPUs there are, found {devices}")
     precision = PRECISIONS[options.precision] or ("bf16-mixed" if accelerator == "cuda" else "32-true")
     fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
     fabric.launch()
     if options.batch % fabric.world_size:
-        raise RecipeError(f"--batch: expected a multiple of the {fabric.world_size} devices, found {options.batch}")
+        raise OptionsError(f"--batch: expected a multiple of the {fabric.world_size} devices, found {options.batch}")
     return fabric
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.model.detector import Detector
 from y12.exporter.train.batch import Batch
 from y12.exporter.train.losses.build import Losses, LossOptions, criterion_for
@@ -22,13 +22,13 @@ class TrainingNetwork(nn.Module):
         freeze: how many of its first rows stay as they are.
 
     Raises:
-        RecipeError: nothing would be left to train, or the head has no losses.
+        OptionsError: nothing would be left to train, or the head has no losses.
     """
 
     def __init__(self, detector: Detector, options: LossOptions, freeze: int = 0) -> None:
         super().__init__()
         if freeze >= len(detector.model):
-            raise RecipeError(f"--freeze: expected fewer than the network's {len(detector.model)} rows, found {freeze}")
+            raise OptionsError(f"--freeze: expected fewer than its {len(detector.model)} rows, found {freeze}")
         self.detector = detector
         self._frozen = list(detector.model[:freeze])
         self._criterion = criterion_for(detector.head, options)

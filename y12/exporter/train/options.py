@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.train.losses.build import LossOptions
 
 __all__ = ["PRECISIONS", "OptimizerOptions", "TuneOptions"]
@@ -35,9 +35,9 @@ class OptimizerOptions:
         for name, low, high in (("lr", 0, 1), ("final", 0, 1), ("weight_decay", 0, 1), ("ema", 0, 1)):
             value = getattr(self, name)
             if not low <= value <= high or (name == "lr" and value == 0):
-                raise RecipeError(f"--{name.replace('_', '-')}: expected a number from {low} to {high}, found {value}")
+                raise OptionsError(f"--{name.replace('_', '-')}: expected a number from {low} to {high}, found {value}")
         if self.warmup < 0 or not self.clip > 0:
-            raise RecipeError(f"optimizer: expected warmup >= 0 and clip > 0, found {self.warmup} and {self.clip}")
+            raise OptionsError(f"optimizer: expected warmup >= 0 and clip > 0, found {self.warmup} and {self.clip}")
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ class TuneOptions:
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= most:
                 option = name.replace("_", "-")
-                raise RecipeError(f"--{option}: expected a whole number from {least} to {most}, found {value}")
+                raise OptionsError(f"--{option}: expected a whole number from {least} to {most}, found {value}")
         if self.precision not in PRECISIONS:
-            raise RecipeError(f"--precision: expected one of {', '.join(PRECISIONS)}, found {self.precision!r}")
+            raise OptionsError(f"--precision: expected one of {', '.join(PRECISIONS)}, found {self.precision!r}")
         if self.accelerator not in ("auto", "cpu", "cuda"):
-            raise RecipeError(f"--device: expected auto, cpu or cuda, found {self.accelerator!r}")
+            raise OptionsError(f"--device: expected auto, cpu or cuda, found {self.accelerator!r}")
 
     @property
     def decides_losses(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from y12.errors import OutputError, RecipeError
+from y12.errors import OptionsError, OutputError
 from y12.exporter.checkpoint.metadata import LICENCE_KEY, RANGES_KEY, SIDE_KEY, yaml_of_spec
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.model.detector import Detector
@@ -56,9 +56,9 @@ class Tune:
 
     def __post_init__(self) -> None:
         if self.qat is not None and self.network.weights is None:
-            raise RecipeError("--qat: goes on with trained weights: name them with --weights")
+            raise OptionsError("--qat: goes on with trained weights: name them with --weights")
         if self.qat is not None and self.half:
-            raise RecipeError("--qat: its weights are written in FP32, as FP16 would move integers: drop --half")
+            raise OptionsError("--qat: its weights are written in FP32, as FP16 would move integers: drop --half")
 
 
 def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.model.heads.anchors import AnchorDetect
 
 CHANNELS, STRIDES, SIZES = (16, 24), (8, 16), ((4, 6), (2, 3))
@@ -131,6 +131,6 @@ def test_images_that_hold_every_anchor(image_hw):
     ],
 )
 def test_images_smaller_than_an_anchor_are_refused(image_hw, found):
-    with pytest.raises(RecipeError, match="anchors: expected sides above 0 and up to the image's") as error:
+    with pytest.raises(OptionsError, match="anchors: expected sides above 0 and up to the image's") as error:
         head_of().check_image_size(image_hw)
     assert found in str(error.value)

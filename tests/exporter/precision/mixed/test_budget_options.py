@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
 
 
@@ -15,5 +15,5 @@ def test_points(points):
 
 @pytest.mark.parametrize(("points", "shown"), [(-0.1, "-0.1"), (100.5, "100.5"), (math.nan, "nan"), (math.inf, "inf")])
 def test_no_points(points, shown):
-    with pytest.raises(RecipeError, match=f"--max-drop: expected points from 0 to 100, found {shown}"):
+    with pytest.raises(OptionsError, match=f"--max-drop: expected points from 0 to 100, found {shown}"):
         BudgetOptions(points)

@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 from qat_checks import as_if_trained
 
-from y12.errors import CalibrationError, CheckpointError, RecipeError
+from y12.errors import CalibrationError, CheckpointError, OptionsError
 from y12.exporter.checkpoint.metadata import RANGES_KEY
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.cli.export import main
@@ -117,20 +117,20 @@ def test_another_int8_than_was_learned_is_refused(tuned, int8, error, message):
 
 
 def test_a_budget_needs_images_of_its_own():
-    with pytest.raises(RecipeError, match=r"--max-drop: without --calib .* add --max-drop-data"):
+    with pytest.raises(OptionsError, match=r"--max-drop: without --calib .* add --max-drop-data"):
         Int8Options(None, budget=BudgetOptions(1.0))
 
 
 @pytest.mark.parametrize("model", [None, "yolov12n", "best.pt", "best.onnx"])
 def test_files_that_cannot_have_ranges_need_images(model):
-    with pytest.raises(RecipeError, match="add --calib"):
+    with pytest.raises(OptionsError, match="add --calib"):
         ExportConfig(model, precision="int8", int8=Int8Options(None))
 
 
 def test_a_file_without_ranges_needs_images(tuned):
     path, detector, _ = tuned
     write_checkpoint(path, detector)
-    with pytest.raises(RecipeError, match="add --calib"):
+    with pytest.raises(OptionsError, match="add --calib"):
         export(config_of(path), silent)
 
 

@@ -10,7 +10,7 @@ import torch
 from onnx import numpy_helper
 from safetensors.torch import load, save
 
-from y12.errors import CalibrationError, GraphError, RecipeError
+from y12.errors import CalibrationError, GraphError, OptionsError
 from y12.exporter.precision.qat.mapping import quantized_convs
 from y12.exporter.precision.qat.modules import QuantConv
 from y12.exporter.precision.qat.prepare import QatOptions, prepare
@@ -129,7 +129,7 @@ def test_a_tensor_without_a_range_is_refused(tiny):
     ("options", "named"), [(QuantizeOptions("cpu"), "the target cpu"), (QuantizeOptions(attention=True), "attention")]
 )
 def test_what_cannot_be_trained_is_refused(options, named):
-    with pytest.raises(RecipeError, match=f"for the target trt, found .*{named}.*: drop it, or drop --qat"):
+    with pytest.raises(OptionsError, match=f"for the target trt, found .*{named}.*: drop it, or drop --qat"):
         QatOptions(options)
 
 

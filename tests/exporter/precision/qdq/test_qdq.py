@@ -5,7 +5,7 @@ import onnx
 import pytest
 from text_models import copy_of, model_of, noise, ops, run, types_of, weights_of
 
-from y12.errors import GraphError, RecipeError
+from y12.errors import GraphError, OptionsError
 from y12.exporter.precision.qdq.qdq import QuantizeOptions, quantize, tensors_to_calibrate
 from y12.exporter.precision.ranges import Range, Ranges
 
@@ -223,15 +223,15 @@ def test_a_range_beyond_half_is_refused_by_name():
 
 
 def test_options_are_refused_at_construction():
-    with pytest.raises(RecipeError, match="expected one of trt, cpu, found 'gpu'"):
+    with pytest.raises(OptionsError, match="expected one of trt, cpu, found 'gpu'"):
         QuantizeOptions("gpu")
-    with pytest.raises(RecipeError, match="INT8 attention is for TensorRT"):
+    with pytest.raises(OptionsError, match="INT8 attention is for TensorRT"):
         QuantizeOptions("cpu", attention=True)
 
 
 def test_an_unknown_name_to_keep_is_refused_with_the_nearest():
     options = QuantizeOptions(keep=frozenset({"conv_1"}))
-    with pytest.raises(RecipeError, match="no convolution 'conv_1'; did you mean 'conv1'"):
+    with pytest.raises(OptionsError, match="no convolution 'conv_1'; did you mean 'conv1'"):
         tensors_to_calibrate(graph_of("[conv1] y = Conv(x, w) [b] out = Conv(y, u)"), options)
 
 
@@ -267,9 +267,9 @@ def test_attention_is_quantised_on_request_before_its_products_and_behind():
 
 
 def test_attention_that_is_not_there_or_cannot_fuse_is_refused():
-    with pytest.raises(RecipeError, match="expected a model with attention, found none"):
+    with pytest.raises(OptionsError, match="expected a model with attention, found none"):
         quantized(graph_of(PLACES["a chain"][0]), QuantizeOptions(attention=True))
     free = graph_of(ATTENTION, **SHAPES)
     free.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "W"
-    with pytest.raises(RecipeError, match="found a free height or width"):
+    with pytest.raises(OptionsError, match="found a free height or width"):
         quantized(free, QuantizeOptions(attention=True))

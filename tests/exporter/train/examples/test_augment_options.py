@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.train.examples.options import COCO_FLIP, AugmentOptions, DataOptions
 
 
@@ -23,7 +23,7 @@ from y12.exporter.train.examples.options import COCO_FLIP, AugmentOptions, DataO
     ],
 )
 def test_values_out_of_range(values: dict[str, object], message: str):
-    with pytest.raises(RecipeError, match=message) as refused:
+    with pytest.raises(OptionsError, match=message) as refused:
         AugmentOptions(**values)  # type: ignore[arg-type]
     assert "\n" not in str(refused.value)
 
@@ -44,10 +44,10 @@ def test_flips(points: int | None, indices: tuple[int, ...] | None, expected: tu
 
 
 def test_flips_of_another_number():
-    with pytest.raises(RecipeError, match="flip_indices: expected 3, one for each keypoint, found 2"):
+    with pytest.raises(OptionsError, match="flip_indices: expected 3, one for each keypoint, found 2"):
         AugmentOptions(flip_indices=(1, 0)).flips(3)
 
 
 def test_data_options_out_of_range():
-    with pytest.raises(RecipeError, match="check: expected 'decode' or 'header', found 'no'"):
+    with pytest.raises(OptionsError, match="check: expected 'decode' or 'header', found 'no'"):
         DataOptions(check="no")  # type: ignore[arg-type]

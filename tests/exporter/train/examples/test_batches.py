@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from y12.errors import DatasetError, RecipeError
+from y12.errors import DatasetError, OptionsError
 from y12.exporter.train.batch import Batch
 from y12.exporter.train.examples.batches import Batches
 from y12.exporter.train.examples.options import AugmentOptions
@@ -122,7 +122,7 @@ def test_notes_tell_what_is_not_trained_on(data: TrainingData):
 )
 def test_refused(values: dict[str, int], message: str):
     asked = {"batch": 1, "seed": 0, "imgsz": 64, "images_per_epoch": 4} | values
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(OptionsError, match=message):
         Batches(ShapesSource(asked["images_per_epoch"], asked["imgsz"]), asked["batch"], asked["seed"])
 
 

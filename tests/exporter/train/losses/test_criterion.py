@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.exporter.train.batches import batch_of
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.heads.head import REG_MAX, cell_centres
@@ -96,7 +96,7 @@ def test_weights_multiply_losses() -> None:
     ],
 )
 def test_bad_options_are_refused(options: dict, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(OptionsError, match=message):
         LossOptions(**options)
 
 
@@ -114,7 +114,7 @@ def test_frozen_rows_stay_as_they_are() -> None:
 
 
 def test_freezing_everything_is_refused() -> None:
-    with pytest.raises(RecipeError, match="--freeze: expected fewer than the network's 22 rows, found 22"):
+    with pytest.raises(OptionsError, match="--freeze: expected fewer than the network's 22 rows, found 22"):
         network_of("yolov12n", freeze=22)
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.model.heads.anchors import AnchorDetect
 from y12.exporter.model.heads.classify import Classify
 from y12.exporter.model.heads.detect import Detect
@@ -35,7 +35,7 @@ def test_each_head_has_its_losses(head, kind):
 
 
 def test_an_unknown_head_is_refused():
-    with pytest.raises(RecipeError, match="training: expected a head y12 has losses for, found Head"):
+    with pytest.raises(OptionsError, match="training: expected a head y12 has losses for, found Head"):
         criterion_for(Head({}), LossOptions())
 
 
@@ -47,7 +47,7 @@ def test_the_heads_own_overlap_is_the_default():
 @pytest.mark.parametrize("weight", ["objectness", "offset"])
 @pytest.mark.parametrize("value", [-1.0, math.nan, 1e6])
 def test_bad_weights_are_refused(weight, value):
-    with pytest.raises(RecipeError, match="weights of losses: expected numbers of 0 or more"):
+    with pytest.raises(OptionsError, match="weights of losses: expected numbers of 0 or more"):
         LossOptions(**{weight: value})
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.model.heads.head import (
     Channels,
     PlaceHead,
@@ -96,7 +96,7 @@ class AnchorDetect(PlaceHead):
         """Refuse images, height and width in pixels, that an anchor is larger than: no object could have its shape.
 
         Raises:
-            RecipeError: there is one; the message names each.
+            OptionsError: there is one; the message names each.
         """
         h, w = image_hw
         unfit = [
@@ -106,7 +106,7 @@ class AnchorDetect(PlaceHead):
             if not (0 < width <= w and 0 < height <= h)
         ]
         if unfit:
-            raise RecipeError(
+            raise OptionsError(
                 f"anchors: expected sides above 0 and up to the image's {w} x {h} pixels, found {', '.join(unfit)}; "
                 "take a larger --imgsz, or a model YAML with other anchors"
             )

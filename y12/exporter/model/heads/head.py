@@ -72,7 +72,7 @@ class Head(nn.Module):
         """Refuse images, height and width in pixels, that the head's own settings do not suit.
 
         Raises:
-            RecipeError: they do not.
+            OptionsError: they do not.
         """
 
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 
 __all__ = ["BudgetOptions"]
 
@@ -25,4 +25,4 @@ class BudgetOptions:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.max_drop) and 0 <= self.max_drop <= 100):
-            raise RecipeError(f"--max-drop: expected points from 0 to 100, found {self.max_drop:g}")
+            raise OptionsError(f"--max-drop: expected points from 0 to 100, found {self.max_drop:g}")

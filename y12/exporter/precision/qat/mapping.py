@@ -64,7 +64,7 @@ def quantized_convs(detector: Detector, graph: onnx.ModelProto, options: Quantiz
 
     Raises:
         GraphError: a quantised convolution of the graph is not one of the detector's, or only in part.
-        RecipeError: a convolution to keep is not in the graph.
+        OptionsError: a convolution to keep is not in the graph.
     """
     plan = plan_of(graph, options)
     weights = dict(deploy_from_detector(detector).named_parameters())

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 from torch import nn
 
-from y12.errors import CalibrationError, RecipeError
+from y12.errors import CalibrationError, OptionsError
 from y12.exporter.model.blocks.bit import bit_layers
 from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.detector import Detector
@@ -45,7 +45,7 @@ class QatOptions:
     def __post_init__(self) -> None:
         if self.quantize.target != "trt" or self.quantize.attention:
             option = "INT8 attention" if self.quantize.attention else f"the target {self.quantize.target}"
-            raise RecipeError(f"--qat: trains convolutions for the target trt, found {option}: drop it, or drop --qat")
+            raise OptionsError(f"--qat: trains convolutions for the target trt, found {option}: drop it, or drop --qat")
 
 
 class PreparedDetector(Detector):
@@ -110,7 +110,7 @@ def initial_ranges(
     Raises:
         CalibrationError: there are no images, or one cannot be used.
         GraphError: the network cannot be traced.
-        RecipeError: the network has Bit layers.
+        OptionsError: the network has Bit layers.
     """
     _refuse_bit_layers(detector)
     graph = simplified_graph(detector, input_hw)
@@ -152,7 +152,7 @@ def prepare(
     Raises:
         CalibrationError: a tensor has no range.
         GraphError: a convolution that the exporter quantises is not one of the detector's modules.
-        RecipeError: a convolution to keep is not in the graph, or the network has Bit layers.
+        OptionsError: a convolution to keep is not in the graph, or the network has Bit layers.
     """
     _refuse_bit_layers(detector)
     if graph is None:
@@ -170,7 +170,7 @@ def prepare(
 def _refuse_bit_layers(detector: Detector) -> None:
     count = len(bit_layers(detector))
     if count:
-        raise RecipeError(
+        raise OptionsError(
             f"--qat: expected a network in full precision, found {count} Bit layers in {detector.spec.name}: they are "
             "trained for 8 bits already; drop --qat"
         )

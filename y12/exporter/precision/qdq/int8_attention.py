@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.graph.attention import attentions_of
 from y12.exporter.graph.index import GraphIndex
 from y12.exporter.graph.passes import label
@@ -24,14 +24,14 @@ def attention_tensors(model: onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
     What a product of values makes is read by others, and has () here.
 
     Raises:
-        RecipeError: the graph has no attention, or its height or width is free.
+        OptionsError: the graph has no attention, or its height or width is free.
     """
     attentions = attentions_of(model)
     if not attentions:
-        raise RecipeError("INT8 attention: expected a model with attention, found none; drop --int8-attention")
+        raise OptionsError("INT8 attention: expected a model with attention, found none; drop --int8-attention")
     dims = model.graph.input[0].type.tensor_type.shape.dim
     if not all(dim.dim_value for dim in dims[2:]):
-        raise RecipeError(
+        raise OptionsError(
             "INT8 attention: expected a fixed size, found a free height or width, with which it does not fuse; give "
             "one --imgsz, or drop --int8-attention"
         )

@@ -7,7 +7,7 @@ from math import prod
 
 import onnx
 
-from y12.errors import GraphError, RecipeError
+from y12.errors import GraphError, OptionsError
 from y12.exporter.graph.index import GraphIndex
 from y12.exporter.graph.passes import label
 from y12.exporter.precision.qdq.channels import ChannelSources
@@ -93,7 +93,7 @@ def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:
 
     Raises:
         GraphError: the graph is quantised already, or too old for it.
-        RecipeError: a convolution to keep is not in the graph, or INT8 attention is not possible in it.
+        OptionsError: a convolution to keep is not in the graph, or INT8 attention is not possible in it.
     """
     index = GraphIndex(model.graph)
     _check_graph(model, options)
@@ -164,7 +164,7 @@ def _check_names(keep: frozenset[str], known: list[str]) -> None:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1)
             advice = f"; did you mean '{nearest[0]}'?" if nearest else ""
-            raise RecipeError(f"to keep in floating point: there is no convolution '{name}'{advice}")
+            raise OptionsError(f"to keep in floating point: there is no convolution '{name}'{advice}")
 
 
 def _reason_to_leave(index: GraphIndex, i: int, options: QuantizeOptions) -> str:

@@ -31,7 +31,7 @@ def quantize(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions) -
 
     Raises:
         GraphError: the graph is quantised already or too old, or a range is missing or does not fit.
-        RecipeError: a convolution to keep is not in the graph.
+        OptionsError: a convolution to keep is not in the graph.
     """
     typed, report = _QUANTIZE[options.target](graph, ranges, plan_of(graph, options))
     onnx.checker.check_model(typed, full_check=True)

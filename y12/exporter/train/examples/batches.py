@@ -2,7 +2,7 @@
 
 from torch.utils.data import Dataset
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.train.batch import Batch
 from y12.exporter.train.examples.collate import collate
 from y12.exporter.train.examples.sources import Source
@@ -27,14 +27,14 @@ class Batches(Dataset[Batch]):
         steps_per_epoch: batches that show each image of an epoch.
 
     Raises:
-        RecipeError: an argument is out of range.
+        OptionsError: an argument is out of range.
     """
 
     def __init__(self, source: Source, batch: int, seed: int) -> None:
         if not 1 <= batch <= _MOST_IMAGES:
-            raise RecipeError(f"batch: expected 1 to {_MOST_IMAGES} images, found {batch}")
+            raise OptionsError(f"batch: expected 1 to {_MOST_IMAGES} images, found {batch}")
         if seed < 0:
-            raise RecipeError(f"seed: expected 0 or more, found {seed}")
+            raise OptionsError(f"seed: expected 0 or more, found {seed}")
         self.source, self.batch, self.seed = source, batch, seed
         self.steps_per_epoch = -(-len(source) // batch)
 

@@ -81,7 +81,7 @@ class ClassSource:
         options: how much to vary; None shows each image as inference would see it.
 
     Raises:
-        RecipeError: the side is out of range.
+        OptionsError: the side is out of range.
     """
 
     masks = False

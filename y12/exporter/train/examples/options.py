@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 
 __all__ = ["COCO_FLIP", "UNCHANGED", "AugmentOptions", "DataOptions"]
 
@@ -30,7 +30,7 @@ class AugmentOptions:
             objects with keypoints are not mirrored.
 
     Raises:
-        RecipeError: a value is out of range.
+        OptionsError: a value is out of range.
     """
 
     mosaic: float = 1.0
@@ -49,23 +49,23 @@ class AugmentOptions:
         for name in (*most, "mosaic", "flip", "saturation", "brightness", "min_visible"):
             value, limit = getattr(self, name), most.get(name, 1.0)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= limit:
-                raise RecipeError(f"{name}: expected a number from 0 to {limit:g}, found {value!r:.40}")
+                raise OptionsError(f"{name}: expected a number from 0 to {limit:g}, found {value!r:.40}")
         flipped = self.flip_indices
         if flipped is not None and any(not 0 <= i < len(flipped) or flipped[flipped[i]] != i for i in flipped):
-            raise RecipeError(f"flip_indices: expected pairs of points that become each other, found {flipped!r:.80}")
+            raise OptionsError(f"flip_indices: expected pairs of points that become each other, found {flipped!r:.80}")
 
     def flips(self, points: int | None) -> tuple[int, ...] | None:
         """Return which point each of `points` keypoints becomes when mirrored; None where that is not known.
 
         Raises:
-            RecipeError: `flip_indices` are given for another number of points.
+            OptionsError: `flip_indices` are given for another number of points.
         """
         if not points:
             return ()
         if self.flip_indices is None:
             return COCO_FLIP if points == len(COCO_FLIP) else None
         if len(self.flip_indices) != points:
-            raise RecipeError(f"flip_indices: expected {points}, one for each keypoint, found {len(self.flip_indices)}")
+            raise OptionsError(f"flip_indices: expected {points}, one a keypoint, found {len(self.flip_indices)}")
         return self.flip_indices
 
 
@@ -82,7 +82,7 @@ class DataOptions:
         check: "decode" decodes each image once before training; "header" looks at the files' headers only.
 
     Raises:
-        RecipeError: a value is out of range.
+        OptionsError: a value is out of range.
     """
 
     split: str | None = None
@@ -91,4 +91,4 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         if self.check not in ("decode", "header"):
-            raise RecipeError(f"check: expected 'decode' or 'header', found {self.check!r:.40}")
+            raise OptionsError(f"check: expected 'decode' or 'header', found {self.check!r:.40}")

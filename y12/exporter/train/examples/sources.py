@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.errors import DatasetError, RecipeError
+from y12.errors import DatasetError, OptionsError
 from y12.exporter.train.examples.augment import Fitted, augmented, plain
 from y12.exporter.train.examples.example import Example, reduced_mask
 from y12.exporter.train.examples.options import UNCHANGED, AugmentOptions
@@ -67,7 +67,7 @@ class ShapesSource:
         imgsz: side of the scenes, in pixels.
 
     Raises:
-        RecipeError: one of these is out of range.
+        OptionsError: one of these is out of range.
     """
 
     names: tuple[str, ...] = CLASS_NAMES
@@ -78,7 +78,7 @@ class ShapesSource:
 
     def __init__(self, images_per_epoch: int, imgsz: int) -> None:
         if images_per_epoch < 1:
-            raise RecipeError(f"images_per_epoch: expected 1 or more, found {images_per_epoch}")
+            raise OptionsError(f"images_per_epoch: expected 1 or more, found {images_per_epoch}")
         check_side(imgsz, smallest=64)
         self.imgsz, self._count = imgsz, images_per_epoch
 
@@ -107,7 +107,7 @@ class UserSource:
         cache_bytes: memory for fitted images, of each process that reads.
 
     Raises:
-        RecipeError: an option is out of range, or does not fit the data.
+        OptionsError: an option is out of range, or does not fit the data.
     """
 
     def __init__(
@@ -207,9 +207,9 @@ def check_side(imgsz: int, smallest: int) -> None:
     """Refuse a picture's side that the networks cannot take.
 
     Raises:
-        RecipeError: it is out of range.
+        OptionsError: it is out of range.
     """
     if not smallest <= imgsz <= _LARGEST_SIDE or imgsz % STRIDE:
-        raise RecipeError(
+        raise OptionsError(
             f"imgsz: expected {smallest} to {_LARGEST_SIDE} pixels, a multiple of {STRIDE}, found {imgsz}"
         )

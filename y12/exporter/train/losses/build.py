@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.model.heads.anchors import AnchorDetect
 from y12.exporter.model.heads.classify import Classify
 from y12.exporter.model.heads.detect import Detect
@@ -45,9 +45,9 @@ def criterion_for(head: Head, options: LossOptions) -> Criterion:
     """Return the losses that a head learns with.
 
     Raises:
-        RecipeError: no losses are known for its kind.
+        OptionsError: no losses are known for its kind.
     """
     for kind in type(head).__mro__:
         if kind in _CRITERIA:
             return _CRITERIA[kind](head, options)
-    raise RecipeError(f"training: expected a head y12 has losses for, found {type(head).__name__}")
+    raise OptionsError(f"training: expected a head y12 has losses for, found {type(head).__name__}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from y12.errors import RecipeError
+from y12.errors import OptionsError
 from y12.exporter.train.assign.task_aligned import AlignOptions
 from y12.exporter.train.batch import Targets
 from y12.exporter.train.losses.terms.classes import CLASS_LOSSES
@@ -48,10 +48,10 @@ class LossOptions:
 
     def __post_init__(self) -> None:
         if self.iou is not None and self.iou not in IOU_KINDS:
-            raise RecipeError(f"--iou-loss: expected one of {', '.join(IOU_KINDS)}, found {self.iou!r}")
+            raise OptionsError(f"--iou-loss: expected one of {', '.join(IOU_KINDS)}, found {self.iou!r}")
         if self.class_loss not in CLASS_LOSSES:
-            raise RecipeError(f"--class-loss: expected one of {', '.join(CLASS_LOSSES)}, found {self.class_loss!r}")
+            raise OptionsError(f"--class-loss: expected one of {', '.join(CLASS_LOSSES)}, found {self.class_loss!r}")
         names = ("classes", "box", "distribution", "objectness", "offset", "mask", "keypoints", "visibility")
         weights = tuple(getattr(self, name) for name in names)
         if not all(0 <= weight < 1e6 for weight in weights):
-            raise RecipeError(f"weights of losses: expected numbers of 0 or more, found {weights}")
+            raise OptionsError(f"weights of losses: expected numbers of 0 or more, found {weights}")
