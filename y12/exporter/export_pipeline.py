@@ -304,5 +304,6 @@ def _layout(manifest: Manifest) -> OutputLayout:
     """
     layout = output_layout(manifest)
     if layout is None:
-        raise OptionsError(f"--nms: expected a model that finds boxes, found {manifest.model}, a classifier: drop it")
+        found = f"{manifest.model}, a classifier"
+        raise OptionsError(f"--nms: expected a model that finds boxes, found {found}; drop --nms")
     return layout

@@ -28,7 +28,8 @@ class TrainingNetwork(nn.Module):
     def __init__(self, detector: Detector, options: LossOptions, freeze: int = 0) -> None:
         super().__init__()
         if freeze >= len(detector.model):
-            raise OptionsError(f"--freeze: expected fewer than its {len(detector.model)} rows, found {freeze}")
+            rows = len(detector.model)
+            raise OptionsError(f"--freeze: expected fewer than the network's {rows} rows, found {freeze}")
         self.detector = detector
         self._frozen = list(detector.model[:freeze])
         self._criterion = criterion_for(detector.head, options)

@@ -65,7 +65,8 @@ class AugmentOptions:
         if self.flip_indices is None:
             return COCO_FLIP if points == len(COCO_FLIP) else None
         if len(self.flip_indices) != points:
-            raise OptionsError(f"flip_indices: expected {points}, one a keypoint, found {len(self.flip_indices)}")
+            count = len(self.flip_indices)
+            raise OptionsError(f"flip_indices: expected {points}, one for each keypoint, found {count}")
         return self.flip_indices
 
 
