@@ -4,9 +4,10 @@
 
 Each seed trains bitfalcon in full precision on drawn scenes; then a part of its convolutions takes its Bit form and
 the network is trained on, from one step to the next (`STEPS`). The control is the network in full precision, trained as
-long as the last step. --against YAML trains another network in full precision as long, to compare. Measured is on
-scenes that none has seen. What is done is kept in FOLDER, so that the same command goes on where it was stopped:
-checkpoints, figures of each (`figures.csv`) and what training said (`log.txt`). Tables go to stdout.
+long as the last step. --against YAML trains another network in full precision as long, and bitfalcon as it, in one run
+each, to compare. Measured is on scenes that none has seen. What is done is kept in FOLDER, so that the same command
+goes on where it was stopped: checkpoints, figures of each (`figures.csv`) and what training said (`log.txt`). Tables go
+to stdout.
 """
 
 import argparse
@@ -56,7 +57,7 @@ STEPS: dict[str, Callable[[int, int], bool]] = {
     "all but the first stage": lambda row, _last: row >= FIRST_STAGE,
     "all": lambda _row, _last: True,
 }
-CONTROL, OTHER = "full precision, trained on", "the other network"
+CONTROL, OTHER, ONE_RUN = "full precision, trained on", "the other network", "full precision, in one run"
 TERNARY_BITS, HALF_BITS, MIB = 2, 16, 2**20
 
 
@@ -94,6 +95,7 @@ def arms(arguments: argparse.Namespace) -> Iterator[Arm]:
         yield Arm(CONTROL, seed, with_bit(spec, first), first, more)
         if arguments.against is not None:
             yield Arm(OTHER, seed, with_bit(other_spec(arguments), first), None, arguments.steps + more)
+            yield Arm(ONE_RUN, seed, with_bit(spec, first), None, arguments.steps + more)
 
 
 def other_spec(arguments: argparse.Namespace) -> ModelSpec:
@@ -146,7 +148,7 @@ def trained(arm: Arm, arguments: argparse.Namespace) -> Path:
         optimizer=optimizer,
     )
     # Another seed for each step's scenes: a step trained on the scenes of the last would see none that are new.
-    scenes = arm.seed + 100 * (1 + list((*STEPS, CONTROL, OTHER)).index(arm.name))
+    scenes = arm.seed + 100 * (1 + list((*STEPS, CONTROL, OTHER, ONE_RUN)).index(arm.name))
     course = Course(Batches(source, arguments.batch, scenes), 1, lambda _: {"AP": 0.0})
     told = Told(arm, arguments.output / "log.txt")
     with tempfile.TemporaryDirectory() as state:
@@ -280,7 +282,7 @@ def table(found: list[Result], arguments: argparse.Namespace) -> None:
             (OTHER, other_spec(arguments)),
         ):
             parameters, flops = size_of(spec)
-            arm = CONTROL if name == "bitfalcon" else OTHER
+            arm = ONE_RUN if name == "bitfalcon" else OTHER
             print(f"{name}: {parameters / 1e6:.2f} M parameters, {flops:.1f} GFLOPs at 640 px, AP {spread(found, arm)}")
 
 
