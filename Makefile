@@ -61,6 +61,7 @@ bench: .venv/installed  ## the figures in docs/benchmarks.md
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/postprocess.py
 	$(BIN)/python benchmarks/fusion.py > docs/fusion.md
+	$(BIN)/python benchmarks/foreign.py >> docs/fusion.md
 
 constraints: .venv/installed  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | grep -v '^y12' | sed 's/+cpu$$//' > constraints.txt

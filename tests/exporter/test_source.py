@@ -151,6 +151,19 @@ def test_graphs_refused(tmp_path, changes, error, reason):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("args", ["{'half': True}", "{'quantize': 16}"])
+def test_a_half_graph_of_another_exporter_is_widened_and_told(tmp_path, args):
+    path = write_graph(tmp_path / "net.onnx", [helper.make_node("Mul", ["images", "two"], ["output0"])])
+    model = onnx.load(path)
+    model.graph.initializer.append(helper.make_tensor("two", TensorProto.FLOAT16, [1], [2.0]))
+    facts = {"names": "{0: 'cat'}", "stride": "32", "task": "detect", "args": args}
+    helper.set_model_props(model, facts)
+    onnx.save(model, path)
+    source = source_from_config(ExportConfig(str(path)))
+    assert source.graph.graph.initializer[0].data_type == TensorProto.FLOAT
+    assert source.notes[0].startswith("its weights are FP16")
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", bytes(200)])
 def test_no_graph(tmp_path, content):
     (tmp_path / "net.onnx").write_bytes(content)

@@ -34,15 +34,15 @@ class ShapeOptions:
     """The input shapes asked for.
 
     Attributes:
-        imgsz: one (height, width), or the least, the best and the largest one; where None, what the network was
-            trained on, or what is usual for the task.
-        batch: one batch size, or the least, the best and the largest one.
+        imgsz: one (height, width), or the least, the best and the largest one; where None, what the model was
+            made for, or what is usual for the task.
+        batch: one batch size, or the least, the best and the largest one; where None, what a graph is fixed to, or 1.
         dynamic: make batch and size free where only one of each is given: batch 1 to `batch` or 8, whichever is
             more, and sides from half to double of `imgsz`.
     """
 
     imgsz: tuple[Size, ...] | None = None
-    batch: tuple[int, ...] = (1,)
+    batch: tuple[int, ...] | None = None
     dynamic: bool = False
 
     def __post_init__(self) -> None:
@@ -50,16 +50,17 @@ class ShapeOptions:
             if values is not None and len(values) not in (1, 3):
                 raise OptionsError(f"{name}: expected one value, or least:best:largest; found {len(values)} values")
 
-    def profile(self, stride: int, task: str = "detect", side: int | None = None) -> InputProfile:
+    def profile(self, stride: int, task: str = "detect", size: Size | None = None, batch: int = 1) -> InputProfile:
         """Return the input profile for a network of a task whose sides must be multiples of `stride` pixels.
 
-        Where none was asked for, the input has the `side` the network was trained on, else what is usual for the task.
+        Where none was asked for, the input has the `size` that the model was made for, else what is usual for the task,
+        and this `batch`.
 
         Raises:
             OptionsError: a side is no multiple of it or too large, or a range is not in order.
         """
-        sides = self.imgsz or ((side or USUAL_SIDE.get(task, 640),) * 2,)
-        batches = self.batch
+        sides = self.imgsz or (size or (USUAL_SIDE.get(task, 640),) * 2,)
+        batches = (batch,) if self.batch is None else self.batch
         if self.dynamic and len(sides) == 1:
             ((h, w),) = sides
             sides = ((_multiple(h // 2, stride), _multiple(w // 2, stride)), (h, w), (2 * h, 2 * w))

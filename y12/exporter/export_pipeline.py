@@ -19,7 +19,8 @@ from y12.exporter.evaluate.results import Speed
 from y12.exporter.evaluate.speed import speeds
 from y12.exporter.export_config import ExportConfig
 from y12.exporter.graph.nms.nms import with_nms
-from y12.exporter.graph.simplify import SimplifyReport, simplify
+from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, simplify
+from y12.exporter.input_profile import with_profile
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
 from y12.exporter.output import ExportedArtefact, files_of, output_folder, write_files
 from y12.exporter.precision.cast import cast_to_fp16
@@ -72,7 +73,8 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
             source = source_from_config(config)
             images = None if config.int8 is None else int8_images(config.int8, source.learned)
         stem = _stem(config, source)
-        manifest = _manifest(config, source, _profile(config, source))
+        source, profile = with_profile(config, source)
+        manifest = _manifest(config, source, profile)
         evaluation_set = _evaluation_set(config.val, source, clock)
         simplified, simplification = _simplified(config, source, manifest.profile, clock)
         typed = _typed(config, images, simplified, manifest, clock)
@@ -105,7 +107,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 source=source.file,
                 precision=config.precision,
                 input=profile_in_words(manifest.profile),
-                notes=_notes(source, typed, evaluation_set, engine, config.precision),
+                notes=_notes(source, simplification, typed, evaluation_set, engine),
                 simplification=simplification,
                 cast=typed.cast,
                 calibration=typed.calibration,
@@ -158,23 +160,6 @@ def _stem(config: ExportConfig, source: Source) -> str:
     return stem
 
 
-def _profile(config: ExportConfig, source: Source) -> InputProfile:
-    requested = config.shapes.profile(max(source.strides, default=1), source.task, source.side)
-    accepted = source.profile
-    if source.detector is not None:
-        source.detector.head.check_image_size((requested.height.max, requested.width.max))
-    if accepted is None:
-        return requested
-    for axis in ("batch", "height", "width"):
-        own, other = getattr(accepted, axis), getattr(requested, axis)
-        if own.is_fixed and other != own:
-            raise OptionsError(
-                f"{source.file}: its {axis} is fixed to {own.opt}, asked for {other.min} to {other.max}; "
-                "pass --imgsz and --batch as the graph has them, or export from the checkpoint"
-            )
-    return requested
-
-
 def _evaluation_set(data: Path | None, source: Source, clock: _Clock) -> EvaluationSet | None:
     """Return the images that the accuracy is measured on, where any are named."""
     if data is None:
@@ -186,17 +171,16 @@ def _evaluation_set(data: Path | None, source: Source, clock: _Clock) -> Evaluat
 def _simplified(
     config: ExportConfig, source: Source, profile: InputProfile, clock: _Clock
 ) -> tuple[onnx.ModelProto, SimplifyReport | None]:
-    if source.graph is not None:
-        graph = source.graph
-    else:
+    graph, passes = source.graph, FOREIGN_PASSES
+    if graph is None:
         assert source.detector is not None
         with clock("trace"):
             deploy = deploy_from_detector(source.detector, tokens=config.int8 is None)
-            graph = onnx_from_deploy(deploy, TraceOptions(profile, config.opset or DEFAULT_OPSET))
+            graph, passes = onnx_from_deploy(deploy, TraceOptions(profile, config.opset or DEFAULT_OPSET)), OWN_PASSES
     if not config.simplify:
         return graph, None
     with clock("simplify"):
-        return simplify(graph, profile)
+        return simplify(graph, profile, passes)
 
 
 def _typed(
@@ -249,15 +233,17 @@ def _engine(
 
 
 def _notes(
-    source: Source, typed: Typed, evaluation_set: EvaluationSet | None, engine: Engine | None, precision: str
+    source: Source,
+    simplification: SimplifyReport | None,
+    typed: Typed,
+    evaluation_set: EvaluationSet | None,
+    engine: Engine | None,
 ) -> list[str]:
     """Return what the user must be told, each once."""
-    of_engine = () if engine is None else engine_notes(precision, engine.facts, engine.flavour)
-    return list(
-        dict.fromkeys(
-            [*source.notes, *typed.notes, *(() if evaluation_set is None else evaluation_set.notes), *of_engine]
-        )
-    )
+    of_graph = () if simplification is None else simplification.notes
+    of_images = () if evaluation_set is None else evaluation_set.notes
+    of_engine = () if engine is None else engine_notes(engine.manifest.precision, engine.facts, engine.flavour)
+    return list(dict.fromkeys([*source.notes, *of_graph, *typed.notes, *of_images, *of_engine]))
 
 
 def _runs_here(typed: Typed, verification: Verification | None) -> bool:

@@ -8,10 +8,11 @@ from pathlib import Path
 import onnx
 from torch import nn
 
-from y12.errors import CalibrationError, CheckpointError, GraphError, OptionsError
+from y12.errors import CalibrationError, CheckpointError, OptionsError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
 from y12.exporter.export_config import ExportConfig
+from y12.exporter.graph.foreign.read import graph_from_file
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.spec import models_dir, spec_from_name
@@ -158,7 +159,8 @@ def _learned(checkpoint: Checkpoint) -> LearnedRanges | None:
 def _from_onnx(path: Path, config: ExportConfig) -> Source:
     artefact = open_artefact(path)
     manifest = artefact.manifest
-    if manifest.precision != "fp32":
+    is_widened = manifest.precision == "fp16" and manifest.producer.startswith("Ultralytics")  # by graph_from_file
+    if manifest.precision != "fp32" and not is_widened:
         raise OptionsError(
             f"{path}: expected an FP32 graph to start from, found one in {manifest.precision}; export from the original"
         )
@@ -166,13 +168,7 @@ def _from_onnx(path: Path, config: ExportConfig) -> Source:
         raise OptionsError(
             f"{path}: expected raw predictions to start from, found NMS in the graph; export without --nms"
         )
-    try:
-        graph = onnx.load(path)
-        onnx.checker.check_model(graph)
-    # The protobuf and onnx libraries raise many kinds for a damaged file.
-    except Exception as error:
-        problem = " ".join(str(error).split()) or type(error).__name__
-        raise GraphError(f"{path}: not a sound ONNX file ({problem:.160})") from error
+    read = graph_from_file(path)
     return Source(
         path.stem,
         manifest.model or path.stem,
@@ -183,7 +179,8 @@ def _from_onnx(path: Path, config: ExportConfig) -> Source:
         file=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         licence=manifest.licence or UNKNOWN_LICENCE,
-        graph=graph,
+        graph=read.model,
         profile=manifest.profile,
+        notes=read.notes,
         localisation=manifest.localisation,
     )

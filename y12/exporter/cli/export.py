@@ -34,7 +34,7 @@ class Export(Options):
     width: ask.ModelWidth = None
     max_channels: ask.ModelMaxChannels = None
     imgsz: ask.InputSizes = None
-    batch: ask.Batch = ask.ONE
+    batch: ask.Batch = None
     dynamic: ask.Dynamic = False
     format: ask.MadeFormat = Format.ONNX
     half: ask.Half = False

@@ -11,7 +11,6 @@ from y12.runtime.cli.options import NMS, OUTPUT, Numbers, Task, choice, number, 
 
 INPUT, ENGINE, PROOF, INT8 = "Model and input", "Engine", "Verification and accuracy", "INT8"
 
-ONE = Numbers((1,))
 Sizes = NewType("Sizes", tuple[tuple[int, int], ...])  # (height, width) of each
 
 
@@ -71,17 +70,17 @@ InputSizes = Annotated[
         parser=reader(_sizes, "something like 640, 480,640 or 320:640:960"),
         metavar="SIZES",
         panel=INPUT,
-        help="640, or 480,640 as height,width; least:best:largest makes it dynamic (default: 640; classifiers: 224)",
+        help="640, or 480,640 as height,width; least:best:largest makes it dynamic (default: the model's own, or 640)",
     ),
 ]
 Batch = Annotated[
-    Numbers,
+    Numbers | None,
     option(
         "--batch",
         parser=reader(_numbers(":"), "something like 1 or 1:4:8"),
         metavar="SIZES",
         panel=INPUT,
-        help="1, or least:best:largest",
+        help="1, or least:best:largest (default: 1; an .onnx: its own)",
     ),
 ]
 Dynamic = Annotated[

@@ -1,13 +1,14 @@
 """Who makes and who reads each tensor of an ONNX graph."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-__all__ = ["GraphIndex", "constant_tensor", "silu_nodes"]
+__all__ = ["GraphIndex", "constant_tensor", "inner_graphs", "names_read", "silu_nodes"]
 
 
 class GraphIndex:
@@ -38,6 +39,11 @@ class GraphIndex:
         tensor = constant_tensor(node) if node is not None and node.op_type == "Constant" else None
         return None if tensor is None else numpy_helper.to_array(tensor)
 
+    def maker(self, tensor: str, op_type: str) -> onnx.NodeProto | None:
+        """Return the node that makes a tensor, where it is of this type."""
+        node = self.graph.node[self.producer[tensor]] if tensor in self.producer else None
+        return node if node is not None and node.op_type == op_type else None
+
     def reaching(self, op_type: str) -> set[int]:
         """Return the nodes from which a node of this type can be reached, those nodes themselves included."""
         reaching: set[int] = set()
@@ -46,6 +52,21 @@ class GraphIndex:
             if node.op_type == op_type or any(j in reaching for name in node.output for j in self.consumers[name]):
                 reaching.add(i)
         return reaching
+
+
+def inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graphs that a node holds, such as a loop's body."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def names_read(node: onnx.NodeProto) -> set[str]:
+    """Return the tensors that a node reads, those included that a graph inside of it takes from around it."""
+    inside = {name for graph in inner_graphs(node) for inner in graph.node for name in names_read(inner)}
+    left = {output.name for graph in inner_graphs(node) for output in graph.output}
+    return {name for name in node.input if name} | inside | left
 
 
 def silu_nodes(index: GraphIndex, mul: int) -> tuple[int, ...]:
@@ -69,7 +90,8 @@ def constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
         tensor.CopyFrom(attribute.t)
         tensor.name = node.output[0]
         return tensor
-    if attribute.name in ("value_float", "value_floats"):
-        values = np.asarray(helper.get_attribute_value(attribute), dtype=np.float32)
-        return numpy_helper.from_array(values, node.output[0])
-    return None
+    types = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    if attribute.name not in types:
+        return None
+    values = np.asarray(helper.get_attribute_value(attribute), types[attribute.name])
+    return numpy_helper.from_array(values, node.output[0])

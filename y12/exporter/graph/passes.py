@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import onnx
 
+from y12.exporter.graph.index import names_read
+
 __all__ = ["Pass", "PassReport", "label", "replace_nodes"]
 
 
@@ -44,7 +46,7 @@ def replace_nodes(
     nodes = [new for i, node in enumerate(graph.node) for new in replacements.get(i, [node])]
     del graph.node[:]
     graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input} | {output.name for output in graph.output}
+    used = {name for node in nodes for name in names_read(node)} | {output.name for output in graph.output}
     used_weights = [w for w in (*graph.initializer, *weights) if w.name in used]
     del graph.initializer[:]
     graph.initializer.extend(used_weights)

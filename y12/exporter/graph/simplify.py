@@ -14,15 +14,19 @@ from numpy.typing import NDArray
 from y12.errors import GraphError, Y12Error
 from y12.exporter.graph.align_channels import align_channels
 from y12.exporter.graph.expectation import sum_expectations
+from y12.exporter.graph.foreign.attention import fuse_attention
+from y12.exporter.graph.foreign.softmax import write_softmax
 from y12.exporter.graph.passes import Pass, PassReport
 from y12.exporter.graph.split_convs import split_convs
 from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.onnx_runtime import OrtExecutor, refuse_telemetry
 from y12.runtime.executor import Executor
 
-__all__ = ["OWN_PASSES", "SimplifyReport", "check_same_result", "checked_shapes", "simplify"]
+__all__ = ["FOREIGN_PASSES", "OWN_PASSES", "SimplifyReport", "check_same_result", "checked_shapes", "simplify"]
 
 OWN_PASSES: tuple[Pass, ...] = (sum_expectations, split_convs, align_channels)
+# Of a graph that was given: what `y12.exporter.trace.deploy` does to a network comes first.
+FOREIGN_PASSES: tuple[Pass, ...] = (write_softmax, fuse_attention, *OWN_PASSES)
 
 # FP32 sums in another order: 2e-7 was measured for these networks, and two right implementations of them differ by
 # up to 3e-5. An error in a pass moves results by orders of magnitude more than this.
@@ -53,13 +57,22 @@ class SimplifyReport:
     difference: float
     seconds: float
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user must be told: why an attention was left in a form that may not fuse."""
+        refused = [reason for done in self.passes if done.name == fuse_attention.__name__ for reason in done.refused]
+        return tuple(f"an attention was left as it is: {reason}" for reason in refused)
 
-def simplify(model: onnx.ModelProto, profile: InputProfile) -> tuple[onnx.ModelProto, SimplifyReport]:
+
+def simplify(
+    model: onnx.ModelProto, profile: InputProfile, passes: tuple[Pass, ...] | None = None
+) -> tuple[onnx.ModelProto, SimplifyReport]:
     """Return a simplified copy of a graph and a report of what changed.
 
     Args:
         model: an FP32 graph.
         profile: the input shapes; the check runs at `checked_shapes` of it.
+        passes: to run behind onnxsim; `OWN_PASSES` where None.
 
     Raises:
         GraphError: a pass failed, or the simplified graph computes something else.
@@ -68,7 +81,7 @@ def simplify(model: onnx.ModelProto, profile: InputProfile) -> tuple[onnx.ModelP
     nodes_before = len(model.graph.node)
     current = _simplified_by_onnxsim(model)
     reports = [PassReport("onnxsim", nodes_before - len(current.graph.node))]
-    for own_pass in OWN_PASSES:
+    for own_pass in OWN_PASSES if passes is None else passes:
         name = getattr(own_pass, "__name__", str(own_pass))
         try:
             reports.append(own_pass(current))

@@ -41,8 +41,8 @@ def without_token_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
 def _rounded(index: GraphIndex, product: onnx.NodeProto) -> str:
     """Return what is rounded where a Mul ends a rounding of tokens; empty where it does not."""
     for quotient, step in (tuple(product.input), tuple(product.input)[::-1]):
-        rounding = _maker(index, quotient, "Round")
-        division = None if rounding is None else _maker(index, rounding.input[0], "Div")
+        rounding = index.maker(quotient, "Round")
+        division = None if rounding is None else index.maker(rounding.input[0], "Div")
         if division is not None and division.input[1] == step and _is_step(index, step, division.input[0]):
             return str(division.input[0])
     return ""
@@ -50,21 +50,15 @@ def _rounded(index: GraphIndex, product: onnx.NodeProto) -> str:
 
 def _is_step(index: GraphIndex, step: str, source: str) -> bool:
     """Return whether a tensor holds the steps of another's tokens."""
-    clip = _maker(index, step, "Clip")
+    clip = index.maker(step, "Clip")
     if clip is None or not _is_number(index, clip.input[1], _LEAST_STEP) or any(clip.input[2:]):
         return False
-    share = _maker(index, clip.input[0], "Div")
+    share = index.maker(clip.input[0], "Div")
     if share is None or not _is_number(index, share.input[1], _LEVELS):
         return False
-    largest = _maker(index, share.input[0], "ReduceMax")
-    sizes = None if largest is None else _maker(index, largest.input[0], "Abs")
+    largest = index.maker(share.input[0], "ReduceMax")
+    sizes = None if largest is None else index.maker(largest.input[0], "Abs")
     return largest is not None and sizes is not None and _axes(index, largest) in _AXES and sizes.input[0] == source
-
-
-def _maker(index: GraphIndex, tensor: str, op_type: str) -> onnx.NodeProto | None:
-    """Return the node that makes a tensor, where it is of this type."""
-    node = index.graph.node[index.producer[tensor]] if tensor in index.producer else None
-    return node if node is not None and node.op_type == op_type else None
 
 
 def _is_number(index: GraphIndex, tensor: str, number: float) -> bool:

@@ -9,13 +9,11 @@ import torch
 
 from y12.errors import GraphError
 from y12.exporter.model.detector import Detector
-from y12.runtime.artefact.manifest import InputProfile
+from y12.runtime.artefact.manifest import INPUT_NAME, InputProfile
 
 DEFAULT_OPSET = 20
 
 __all__ = ["DEFAULT_OPSET", "INPUT_NAME", "TraceOptions", "onnx_from_deploy"]
-
-INPUT_NAME = "images"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from y12.runtime.options import DetectOptions
 from y12.runtime.thresholds import ConfidenceTable, ShiftRow
 
 SCHEMA = 1
+INPUT_NAME = "images"  # of the graph's one input
 ONNX_KEY = "y12"  # the metadata_props entry of an .onnx that holds the manifest as JSON
 NAME_LIMIT = 4096  # TensorRT refuses longer network names
 NAME_PREFIX = "y12:"  # a network's name that carries a manifest: this, then base64 of zlib of JSON
