@@ -1,17 +1,37 @@
-"""Checks of a stranger's boxes, masks and keypoints, before pycocotools' C code gets them."""
+"""Checks of a stranger's boxes, masks and keypoints, before pycocotools' C code gets them: the one door, of any source.
+
+pycocotools draws an outline point by point, 5 points a pixel and 16 bytes a point. An outline is therefore measured in
+*sides*, the image's longer side being 1: that needs no pixels, and holds wherever the image is resized to.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from y12.exporter.data.rle import lengths_in
 from y12.runtime.preprocess.images import MAX_PIXELS
 from y12.text import shown
 
-__all__ = ["ShapeError", "check_box", "check_keypoints", "check_segmentation", "is_whole", "numbers"]
+__all__ = [
+    "MAX_LABELS",
+    "ImageTotals",
+    "ShapeError",
+    "check_box",
+    "check_keypoints",
+    "check_polygons",
+    "check_segmentation",
+    "is_whole",
+    "numbers",
+]
 
+MAX_LABELS = 10_000  # of one image: pycocotools takes 1 ms for each; the densest public sets have some 8,000
 _MAX_COORDINATE = 1e6
-_MAX_OUTLINE_PX = 1e7  # the C code draws an outline point by point: bounds its memory
+_MAX_SIDES = 200  # of one object: 128,000 pixels around at 640x480, 190 MB while it is drawn on 11,648x8,736
+_MAX_SIDES_OF_IMAGE = 5_000  # of all its objects: 20 MB of label text, and some seconds to draw on the largest image
+_MAX_POLYGONS = 1_000  # of one object; pycocotools merges them one by one
 _MAX_RLE_CHARS = 16 << 20
 
 
@@ -63,63 +83,86 @@ def check_keypoints(value: object, points: int | None = None) -> int:
     return len(values) // 3
 
 
-def check_segmentation(value: object, image_hw: tuple[int, int]) -> None:
-    """Refuse what is neither a list of polygons nor a run-length mask of the image's size.
+@dataclass
+class ImageTotals:
+    """What the labels of one image have come to so far."""
+
+    labels: int = 0
+    sides: float = 0.0
+
+    def add(self, sides: float) -> None:
+        """Count one label, whose outline is so many sides long.
+
+        Raises:
+            ShapeError: there are more labels, or more outline, than an image may have.
+        """
+        self.labels += 1
+        self.sides += sides
+        if self.labels > MAX_LABELS:
+            raise ShapeError(f"expected at most {MAX_LABELS} labels of one image, found more")
+        if self.sides > _MAX_SIDES_OF_IMAGE:
+            raise ShapeError(f"expected at most {_MAX_SIDES_OF_IMAGE} image sides of outlines in one image, found more")
+
+
+def check_segmentation(value: object, image_hw: tuple[int, int]) -> float:
+    """Return how many sides long polygons or a run-length mask of the image's size are; a mask has no outline.
 
     Raises:
-        ShapeError: it is neither.
+        ShapeError: it is neither, or too much to draw.
     """
     if image_hw[0] * image_hw[1] > MAX_PIXELS:
         raise ShapeError(f"expected an image of at most {MAX_PIXELS} pixels, found {image_hw}")
     if isinstance(value, dict):
         _check_rle(value, image_hw)
-    elif isinstance(value, list) and value:
-        for polygon in value:
-            _check_polygon(polygon)
-    else:
+        return 0.0
+    if not isinstance(value, list) or not value:
         raise ShapeError(f"expected a segmentation of polygons or a run-length mask, found {shown(value)}")
+    if len(value) > _MAX_POLYGONS:
+        raise ShapeError(f"expected at most {_MAX_POLYGONS} polygons of one object, found {len(value)}")
+    return check_polygons([numbers(polygon, "a polygon") for polygon in value], max(image_hw))
 
 
-def _check_polygon(value: object) -> None:
-    values = numbers(value, "a polygon")
-    if len(values) < 6 or len(values) % 2:
-        raise ShapeError(f"expected a polygon of three corners x, y or more, found {len(values)} numbers")
-    corners = np.array(values).reshape(-1, 2)
-    if np.abs(np.diff(corners, axis=0)).max(axis=1).sum() > _MAX_OUTLINE_PX:
-        raise ShapeError(f"expected a polygon of at most {_MAX_OUTLINE_PX:g} pixels around, found a longer one")
+def check_polygons(polygons: Sequence[Sequence[float]], side: float) -> float:
+    """Return how many sides long the polygons of one object are together.
+
+    Args:
+        polygons: x, y of each corner, finite numbers.
+        side: the image's longer side in their unit; for fractions of width and height, 1.
+
+    Raises:
+        ShapeError: one has not three corners, or they are too long to draw.
+    """
+    sides = 0.0
+    for values in polygons:
+        if len(values) < 6 or len(values) % 2:
+            raise ShapeError(f"expected a polygon of three corners x, y or more, found {len(values)} numbers")
+        corners = np.array(values, np.float64).reshape(-1, 2)
+        steps = np.abs(corners - np.roll(corners, 1, axis=0))
+        sides += float(steps.max(axis=1).sum()) / side
+    if sides > _MAX_SIDES:
+        raise ShapeError(
+            f"expected an outline of at most {_MAX_SIDES} image sides in length, found {sides:.0f} "
+            f"({sum(map(len, polygons)) // 2} corners)"
+        )
+    return sides
 
 
 def _check_rle(value: dict[str, Any], image_hw: tuple[int, int]) -> None:
     if value.get("size") != list(image_hw):
         raise ShapeError(f"expected a mask of the image's size {list(image_hw)}, found {shown(value.get('size'))}")
-    counts = value.get("counts")
-    runs: Sequence[int]
-    if isinstance(counts, str) and len(counts) <= _MAX_RLE_CHARS and counts.isascii():
-        runs = _runs(counts.encode())
-    elif isinstance(counts, list) and all(is_whole(run) for run in counts):
-        runs = counts
-    else:
-        raise ShapeError(f"expected a mask's counts as text or whole numbers, found {shown(counts)}")
-    if any(run < 0 for run in runs) or sum(runs) != image_hw[0] * image_hw[1]:
+    runs = _runs(value.get("counts"))
+    pixels = image_hw[0] * image_hw[1]
+    in_range = len(runs) <= pixels + 1 and 0 <= runs.min(initial=0) and runs.max(initial=0) <= pixels
+    if not in_range or int(runs.sum()) != pixels:
         raise ShapeError(f"expected a mask's counts to add up to {image_hw[0]} x {image_hw[1]}, found a damaged mask")
 
 
-def _runs(text: bytes) -> list[int]:
-    """Decode COCO's compressed counts: 5 bits a character, a sixth says that more follow, signed differences."""
-    runs: list[int] = []
-    value = shift = 0
-    for byte in text:
-        six = byte - 48
-        if not 0 <= six < 64 or shift > 35:
-            raise ShapeError("expected a mask's counts in COCO's compressed form, found a damaged text")
-        value |= (six & 31) << shift
-        shift += 5
-        if six & 32:
-            continue
-        if six & 16:
-            value -= 1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        value = shift = 0
-    if shift:
-        raise ShapeError("expected a mask's counts in COCO's compressed form, found a text that breaks off")
-    return runs
+def _runs(counts: object) -> NDArray[np.int64]:
+    if isinstance(counts, str) and len(counts) <= _MAX_RLE_CHARS and counts.isascii():
+        try:
+            return lengths_in(counts)
+        except ValueError as error:
+            raise ShapeError(f"expected a mask's counts in COCO's compressed form, found {error}") from error
+    if isinstance(counts, list) and all(type(run) is int and abs(run) <= MAX_PIXELS for run in counts):
+        return np.array(counts, np.int64)
+    raise ShapeError(f"expected a mask's counts as text or whole numbers, found {shown(counts)}")

@@ -1,12 +1,21 @@
 """A COCO JSON as a data set: images, annotations and categories, with the images' files found beside it."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
 from y12.errors import DatasetError
-from y12.exporter.data.bounds import ShapeError, check_box, check_keypoints, check_segmentation, is_whole, numbers
+from y12.exporter.data.bounds import (
+    ImageTotals,
+    ShapeError,
+    check_box,
+    check_keypoints,
+    check_segmentation,
+    is_whole,
+    numbers,
+)
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_json
 from y12.exporter.data.problems import Problems
@@ -118,10 +127,14 @@ def _check_category(category: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class _Known:
-    """The images' sizes (None where they are not told) and the categories' ids, which annotations refer to."""
+    """The images' sizes (None where they are not told) and the categories' ids, which annotations refer to.
+
+    `totals` counts, image by image, what the annotations seen so far have come to.
+    """
 
     sizes_hw: dict[int, tuple[int | None, int | None]]
     categories: set[int]
+    totals: dict[int, ImageTotals] = field(default_factory=lambda: defaultdict(ImageTotals))
 
     def check(self, annotation: dict[str, Any]) -> None:
         image_id, category_id = annotation.get("image_id"), annotation.get("category_id")
@@ -129,7 +142,7 @@ class _Known:
             raise ShapeError(f"expected the image_id of one of the images, found {shown(image_id)}")
         if not is_whole(category_id) or category_id not in self.categories:
             raise ShapeError(f"expected the category_id of one of the categories, found {shown(category_id)}")
-        if annotation.get("iscrowd", 0) not in (0, 1):
+        if type(annotation.get("iscrowd", 0)) not in (int, bool) or annotation.get("iscrowd", 0) not in (0, 1):
             raise ShapeError(f"expected iscrowd 0 or 1, found {shown(annotation['iscrowd'])}")
         if "bbox" not in annotation and not annotation.get("segmentation"):
             raise ShapeError("expected a bbox or a segmentation, found neither")
@@ -137,13 +150,15 @@ class _Known:
             check_box(annotation["bbox"])
         if "area" in annotation and numbers([annotation["area"]], "an area")[0] < 0:
             raise ShapeError(f"expected an area of 0 or more, found {shown(annotation['area'])}")
+        sides = 0.0
         if annotation.get("segmentation"):
             height, width = self.sizes_hw[image_id]
             if height is None or width is None:
                 raise ShapeError("expected the height and width of an image with a segmentation, found none")
-            check_segmentation(annotation["segmentation"], (height, width))
+            sides = check_segmentation(annotation["segmentation"], (height, width))
         if "keypoints" in annotation:
             check_keypoints(annotation["keypoints"])
+        self.totals[image_id].add(sides)
 
 
 def _image_folder(path: Path, names: Sequence[str], images: Path | None) -> Path:

@@ -9,11 +9,13 @@ class cx cy w h (x y [v]) x K      a box and K keypoints; v is 0 not labelled, 1
 import math
 from dataclasses import dataclass
 
+from y12.exporter.data.bounds import ShapeError, check_polygons
 from y12.text import shown
 
 __all__ = ["TOLERANCE", "Label", "LabelForm", "LabelLineError", "parse_line"]
 
 TOLERANCE = 0.01  # tools round and let outlines overshoot by a pixel or two; farther out, it is another unit or image
+_MAX_CHARS = 1 << 20  # 50,000 corners of ten characters a number
 
 
 class LabelLineError(ValueError):
@@ -39,6 +41,7 @@ class Label:
         outline: x, y of each corner of a polygon (inside the image) or of an oriented box (as labelled).
         keypoints: x, y, visibility of each keypoint.
         clipped: the box reached beyond the image by more than rounding.
+        sides: how long the outline is to draw, the image's longer side being 1; 0 without one.
     """
 
     class_id: int
@@ -46,14 +49,17 @@ class Label:
     outline: tuple[float, ...] | None = None
     keypoints: tuple[float, ...] | None = None
     clipped: bool = False
+    sides: float = 0.0
 
 
 def parse_line(text: str, form: LabelForm) -> Label:
     """Read one line.
 
     Raises:
-        LabelLineError: the number of values, a value or the class is wrong.
+        LabelLineError: the number of values, a value or the class is wrong, or the outline is too long to draw.
     """
+    if len(text) > _MAX_CHARS:
+        raise LabelLineError(f"expected at most {_MAX_CHARS} characters in a line, found {len(text)}")
     values = [_number(word) for word in text.split()]
     class_id = _class_id(values[0], form.classes)
     if form.oriented:
@@ -69,7 +75,11 @@ def parse_line(text: str, form: LabelForm) -> Label:
             f"found {len(values)} values"
         )
     outline = tuple(map(_inside, values[1:]))
-    return Label(class_id, _extent(outline), outline)
+    try:
+        sides = check_polygons([outline], side=1)
+    except ShapeError as error:
+        raise LabelLineError(str(error)) from error
+    return Label(class_id, _extent(outline), outline, sides=sides)
 
 
 def _number(word: str) -> float:

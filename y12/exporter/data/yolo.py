@@ -4,10 +4,12 @@ The labels of `…/images/…/name.jpg` are in `…/labels/…/name.txt`; where 
 image. An image without such a file shows background only.
 """
 
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
 from y12.errors import DatasetError
+from y12.exporter.data.bounds import MAX_LABELS, ImageTotals, ShapeError
 from y12.exporter.data.data_yaml import DataYaml, image_paths, read_data_yaml
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_text
@@ -47,7 +49,7 @@ def yolo_labels(images: Sequence[Path], data: DataYaml, *, oriented: bool = Fals
         DatasetError: labels are wrong, or there are none; the first ten wrong lines are named.
     """
     labels = _all_labels(images, data, oriented)
-    unique = [tuple(dict.fromkeys(one)) for one in labels]
+    unique = [_without_repeats(one) for one in labels]
     repeated = sum(map(len, labels)) - sum(map(len, unique))
     samples = tuple(Sample(i, image) for i, image in zip(_image_ids(images), images, strict=True))
     flat = [label for one in unique for label in one]
@@ -96,15 +98,30 @@ def _all_labels(images: Sequence[Path], data: DataYaml, oriented: bool) -> list[
 def _labels_of(path: Path, form: LabelForm, problems: Problems) -> tuple[Label, ...]:
     if not path.exists() or (path.is_file() and path.stat().st_size == 0):
         return ()  # background
-    labels = []
-    for number, line in enumerate(read_text(path, "a label file", _MAX_LABEL_BYTES).split("\n"), 1):
+    text = read_text(path, "a label file", _MAX_LABEL_BYTES)
+    if text.count("\n") > MAX_LABELS:
+        problems.add(f"{path}: expected at most {MAX_LABELS} lines, labels of one image, found {text.count(chr(10))}")
+        return ()
+    labels, totals = [], ImageTotals()
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            labels.append(parse_line(line, form))
-        except LabelLineError as error:
+            label = parse_line(line, form)
+            totals.add(label.sides)
+            labels.append(label)
+        except (LabelLineError, ShapeError) as error:
             problems.add(f"{path}, line {number}: {error}")
     return tuple(labels)
+
+
+def _without_repeats(labels: Sequence[Label]) -> tuple[Label, ...]:
+    """Return each label once; by bytes, as numbers that all have one hash are easily made and those of bytes are not."""
+    unique: dict[tuple[int, bytes], Label] = {}
+    for label in labels:
+        values = array("d", (*label.box, *(label.outline or ()), *(label.keypoints or ())))
+        unique.setdefault((label.class_id, values.tobytes()), label)
+    return tuple(unique.values())
 
 
 def _image_ids(images: Sequence[Path]) -> Sequence[int]:
