@@ -133,7 +133,7 @@ def test_what_the_rows_leave_out_is_read_off_the_weights(tmp_path, layout, resid
         ({1: "a", 2: "b"}, "found the ids [1, 2]"),
         ({"0": "a", "1": "b"}, "found the ids ['0', '1']"),
         ({False: "a", True: "b"}, "found the ids [False, True]"),
-        ({0.0: "a", 1.0: "b"}, "found the ids [0.0, 1.0]"),
+        ({0.0: "a", 1.0: "b"}, "small numbers as keys and in sets, found 0.0"),
         ([1, 2], "expected class names as strings, found [1, 2]"),
         ("ab", "expected class names as strings, found 'ab'"),
         ({0: "a", 1: None}, "expected class names as strings, found ['a', None]"),

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from y12.errors import CheckpointError, ModelSpecError
 from y12.exporter.checkpoint.metadata import metadata_from
 from y12.exporter.checkpoint.pickles import read_pickled_zip
-from y12.exporter.checkpoint.published_state import published_state
-from y12.exporter.checkpoint.records import Record, modules_of, tensors_of
+from y12.exporter.checkpoint.published_state import published_state, with_biases
+from y12.exporter.checkpoint.records import Record, check_total, modules_of, tensors_of
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.network_yaml import spec_from_yaml
@@ -81,6 +81,7 @@ def _read_pt(path: Path) -> Checkpoint:
     if isinstance(model, dict) and "state_dict" in model:
         model = model["state_dict"]
     if isinstance(model, dict) and model and all(isinstance(v, Tensor) for v in model.values()):
+        check_total(model, path)
         return Checkpoint(path, _sha256(path), _without_wrappers({str(k): v for k, v in model.items()}))
     if not isinstance(model, Record):
         raise CheckpointError(
@@ -89,6 +90,7 @@ def _read_pt(path: Path) -> Checkpoint:
     state = dict(tensors_of(model, path))
     if not state:
         raise CheckpointError(f"{path}: {shown(model.qualified_name)} holds no weights")
+    check_total(state, path)
     yaml = model.get("yaml")
     return Checkpoint(
         path,
@@ -234,11 +236,11 @@ def detector_from_checkpoint(checkpoint: Checkpoint, spec: ModelSpec | None = No
     # Checked before memory is taken for the network: a stranger's YAML can ask for any amount.
     with torch.device("meta"):
         own = detector_from_spec(spec).state_dict()
-    state = published_state(checkpoint.state, own, checkpoint.path, spec.unread)
+    state, biases = published_state(checkpoint.state, own, checkpoint.path, spec.unread)
     _check_counts(checkpoint, spec, own)
     _check_fit(checkpoint.path, state, own, spec)
     detector = detector_from_spec(spec)
-    detector.load_state_dict({**detector.state_dict(), **_without_lost_constants(state)})
+    detector.load_state_dict({**detector.state_dict(), **_without_lost_constants(with_biases(state, biases))})
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d) and checkpoint.batch_norm_eps:
             module.eps = checkpoint.batch_norm_eps

@@ -8,13 +8,15 @@ from torch import Tensor
 from y12.errors import CheckpointError
 from y12.text import shown
 
-__all__ = ["published_state"]
+__all__ = ["published_state", "with_biases"]
 
 
 def published_state(
     state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path, unread: tuple[int, ...]
-) -> dict[str, Tensor]:
-    """Return the tensors in FP32, with biases before BatchNorm folded into it, under the keys of y12's network.
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the tensors as they are stored under the keys of y12's network, and the biases that it has no place for.
+
+    Nothing is copied: whether names and shapes fit is found out before memory is taken.
 
     Args:
         state: the tensors as published; their floating-point numbers may have half precision.
@@ -22,18 +24,26 @@ def published_state(
         path: of the file, for messages.
         unread: rows that the network leaves out; their tensors are left out, and later rows count on without them.
 
+    Returns:
+        The tensors, and each bias under the key of the BatchNorm's mean that it can be folded into.
+
     Raises:
         CheckpointError: a bias has no BatchNorm behind it.
     """
-    floats = {k: v.float() if v.is_floating_point() else v for k, v in _less_unread(state, unread).items()}
+    tensors, biases = _less_unread(state, unread), {}
     # Some published files carry a bias in pe.conv: BN(conv(x) + b) equals BN with the mean less b.
-    for key in [k for k in floats if k.endswith(".pe.conv.bias") and k not in own]:
-        bias = floats.pop(key)
+    for key in [k for k in tensors if k.endswith(".pe.conv.bias") and k not in own]:
+        bias = tensors.pop(key)
         mean = key.replace(".conv.bias", ".bn.running_mean")
-        if mean not in floats or floats[mean].shape != bias.shape:
+        if mean not in tensors or tensors[mean].shape != bias.shape:
             raise CheckpointError(f"{path}: {shown(key)} has no matching 'bn.running_mean'")
-        floats[mean] = floats[mean] - bias
-    return floats
+        biases[mean] = bias
+    return tensors, biases
+
+
+def with_biases(state: Mapping[str, Tensor], biases: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state whose means have the biases folded into them, these in FP32."""
+    return {**state, **{mean: state[mean].float() - bias.float() for mean, bias in biases.items()}}
 
 
 def _less_unread(state: Mapping[str, Tensor], unread: tuple[int, ...]) -> dict[str, Tensor]:

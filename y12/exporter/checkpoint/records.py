@@ -9,26 +9,28 @@ from torch import Tensor
 from y12.errors import CheckpointError
 from y12.text import shown
 
-__all__ = ["Record", "modules_of", "tensors_of"]
+__all__ = ["Record", "check_total", "modules_of", "tensors_of"]
 
 # The published networks have at most some 2,000 modules, eight deep; a tree beyond these bounds holds itself.
 _MAX_MODULES, _MAX_DEPTH, _MAX_TENSORS, _MAX_NAME = 20_000, 32, 100_000, 256
+# Tensors that share their data are counted for each name, as a network takes memory for each.
+_MAX_TOTAL_OF_SIZE, _MAX_TOTAL_BESIDE = 1.25, 1 << 20
 
 
 class Record:
-    """What stands for a pickled object whose class is not ours: a name, constructor arguments and a state."""
+    """What stands for a pickled object whose class is not ours: a name and a state."""
 
+    state: dict[str, Any]
+    __slots__ = ("state",)  # a file can ask for very many
     qualified_name = "?"  # set on the subclass made for each class the pickle names
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        self.args = args
-        self.kwargs = kwargs
-        self.state: dict[str, Any] = {}
+    def __init__(self, *_args: object, **_kwargs: object) -> None:
+        """Take any arguments; nothing needs them."""
 
     def __new__(cls, *_args: object, **_kwargs: object) -> "Record":
         """Make a record of any arguments: `NEWOBJ` hands them over without calling `__init__`."""
         record = super().__new__(cls)
-        record.args, record.kwargs, record.state = (), {}, {}
+        record.state = {}
         return record
 
     def __repr__(self) -> str:
@@ -99,6 +101,20 @@ def tensors_of(root: Record, path: Path) -> Iterator[tuple[str, Tensor]]:
                             f"{path}: {shown(root.qualified_name)} has more than {_MAX_TENSORS} tensors"
                         )
                     yield f"{prefix}{_checked(name, path)}", value
+
+
+def check_total(state: Mapping[Any, Tensor], path: Path) -> None:
+    """Refuse tensors that come to more than the file has, because many names stand for the same data.
+
+    Raises:
+        CheckpointError: they do.
+    """
+    total, size = sum(value.nbytes for value in state.values()), path.stat().st_size
+    if total > _MAX_TOTAL_OF_SIZE * size + _MAX_TOTAL_BESIDE:
+        raise CheckpointError(
+            f"{path}: expected tensors of no more bytes than the file's {size}, found {total}: {len(state)} names "
+            "stand for the same data"
+        )
 
 
 def _checked(name: object, path: Path) -> str:

@@ -7,13 +7,15 @@ import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor
 
 from y12.errors import CheckpointError
+from y12.exporter.checkpoint.pickle_budget import COST_OF_CLASS, COST_OF_MEMBER, COST_OF_TENSOR, Budget, counted
 from y12.exporter.checkpoint.records import Record
 from y12.text import shown
 
@@ -63,7 +65,9 @@ _UNNEEDED = {
     pickle.OBJ,
     pickle.DUP,
 }
-_SCALARS = (str, bytes, int, float, complex, type(None))
+_COUNT_END = 1 << 63  # sizes, strides and numbers of elements are below it, as torch's are
+_MAX_KEY = 256  # characters of a storage's name; torch counts them
+_MAX_AXES = 8
 
 
 class _Steps(dict[int, Any]):
@@ -77,7 +81,8 @@ class CheckpointUnpickler(pickle._Unpickler):
     """An unpickler that can build plain values, tensors and records only.
 
     It extends the one written in Python: its memo is a dict (that of the one in C is as long as the largest index a
-    file names) and each opcode can be given another meaning. Those that set attributes or hash a value are.
+    file names) and each opcode can be given another meaning. Those that set attributes or hash a value are, and all
+    are counted: what a file makes us build is in proportion to its size.
     """
 
     stack: list[Any]
@@ -88,6 +93,7 @@ class CheckpointUnpickler(pickle._Unpickler):
         self._archive, self._root, self._path = archive, root, path
         self._storages: dict[str, Tensor] = {}
         self._records: dict[str, type[Record]] = {}
+        self.budget = Budget(path)
 
     def load_build(self) -> None:
         """Set the state of a record; an OrderedDict's (torch's `_metadata`) is not needed."""
@@ -115,11 +121,11 @@ class CheckpointUnpickler(pickle._Unpickler):
     def load_additems(self) -> None:
         """Add values to a set."""
         items = self.pop_mark()
-        self.stack[-1].update(_quickly_hashed(items))
+        self.stack[-1].update(self._members(items))
 
     def load_frozenset(self) -> None:
         """Make a frozenset of the values."""
-        self.stack.append(frozenset(_quickly_hashed(self.pop_mark())))
+        self.stack.append(frozenset(self._members(self.pop_mark())))
 
     def _fill(self, entries: list[Any]) -> None:
         target = self.stack[-1]
@@ -128,15 +134,33 @@ class CheckpointUnpickler(pickle._Unpickler):
         for key, value in zip(_quickly_hashed(entries[::2]), entries[1::2], strict=True):
             target[key] = value
 
+    def _members(self, values: object) -> Sequence[Any]:
+        """Return what is to be hashed and copied into a set or a dict."""
+        if not isinstance(values, tuple | list):
+            raise pickle.UnpicklingError(f"a {type(values).__name__} in place of keys")
+        self.budget.spend(COST_OF_MEMBER * len(values))
+        return _quickly_hashed(values)
+
+    def _ordered_dict(self, entries: object = ()) -> OrderedDict[Any, Any]:
+        if not isinstance(entries, tuple | list):
+            raise pickle.UnpicklingError(f"a {type(entries).__name__} in place of entries")
+        self.budget.spend(COST_OF_MEMBER * len(entries))
+        if not all(isinstance(entry, tuple | list) and len(entry) == 2 for entry in entries):
+            raise pickle.UnpicklingError("an OrderedDict of what are no keys and values")
+        return OrderedDict(zip(_quickly_hashed([key for key, _ in entries]), map(itemgetter(1), entries), strict=True))
+
     dispatch = _Steps(
-        {code: step for code, step in pickle._Unpickler.dispatch.items() if bytes([code]) not in _UNNEEDED}
-        | {
-            pickle.BUILD[0]: load_build,
-            pickle.SETITEM[0]: load_setitem,
-            pickle.SETITEMS[0]: load_setitems,
-            pickle.DICT[0]: load_dict,
-            pickle.ADDITEMS[0]: load_additems,
-            pickle.FROZENSET[0]: load_frozenset,
+        {
+            code: counted(code, cast(Callable[[Any], None], step))
+            for code, step in {
+                **{c: s for c, s in pickle._Unpickler.dispatch.items() if bytes([c]) not in _UNNEEDED},
+                pickle.BUILD[0]: load_build,
+                pickle.SETITEM[0]: load_setitem,
+                pickle.SETITEMS[0]: load_setitems,
+                pickle.DICT[0]: load_dict,
+                pickle.ADDITEMS[0]: load_additems,
+                pickle.FROZENSET[0]: load_frozenset,
+            }.items()
         }
     )
 
@@ -153,16 +177,17 @@ class CheckpointUnpickler(pickle._Unpickler):
             )
         qualified = f"{module}.{name}"
         if qualified not in self._records:
-            self._records[qualified] = type("Record", (Record,), {"qualified_name": qualified})
+            self.budget.spend(COST_OF_CLASS)
+            self._records[qualified] = type("Record", (Record,), {"qualified_name": qualified, "__slots__": ()})
         return self._records[qualified]
 
     def _allowed(self, module: str, name: str) -> Any:
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
         allowed: dict[tuple[str, str], Callable[..., Any]] = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("builtins", "set"): lambda items=(): set(_quickly_hashed(items)),
-            ("builtins", "frozenset"): lambda items=(): frozenset(_quickly_hashed(items)),
+            ("collections", "OrderedDict"): self._ordered_dict,
+            ("builtins", "set"): lambda items=(): set(self._members(items)),
+            ("builtins", "frozenset"): lambda items=(): frozenset(self._members(items)),
             ("builtins", "complex"): complex,
             ("torch", "Size"): _size,
             ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
@@ -173,29 +198,39 @@ class CheckpointUnpickler(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> Tensor:
         """Return a storage, as a flat tensor; `pid` is ("storage", dtype, key, location, elements)."""
-        if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage" and isinstance(pid[1], torch.dtype)):
+        if not (isinstance(pid, tuple) and len(pid) == 5 and isinstance(pid[0], str) and pid[0] == "storage"):
             raise CheckpointError(f"{self._path}: expected tensor storages only, found the reference {shown(pid)}")
         _, dtype, key, _, elements = pid
-        if str(key) not in self._storages:
-            try:
-                raw = self._archive.read(f"{self._root}data/{key}")
-            except KeyError as error:
-                raise CheckpointError(
-                    f"{self._path}: the tensor data {shown(key)} is missing: the file is incomplete"
-                ) from error
-            if not isinstance(elements, int) or elements * dtype.itemsize != len(raw):
-                raise CheckpointError(
-                    f"{self._path}: the tensor data {shown(key)} should hold {shown(elements)} elements of {dtype}, "
-                    f"but has {len(raw)} bytes: the file is damaged"
-                )
-            # bytearray: torch wants writable memory, and an empty buffer is no buffer to it.
-            self._storages[str(key)] = (
-                torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+        if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or len(key) > _MAX_KEY:
+            raise CheckpointError(f"{self._path}: expected a storage's type and name, found the reference {shown(pid)}")
+        if not _is_count(elements):
+            raise CheckpointError(
+                f"{self._path}: expected a number of elements for the tensor data {shown(key)}, found {shown(elements)}"
             )
-        return self._storages[str(key)]
+        if key not in self._storages:
+            self.budget.spend(COST_OF_TENSOR)
+            self._storages[key] = self._storage(key, dtype, elements)
+        return self._storages[key]
+
+    def _storage(self, key: str, dtype: torch.dtype, elements: int) -> Tensor:
+        try:
+            raw = self._archive.read(f"{self._root}data/{key}")
+        except KeyError as error:
+            raise CheckpointError(
+                f"{self._path}: the tensor data {shown(key)} is missing: the file is incomplete"
+            ) from error
+        if elements * dtype.itemsize != len(raw):
+            raise CheckpointError(
+                f"{self._path}: the tensor data {shown(key)} should hold {elements} elements of {dtype}, "
+                f"but has {len(raw)} bytes: the file is damaged"
+            )
+        # bytearray: torch wants writable memory, and an empty buffer is no buffer to it.
+        return torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
 
     def _tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: object) -> Tensor:
-        shapes = isinstance(size, tuple | list) and isinstance(stride, tuple | list) and len(size) == len(stride) <= 8
+        self.budget.spend(COST_OF_TENSOR)
+        shapes = isinstance(size, tuple | list) and isinstance(stride, tuple | list)
+        shapes = shapes and len(size) == len(stride) <= _MAX_AXES
         if not shapes or not isinstance(storage, Tensor) or not all(_is_count(n) for n in (offset, *size, *stride)):
             raise CheckpointError(
                 f"{self._path}: a tensor of size {shown(size)} and stride {shown(stride)} makes no sense"
@@ -210,23 +245,26 @@ class CheckpointUnpickler(pickle._Unpickler):
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value < _COUNT_END
 
 
 def _size(values: object = ()) -> tuple[Any, ...]:
-    if not isinstance(values, tuple | list):
-        raise pickle.UnpicklingError(f"a {type(values).__name__} is no torch.Size")
+    if not isinstance(values, tuple | list) or len(values) > _MAX_AXES:
+        raise pickle.UnpicklingError(f"a torch.Size of {shown(values)}")
     return tuple(values)
 
 
-def _quickly_hashed(values: object) -> Sequence[Any]:
-    """Return dict keys or set items back; a tuple of tuples of tuples, each named twice, would hash for years."""
-    if not isinstance(values, tuple | list):
-        raise pickle.UnpicklingError(f"a {type(values).__name__} in place of keys")
+def _quickly_hashed(values: Sequence[Any]) -> Sequence[Any]:
+    """Return dict keys or set items back, where hashing and comparing them takes no time.
+
+    A tuple of tuples of tuples, each named twice, would hash for years, and pairs of numbers are easily made that all
+    have one hash. Texts have a hash that no file can foresee; a record's is its address.
+    """
     for value in values:
-        if isinstance(value, (*_SCALARS, Record)) or (
-            isinstance(value, tuple) and all(isinstance(part, _SCALARS) for part in value)
+        if not (
+            type(value) is str
+            or (isinstance(value, int) and -_COUNT_END <= value < _COUNT_END)
+            or isinstance(value, Record)
         ):
-            continue
-        raise pickle.UnpicklingError(f"a {type(value).__name__} as a key or in a set")
+            raise pickle.UnpicklingError(f"expected texts and small numbers as keys and in sets, found {shown(value)}")
     return values

@@ -152,7 +152,7 @@ def _check_rle(value: dict[str, Any], image_hw: tuple[int, int]) -> None:
         raise ShapeError(f"expected a mask of the image's size {list(image_hw)}, found {shown(value.get('size'))}")
     runs = _runs(value.get("counts"))
     pixels = image_hw[0] * image_hw[1]
-    in_range = len(runs) <= pixels + 1 and 0 <= runs.min(initial=0) and runs.max(initial=0) <= pixels
+    in_range = len(runs) <= pixels + 1 and runs.min(initial=0) >= 0 and runs.max(initial=0) <= pixels
     if not in_range or int(runs.sum()) != pixels:
         raise ShapeError(f"expected a mask's counts to add up to {image_hw[0]} x {image_hw[1]}, found a damaged mask")
 

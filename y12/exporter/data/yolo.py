@@ -116,7 +116,7 @@ def _labels_of(path: Path, form: LabelForm, problems: Problems) -> tuple[Label, 
 
 
 def _without_repeats(labels: Sequence[Label]) -> tuple[Label, ...]:
-    """Return each label once; by bytes, as numbers that all have one hash are easily made and those of bytes are not."""
+    """Return each label once; by bytes, as floats of one hash are easily made, and bytes of one hash are not."""
     unique: dict[tuple[int, bytes], Label] = {}
     for label in labels:
         values = array("d", (*label.box, *(label.outline or ()), *(label.keypoints or ())))
