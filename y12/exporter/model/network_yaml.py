@@ -11,7 +11,7 @@ from y12.exporter.model.signatures import DESIGN_MODULES
 from y12.exporter.model.values import is_value, nearest
 from y12.text import shown
 
-__all__ = ["REQUIRED", "spec_from_yaml"]
+__all__ = ["REQUIRED", "check_row_count", "spec_from_yaml"]
 
 REQUIRED = ("nc", "scales", "backbone", "head")
 _OPTIONAL = ("by_scale", "values", "kpt_shape", "tasks", "neck", "names", "bit", "scaling")
@@ -59,13 +59,22 @@ def spec_from_yaml(
     values = {"nc": classes, **_values(data, chosen, origin)}
     rows = [row for section in _SECTIONS if section in data for row in _rows(data[section], section, origin)]
     rows += _task_rows(data.get("tasks"), task, origin)
-    if len(rows) > _MAX_ROWS:
-        raise ModelSpecError(f"{origin}: expected at most {_MAX_ROWS} rows, found {len(rows)}")
+    check_row_count(len(rows), origin)
     scaling = _scaling(data, chosen, ratios, rows, origin)
     reader = RowReader(origin, scaling, values, bit)
     for row in rows:
         reader.read(row)
     return reader.finish(name, classes, _class_names(data, classes, origin))
+
+
+def check_row_count(count: int, origin: str) -> None:
+    """Refuse more rows than any network has.
+
+    Raises:
+        ModelSpecError: there are more.
+    """
+    if count > _MAX_ROWS:
+        raise ModelSpecError(f"{origin}: expected at most {_MAX_ROWS} rows, found {count}")
 
 
 def _chosen_scale(scales: object, scale: str | None, ratios: Ratios, origin: str) -> str | None:

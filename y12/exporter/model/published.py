@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from y12.errors import ModelSpecError
-from y12.exporter.model.network_yaml import spec_from_yaml
+from y12.exporter.model.network_yaml import check_row_count, spec_from_yaml
 from y12.exporter.model.rows import ModelSpec
 from y12.exporter.model.signatures import SIGNATURES
 from y12.exporter.model.spec import TASK_SUFFIXES
@@ -25,6 +25,7 @@ _DEPTHWISE_AT = {
     if any(arg.name == "depthwise" for arg in signature.args)
 }
 _FAMILIES = {"A2C2f": "yolov12", "C2PSA": "yolo11", "C2f": "yolov8"}  # a block only that family has, in this order
+_MAX_ARGS = 64  # of a row; no module has as many
 
 
 def spec_from_published_yaml(data: Mapping[str, Any], state: Mapping[str, Tensor], origin: str) -> ModelSpec:
@@ -41,6 +42,7 @@ def spec_from_published_yaml(data: Mapping[str, Any], state: Mapping[str, Tensor
     backbone, head = data.get("backbone"), data.get("head")
     if not isinstance(backbone, list) or not isinstance(head, list):
         raise ModelSpecError(f"{origin}: it has no rows under 'backbone' and 'head'")
+    check_row_count(len(backbone) + len(head), origin)
     scale = data.get("scale")
     if scale is None or scale == "":
         scale = "n"
@@ -62,7 +64,7 @@ def spec_from_published_yaml(data: Mapping[str, Any], state: Mapping[str, Tensor
 def _name(explicit: Mapping[str, Any], scale: str, layout: str) -> str:
     """Return the name a shipped YAML of the same network has: by the blocks it is made of, and its head."""
     rows = [*explicit["backbone"], *explicit["head"]]
-    modules = [row[2] if isinstance(row, list) else None for row in rows]
+    modules = [row[2] if isinstance(row, list) and len(row) > 2 else None for row in rows]
     family = next((name for block, name in _FAMILIES.items() if block in modules), "yolo")
     head = SIGNATURES.get(modules[-1]) if modules and isinstance(modules[-1], str) else None
     suffixes = [f"-{suffix}" for suffix, task in TASK_SUFFIXES.items() if head is not None and task == head.head]
@@ -75,6 +77,8 @@ def _explicit_row(index: int, row: Any, state: Mapping[str, Tensor], layout: str
     if not isinstance(row, list | tuple) or len(row) != 4 or not isinstance(row[3], list | tuple):
         return row
     source, repeats, module, args = row
+    if not isinstance(module, str) or len(args) > _MAX_ARGS:
+        return row
     prefix = f"model.{index}."
     if module == "C3k2" and len(args) >= 1:
         c3k = f"{prefix}m.0.cv3.conv.weight" in state
