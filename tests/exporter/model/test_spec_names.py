@@ -103,7 +103,7 @@ TEXTS = {  # what the file holds: what the message must hold
     "object tag": ("nc: !!python/object/apply:os.system ['touch MARKER']\n", "could not determine a constructor"),
     "module tag": ("nc: !!python/name:os.system\n", "could not determine a constructor"),
     "too large": ("#" * (2 << 20), "at most"),
-    "nested lists": ("nc: " + "[" * 30_000, "within each other"),
+    "nested lists": ("nc: " + "[" * 30_000, "maximum nesting depth"),
     "nested mappings": ("{a: " * 10_000, "within each other"),
     "nested blocks": ("".join(f"{' ' * i}a:\n" for i in range(200)), "within each other"),
     "list": ("- 1\n- 2\n", "expected a mapping"),
