@@ -15,6 +15,8 @@ from y12.files import check_file
 
 MAX_ONNX_BYTES = 2 << 30  # protobuf's own limit; larger models keep their weights outside
 _MAX_DIMS = 16
+_MAX_FIELDS = 1_000_000  # that are looked at, 0.6 µs each; a detector's model and graph have some thousand
+_MAX_TEXT_BYTES = 64 << 20  # of names and metadata together
 _TYPE_NAMES = {
     1: "float32",
     2: "uint8",
@@ -50,6 +52,15 @@ class _MalformedError(ValueError):
     """The bytes are no protobuf message of this kind."""
 
 
+@dataclass
+class _Model:
+    """The bytes of a model, and how much of them may still be looked at and copied."""
+
+    view: memoryview
+    fields_left: int = _MAX_FIELDS
+    text_left: int = _MAX_TEXT_BYTES
+
+
 def read_onnx_header(path: Path) -> OnnxHeader:
     """Read the header of an .onnx file.
 
@@ -61,7 +72,7 @@ def read_onnx_header(path: Path) -> OnnxHeader:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             view = memoryview(mapped)
             try:
-                return _header_from_model(view)
+                return _header_from_model(_Model(view))
             finally:
                 view.release()
     except (_MalformedError, UnicodeDecodeError) as error:
@@ -72,10 +83,10 @@ def read_onnx_header(path: Path) -> OnnxHeader:
         raise ArtefactError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _header_from_model(model: memoryview) -> OnnxHeader:
+def _header_from_model(model: _Model) -> OnnxHeader:
     metadata: dict[str, str] = {}
     graph: tuple[int, int] | None = None
-    for number, start, end, _ in _fields(model, 0, len(model)):
+    for number, start, end, _ in _fields(model, 0, len(model.view)):
         if number == 14:
             entry = {n: _text(model, s, e) for n, s, e, _ in _fields(model, start, end)}
             metadata[entry.get(1, "")] = entry.get(2, "")
@@ -90,7 +101,7 @@ def _header_from_model(model: memoryview) -> OnnxHeader:
     return OnnxHeader(metadata, tuple(tensors[11]), tuple(tensors[12]))
 
 
-def _tensor(model: memoryview, start: int, end: int) -> TensorHeader:
+def _tensor(model: _Model, start: int, end: int) -> TensorHeader:
     """Read a ValueInfoProto: name (1), type (2) > tensor_type (1) > elem_type (1) and shape (2) > dim (1)."""
     name, dtype = "", "unknown"
     shape: list[int | None] = []
@@ -109,30 +120,37 @@ def _tensor(model: memoryview, start: int, end: int) -> TensorHeader:
     return TensorHeader(name, dtype, tuple(shape))
 
 
-def _dimension(model: memoryview, start: int, end: int) -> int | None:
+def _dimension(model: _Model, start: int, end: int) -> int | None:
     """Read a Dimension: dim_value (1) gives its size; without one it is free."""
     return next((value for number, _, _, value in _fields(model, start, end) if number == 1 and value > 0), None)
 
 
-def _children(model: memoryview, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
+def _children(model: _Model, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
     """Return the byte ranges of the submessages with the field number `wanted`."""
     return ((s, e) for number, s, e, _ in _fields(model, start, end) if number == wanted)
 
 
-def _text(model: memoryview, start: int, end: int) -> str:
-    return bytes(model[start:end]).decode()
+def _text(model: _Model, start: int, end: int) -> str:
+    model.text_left -= end - start
+    if model.text_left < 0:
+        raise _MalformedError(f"more than {_MAX_TEXT_BYTES} bytes of names and metadata")
+    return bytes(model.view[start:end]).decode()
 
 
-def _fields(model: memoryview, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def _fields(model: _Model, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """Walk the fields of the message in [position, end): number, start and end of the payload, varint."""
+    view = model.view
     while position < end:
-        key, position = _varint(model, position, end)
+        model.fields_left -= 1
+        if model.fields_left < 0:
+            raise _MalformedError(f"more than {_MAX_FIELDS} fields")
+        key, position = _varint(view, position, end)
         number, wire = key >> 3, key & 7
         value, start = 0, position
         if wire == _VARINT:
-            value, position = _varint(model, position, end)
+            value, position = _varint(view, position, end)
         elif wire == _BYTES:
-            length, start = _varint(model, position, end)
+            length, start = _varint(view, position, end)
             position = start + length
         elif wire in (_FIXED64, _FIXED32):
             position += 8 if wire == _FIXED64 else 4
@@ -143,13 +161,13 @@ def _fields(model: memoryview, position: int, end: int) -> Iterator[tuple[int, i
         yield number, start, position, value
 
 
-def _varint(model: memoryview, position: int, end: int) -> tuple[int, int]:
+def _varint(view: memoryview, position: int, end: int) -> tuple[int, int]:
     """Read a base-128 number; give it and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= end:
             raise _MalformedError(f"cut short at byte {position}")
-        byte = model[position]
+        byte = view[position]
         position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:

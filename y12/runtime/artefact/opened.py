@@ -8,6 +8,7 @@ Where the manifest is looked for, first find wins:
 
 import hashlib
 import json
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,18 +110,23 @@ def _open_onnx(path: Path) -> Artefact:
 
 def _open_engine(path: Path) -> Artefact:
     check_file(path, "a TensorRT engine", MAX_ENGINE_BYTES, ArtefactError)
-    with _named(path):
-        content = path.read_bytes()
-        prefix = _json_prefix(content)
-        plan = content[prefix[1] :] if prefix else content
-        problem = plan_problem(plan)
-        if problem:
-            raise ArtefactError(problem)
-        manifest, source = _manifest_of_plan(plan, prefix[0] if prefix else None, sidecar_of(path))
-    return Artefact(path, "engine", manifest, source, len(content) - len(plan), plan_header=read_plan_header(plan))
+    # Mapped, not read: what is no engine is refused by its first bytes, however large it is.
+    with (
+        _named(path),
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as content,
+    ):
+        metadata, offset = _json_prefix(content)
+        with content[offset:] as plan:
+            if problem := plan_problem(plan):
+                raise ArtefactError(problem)
+            manifest, source = _manifest_of_plan(plan, metadata, sidecar_of(path))
+            header = read_plan_header(plan)
+    return Artefact(path, "engine", manifest, source, offset, plan_header=header)
 
 
-def _manifest_of_plan(plan: bytes, metadata: Mapping[str, object] | None, sidecar: Path) -> tuple[Manifest, str]:
+def _manifest_of_plan(plan: memoryview, metadata: Mapping[str, object] | None, sidecar: Path) -> tuple[Manifest, str]:
     """Return an engine's manifest and where it was found."""
     if metadata is not None:
         return manifest_from_metadata(metadata), "Ultralytics' JSON before the plan"
@@ -136,10 +142,10 @@ def _manifest_of_plan(plan: bytes, metadata: Mapping[str, object] | None, sideca
     )
 
 
-def _json_prefix(content: bytes) -> tuple[dict[str, object], int] | None:
-    """Read Ultralytics' prefix, a 4-byte little-endian length and JSON; None where there is none."""
-    if len(content) < 5 or content[4:5] != b"{":
-        return None
+def _json_prefix(content: memoryview) -> tuple[dict[str, object] | None, int]:
+    """Read Ultralytics' prefix, a 4-byte little-endian length and JSON, and say where the plan begins after it."""
+    if len(content) < 5 or content[4] != ord("{"):
+        return None, 0
     end = 4 + int.from_bytes(content[:4], "little")
     if not 6 <= end < min(len(content), MAX_JSON_BYTES):
         raise ArtefactError(
@@ -147,7 +153,7 @@ def _json_prefix(content: bytes) -> tuple[dict[str, object], int] | None:
             "cut short or no engine; copy or export it again"
         )
     try:
-        metadata = json.loads(content[4:end])
+        metadata = json.loads(bytes(content[4:end]))
     except (ValueError, RecursionError) as error:
         raise ArtefactError(f"the JSON before the plan is damaged ({type(error).__name__})") from error
     if not isinstance(metadata, dict) or not is_foreign_metadata(metadata):
