@@ -15,7 +15,7 @@ from y12.files import check_file
 
 MAX_ONNX_BYTES = 2 << 30  # protobuf's own limit; larger models keep their weights outside
 _MAX_DIMS = 16
-_MAX_FIELDS = 1_000_000  # that are looked at, 0.6 µs each; a detector's model and graph have some thousand
+_MAX_FIELDS = 250_000  # that are looked at, some 1 µs each; a detector's model and graph have some thousand
 _MAX_TEXT_BYTES = 64 << 20  # of names and metadata together
 _TYPE_NAMES = {
     1: "float32",
