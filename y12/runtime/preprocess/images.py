@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     ImageSource = str | os.PathLike[str] | NDArray[Any] | Image
 
 MAX_FILE_BYTES = 512 << 20
-MAX_PIXELS = 128_000_000  # a 100-megapixel camera gives 11,648 x 8,736; decoded, this bound is 384 MB
+MAX_PIXELS = 128_000_000  # a 100-megapixel camera gives 11,648 x 8,736; decoded, this bound is 384 MB, on the way 1 GB
 # The named formats only: Pillow would also hand PostScript to Ghostscript and fetch files for others.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
+# Their libraries hold a picture several times over, 16 bytes a pixel; all others stay below 8.
+_DEAR_FORMATS = ("WEBP", "AVIF", "JPEG2000")
+_BAND_PIXELS = 4 << 20  # of a larger image so many are converted at a time; it is a large one, decoded in its turn
 _EXIF_ORIENTATION = 0x0112
 _QUIET = threading.Lock()
 
@@ -116,25 +119,47 @@ def _formats_here() -> list[str]:
 
 def _from_pil(image: "Image") -> NDArray[np.uint8]:
     """Decode an opened PIL image; the size is checked before any pixel is."""
-    import cv2
-
     width, height = image.size
     check_pixels(height, width)
+    if image.format in _DEAR_FORMATS and height * width > MAX_PIXELS // 2:
+        raise InputError(f"expected a {image.format} image of at most {MAX_PIXELS // 2} pixels, found {width}x{height}")
+    if height * width <= _BAND_PIXELS:
+        return _decoded(image)
+    with _LARGE_IMAGES.share(height * width):
+        return _decoded(image)
+
+
+def _decoded(image: "Image") -> NDArray[np.uint8]:
+    """Return a PIL image upright; a large one band by band, so that no second copy of all of it is made."""
     image.load()
     with _quiet():
         orientation = image.getexif().get(_EXIF_ORIENTATION)
-    pixels = _pixels_from_pil(image)
+    width, height = image.size
+    rows = _BAND_PIXELS // width
+    if rows >= height:
+        return np.ascontiguousarray(_UPRIGHT.get(orientation, _as_stored)(_bgr_from_pil(image, image.format)))
+    bgr = np.empty((width, height, 3) if orientation in _ON_ITS_SIDE else (height, width, 3), np.uint8)
+    stored = _UPRIGHT.get(_UNDONE_BY.get(orientation, orientation), _as_stored)(bgr)  # a view of it, as the file has it
+    for top in range(0, height, max(rows, 1)):
+        bottom = min(top + max(rows, 1), height)
+        stored[top:bottom] = _bgr_from_pil(image.crop((0, top, width, bottom)), image.format)
+    return bgr
+
+
+def _bgr_from_pil(image: "Image", file_format: str | None) -> NDArray[np.uint8]:
+    import cv2
+
+    pixels = _pixels_from_pil(image, file_format)
     code = cv2.COLOR_GRAY2BGR if pixels.ndim == 2 else cv2.COLOR_RGB2BGR
-    bgr = np.asarray(cv2.cvtColor(pixels, code), dtype=np.uint8)
-    return np.ascontiguousarray(_UPRIGHT.get(orientation, _as_stored)(bgr))
+    return np.asarray(cv2.cvtColor(pixels, code), dtype=np.uint8)
 
 
-def _pixels_from_pil(image: "Image") -> NDArray[np.uint8]:
+def _pixels_from_pil(image: "Image", file_format: str | None) -> NDArray[np.uint8]:
     """Return the pixels as (H, W) gray or (H, W, 3) RGB uint8."""
     mode = image.mode
     if mode in ("L", "RGB"):
         return np.asarray(image)
-    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
+    if mode.startswith("I;16") or (mode == "I" and file_format in ("PNG", "PPM")):
         return (np.asarray(image) >> 8).astype(np.uint8)  # the high byte, as Pillow and OpenCV do for 16-bit RGB
     if mode in ("P", "PA"):
         return np.asarray(image.convert("RGBA").convert("RGB"))  # P to RGB at once warns where tRNS is a table
@@ -157,6 +182,32 @@ _UPRIGHT: dict[int | None, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda bgr: bgr[::-1, ::-1].transpose(1, 0, 2),
     8: lambda bgr: bgr.transpose(1, 0, 2)[::-1],
 }
+_ON_ITS_SIDE = (5, 6, 7, 8)  # they exchange height and width
+_UNDONE_BY: dict[int | None, int] = {6: 8, 8: 6}  # the others undo themselves
+
+
+class _Shares:
+    """So many pixels at a time, of all threads together; one image always gets its turn."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._taken = total, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def share(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room for so many pixels, and hold it for a while."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + pixels <= self._total)
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= pixels
+                self._changed.notify_all()
+
+
+_LARGE_IMAGES = _Shares(MAX_PIXELS)
 
 
 @contextmanager
