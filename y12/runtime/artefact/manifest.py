@@ -5,11 +5,14 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from dataclasses import fields as dataclass_fields
 from typing import Any, Self
 
 from y12.errors import ArtefactError, InputError
+from y12.runtime.artefact import fields
 from y12.runtime.options import DetectOptions
-from y12.runtime.thresholds import ConfidenceTable, ShiftRow
+from y12.runtime.thresholds import MAX_ROWS, ConfidenceTable, ShiftRow
+from y12.text import one_line
 
 SCHEMA = 1
 INPUT_NAME = "images"  # of the graph's one input
@@ -24,6 +27,10 @@ PRECISIONS = ("fp32", "fp16", "int8")
 NMS_FORMS = ("packed", "split")
 MAX_NMS_CANDIDATES = 3840  # TensorRT's TopK takes no more
 MAX_KEYPOINTS = 1024
+MAX_SIDE = 65536  # of any axis of the input
+_MAX_LEVELS = 8
+_REQUIRED = ("task", "names", "strides", "profile")
+_TEXTS = ("task", "precision", "producer", "model", "source", "source_sha256", "licence", "localisation")
 
 
 @dataclass(frozen=True)
@@ -35,9 +42,9 @@ class AxisRange:
     max: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.min <= self.opt <= self.max <= 65536:
+        if not 1 <= self.min <= self.opt <= self.max <= MAX_SIDE:
             raise ArtefactError(
-                f"an axis must satisfy 1 <= min <= opt <= max <= 65536, found {self.min}, {self.opt}, {self.max}"
+                f"an axis must satisfy 1 <= min <= opt <= max <= {MAX_SIDE}, found {self.min}, {self.opt}, {self.max}"
             )
 
     @property
@@ -189,11 +196,12 @@ class Manifest:
             raise ArtefactError(f"manifest: expected at most {MAX_JSON_BYTES} characters, found {len(text)}")
         try:
             data = json.loads(text)
-            if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
+            schema = data.pop("schema", None) if isinstance(data, dict) else None
+            if type(schema) is not int or schema != SCHEMA:
                 raise ArtefactError(f"manifest: expected schema {SCHEMA}; made by another version of y12? Export again")
             return cls(**_checked_fields(data))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InputError) as error:
-            raise ArtefactError(f"manifest: not readable ({type(error).__name__}: {error})") from error
+        except (ValueError, RecursionError, InputError) as error:
+            raise ArtefactError(f"manifest: not readable ({type(error).__name__}: {one_line(str(error))})") from error
 
     def to_network_name(self) -> str:
         """Pack the manifest into a TensorRT network's name, so that the plan describes itself.
@@ -227,43 +235,66 @@ class Manifest:
 
 
 def _checked_fields(data: dict[str, Any]) -> dict[str, Any]:
-    """Turn parsed JSON into Manifest's arguments; wrong types raise TypeError or ValueError."""
-    profile = {axis: AxisRange(**{k: _whole(v) for k, v in data["profile"][axis].items()}) for axis in data["profile"]}
+    """Turn parsed JSON into Manifest's arguments; each field's type and range is checked before anything is made of it.
+
+    Raises:
+        ArtefactError: a field is missing, unknown or of another type; it is named.
+    """
+    names = [one.name for one in dataclass_fields(Manifest)]
+    fields.mapping(data, "its fields", _REQUIRED, names)
+    texts = {key: fields.text(data[key], key) for key in _TEXTS if key in data}
+    strides = fields.listed(data["strides"], "strides", 0, _MAX_LEVELS)
+    profile = fields.mapping(data["profile"], "profile", ("batch", "height", "width"))
     return {
-        **data,
-        "names": tuple(data["names"]),
-        "strides": tuple(_whole(s) for s in data["strides"]),
-        "profile": InputProfile(**profile),
-        "engine": {str(k): str(v) for k, v in data.get("engine", {}).items()},
+        **texts,
+        "names": fields.class_names(data["names"]),
+        "strides": tuple(fields.whole(stride, "each of strides", 1, MAX_SIDE) for stride in strides),
+        "profile": InputProfile(**{axis: _axis(sizes, f"profile.{axis}") for axis, sizes in profile.items()}),
+        "engine": fields.texts_by_text(data.get("engine", {}), "engine"),
         "kpt_shape": _kpt_shape(data.get("kpt_shape")),
         "nms": _nms_settings(data.get("nms")),
         "thresholds": _threshold_shift(data.get("thresholds")),
     }
 
 
-def _kpt_shape(value: Any) -> tuple[int, int] | None:
+def _axis(value: object, field: str) -> AxisRange:
+    sizes = fields.mapping(value, field, ("min", "opt", "max"))
+    return AxisRange(**{key: fields.whole(size, f"{field}.{key}", 1, MAX_SIDE) for key, size in sizes.items()})
+
+
+def _kpt_shape(value: object) -> tuple[int, int] | None:
     if value is None:
         return None
-    points, values = value
-    return _whole(points), _whole(values)
+    points, values = fields.listed(value, "kpt_shape", 2, 2)
+    return fields.whole(points, "kpt_shape", 1, MAX_KEYPOINTS), fields.whole(values, "kpt_shape", 2, 3)
 
 
-def _nms_settings(value: Any) -> NmsSettings | None:
+def _nms_settings(value: object) -> NmsSettings | None:
     if value is None:
         return None
-    options = dict(value["options"])
-    if options.get("classes") is not None:
-        options["classes"] = tuple(options["classes"])
-    return NmsSettings(str(value["form"]), _whole(value["candidates"]), DetectOptions(**options))
+    settings = fields.mapping(value, "nms", ("form", "candidates", "options"))
+    given = fields.mapping(
+        settings["options"], "nms.options", (), [one.name for one in dataclass_fields(DetectOptions)]
+    )
+    options = {key: fields.nms_option(key, option) for key, option in given.items()}
+    candidates = fields.whole(settings["candidates"], "nms.candidates", 1, MAX_NMS_CANDIDATES)
+    return NmsSettings(fields.text(settings["form"], "nms.form"), candidates, DetectOptions(**options))
 
 
-def _threshold_shift(value: Any) -> ConfidenceTable | None:
+def _threshold_shift(value: object) -> ConfidenceTable | None:
     if value is None:
         return None
-    return ConfidenceTable(value["against"], value["data"], tuple(ShiftRow(*row) for row in value["rows"]))
+    table = fields.mapping(value, "thresholds", ("against", "data", "rows"))
+    rows = [
+        fields.listed(row, "each of thresholds.rows", 3, 3)
+        for row in fields.listed(table["rows"], "thresholds.rows", 1, MAX_ROWS)
+    ]
+    return ConfidenceTable(
+        fields.text(table["against"], "thresholds.against"),
+        fields.text(table["data"], "thresholds.data"),
+        tuple(ShiftRow(fields.share(row[0], "thresholds.rows"), *map(_measured, row[1:])) for row in rows),
+    )
 
 
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"expected a whole number, found {value!r}")
-    return value
+def _measured(value: object) -> float | None:
+    return None if value is None else fields.share(value, "thresholds.rows")

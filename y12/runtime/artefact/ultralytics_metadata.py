@@ -7,11 +7,15 @@ front of the plan. Only literals are read; nothing is evaluated.
 from collections.abc import Mapping
 
 from y12.errors import ArtefactError
+from y12.runtime.artefact import fields
 from y12.runtime.artefact.manifest import TASKS, AxisRange, InputProfile, Manifest
+from y12.text import shown
 
 MAX_LITERAL = 1 << 20  # characters; bounds what a stranger's file can make us parse
 MAX_FREE_SIDE = 8192  # a free height or width accepts up to this
 MAX_FREE_BATCH = 1024
+
+_LITERALS = ("names", "stride", "imgsz", "batch", "args", "kpt_shape")  # all other entries are texts
 
 Shape = tuple[int | None, ...]
 
@@ -33,10 +37,10 @@ def manifest_from_metadata(metadata: Mapping[str, object], input_shape: Shape | 
     Raises:
         ArtefactError: an entry is missing, too long, or not what it should be.
     """
-    values = {key: _literal(key, value) for key, value in metadata.items()}
+    values = {key: _literal(key, metadata[key]) for key in _LITERALS if key in metadata}
     try:
         stride = _whole("stride", values["stride"])
-        task = str(values["task"])
+        task = fields.text(metadata["task"], "task")
         if task not in TASKS:
             raise ArtefactError(f"metadata: expected a task of {', '.join(TASKS)}, found {task!r:.60}")
         arguments = values.get("args")
@@ -46,9 +50,9 @@ def manifest_from_metadata(metadata: Mapping[str, object], input_shape: Shape | 
             strides=(stride,),
             profile=_profile(values, stride, input_shape),
             precision=_precision(arguments if isinstance(arguments, dict) else {}),
-            producer=f"Ultralytics {values.get('version', '')}".strip(),
-            model=str(values.get("description", "")),
-            licence=str(values.get("license", "")),
+            producer=f"Ultralytics {fields.text(metadata.get('version', ''), 'version')}".strip(),
+            model=fields.text(metadata.get("description", ""), "description"),
+            licence=fields.text(metadata.get("license", ""), "license"),
             kpt_shape=_kpt_shape(values.get("kpt_shape")),
         )
     except KeyError as error:
@@ -74,12 +78,12 @@ def _literal(key: str, value: object) -> object:
 def _names(value: object) -> tuple[str, ...]:
     """Return the class names in order from a list or a dict by class id (whose keys JSON turns to text)."""
     if isinstance(value, list | tuple):
-        return tuple(str(name) for name in value)
-    if isinstance(value, dict):
-        by_id = {str(key): str(name) for key, name in value.items()}
-        if all(str(i) in by_id for i in range(len(by_id))):
-            return tuple(by_id[str(i)] for i in range(len(by_id)))
-    raise ArtefactError(f"metadata: expected names as a list or as a dict with ids from 0, found {value!r:.80}")
+        return fields.class_names(list(value))
+    if isinstance(value, dict) and len(value) <= fields.MAX_CLASSES and all(type(key) in (str, int) for key in value):
+        by_id = {str(key): name for key, name in value.items() if isinstance(key, str) or 0 <= key < len(value)}
+        if len(by_id) == len(value) and all(str(i) in by_id for i in range(len(by_id))):
+            return fields.class_names([by_id[str(i)] for i in range(len(by_id))])
+    raise ArtefactError(f"metadata: expected names as a list or as a dict with ids from 0, found {shown(value)}")
 
 
 def _kpt_shape(value: object) -> tuple[int, int] | None:
