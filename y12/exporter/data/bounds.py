@@ -94,13 +94,13 @@ class ImageTotals:
         """Count one label, whose outline is so many sides long.
 
         Raises:
-            ShapeError: there are more labels, or more outline, than an image may have.
+            ShapeError: with this one there are more labels, or more outline, than an image may have. Told once.
         """
         self.labels += 1
         self.sides += sides
-        if self.labels > MAX_LABELS:
+        if self.labels == MAX_LABELS + 1:
             raise ShapeError(f"expected at most {MAX_LABELS} labels of one image, found more")
-        if self.sides > _MAX_SIDES_OF_IMAGE:
+        if self.sides - sides <= _MAX_SIDES_OF_IMAGE < self.sides:
             raise ShapeError(f"expected at most {_MAX_SIDES_OF_IMAGE} image sides of outlines in one image, found more")
 
 
