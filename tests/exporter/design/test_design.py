@@ -80,6 +80,17 @@ def test_a_parent_and_a_scale_are_the_file_of_that_scale(tmp_path, scale):
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
+@pytest.mark.parametrize("name", ["bitfalconl.yaml", "bitfalcon-l.yaml"])
+def test_the_file_itself_may_carry_the_scale_in_its_name(tmp_path, name):
+    """As `model=yolov12l.yaml` does: the file has all scales, its name says which."""
+    shutil.copy(DESIGN, tmp_path / name)
+    spec = spec_from_name(str(tmp_path / name))
+    assert (spec, spec.name) == (spec_from_name(str(DESIGN), scale="l"), "bitfalcon-l")
+    shutil.copy(DESIGN, tmp_path / "model.yaml")
+    with pytest.raises(ModelSpecError, match=r"model.yaml: which scale\?"):
+        spec_from_name(str(tmp_path / "model.yaml"))
+
+
 @pytest.mark.parametrize(("precision", "form"), [("fp32", "onnx"), ("fp16", "engine"), ("int8", "onnx")])
 def test_it_is_exported_and_verified(tmp_path, precision, form):
     int8 = Int8Options(photos_dir(), limit=2) if precision == "int8" else None

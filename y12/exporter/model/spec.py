@@ -65,7 +65,7 @@ def spec_from_name(
     path = Path(name)
     is_path = path.suffix in (".yaml", ".yml")
     stem = path.stem if is_path else name
-    meant = (_split_name(stem), *_parents(stem))
+    meant = (*_parents(stem, shipped=True), _split_name(stem), *_parents(stem))
     file, task, (family, named_scale, variant) = _file_at(path, meant) if is_path else _shipped_file(name, meant)
     if scale and named_scale and scale != named_scale:
         raise ModelSpecError(f"'{name}' names the scale '{named_scale}', --scale says '{scale}': drop one of them")
@@ -128,10 +128,16 @@ def _split_name(stem: str) -> _Meaning:
     return (match["family"], match["scale"], match["variant"]) if match else (stem, None, "")
 
 
-def _parents(stem: str) -> tuple[_Meaning, ...]:
-    """Return "my_net" at scale "l" for "my_netl" and "my_net-l", which have no file of their own."""
+def _parents(stem: str, *, shipped: bool = False) -> tuple[_Meaning, ...]:
+    """Return "my_net" at scale "l" for "my_netl" and "my_net-l", which have no file of their own.
+
+    With `shipped`, only where the parent is a shipped network's name: "bitfalconl" is never a name of its own, while
+    "model" is no "mode" at scale l.
+    """
     match = _PARENT.fullmatch(stem)
-    return ((match["family"], match["scale"], ""),) if match else ()
+    if match is None or (shipped and match["family"] not in {file.stem for file in models_dir().glob("*.yaml")}):
+        return ()
+    return ((match["family"], match["scale"], ""),)
 
 
 def shipped_yaml(stem: str) -> dict[str, Any]:
