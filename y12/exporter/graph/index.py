@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-__all__ = ["GraphIndex", "constant_tensor", "inner_graphs", "names_read", "silu_nodes"]
+__all__ = ["GraphIndex", "constant_tensor", "inner_graphs", "lift_constant_nodes", "names_read", "silu_nodes"]
 
 
 class GraphIndex:
@@ -80,6 +80,22 @@ def silu_nodes(index: GraphIndex, mul: int) -> tuple[int, ...]:
         if sigmoid is not None and maker is not None and maker.op_type == "Sigmoid" and maker.input[0] == x:
             return sigmoid, mul
     return ()
+
+
+def lift_constant_nodes(graph: onnx.GraphProto) -> int:
+    """Make an initializer of every Constant node that holds a tensor of numbers, and return how many there were."""
+    nodes = []
+    for node in graph.node:
+        tensor = constant_tensor(node) if node.op_type == "Constant" else None
+        if tensor is None:
+            nodes.append(node)
+        else:
+            graph.initializer.append(tensor)
+    lifted = len(graph.node) - len(nodes)
+    if lifted:
+        del graph.node[:]
+        graph.node.extend(nodes)
+    return lifted
 
 
 def constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:

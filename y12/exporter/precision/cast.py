@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from y12.errors import GraphError
-from y12.exporter.graph.index import GraphIndex, constant_tensor
+from y12.exporter.graph.index import GraphIndex, lift_constant_nodes
 
 __all__ = ["HALF_SUFFIX", "CastReport", "cast_to_fp16"]
 
@@ -55,7 +55,7 @@ def cast_to_fp16(model: onnx.ModelProto) -> tuple[onnx.ModelProto, CastReport]:
     """
     typed = onnx.ModelProto()
     typed.CopyFrom(model)
-    _lift_constants(typed.graph)
+    lift_constant_nodes(typed.graph)
     return typed, _HalfWriter(typed).rewrite()
 
 
@@ -149,19 +149,6 @@ def _float_tensors(model: onnx.ModelProto) -> set[str]:
     known = onnx.shape_inference.infer_shapes(helper.make_model(skeleton, opset_imports=model.opset_import))
     infos = (*known.graph.value_info, *known.graph.input, *known.graph.output)
     return {info.name for info in infos if info.type.tensor_type.elem_type == TensorProto.FLOAT}
-
-
-def _lift_constants(graph: onnx.GraphProto) -> None:
-    """Make an initializer of every Constant node that holds a tensor, so that it is cast as a weight is."""
-    nodes = []
-    for node in graph.node:
-        tensor = constant_tensor(node) if node.op_type == "Constant" else None
-        if tensor is None:
-            nodes.append(node)
-        else:
-            graph.initializer.append(tensor)
-    del graph.node[:]
-    graph.node.extend(nodes)
 
 
 def _retarget_cast(node: onnx.NodeProto) -> None:

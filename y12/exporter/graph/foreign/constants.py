@@ -8,7 +8,7 @@ that stands twice a number.
 
 import onnx
 
-from y12.exporter.graph.index import constant_tensor
+from y12.exporter.graph.index import lift_constant_nodes
 from y12.exporter.graph.passes import PassReport, label
 
 __all__ = ["lift_constants", "name_nodes"]
@@ -17,22 +17,14 @@ __all__ = ["lift_constants", "name_nodes"]
 def lift_constants(model: onnx.ModelProto) -> PassReport:
     """Make initialisers of Constant nodes that hold numbers, and take initialisers off the list of inputs."""
     graph = model.graph
-    nodes, changes = [], 0
-    for node in graph.node:
-        tensor = constant_tensor(node) if node.op_type == "Constant" else None
-        if tensor is None:
-            nodes.append(node)
-        else:
-            graph.initializer.append(tensor)
-            changes += 1
+    changes = lift_constant_nodes(graph)
     held = {w.name for w in graph.initializer}
     inputs = [value for value in graph.input if value.name not in held]
-    changes += len(graph.input) - len(inputs)
-    if changes:
-        del graph.node[:], graph.input[:]
-        graph.node.extend(nodes)
+    listed = len(graph.input) - len(inputs)
+    if listed:
+        del graph.input[:]
         graph.input.extend(inputs)
-    return PassReport("lift_constants", changes)
+    return PassReport("lift_constants", changes + listed)
 
 
 def name_nodes(model: onnx.ModelProto) -> PassReport:
