@@ -50,7 +50,7 @@ class Detect(PlaceHead):
     def spread_predictions(self) -> None:
         """Make few boxes pass the usual threshold, as in a trained network."""
         rescale(last_convs(self.cv2), 2.0, 0.0)
-        rescale(last_convs(self.cv3), 4.0, -8.0)
+        self.spread_scores()
         for others in list(self.branches())[2:]:
             rescale(last_convs(others), 1.0, 0.0)
 

@@ -131,6 +131,10 @@ class PlaceHead(Head):
             assert conv.bias is not None
             nn.init.constant_(conv.bias, math.log(score / (1 - score)))
 
+    def spread_scores(self) -> None:
+        """Let random class weights raise about as many scores above the usual threshold, however few the classes."""
+        rescale(last_convs(self.cv3), 4.0, -8.0 + math.log(80 / self.nc))
+
 
 def branch(c: int, hidden: int, out: int, k: int = 3) -> nn.Sequential:
     """Return two k x k convolutions and a plain 1x1 one with a bias: (B, c, H, W) to logits (B, out, H, W)."""
