@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from y12.errors import CheckpointError, ModelSpecError
 from y12.exporter.checkpoint.metadata import metadata_from
 from y12.exporter.checkpoint.pickles import read_pickled_zip
-from y12.exporter.checkpoint.published_state import published_state, with_biases
+from y12.exporter.checkpoint.published_state import published_state, unfolded, with_biases
 from y12.exporter.checkpoint.records import Record, check_total, modules_of, tensors_of
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
@@ -183,7 +183,7 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
 
 
 def _spec_by_shapes(checkpoint: Checkpoint) -> ModelSpec:
-    shapes = _shapes(checkpoint.state)
+    shapes = _shapes(unfolded(checkpoint.state))
     nc = _class_count(checkpoint)
     for spec in (spec for scale in "nsmlx" for spec in specs_at_scale(scale, nc)):
         last = f"model.{spec.layers[-1].index}."
