@@ -97,6 +97,14 @@ def test_call_refused_by_name(folder, name, opcodes):
     assert "nothing of it was executed" in message
 
 
+def test_a_bound_method_of_a_pickled_object_is_inert(folder):
+    """Files saved after fuse() have one in each convolution."""
+    method = call("builtins", "getattr", b"cfoo.bar\nBaz\n)R", text("forward_fuse"))
+    message = refusal(write_zip(folder / "method.pt", pickled(method)))
+    assert "builtins.method" in message
+    assert "holds no weights" in message
+
+
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_attack_pickled_by_python_itself(folder, protocol):
     class Attack:

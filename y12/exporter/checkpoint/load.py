@@ -167,8 +167,9 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
     """Return which network a checkpoint fits: by its own YAML, by the name written in it, or by its shapes.
 
     Raises:
-        CheckpointError: its architecture is none of ours; the message names it.
+        CheckpointError: its architecture is none of ours, which the message names, or its images are not RGB.
     """
+    _check_channels(checkpoint)
     try:
         if checkpoint.yaml is not None and checkpoint.model:
             return spec_from_yaml(checkpoint.yaml, "its model YAML", checkpoint.model)
@@ -180,6 +181,15 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
         architecture = f" ({checkpoint.architecture})" if checkpoint.architecture else ""
         raise CheckpointError(f"{checkpoint.path}: not an architecture y12 knows{architecture}: {error}") from error
     return _spec_by_shapes(checkpoint)
+
+
+def _check_channels(checkpoint: Checkpoint) -> None:
+    first = next((w for key, w in checkpoint.state.items() if key.startswith("model.0.") and w.ndim == 4), None)
+    if first is not None and first.shape[1] != 3:
+        raise CheckpointError(
+            f"{checkpoint.path}: expected a network for images of 3 channels, found one of {first.shape[1]}: y12 runs "
+            "RGB images only; train it on three channels (a grey image repeated)"
+        )
 
 
 def _spec_by_shapes(checkpoint: Checkpoint) -> ModelSpec:
