@@ -48,7 +48,7 @@ def unfolded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     That is how files saved after `fuse()` have them. Its variance makes the square root of variance and eps 1.
     """
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for key, value in state.items():
         norm = key.removesuffix("conv.bias") + "bn."
         if key.endswith(".conv.bias") and value.ndim == 1 and f"{norm}running_mean" not in state:
