@@ -11,6 +11,7 @@ import onnx
 from torch import nn
 
 from y12.errors import OptionsError
+from y12.exporter.config_parts import nms_of
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.engine.engine import Engine, engine_for
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_set
@@ -18,6 +19,7 @@ from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
 from y12.exporter.evaluate.speed import speeds
 from y12.exporter.export_config import ExportConfig
+from y12.exporter.graph.best_rows import row_count, with_best_rows
 from y12.exporter.graph.nms.nms import with_nms
 from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, simplify
 from y12.exporter.input_profile import with_profile
@@ -72,6 +74,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
         with clock("load"):
             source = source_from_config(config)
             images = None if config.int8 is None else int8_images(config.int8, source.learned)
+        config = _with_nms(config, source)
         stem = _stem(config, source)
         source, profile = with_profile(config, source)
         manifest = _manifest(config, source, profile)
@@ -160,6 +163,13 @@ def _stem(config: ExportConfig, source: Source) -> str:
     return stem
 
 
+def _with_nms(config: ExportConfig, source: Source) -> ExportConfig:
+    """Return the options with NMS where detections are asked for, of a network that predicts an object several times."""
+    if not config.end2end or source.end2end or config.nms is not None:
+        return config
+    return replace(config, nms=nms_of({}, {}, wanted=True))
+
+
 def _evaluation_set(data: Path | None, source: Source, clock: _Clock) -> EvaluationSet | None:
     """Return the images that the accuracy is measured on, where any are named."""
     if data is None:
@@ -211,10 +221,12 @@ def _measured(
 
 
 def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.ModelProto:
-    """Return the typed graph with the NMS that was asked for, and the manifest in its metadata."""
+    """Return the typed graph with the NMS or the best rows that were asked for, and the manifest in its metadata."""
     if manifest.nms is not None:
         with clock("nms"):
             graph = with_nms(graph, manifest.nms, _layout(manifest))
+    if manifest.output == "end2end":
+        graph = with_best_rows(graph, _layout(manifest), row_count(manifest.profile, manifest.strides))
     del graph.metadata_props[:]  # what another exporter said there is no longer true
     graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
     return graph
@@ -279,6 +291,7 @@ def _manifest(config: ExportConfig, source: Source, profile: InputProfile) -> Ma
         kpt_shape=source.kpt_shape,
         nms=config.nms,
         localisation=source.localisation,
+        output="end2end" if source.end2end else "raw",
     )
 
 
@@ -288,7 +301,7 @@ def _layout(manifest: Manifest) -> OutputLayout:
     Raises:
         OptionsError: there is nothing NMS could do.
     """
-    layout = output_layout(manifest)
+    layout = output_layout(manifest.of_predictions)
     if layout is None:
         found = f"{manifest.model}, a classifier"
         raise OptionsError(f"--nms: expected a model that finds boxes, found {found}; drop --nms")

@@ -25,6 +25,14 @@ __all__ = ["Source", "demo_weights", "source_from_config"]
 
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
 
+_END2END_NOTE = (
+    "exported end to end: its branches that predict each object once, the best rows chosen in the graph, no NMS needed; "
+    "--no-end2end exports the others, for NMS"
+)
+_NMS_NOTE = (
+    "--nms is for its branches that predict an object at several places; without it, those are exported that do not"
+)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -48,6 +56,7 @@ class Source:
         photos: images to verify it on where none are named; None for y12's photographs.
         notes: what the user must be told.
         localisation: how its anchor points tell objects, one of `y12.runtime.artefact.manifest.LOCALISATIONS`.
+        end2end: its predictions are to be exported end to end, the best rows chosen in the graph.
     """
 
     stem: str
@@ -67,6 +76,7 @@ class Source:
     photos: Path | None = None
     notes: tuple[str, ...] = ()
     localisation: str = LOCALISATIONS[0]
+    end2end: bool = False
 
 
 def demo_weights() -> Path:
@@ -86,7 +96,28 @@ def source_from_config(config: ExportConfig) -> Source:
             f"--task: expected a model for {config.task}, found {source.file or source.model}, which is for "
             f"{source.task}; name another model, or drop --task"
         )
-    return source
+    return _with_branches(source, config)
+
+
+def _with_branches(source: Source, config: ExportConfig) -> Source:
+    """Choose which branches the predictions are from, where a network has two of each.
+
+    Raises:
+        OptionsError: NMS is asked for, and branches that leave nothing for it to do.
+    """
+    head = None if source.detector is None else source.detector.head
+    if head is None or not head.has_one_to_one:
+        return source
+    head.end2end = config.nms is None if config.end2end is None else config.end2end
+    if head.end2end and config.nms is not None:
+        raise OptionsError(
+            f"--end2end: {source.model} predicts each object once, which leaves nothing for NMS and its options to do: "
+            "drop them, or take --no-end2end"
+        )
+    notes = source.notes
+    if config.end2end is None:
+        notes += (_END2END_NOTE if head.end2end else _NMS_NOTE,)
+    return replace(source, end2end=head.end2end, notes=notes)
 
 
 def _source(config: ExportConfig) -> Source:

@@ -75,8 +75,8 @@ def c2psa_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
     c1 = channels[0]
     if args["c2"] % 128 or c1 != args["c2"]:
         return (
-            "C2PSA and PSA need as many input as output channels, a multiple of 128 after scaling (two halves, heads of "
-            f"64); found {c1} and {args['c2']}"
+            "C2PSA and PSA need as many input as output channels, a multiple of 128 after scaling (two halves, heads "
+            f"of 64); found {c1} and {args['c2']}"
         )
     return ""
 
