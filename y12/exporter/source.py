@@ -26,8 +26,8 @@ __all__ = ["Source", "demo_weights", "source_from_config"]
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
 
 _END2END_NOTE = (
-    "exported end to end: its branches that predict each object once, the best rows chosen in the graph, no NMS needed; "
-    "--no-end2end exports the others, for NMS"
+    "exported end to end: of its branches that predict each object once the best rows are chosen in the graph, which "
+    "need no NMS; --no-end2end exports the others"
 )
 _NMS_NOTE = (
     "--nms is for its branches that predict an object at several places; without it, those are exported that do not"

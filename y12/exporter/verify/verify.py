@@ -76,8 +76,9 @@ def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
     """Compare the typed graph, and the engine where a GPU is, with the model.
 
     Where NMS is part of the graph, or the choice of the best rows, the predictions before it are compared, and then
-    what it leaves of them with what the runtime's own NMS does, or with the best rows. Where activations are rounded to 8 bits inside the network, all is compared without that
-    rounding first, as exactly as of any network, and then with it, within what a rounding to whole steps leaves.
+    what it leaves of them with what the runtime's own NMS does, or with the best rows. Where activations are rounded to
+    8 bits inside the network, all is compared without that rounding first, as exactly as of any network, and then with
+    it, within what a rounding to whole steps leaves.
 
     Raises:
         VerificationError: they differ beyond tolerance.

@@ -122,9 +122,8 @@ class Manifest:
         localisation: how the raw predictions tell objects, one of `LOCALISATIONS`: "distances", every anchor point has
             a box and its scores; "heatmap", the same, and only the peaks of each level's scores count; "anchors", with
             a row of objectness before the scores, by which they are to be multiplied.
-        output: what `output0` holds where there is no NMS in the graph, one of `OUTPUTS`: "raw", predictions of every
-            anchor point; "end2end", the best rows of an image (x1 y1 x2 y2 score class, and what the task adds), of
-            which none has to be suppressed.
+        output: "end2end" where `output0` holds the best rows of an image, x1 y1 x2 y2 score class and what the task
+            adds, of which none has to be suppressed; else "raw".
     """
 
     task: str
@@ -160,11 +159,9 @@ class Manifest:
                 f"manifest: localisation must be one of {', '.join(LOCALISATIONS)}, and the first for tasks other than "
                 f"detect and segment, found {self.localisation!r:.80} for {self.task}"
             )
-        if self.output not in OUTPUTS[: None if self.nms is None and self.task in ("detect", "segment") else 1]:
-            raise ArtefactError(
-                f"manifest: output must be one of {', '.join(OUTPUTS)}, and the first with NMS and for tasks other than "
-                f"detect and segment, found {self.output!r:.80} for {self.task}"
-            )
+        if self.output not in (OUTPUTS if self.nms is None and self.task != "classify" else OUTPUTS[:1]):
+            expected = f"{' or '.join(OUTPUTS)}, raw with NMS and of classifiers"
+            raise ArtefactError(f"manifest: expected output as {expected}, found {self.output!r:.80}")
         self._check_keypoints()
 
     def _check_keypoints(self) -> None:
