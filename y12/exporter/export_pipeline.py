@@ -11,7 +11,6 @@ import onnx
 from torch import nn
 
 from y12.errors import OptionsError
-from y12.exporter.config_parts import nms_of
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.engine.engine import Engine, engine_for
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_set
@@ -29,8 +28,8 @@ from y12.exporter.precision.cast import cast_to_fp16
 from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
 from y12.exporter.report.report import ExportReport
-from y12.exporter.report.words import nms_in_words, profile_in_words
-from y12.exporter.source import Source, source_from_config
+from y12.exporter.report.words import choice_in_words, profile_in_words
+from y12.exporter.source import Source, source_from_config, with_nms_where_needed
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
 from y12.exporter.verify.engine_precision import check_engine_precision, engine_notes
@@ -74,7 +73,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
         with clock("load"):
             source = source_from_config(config)
             images = None if config.int8 is None else int8_images(config.int8, source.learned)
-        config = _with_nms(config, source)
+        config = with_nms_where_needed(config, source)
         stem = _stem(config, source)
         source, profile = with_profile(config, source)
         manifest = _manifest(config, source, profile)
@@ -119,7 +118,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 engine=facts,
                 builder="" if engine is None else engine.builder,
                 gpus="" if engine is None else engine.gpus,
-                nms="" if manifest.nms is None else nms_in_words(manifest.nms),
+                nms=choice_in_words(manifest),
                 verification=verification,
                 layers=layer_rows(simplified, manifest.profile, manifest.precision, typed.quantization, facts),
                 accuracy=None if accuracy is None else accuracy.accuracy,
@@ -161,13 +160,6 @@ def _stem(config: ExportConfig, source: Source) -> str:
     if source.graph is not None and isinstance(config.model, str) and own.resolve() == Path(config.model).resolve():
         raise OptionsError(f"--output: '{stem}.onnx' would overwrite the file it is made from; name another folder")
     return stem
-
-
-def _with_nms(config: ExportConfig, source: Source) -> ExportConfig:
-    """Return the options with NMS where detections are asked for, of a network that predicts an object several times."""
-    if not config.end2end or source.end2end or config.nms is not None:
-        return config
-    return replace(config, nms=nms_of({}, {}, wanted=True))
 
 
 def _evaluation_set(data: Path | None, source: Source, clock: _Clock) -> EvaluationSet | None:

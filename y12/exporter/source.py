@@ -11,6 +11,7 @@ from torch import nn
 from y12.errors import CalibrationError, CheckpointError, OptionsError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
+from y12.exporter.config_parts import nms_of
 from y12.exporter.export_config import ExportConfig
 from y12.exporter.graph.foreign.read import graph_from_file
 from y12.exporter.model.build import seeded_detector
@@ -21,7 +22,7 @@ from y12.exporter.verify.verify_images import scenes_dir
 from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile
 from y12.runtime.artefact.opened import open_artefact
 
-__all__ = ["Source", "demo_weights", "source_from_config"]
+__all__ = ["Source", "demo_weights", "source_from_config", "with_nms_where_needed"]
 
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
 
@@ -118,6 +119,13 @@ def _with_branches(source: Source, config: ExportConfig) -> Source:
     if config.end2end is None:
         notes += (_END2END_NOTE if head.end2end else _NMS_NOTE,)
     return replace(source, end2end=head.end2end, notes=notes)
+
+
+def with_nms_where_needed(config: ExportConfig, source: Source) -> ExportConfig:
+    """Return the options with NMS where detections are asked for, of a network that predicts an object many times."""
+    if not config.end2end or source.end2end or config.nms is not None:
+        return config
+    return replace(config, nms=nms_of({}, {}, wanted=True))
 
 
 def _source(config: ExportConfig) -> Source:
