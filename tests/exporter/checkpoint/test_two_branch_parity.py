@@ -8,8 +8,8 @@ moves, and our FP32 to float64. A wrong network is pixels and tenths away.
 import numpy as np
 import pytest
 import torch
-from onnx import helper
 from published import exact_answers, noise_of
+from text_models import model_of, run
 
 from y12.errors import CheckpointError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint, spec_from_checkpoint
@@ -17,7 +17,6 @@ from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.graph.best_rows import with_best_rows
 from y12.exporter.model.spec import spec_from_name
 from y12.runtime.artefact.output_layout import OutputLayout
-from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 NAMES = ("yolo26n", "yolo26n-seg", "yolov10n")
 KINDS = ("boxes", "scores", "mask_coefficient")
@@ -99,15 +98,17 @@ def test_the_best_rows_are_the_published_ones(networks, answers, name, hw):
 def chosen(outputs, extras):
     """The rows that an exported graph chooses of raw outputs."""
     raw = outputs["output0"].astype(np.float32)
-    nodes, ends = [helper.make_node("Identity", ["images"], ["output0"])], [("output0", raw.shape)]
-    if extras:
-        nodes.append(helper.make_node("RandomNormal", [], ["protos"], shape=[1, extras, 2, 2]))
-        ends.append(("protos", (1, extras, 2, 2)))
-    infos = [helper.make_tensor_value_info(name, 1, shape) for name, shape in [("images", raw.shape), *ends]]
-    graph = helper.make_graph(nodes, "raw", infos[:1], infos[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=8)
+    _, rows, anchors = raw.shape
+    more = (f", float[1, {extras}, 1, 1] protos", "protos = Identity(zeros)") if extras else ("", "")
+    weights = {"zeros": np.zeros((1, extras, 1, 1), np.float32)} if extras else {}
+    model = model_of(
+        f"(float[1, {rows}, 1, {anchors}] images) => (float[1, {rows}, {anchors}] output0{more[0]}) "
+        f"{{ output0 = Squeeze(images, two) {more[1]} }}",
+        two=np.array([2]),
+        **weights,
+    )
     final = with_best_rows(model, OutputLayout("segment" if extras else "detect", 80), 300)
-    return OrtExecutor(final.SerializeToString(), "cpu").run(raw)["output0"][0]
+    return run(final, raw[:, :, None])["output0"][0]
 
 
 @pytest.mark.parametrize("name", ["yolo26n-seg", *(pytest.param(n, marks=pytest.mark.exhaustive) for n in NAMES[::2])])
