@@ -62,6 +62,7 @@ def assert_near(actual, expected, box_px, score):
 @pytest.mark.parametrize(("name", "hw"), SHAPES)
 def test_both_branches(networks, answers, name, hw):
     detector, published, images = networks[name], answers(name, hw), torch.from_numpy(noise_of(*hw))
+    assert (detector.spec.name, detector.spec.layers) == (name, spec_from_name(name).layers)
     exact, ours = outputs_of(detector, images, end2end=False)
     assert_near(published["out.0"], exact["output0"], BOX_PX, SCORE)
     assert_near(ours["output0"], exact["output0"], 2 * BOX_PX, 2 * SCORE)
@@ -111,7 +112,8 @@ def chosen(outputs, extras):
     return run(final, raw[:, :, None])["output0"][0]
 
 
-@pytest.mark.parametrize("name", ["yolo26n-seg", *(pytest.param(n, marks=pytest.mark.exhaustive) for n in NAMES[::2])])
+@pytest.mark.exhaustive  # per commit: that the networks are known is in the tests above
+@pytest.mark.parametrize("name", NAMES)
 def test_the_network_is_known_by_its_yaml_and_can_be_written(shared, tmp_path, name):
     checkpoint = read_checkpoint(shared / "checkpoints" / "untrained" / f"{name}.pt")
     shipped = spec_from_name(name)
