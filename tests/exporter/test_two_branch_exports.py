@@ -101,6 +101,7 @@ def test_each_branch_is_exported_where_it_is_asked_for(exported, tmp_path):
     """The raw graph has the one, the best rows are those of the other, and neither carries the other's weights."""
     detector = seeded_detector(spec_from_name(written(tmp_path, "detect"), scale="n"))
     images = np.random.Generator(np.random.PCG64(5)).random((1, 3, 96, 128), dtype=np.float32)
+    assert all(m.running_mean.any() for m in detector.modules() if isinstance(m, torch.nn.BatchNorm2d))
     answers = {}
     for detector.head.end2end in (False, True):
         with torch.no_grad():
