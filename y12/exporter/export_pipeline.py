@@ -12,6 +12,7 @@ from torch import nn
 
 from y12.errors import OptionsError
 from y12.exporter.data.image_lists import evenly
+from y12.exporter.engine.build_engine import bindings_for_build
 from y12.exporter.engine.engine import Engine, engine_for
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_set
 from y12.exporter.evaluate.precisions import Measured, measured
@@ -67,7 +68,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
     Raises:
         Y12Error: the child says which stage failed; nothing is written then.
     """
-    config = config if isinstance(config, ExportConfig) else ExportConfig(config)
+    config = _for_builder(config if isinstance(config, ExportConfig) else ExportConfig(config))
     clock = _Clock(progress)
     with output_folder(config.output) as outputs:
         with clock("load"):
@@ -131,6 +132,13 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
             )
             write_files(outputs, stem, ExportedArtefact(final, built, manifest, pictures), report)
     return ExportResult(report, report.files[0])
+
+
+def _for_builder(config: ExportConfig) -> ExportConfig:
+    """Leave depthwise convolutions in FP16 where TensorRT-RTX is to build INT8 ones (decision 13)."""
+    if config.int8 is None or config.format != "engine" or bindings_for_build(config.target.tensorrt).flavour != "rtx":
+        return config
+    return replace(config, int8=replace(config.int8, quantize=replace(config.int8.quantize, depthwise=False)))
 
 
 class _Clock:

@@ -18,6 +18,7 @@ from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.spec import models_dir, spec_from_name
 from y12.exporter.precision.qat.learned import LearnedRanges
+from y12.exporter.precision.quantization_options import LEAST_OPSET
 from y12.exporter.verify.verify_images import scenes_dir
 from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile
 from y12.runtime.artefact.opened import open_artefact
@@ -207,7 +208,7 @@ def _from_onnx(path: Path, config: ExportConfig) -> Source:
         raise OptionsError(
             f"{path}: expected raw predictions to start from, found NMS in the graph; export without --nms"
         )
-    read = graph_from_file(path)
+    read = graph_from_file(path, 0 if config.int8 is None else LEAST_OPSET[config.int8.quantize.target])
     return Source(
         path.stem,
         manifest.model or path.stem,

@@ -35,6 +35,10 @@ class Val(RuntimeOptions):
         Split | None, choice(Split, "--split", panel="Data", help="part of a data.yaml (default: val)")
     ] = None
     images: CocoImages = None
+    by_order: Annotated[
+        bool,
+        option("--by-order", panel="Data", help="where names differ, match classes by the order of their ids"),
+    ] = False
     conf: Annotated[
         float | None,
         option(
@@ -105,6 +109,7 @@ def options_of(asked: Val) -> "ValOptions":
         multi_label=False if asked.no_multi_label else None,
         split=asked.split and asked.split.value,
         images=asked.images,
+        by_order=asked.by_order,
         imgsz=asked.input_hw,
         provider=asked.provider.value,
         device=asked.device,

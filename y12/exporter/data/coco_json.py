@@ -39,18 +39,21 @@ def coco_dataset(path: Path, images: Path | None = None) -> Dataset:
     truth = coco_ground_truth(path)
     folder = _image_folder(path, [image["file_name"] for image in truth["images"]], images)
     annotated = {annotation["image_id"] for annotation in truth["annotations"]}
+    categories, unused, notes = _categories(truth)
     return Dataset(
         origin=path,
         samples=tuple(
             Sample(image["id"], folder / image["file_name"], image.get("height"), image.get("width"))
             for image in truth["images"]
         ),
-        categories=tuple(sorted((c["id"], c["name"]) for c in truth["categories"])),
+        categories=categories,
         kinds=ground_truth_kinds(truth),
         labels=len(truth["annotations"]),
         background=len(truth["images"]) - len(annotated),
         ground_truth=lambda sizes_hw: truth | {"images": [_with_size(image, sizes_hw) for image in truth["images"]]},
         points=_points(truth),
+        unused=unused,
+        notes=notes,
     )
 
 
@@ -93,6 +96,27 @@ def ground_truth_kinds(truth: GroundTruth) -> tuple[str, ...]:
     kinds += ["segm"] if all(a.get("segmentation") for a in annotations) else []
     kinds += ["keypoints"] if any("keypoints" in a for a in annotations) else []
     return tuple(kinds)
+
+
+def _categories(truth: GroundTruth) -> tuple[tuple[tuple[int, str], ...], frozenset[int], tuple[str, ...]]:
+    """Return id and name of each category, the ids that no annotation is of, and what is told.
+
+    A category that only stands above others, as their `supercategory` (Roboflow writes one with the data set's name),
+    is no class.
+    """
+    used = {annotation["category_id"] for annotation in truth["annotations"]}
+    above = {category["supercategory"] for category in truth["categories"] if _has_other_above(category)}
+    roots = [c for c in truth["categories"] if c["id"] not in used and c["name"] in above]
+    categories = tuple(sorted((c["id"], c["name"]) for c in truth["categories"] if c not in roots))
+    told = (
+        f"left out, as no annotation is of it and others are below it: {', '.join(shown(c['name']) for c in roots[:3])}"
+    )
+    return categories, frozenset(i for i, _ in categories if i not in used), (told,) if roots else ()
+
+
+def _has_other_above(category: dict[str, Any]) -> bool:
+    above = category.get("supercategory")
+    return isinstance(above, str) and above != category["name"]
 
 
 def _points(truth: GroundTruth) -> int | None:

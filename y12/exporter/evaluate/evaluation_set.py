@@ -100,7 +100,7 @@ def evaluation_set_of_images(
     oriented = task == "obb"
     if origin.suffix.lower() in _YAML:
         return _labelled(words, yolo_labels(images, read_data_yaml(origin), oriented=oriented), task, names, kpt_shape)
-    own = DataYaml(origin, origin, {}, names, kpt_shape)
+    own = DataYaml(origin, names, kpt_shape=kpt_shape)
     try:
         evaluation_set = _labelled(words, yolo_labels(images, own, oriented=oriented), task, names, kpt_shape)
     except DatasetError as error:
@@ -114,8 +114,8 @@ def evaluation_set_of_images(
 
 def classes_of(labels: Dataset, names: tuple[str, ...]) -> ClassMap:
     """Return a model's classes, matched with the labels'."""
-    by_order = labels.origin.suffix.lower() not in _YAML  # a folder's are the model's own, in its order
-    return class_map(names, labels.categories, str(labels.origin), by_order=by_order)
+    by_order = labels.origin.is_dir()  # its labels are of the model's own classes, in their order
+    return class_map(names, labels.categories, str(labels.origin), by_order=by_order, unused=labels.unused)
 
 
 def _labelled(

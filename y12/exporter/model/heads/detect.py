@@ -64,9 +64,9 @@ class Detect(PlaceHead):
     def spread_predictions(self) -> None:
         """Make few boxes pass the usual threshold, as in a trained network."""
         gain, bias = (2.0, 0.0) if isinstance(self.dfl, DFL) else (1.0, _USUAL_DISTANCE)
-        for box, cls, *others in self.every_branches():
+        self.spread_scores()
+        for box, _, *others in self.every_branches():
             rescale(last_convs(box), gain, bias)
-            rescale(last_convs(cls), 4.0, -8.0)
             for branch in others:
                 rescale(last_convs(branch), 1.0, 0.0)
 

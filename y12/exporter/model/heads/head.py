@@ -140,7 +140,7 @@ class PlaceHead(Head):
 
     def every_branches(self) -> list[dict[nn.ModuleList, int]]:
         """Return the same of all branches there are: those that predict an object at many places come first."""
-        return [self._branches(prefix) for prefix in ("", _SECOND)[: 1 + self.has_one_to_one]]
+        return [self._branches(prefix) for prefix in ("", _SECOND)] if self.has_one_to_one else [self.branches()]
 
     def _branches(self, prefix: str) -> dict[nn.ModuleList, int]:
         counts = {"cv2": self._box_values, "cv3": self.nc, **({"cv4": self.extra} if self.extra else {})}
@@ -156,6 +156,11 @@ class PlaceHead(Head):
         for conv in last_convs(self.cv3):
             assert conv.bias is not None
             nn.init.constant_(conv.bias, math.log(score / (1 - score)))
+
+    def spread_scores(self) -> None:
+        """Let random class weights raise about as many scores above the usual threshold, however few the classes."""
+        for _, classes, *_ in self.every_branches():
+            rescale(last_convs(classes), 4.0, -8.0 + math.log(80 / self.nc))
 
 
 def branch(c: int, hidden: int, out: int, k: int = 3) -> nn.Sequential:
