@@ -134,6 +134,9 @@ class ExportConfig:
         opset: of the ONNX graph, 17 to 20; the newest of them where None.
         simplify: run onnxsim and y12's own passes.
         nms: the NMS to put into the graph; None leaves the predictions raw.
+        end2end: let the graph end in detections: of a network whose branches for that predict each object once, the
+            best rows of these, of any other by NMS. False: raw predictions, of the other branches where there are two.
+            None: as the network is made for, unless NMS is to be in the graph.
         verify: what to verify on; None leaves it out.
         val: images to measure the accuracy on, labelled or not; None measures none.
         output: the folder to write to.
@@ -151,6 +154,7 @@ class ExportConfig:
     opset: int | None = None
     simplify: bool = True
     nms: NmsSettings | None = None
+    end2end: bool | None = None
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
     val: Path | None = None
     output: Path = Path()
@@ -164,6 +168,8 @@ class ExportConfig:
         if self.task is not None and self.task not in TASKS:
             raise OptionsError(f"--task: expected one of {', '.join(TASKS)}, found '{self.task:.60}'")
         self._check_opset()
+        if self.end2end is False and self.suffix == ".onnx":
+            raise OptionsError("--no-end2end is for a model that is traced; an .onnx has one set of outputs: drop it")
         if self.format != "engine" and self.target != EngineOptions():
             raise OptionsError("--tensorrt, --workspace and --sm are of engines: add --format engine, or drop them")
         self._check_size()

@@ -19,6 +19,7 @@ from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
 from y12.exporter.evaluate.speed import speeds
 from y12.exporter.export_config import ExportConfig
+from y12.exporter.graph.best_rows import row_count, with_best_rows
 from y12.exporter.graph.nms.nms import with_nms
 from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, simplify
 from y12.exporter.input_profile import with_profile
@@ -28,8 +29,8 @@ from y12.exporter.precision.cast import cast_to_fp16
 from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
 from y12.exporter.report.report import ExportReport
-from y12.exporter.report.words import nms_in_words, profile_in_words
-from y12.exporter.source import Source, source_from_config
+from y12.exporter.report.words import choice_in_words, profile_in_words
+from y12.exporter.source import Source, source_from_config, with_nms_where_needed
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
 from y12.exporter.verify.engine_precision import check_engine_precision, engine_notes
@@ -73,6 +74,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
         with clock("load"):
             source = source_from_config(config)
             images = None if config.int8 is None else int8_images(config.int8, source.learned)
+        config = with_nms_where_needed(config, source)
         stem = _stem(config, source)
         source, profile = with_profile(config, source)
         manifest = _manifest(config, source, profile)
@@ -117,7 +119,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 engine=facts,
                 builder="" if engine is None else engine.builder,
                 gpus="" if engine is None else engine.gpus,
-                nms="" if manifest.nms is None else nms_in_words(manifest.nms),
+                nms=choice_in_words(manifest),
                 verification=verification,
                 layers=layer_rows(simplified, manifest.profile, manifest.precision, typed.quantization, facts),
                 accuracy=None if accuracy is None else accuracy.accuracy,
@@ -219,10 +221,12 @@ def _measured(
 
 
 def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.ModelProto:
-    """Return the typed graph with the NMS that was asked for, and the manifest in its metadata."""
+    """Return the typed graph with the NMS or the best rows that were asked for, and the manifest in its metadata."""
     if manifest.nms is not None:
         with clock("nms"):
             graph = with_nms(graph, manifest.nms, _layout(manifest))
+    if manifest.output == "end2end":
+        graph = with_best_rows(graph, _layout(manifest), row_count(manifest.profile, manifest.strides))
     del graph.metadata_props[:]  # what another exporter said there is no longer true
     graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
     return graph
@@ -287,6 +291,7 @@ def _manifest(config: ExportConfig, source: Source, profile: InputProfile) -> Ma
         kpt_shape=source.kpt_shape,
         nms=config.nms,
         localisation=source.localisation,
+        output="end2end" if source.end2end else "raw",
     )
 
 
@@ -296,7 +301,7 @@ def _layout(manifest: Manifest) -> OutputLayout:
     Raises:
         OptionsError: there is nothing NMS could do.
     """
-    layout = output_layout(manifest)
+    layout = output_layout(manifest.of_predictions)
     if layout is None:
         found = f"{manifest.model}, a classifier"
         raise OptionsError(f"--nms: expected a model that finds boxes, found {found}; drop --nms")

@@ -11,6 +11,7 @@ from torch import nn
 from y12.errors import CalibrationError, CheckpointError, OptionsError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
+from y12.exporter.config_parts import nms_of
 from y12.exporter.export_config import ExportConfig
 from y12.exporter.graph.foreign.read import graph_from_file
 from y12.exporter.model.build import seeded_detector
@@ -22,9 +23,17 @@ from y12.exporter.verify.verify_images import scenes_dir
 from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile
 from y12.runtime.artefact.opened import open_artefact
 
-__all__ = ["Source", "demo_weights", "source_from_config"]
+__all__ = ["Source", "demo_weights", "source_from_config", "with_nms_where_needed"]
 
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
+
+_END2END_NOTE = (
+    "exported end to end: of its branches that predict each object once the best rows are chosen in the graph, which "
+    "need no NMS; --no-end2end exports the others"
+)
+_NMS_NOTE = (
+    "--nms is for its branches that predict an object at several places; without it, those are exported that do not"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class Source:
         photos: images to verify it on where none are named; None for y12's photographs.
         notes: what the user must be told.
         localisation: how its anchor points tell objects, one of `y12.runtime.artefact.manifest.LOCALISATIONS`.
+        end2end: its predictions are to be exported end to end, the best rows chosen in the graph.
     """
 
     stem: str
@@ -68,6 +78,7 @@ class Source:
     photos: Path | None = None
     notes: tuple[str, ...] = ()
     localisation: str = LOCALISATIONS[0]
+    end2end: bool = False
 
 
 def demo_weights() -> Path:
@@ -87,7 +98,35 @@ def source_from_config(config: ExportConfig) -> Source:
             f"--task: expected a model for {config.task}, found {source.file or source.model}, which is for "
             f"{source.task}; name another model, or drop --task"
         )
-    return source
+    return _with_branches(source, config)
+
+
+def _with_branches(source: Source, config: ExportConfig) -> Source:
+    """Choose which branches the predictions are from, where a network has two of each.
+
+    Raises:
+        OptionsError: NMS is asked for, and branches that leave nothing for it to do.
+    """
+    head = None if source.detector is None else source.detector.head
+    if head is None or not head.has_one_to_one:
+        return source
+    head.end2end = config.nms is None if config.end2end is None else config.end2end
+    if head.end2end and config.nms is not None:
+        raise OptionsError(
+            f"--end2end: {source.model} predicts each object once, which leaves nothing for NMS and its options to do: "
+            "drop them, or take --no-end2end"
+        )
+    notes = source.notes
+    if config.end2end is None:
+        notes += (_END2END_NOTE if head.end2end else _NMS_NOTE,)
+    return replace(source, end2end=head.end2end, notes=notes)
+
+
+def with_nms_where_needed(config: ExportConfig, source: Source) -> ExportConfig:
+    """Return the options with NMS where detections are asked for, of a network that predicts an object many times."""
+    if not config.end2end or source.end2end or config.nms is not None:
+        return config
+    return replace(config, nms=nms_of({}, {}, wanted=True))
 
 
 def _source(config: ExportConfig) -> Source:

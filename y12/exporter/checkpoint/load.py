@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from y12.errors import CheckpointError, ModelSpecError
 from y12.exporter.checkpoint.metadata import metadata_from
 from y12.exporter.checkpoint.pickles import read_pickled_zip
-from y12.exporter.checkpoint.published_state import published_state, unfolded, with_biases
+from y12.exporter.checkpoint.published_state import for_training_only, published_state, unfolded, with_biases
 from y12.exporter.checkpoint.records import Record, check_total, modules_of, tensors_of
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
@@ -213,7 +213,11 @@ def _spec_by_shapes(checkpoint: Checkpoint) -> ModelSpec:
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of what tells networks apart: batch counts may be missing, and some files have a bias in pe."""
     uncertain = ("num_batches_tracked", ".pe.conv.bias")
-    return {key: tuple(value.shape) for key, value in state.items() if not key.endswith(uncertain)}
+    return {
+        key: tuple(value.shape)
+        for key, value in state.items()
+        if not key.endswith(uncertain) and not for_training_only(key)
+    }
 
 
 def _class_count(checkpoint: Checkpoint) -> int | None:
@@ -223,7 +227,7 @@ def _class_count(checkpoint: Checkpoint) -> int | None:
 
 def _class_count_of_weights(state: Mapping[str, Tensor]) -> int | None:
     """Return the size of the last convolution of the finest class branch, or of a classifier's last layer."""
-    ends = ("cv3.0.2.bias", "linear.bias")
+    ends = (".cv3.0.2.bias", "linear.bias")
     biases = [value for key, value in state.items() if key.startswith("model.") and key.endswith(ends)]
     return biases[0].numel() or None if len(biases) == 1 else None
 

@@ -10,7 +10,7 @@ from y12.errors import CheckpointError
 from y12.exporter.model.blocks.conv import BATCH_NORM_EPS
 from y12.text import shown
 
-__all__ = ["published_state", "unfolded", "with_biases"]
+__all__ = ["for_training_only", "published_state", "unfolded", "with_biases"]
 
 
 def published_state(
@@ -33,6 +33,7 @@ def published_state(
         CheckpointError: a bias has no BatchNorm behind it.
     """
     tensors, biases = unfolded(_less_unread(state, unread)), {}
+    tensors = {key: value for key, value in tensors.items() if key in own or not for_training_only(key)}
     # Some published files carry a bias in pe.conv: BN(conv(x) + b) equals BN with the mean less b.
     for key in [k for k in tensors if k.endswith(".pe.conv.bias") and k not in own]:
         bias = tensors.pop(key)
@@ -58,6 +59,11 @@ def unfolded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             tensors[key] = value
     return tensors
+
+
+def for_training_only(key: str) -> bool:
+    """Return whether a tensor is of what nothing reads once a network is trained: YOLO26's classes of pixels."""
+    return ".proto.semseg." in key
 
 
 def with_biases(state: Mapping[str, Tensor], biases: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -59,6 +59,7 @@ class Export(Options):
     max_drop_data: ask.MaxDropData = None
     int8_attention: ask.Int8Attention = None
     nms: ask.NmsInGraph = False
+    end2end: ask.End2end = None
     nms_outputs: ask.NmsOutputs = None
     nms_candidates: ask.NmsCandidates = None
     conf: shared.Conf = None
@@ -102,7 +103,9 @@ def config_of(asked: Export) -> "ExportConfig":
     half, int8 = asked.half or asked.quantize == Bits.FP16, asked.int8 or asked.quantize == Bits.INT8
     precision = precision_of(half=half, int8=int8)
     names = ("calib_method", "calib_limit", "int8_target", "max_drop", "max_drop_data", "int8_attention")
-    nms = {"form": "nms_outputs", "candidates": "nms_candidates"}
+    thresholds = given(asked, THRESHOLDS)
+    shape = given(asked, {"form": "nms_outputs", "candidates": "nms_candidates"})
+    wanted = asked.nms or (asked.end2end is True and bool(thresholds or shape))
     return ExportConfig(
         model=asked.model,
         scale=asked.scale,
@@ -115,7 +118,8 @@ def config_of(asked: Export) -> "ExportConfig":
         target=EngineOptions(asked.tensorrt.value, asked.workspace, asked.sm or ()),
         opset=asked.opset,
         simplify=not asked.no_simplify,
-        nms=nms_of(given(asked, THRESHOLDS), given(asked, nms), wanted=asked.nms),
+        nms=nms_of(thresholds, shape, wanted=wanted),
+        end2end=asked.end2end,
         verify=verify_of(asked.images, wanted=not asked.no_verify, allow_inconclusive=asked.allow_inconclusive),
         val=asked.val,
         output=asked.output,

@@ -80,10 +80,10 @@ def _full_name(family: str, scale: str, variant: str) -> str:
 
 
 def specs_at_scale(scale: str, nc: int | None) -> Iterator[ModelSpec]:
-    """Yield every shipped network of a scale, each file for all of its tasks."""
+    """Yield every shipped network that has a scale, each file for all of its tasks."""
     for file in sorted(models_dir().glob("*.yaml")):
         data = _read_yaml(file)
-        for task in data.get("tasks", [None]):
+        for task in data.get("tasks", [None]) if scale in data["scales"] else ():
             suffix = next((f"-{short}" for short, long in TASK_SUFFIXES.items() if long == task), "")
             family, _, variant = file.stem.partition("-")
             name = _full_name(family, scale, f"{'-' * bool(variant)}{variant}{suffix}")

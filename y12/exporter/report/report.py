@@ -43,7 +43,7 @@ class ExportReport:
         engine: what the engine's final layers verify.
         builder: what built the engine.
         gpus: where the engine runs.
-        nms: the NMS in the graph, in words; empty where there is none.
+        nms: how the graph chooses among its predictions, in words; empty where it does not.
         verification: what was proved.
         layers: every convolution and attention with its precision.
         accuracy: of FP32, FP16 and INT8 on the same images; None where it was not measured.
@@ -134,6 +134,8 @@ class ExportReport:
         lines = [line for comparison in proved.comparisons for line in _comparison_lines(comparison)]
         if self.nms:
             same = "" if proved.nms_checked is None else f"; {proved.nms_checked} detections, as y12's own NMS gives"
+            if proved.rows_checked is not None:
+                same = f"; {proved.rows_checked} rows, the best of the same predictions"
             lines.append(f"nms          {self.nms}{same}")
         if proved.engine_executed:
             lines.append(f"engine run   {proved.engine_executed}")

@@ -2,9 +2,9 @@
 
 import math
 
-from y12.runtime.artefact.manifest import InputProfile, NmsSettings
+from y12.runtime.artefact.manifest import InputProfile, Manifest, NmsSettings
 
-__all__ = ["NOTHING", "drop", "nms_in_words", "number", "points", "points_lost", "profile_in_words", "share"]
+__all__ = ["NOTHING", "choice_in_words", "drop", "number", "points", "points_lost", "profile_in_words", "share"]
 
 NOTHING = "\u2013"  # a dash: what stands where there is no value
 _MINUS = "\u2212"  # as wide as the plus
@@ -42,8 +42,14 @@ def drop(value: float) -> str:
     return f"{shown} points won" if value < 0 and shown != "0.00" else f"{shown} points lost"
 
 
-def nms_in_words(nms: NmsSettings) -> str:
-    """Return an NMS in the graph as one line."""
+def choice_in_words(manifest: Manifest) -> str:
+    """Return in one line how a graph chooses among its predictions; empty where it does not."""
+    if manifest.nms is not None:
+        return _nms(manifest.nms)
+    return "not needed: the best rows of each image are chosen in the graph" if manifest.output == "end2end" else ""
+
+
+def _nms(nms: NmsSettings) -> str:
     options = nms.options
     classes = "all classes" if options.classes is None else f"classes {', '.join(map(str, options.classes))}"
     return (

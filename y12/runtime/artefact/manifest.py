@@ -4,7 +4,7 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any, Self
 
@@ -25,12 +25,13 @@ TASKS = ("detect", "segment", "pose", "obb", "classify", "multitask")
 LOCALISATIONS = ("distances", "heatmap", "anchors")
 PRECISIONS = ("fp32", "fp16", "int8")
 NMS_FORMS = ("packed", "split")
+OUTPUTS = ("raw", "end2end")
 MAX_NMS_CANDIDATES = 3840  # TensorRT's TopK takes no more
 MAX_KEYPOINTS = 1024
 MAX_SIDE = 65536  # of any axis of the input
 _MAX_LEVELS = 8
 _REQUIRED = ("task", "names", "strides", "profile")
-_TEXTS = ("task", "precision", "producer", "model", "source", "source_sha256", "licence", "localisation")
+_TEXTS = ("task", "precision", "producer", "model", "source", "source_sha256", "licence", "localisation", "output")
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ class Manifest:
         localisation: how the raw predictions tell objects, one of `LOCALISATIONS`: "distances", every anchor point has
             a box and its scores; "heatmap", the same, and only the peaks of each level's scores count; "anchors", with
             a row of objectness before the scores, by which they are to be multiplied.
+        output: "end2end" where `output0` holds the best rows of an image, x1 y1 x2 y2 score class and what the task
+            adds, of which none has to be suppressed; else "raw".
     """
 
     task: str
@@ -138,6 +141,7 @@ class Manifest:
     nms: NmsSettings | None = None
     thresholds: ConfidenceTable | None = None
     localisation: str = LOCALISATIONS[0]
+    output: str = OUTPUTS[0]
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -155,6 +159,9 @@ class Manifest:
                 f"manifest: localisation must be one of {', '.join(LOCALISATIONS)}, and the first for tasks other than "
                 f"detect and segment, found {self.localisation!r:.80} for {self.task}"
             )
+        if self.output not in (OUTPUTS if self.nms is None and self.task != "classify" else OUTPUTS[:1]):
+            expected = f"{' or '.join(OUTPUTS)}, raw with NMS and of classifiers"
+            raise ArtefactError(f"manifest: expected output as {expected}, found {self.output!r:.80}")
         self._check_keypoints()
 
     def _check_keypoints(self) -> None:
@@ -170,6 +177,11 @@ class Manifest:
             )
 
     @property
+    def of_predictions(self) -> Self:
+        """The manifest of the same network before anything chooses among its predictions."""
+        return replace(self, nms=None, output=OUTPUTS[0])
+
+    @property
     def max_stride(self) -> int:
         """The number that H and W must be multiples of."""
         return max(self.strides, default=1)
@@ -181,6 +193,8 @@ class Manifest:
             del data["thresholds"]  # an older y12 reads the manifest too, unless it needs to know of this
         if self.localisation == LOCALISATIONS[0]:
             del data["localisation"]  # the same
+        if self.output == OUTPUTS[0]:
+            del data["output"]  # the same
         if self.nms is not None:
             del data["nms"]["options"]["keep"]  # always None
         return json.dumps({"schema": SCHEMA, **data}, indent=indent, ensure_ascii=False)
