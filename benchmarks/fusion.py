@@ -65,7 +65,8 @@ def main() -> int:
 `python benchmarks/fusion.py` (about half an hour on one core): softmax attentions that are one fused kernel, of all
 there are, and the kernels of the engine; FP16, 640x640 (classifiers 224x224), batch 1,
 {built}. Every convolution of every engine computes in FP16{"" if not wrong else ", but see below"}.
-YOLOv8 has no attention; YOLO26 and YOLOv10 are exported end to end. yolov12-lite, bitfalcon and yolov12-hybrid have the same figures on [their pages](models).
+YOLOv8 has no attention; YOLO26 and YOLOv10 are exported end to end. yolov12-lite, bitfalcon and yolov12-hybrid have the
+same figures on [their pages](models).
 
 | network | {" | ".join(SCALES)} |
 | --- |{" --- |" * len(SCALES)}""")
