@@ -19,7 +19,7 @@ from y12.exporter.data.bounds import (
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_json
 from y12.exporter.data.problems import Problems
-from y12.text import shown
+from y12.text import is_text, shown
 
 __all__ = ["coco_dataset", "coco_ground_truth", "ground_truth_kinds"]
 
@@ -113,7 +113,7 @@ def _check_image(image: dict[str, Any]) -> None:
     if not is_whole(image.get("id")):
         raise ShapeError(f"expected an id, a whole number, found {shown(image.get('id'))}")
     name = image.get("file_name")
-    if not isinstance(name, str) or not name or "\0" in name or PurePath(name).is_absolute() or ".." in name.split("/"):
+    if not is_text(name) or not name or "\0" in name or PurePath(name).is_absolute() or ".." in name.split("/"):
         raise ShapeError(f"expected a file_name inside the images' folder, found {shown(name)}")
     for side in ("height", "width"):
         if side in image and (not is_whole(image[side]) or image[side] < 1):
@@ -121,7 +121,7 @@ def _check_image(image: dict[str, Any]) -> None:
 
 
 def _check_category(category: dict[str, Any]) -> None:
-    if not is_whole(category.get("id")) or not isinstance(category.get("name"), str):
+    if not is_whole(category.get("id")) or not is_text(category.get("name")):
         raise ShapeError(f"expected an id and a name, found {shown(category)}")
 
 

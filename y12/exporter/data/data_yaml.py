@@ -7,7 +7,7 @@ from y12.errors import DatasetError
 from y12.exporter.data.image_lists import data_yaml_from, entries_from, images_named, without_repeats
 from y12.files import IMAGE_SUFFIXES
 from y12.runtime.artefact.manifest import MAX_KEYPOINTS
-from y12.text import shown
+from y12.text import is_text, shown
 
 __all__ = ["IMAGE_SUFFIXES", "SPLITS", "DataYaml", "image_paths", "read_data_yaml"]
 
@@ -76,7 +76,7 @@ def _names(value: object, path: Path) -> tuple[str, ...]:
         value = [value[i] for i in range(len(value))]
     if not isinstance(value, list) or not 0 < len(value) <= _MAX_CLASSES:
         raise DatasetError(f"{path}: names: expected a list of class names or a mapping from ids, found {shown(value)}")
-    wrong = [name for name in value if not isinstance(name, str | int) or isinstance(name, bool)]
+    wrong = [name for name in value if type(name) is not int and not is_text(name)]
     if wrong:
         raise DatasetError(f"{path}: names: expected texts, found {shown(wrong[0])}: put it in quotes")
     return tuple(str(name) for name in value)
