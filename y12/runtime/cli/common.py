@@ -22,6 +22,7 @@ _ON_PYPI = {"lightning_fabric": "lightning-fabric", "yaml": "pyyaml"}
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
 TRACEBACK_VARIABLE = "Y12_TRACEBACK"
 DATA_LINE = 5000  # characters of a line of data at most: a long path, or many classes, and no more
+_LEAST_BYTES = 128 << 20
 # How Python, numpy, OpenCV, torch and the loader of libraries say that they were given no memory, or no thread.
 _NO_MEMORY = re.compile(
     r"(out of|not enough|insufficient|allocate) memory|bad.?alloc|map segment|start new thread|thread failed", re.I
@@ -69,6 +70,20 @@ def _in_words(error: Exception) -> str:
         f"y12 did not expect {kind}: {one_line(text) or 'it says nothing more'}; {TRACEBACK_VARIABLE}=1 shows where it "
         "comes from: please report it with that"
     )
+
+
+def check_memory() -> None:
+    """Refuse to load numpy where its OpenBLAS would end the process itself; what is asked for here is not touched.
+
+    Raises:
+        MemoryError: the machine, or `ulimit -v`, does not give what any command needs that runs a network.
+    """
+    import mmap
+
+    try:
+        mmap.mmap(-1, _LEAST_BYTES).close()
+    except OSError as error:
+        raise MemoryError(f"of {_LEAST_BYTES >> 20} MiB") from error
 
 
 def _check_streams() -> None:

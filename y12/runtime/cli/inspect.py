@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -29,6 +29,8 @@ _BOXES = {
 @dataclass(frozen=True, kw_only=True)
 class Inspect(Options):
     """What can be asked of y12-inspect."""
+
+    loads_numpy: ClassVar[bool] = False
 
     artefact: Annotated[str, typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine")]
     json: Json = False
