@@ -146,7 +146,7 @@ def _names(names: object, path: Path) -> tuple[str, ...]:
     if names is None:
         return ()
     if not isinstance(names, list | tuple) or len(names) > _MAX_NAMES or not all(map(is_text, names)):
-        raise CheckpointError(f"{path}: expected class names as texts, found {shown(names)}")
+        raise CheckpointError(f"{path}: expected class names as strings, found {shown(names)}")
     return tuple(names)
 
 

@@ -17,6 +17,7 @@ _MAX_YAML_BYTES = 4 << 20
 _MAX_LIST_BYTES = 256 << 20
 _MAX_DEPTH = 8
 _MAX_IMAGES = 5_000_000
+MAX_FOLDERS = 30_000  # ImageNet-21k has 22,000
 
 
 def data_yaml_from(path: Path, error_type: type[Y12Error], *, keys: str) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def images_named(entries: Sequence[str], root: Path, file: Path, error_type: typ
     for entry in entries:
         source = root / entry
         if source.is_dir():
-            yield from images_in(source)
+            yield from images_in(source, error_type)
         elif source.suffix == ".txt" and source.is_file():
             yield from _images_listed(source, root, error_type)
         elif source.is_file():
@@ -66,9 +67,15 @@ def images_named(entries: Sequence[str], root: Path, file: Path, error_type: typ
             raise error_type(f"{file}: expected a folder, a list or an image at {source}, found nothing there")
 
 
-def images_in(folder: Path) -> Iterator[Path]:
-    """Yield the images in a folder and in those below it, in an order that the file system has no part in."""
-    for inside, below, files in os.walk(folder):
+def images_in(folder: Path, error_type: type[Y12Error]) -> Iterator[Path]:
+    """Yield the images in a folder and in those below it, in an order that the file system has no part in.
+
+    Raises:
+        error_type: there are too many folders: a stranger's data.yaml can name the root of all.
+    """
+    for count, (inside, below, files) in enumerate(os.walk(folder)):
+        if count == MAX_FOLDERS:
+            raise error_type(f"{folder}: expected at most {MAX_FOLDERS} folders in it, found more: name one inside")
         below.sort()
         yield from (Path(inside, file) for file in sorted(files) if Path(file).suffix.lower() in IMAGE_SUFFIXES)
 

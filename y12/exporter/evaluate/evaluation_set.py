@@ -71,7 +71,7 @@ def open_evaluation_set(
     elif not data.is_dir():
         dataset = labelled_dataset(data, oriented=task == "obb")
         return _labelled(f"{data.name}, {len(dataset.samples)} images", dataset, task, names, kpt_shape)
-    images = without_repeats(images_in(data), str(data), DatasetError)
+    images = without_repeats(images_in(data, DatasetError), str(data), DatasetError)
     if not images:
         raise DatasetError(f"{data}: expected images to measure on, found none")
     evaluation_set = evaluation_set_of_images(images, data, task, names, kpt_shape)

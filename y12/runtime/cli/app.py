@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
-from y12.runtime.cli.common import EXIT_PIPE_CLOSED, EXIT_USAGE, check_memory, put, run_command, say
+from y12.runtime.cli.common import EXIT_PIPE_CLOSED, EXIT_USAGE, check_memory, check_output, put, run_command, say
 from y12.text import shown
 
 __all__ = ["SETTINGS", "Command", "Options", "Version", "main_of", "run", "terminal_style"]
@@ -95,6 +95,7 @@ def run(parser: click.Command, name: str, arguments: Sequence[str]) -> int:
             raise KeyboardInterrupt from None
         except SystemExit as end:  # a shell that completes has its answer; 1: whoever read the help went away
             return EXIT_PIPE_CLOSED if end.code == 1 else 0
+        check_output()
         if not isinstance(asked, Options):
             return int(asked or 0)  # --help and its like have printed
         if asked.loads_numpy:

@@ -34,10 +34,9 @@ def run_command(body: Callable[[], int]) -> int:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # a command's standard error is for its own messages; -W shows them
     try:
-        _check_streams()
+        _prepare_streams()
         code = body()
-        with _standard_output():
-            sys.stdout.flush()
+        _flush()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -49,9 +48,8 @@ def run_command(body: Callable[[], int]) -> int:
 
             traceback.print_exc()
         say(f"error: {_in_words(error.with_traceback(None))}")  # what its frames hold may be most of the memory
-        if sys.stdout is not None:
-            with contextlib.suppress(OutputError, BrokenPipeError), _standard_output():
-                sys.stdout.flush()
+        with contextlib.suppress(OutputError, BrokenPipeError):
+            _flush()
         return EXIT_FAILED
     return code
 
@@ -86,23 +84,34 @@ def check_memory() -> None:
         raise MemoryError(f"of {_LEAST_BYTES >> 20} MiB") from error
 
 
-def _check_streams() -> None:
-    """Refuse a closed standard output, and let nothing that is opened take the place of a closed stream.
+def check_output() -> None:
+    """Refuse to work where the result could not be told.
 
     Raises:
-        OutputError: it is closed.
+        OutputError: standard output is closed.
     """
+    if sys.stdout is None:
+        raise OutputError("standard output is closed: lead it somewhere, such as to /dev/null")
+
+
+def _prepare_streams() -> None:
+    """Let nothing that is opened take the place of a closed stream, and write in any encoding."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest that is free is given
         pass
     os.close(number)
-    if sys.stdout is None:
-        raise OutputError("standard output is closed: lead it somewhere, such as to /dev/null")
     if hasattr(sys.stdout, "reconfigure"):  # a terminal may have an encoding that knows few characters
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def _flush() -> None:
+    if sys.stdout is not None:
+        with _written():
+            sys.stdout.flush()
+
+
 @contextlib.contextmanager
-def _standard_output() -> Iterator[None]:
+def _written() -> Iterator[None]:
+    check_output()
     try:
         yield
     except BrokenPipeError:
@@ -136,7 +145,7 @@ def put_json(text: str) -> None:
 
 
 def _write(text: str) -> None:
-    with _standard_output():
+    with _written():
         print(text, flush=True)  # noqa: T201
 
 

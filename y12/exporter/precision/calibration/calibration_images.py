@@ -40,7 +40,7 @@ def calibration_images(source: Path, limit: int | None = None) -> list[Path]:
 
 def _listed(source: Path) -> Iterator[Path]:
     if source.is_dir():
-        return images_in(source)
+        return images_in(source, CalibrationError)
     if source.suffix.lower() in (".yaml", ".yml"):
         return _in_training_split(source)
     kind = "a file" if source.exists() else "nothing there"
