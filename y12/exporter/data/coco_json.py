@@ -1,5 +1,6 @@
 """A COCO JSON as a data set: images, annotations and categories, with the images' files found beside it."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -165,7 +166,7 @@ def _image_folder(path: Path, names: Sequence[str], images: Path | None) -> Path
     folders = [images] if images is not None else list(_folders_beside(path))
     missing: dict[Path, str] = {}
     for folder in folders:
-        absent = next((name for name in names if not (folder / name).is_file()), None)
+        absent = next((name for name in names if not os.path.isfile(folder / name)), None)
         if absent is None:
             return folder
         missing[folder] = absent

@@ -57,11 +57,11 @@ def images_named(entries: Sequence[str], root: Path, file: Path, error_type: typ
     """
     for entry in entries:
         source = root / entry
-        if source.is_dir():
+        if os.path.isdir(source):  # unlike Path's, these take a name that no file can have
             yield from images_in(source, error_type)
-        elif source.suffix == ".txt" and source.is_file():
+        elif source.suffix == ".txt" and os.path.isfile(source):
             yield from _images_listed(source, root, error_type)
-        elif source.is_file():
+        elif os.path.isfile(source):
             yield source
         else:
             raise error_type(f"{file}: expected a folder, a list or an image at {source}, found nothing there")

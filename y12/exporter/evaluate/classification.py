@@ -49,7 +49,7 @@ def class_tree(data: Path, split: str | None, names: Sequence[str]) -> ClassTree
         DatasetError: there are no images, or the folders are not the model's classes.
     """
     folder = _folder(data, split)
-    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if os.path.isdir(folder) else []
     if not folders:
         raise DatasetError(f"{data}: expected a folder of images for each class in {folder}, found none")
     classes = class_map(names, [(i, path.name) for i, path in enumerate(folders)], str(folder))

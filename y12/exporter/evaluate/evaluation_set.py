@@ -1,5 +1,6 @@
 """Images to measure on, with their labels where there are any."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,7 +96,7 @@ def evaluation_set_of_images(
     """
     words = f"{origin.name}, {len(images)} images"
     samples = tuple(Sample(i, image) for i, image in enumerate(images, 1))
-    if task == "classify" or not any(label_path(image).is_file() for image in images):
+    if task == "classify" or not any(os.path.isfile(label_path(image)) for image in images):
         return EvaluationSet(words, samples)
     oriented = task == "obb"
     if origin.suffix.lower() in _YAML:
