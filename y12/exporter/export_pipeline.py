@@ -39,6 +39,7 @@ from y12.exporter.verify.verify_options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import ONNX_KEY, InputProfile, Manifest
 from y12.runtime.artefact.output_layout import OutputLayout, output_layout
+from y12.text import visible
 
 __all__ = ["ExportResult", "export"]
 
@@ -284,8 +285,8 @@ def _manifest(config: ExportConfig, source: Source, profile: InputProfile) -> Ma
         profile=profile,
         precision=config.precision,
         producer=f"y12 {metadata.version('y12')}",
-        model=source.model,
-        source=source.file,
+        model=visible(source.model),
+        source=visible(source.file),
         source_sha256=source.sha256,
         licence=source.licence,
         kpt_shape=source.kpt_shape,

@@ -17,7 +17,7 @@ def test_the_order_is_by_name_and_every_suffix_is_known(tmp_path):
     for name in ("b/2.jpg", "b/10.jpg", "a/c/1.jpg", "a/z.jpg", "a/z.txt", "b/._2.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    names = [path.relative_to(tmp_path).as_posix() for path in images_in(tmp_path)]
+    names = [path.relative_to(tmp_path).as_posix() for path in images_in(tmp_path, DatasetError)]
     assert names[: len(IMAGE_SUFFIXES)] == sorted(f"x{suffix.upper()}" for suffix in IMAGE_SUFFIXES)
     assert names[len(IMAGE_SUFFIXES) :] == ["a/z.jpg", "a/c/1.jpg", "b/10.jpg", "b/2.jpg"]
 

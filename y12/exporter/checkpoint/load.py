@@ -21,7 +21,7 @@ from y12.exporter.model.network_yaml import spec_from_yaml
 from y12.exporter.model.published import spec_from_published_yaml
 from y12.exporter.model.rows import ModelSpec
 from y12.exporter.model.spec import spec_from_name, specs_at_scale
-from y12.text import shown
+from y12.text import is_text, shown
 
 __all__ = ["Checkpoint", "detector_from_checkpoint", "read_checkpoint", "spec_from_checkpoint"]
 
@@ -145,7 +145,7 @@ def _names(names: object, path: Path) -> tuple[str, ...]:
         names = [names[i] for i in range(len(names))]
     if names is None:
         return ()
-    if not isinstance(names, list | tuple) or len(names) > _MAX_NAMES or not all(isinstance(n, str) for n in names):
+    if not isinstance(names, list | tuple) or len(names) > _MAX_NAMES or not all(map(is_text, names)):
         raise CheckpointError(f"{path}: expected class names as strings, found {shown(names)}")
     return tuple(names)
 

@@ -13,7 +13,7 @@ from y12.exporter.cli.choices import Bits, Flavour, Format
 from y12.exporter.cli.progress import stage
 from y12.runtime.cli import options as shared
 from y12.runtime.cli.app import Command, Options, main_of
-from y12.runtime.cli.common import put, require_packages, say
+from y12.runtime.cli.common import put, put_json, require_packages, say
 from y12.runtime.cli.options import THRESHOLDS, given
 
 if TYPE_CHECKING:
@@ -71,7 +71,10 @@ class Export(Options):
     def run(self) -> int:
         """Export, and print the report."""
         report = _exported(config_of(self)).report
-        put(report.to_json() if self.json else "\n".join(report.summary()))
+        if self.json:
+            put_json(report.to_json())
+        else:
+            put(*report.summary())
         for note in report.notes:
             say(f"note: {note}")
         return 0

@@ -13,7 +13,7 @@ from y12.exporter.cli.choices import Split
 from y12.exporter.cli.options import CocoImages
 from y12.exporter.cli.progress import stage
 from y12.runtime.cli.app import Command, main_of
-from y12.runtime.cli.common import put, require_packages, say
+from y12.runtime.cli.common import put, put_json, require_packages, say
 from y12.runtime.cli.options import NMS, OUTPUT, RuntimeOptions, choice, number, option, whole
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ class Val(RuntimeOptions):
         require_packages(("pycocotools", "yaml", "rich"), "val", "y12-val")
         validation = _validated(self, options_of(self))
         report = validation.report
-        put(report.to_json() if self.json else "\n".join(report.lines(per_class=self.per_class)))
+        if self.json:
+            put_json(report.to_json())
+        else:
+            put(*report.lines(per_class=self.per_class))
         for note in report.notes:
             say(f"note: {note}")
         if self.save_json:

@@ -1,5 +1,6 @@
 """A COCO JSON as a data set: images, annotations and categories, with the images' files found beside it."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from y12.exporter.data.bounds import (
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_json
 from y12.exporter.data.problems import Problems
-from y12.text import shown
+from y12.text import is_text, shown
 
 __all__ = ["coco_dataset", "coco_ground_truth", "ground_truth_kinds"]
 
@@ -137,7 +138,7 @@ def _check_image(image: dict[str, Any]) -> None:
     if not is_whole(image.get("id")):
         raise ShapeError(f"expected an id, a whole number, found {shown(image.get('id'))}")
     name = image.get("file_name")
-    if not isinstance(name, str) or not name or "\0" in name or PurePath(name).is_absolute() or ".." in name.split("/"):
+    if not is_text(name) or not name or "\0" in name or PurePath(name).is_absolute() or ".." in name.split("/"):
         raise ShapeError(f"expected a file_name inside the images' folder, found {shown(name)}")
     for side in ("height", "width"):
         if side in image and (not is_whole(image[side]) or image[side] < 1):
@@ -145,7 +146,7 @@ def _check_image(image: dict[str, Any]) -> None:
 
 
 def _check_category(category: dict[str, Any]) -> None:
-    if not is_whole(category.get("id")) or not isinstance(category.get("name"), str):
+    if not is_whole(category.get("id")) or not is_text(category.get("name")):
         raise ShapeError(f"expected an id and a name, found {shown(category)}")
 
 
@@ -189,7 +190,7 @@ def _image_folder(path: Path, names: Sequence[str], images: Path | None) -> Path
     folders = [images] if images is not None else list(_folders_beside(path))
     missing: dict[Path, str] = {}
     for folder in folders:
-        absent = next((name for name in names if not (folder / name).is_file()), None)
+        absent = next((name for name in names if not os.path.isfile(folder / name)), None)
         if absent is None:
             return folder
         missing[folder] = absent

@@ -8,7 +8,7 @@ from y12.errors import DatasetError
 from y12.exporter.data.image_lists import data_yaml_from
 from y12.exporter.data.splits import Splits, splits_from
 from y12.runtime.artefact.manifest import MAX_KEYPOINTS
-from y12.text import shown
+from y12.text import is_text, shown
 
 __all__ = ["DataYaml", "read_data_yaml"]
 
@@ -66,7 +66,7 @@ def _names(value: object, path: Path) -> tuple[str, ...]:
         value = [by_id[class_id] for class_id in ids]
     if not isinstance(value, list) or not 0 < len(value) <= _MAX_CLASSES:
         raise DatasetError(f"{path}: names: expected a list of class names or a mapping from ids, found {shown(value)}")
-    wrong = [name for name in value if not isinstance(name, str | int) or isinstance(name, bool)]
+    wrong = [name for name in value if type(name) is not int and not is_text(name)]
     if wrong:
         raise DatasetError(f"{path}: names: expected texts, found {shown(wrong[0])}: put it in quotes")
     return tuple(str(name) for name in value)

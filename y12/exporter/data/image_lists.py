@@ -17,6 +17,7 @@ _MAX_YAML_BYTES = 4 << 20
 _MAX_LIST_BYTES = 256 << 20
 _MAX_DEPTH = 8
 _MAX_IMAGES = 5_000_000
+MAX_FOLDERS = 30_000  # ImageNet-21k has 22,000
 
 
 def data_yaml_from(path: Path, error_type: type[Y12Error], *, keys: str) -> dict[str, Any]:
@@ -34,12 +35,17 @@ def data_yaml_from(path: Path, error_type: type[Y12Error], *, keys: str) -> dict
     return mapping_from_yaml(text, path, error_type, keys=keys, max_depth=_MAX_DEPTH)
 
 
-def images_in(folder: Path) -> Iterator[Path]:
+def images_in(folder: Path, error_type: type[Y12Error]) -> Iterator[Path]:
     """Yield the images in a folder and in those below it, in an order that the file system has no part in.
 
     What macOS keeps beside a file on other file systems, `._name.jpg`, is no image.
+
+    Raises:
+        error_type: there are too many folders: a stranger's data.yaml can name the root of all.
     """
-    for inside, below, files in os.walk(folder):
+    for count, (inside, below, files) in enumerate(os.walk(folder)):
+        if count == MAX_FOLDERS:
+            raise error_type(f"{folder}: expected at most {MAX_FOLDERS} folders in it, found more: name one inside")
         below.sort()
         for file in sorted(files):
             if Path(file).suffix.lower() in IMAGE_SUFFIXES and not file.startswith("._"):

@@ -5,6 +5,7 @@ lay data out: beside the data.yaml without the "../" in front (Roboflow's), and 
 without its first folders. What is taken in a path's place is told.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def splits_from(data: Mapping[str, Any], file: Path, error_type: type[Y12Error])
             moved[split] = tuple(
                 f"{name}: {shown(entry)} is not there; {at} is taken"
                 for entry, at in zip(entries, found, strict=True)
-                if at != roots[0] / entry and at.exists()
+                if at != roots[0] / entry and os.path.exists(at)
             )
     return Splits(file, sources, roots, moved)
 
@@ -123,17 +124,17 @@ def _roots(path: str, beside: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """Return the folders that paths may start from, and what is to be told of them."""
     plain = path.replace("\\", "/")
     written = beside / plain
-    if written.is_dir():
+    if os.path.isdir(written):  # unlike Path's, these take a name that no file can have
         return (written, beside), ()
     moved = beside / PurePosixPath(plain).name
-    roots = (moved, beside) if moved.is_dir() else (beside,)
+    roots = (moved, beside) if os.path.isdir(moved) else (beside,)
     return roots, (f"path: {shown(path)} is not there; paths start at {roots[0]}",)
 
 
 def _found(entry: str, roots: tuple[Path, ...]) -> Path:
     """Return where an entry is; where it should be, if it is nowhere."""
     places = list(_places(entry.replace("\\", "/"), roots))
-    return next((place for place in places if place.exists()), places[0])
+    return next((place for place in places if os.path.exists(place)), places[0])
 
 
 def _places(entry: str, roots: tuple[Path, ...]) -> Iterator[Path]:
@@ -149,13 +150,13 @@ def _places(entry: str, roots: tuple[Path, ...]) -> Iterator[Path]:
 
 def _images(splits: Splits, sources: tuple[Path, ...], error_type: type[Y12Error]) -> Iterator[Path]:
     for source in sources:
-        if source.is_dir():
-            yield from images_in(source)
-        elif source.suffix == ".txt" and source.is_file():
+        if os.path.isdir(source):
+            yield from images_in(source, error_type)
+        elif source.suffix == ".txt" and os.path.isfile(source):
             for line in images_listed(source, error_type):
                 # "./" in a list means the list's own folder; anything else starts where all paths start
                 yield _found(line, (source.parent,) if line.startswith("./") else splits.roots)
-        elif source.is_file():
+        elif os.path.isfile(source):
             yield source
         else:
             also = [str(root) for root in splits.roots[1:]]

@@ -4,6 +4,7 @@ The labels of `…/images/…/name.jpg` are in `…/labels/…/name.txt`; where 
 image. An image without such a file shows background only.
 """
 
+import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import replace
@@ -100,7 +101,7 @@ def _all_labels(images: Sequence[Path], data: DataYaml, oriented: bool) -> list[
 
 
 def _labels_of(path: Path, form: LabelForm, problems: Problems) -> tuple[Label, ...]:
-    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+    if not os.path.exists(path) or (os.path.isfile(path) and os.path.getsize(path) == 0):
         return ()  # background
     text = read_text(path, "a label file", _MAX_LABEL_BYTES).replace("\r\n", "\n").replace("\r", "\n")
     if text.count("\n") > MAX_LABELS:

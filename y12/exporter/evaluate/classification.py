@@ -1,5 +1,6 @@
 """A classifier on a folder of images for each class: how often the label is the best class, or among the best five."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,14 +51,14 @@ def class_tree(data: Path, split: str | None, names: Sequence[str]) -> ClassTree
         DatasetError: there are no images, or the folders are not the model's classes.
     """
     folder = _folder(data, split)
-    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if os.path.isdir(folder) else []
     if not folders:
         raise DatasetError(f"{data}: expected a folder of images for each class in {folder}, found none")
     classes = class_map(names, [(i, path.name) for i, path in enumerate(folders)], str(folder))
     samples: list[Sample] = []
     labels: list[int] = []
     for class_id, category in enumerate(classes.category_ids):
-        for path in [] if category is None else images_in(folders[category]):
+        for path in [] if category is None else images_in(folders[category], DatasetError):
             samples.append(Sample(len(samples) + 1, path))
             labels.append(class_id)
     if not samples:
@@ -81,7 +82,7 @@ def _folder(data: Path, split: str | None) -> Path:
         if len(sources) != 1:
             raise DatasetError(f"{data}: expected one folder for the split '{split or 'val'}', found {len(sources)}")
         return sources[0]
-    if not data.is_dir():
+    if not os.path.isdir(data):
         raise DatasetError(f"{data}: expected a folder with a folder of images for each class, for a classifier")
     folder = class_folder(data, split)
     inside = {path.name for path in folder.iterdir() if path.is_dir()} if folder == data else set()

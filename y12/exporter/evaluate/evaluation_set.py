@@ -1,5 +1,6 @@
 """Images to measure on, with their labels where there are any."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +72,7 @@ def open_evaluation_set(
     elif not data.is_dir():
         dataset = labelled_dataset(data, oriented=task == "obb")
         return _labelled(f"{data.name}, {len(dataset.samples)} images", dataset, task, names, kpt_shape)
-    images = without_repeats(images_in(data), str(data), DatasetError)
+    images = without_repeats(images_in(data, DatasetError), str(data), DatasetError)
     if not images:
         raise DatasetError(f"{data}: expected images to measure on, found none")
     evaluation_set = evaluation_set_of_images(images, data, task, names, kpt_shape)
@@ -95,7 +96,7 @@ def evaluation_set_of_images(
     """
     words = f"{origin.name}, {len(images)} images"
     samples = tuple(Sample(i, image) for i, image in enumerate(images, 1))
-    if task == "classify" or not any(label_path(image).is_file() for image in images):
+    if task == "classify" or not any(os.path.isfile(label_path(image)) for image in images):
         return EvaluationSet(words, samples)
     oriented = task == "obb"
     if origin.suffix.lower() in _YAML:

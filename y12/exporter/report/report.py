@@ -12,6 +12,7 @@ from y12.exporter.report.layers import LayerRow
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.verify import Verification
 from y12.runtime.thresholds import ConfidenceTable
+from y12.text import printable_json
 
 __all__ = ["ExportReport"]
 
@@ -86,7 +87,8 @@ class ExportReport:
 
     def to_json(self, indent: int | None = 2, *, ascii_only: bool = False) -> str:
         """Return the report as JSON text."""
-        return json.dumps({"verdict": self.verdict, **asdict(self)}, indent=indent, ensure_ascii=ascii_only)
+        text = json.dumps({"verdict": self.verdict, **asdict(self)}, indent=indent, ensure_ascii=ascii_only)
+        return printable_json(text)
 
     def summary(self) -> list[str]:
         """Return the report as lines for people."""

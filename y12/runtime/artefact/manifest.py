@@ -62,6 +62,9 @@ class InputProfile:
     height: AxisRange
     width: AxisRange
 
+    def __post_init__(self) -> None:
+        fields.check_input_size(self.batch.min, *self.opt_hw)
+
     @property
     def opt_hw(self) -> tuple[int, int]:
         """The (height, width) the artefact was made for."""
@@ -306,9 +309,5 @@ def _threshold_shift(value: object) -> ConfidenceTable | None:
     return ConfidenceTable(
         fields.text(table["against"], "thresholds.against"),
         fields.text(table["data"], "thresholds.data"),
-        tuple(ShiftRow(fields.share(row[0], "thresholds.rows"), *map(_measured, row[1:])) for row in rows),
+        tuple(ShiftRow(fields.share(row[0], "thresholds.rows"), *map(fields.measured, row[1:])) for row in rows),
     )
-
-
-def _measured(value: object) -> float | None:
-    return None if value is None else fields.share(value, "thresholds.rows")

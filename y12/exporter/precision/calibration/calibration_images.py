@@ -44,7 +44,7 @@ def calibration_notes(source: Path) -> tuple[str, ...]:
 
 def _listed(source: Path) -> Iterable[Path]:
     if source.is_dir():
-        return images_in(source)
+        return images_in(source, CalibrationError)
     if source.suffix.lower() not in _YAML:
         kind = "a file" if source.exists() else "nothing there"
         raise CalibrationError(f"{source}: expected a folder of images or a data.yaml to calibrate on, found {kind}")
