@@ -1,16 +1,19 @@
 """What every command of y12 does the same way: exit codes and messages.
 
-Exit codes: 0 done, 1 a Y12Error (one line on standard error), 2 a wrong command line, 130 interrupted,
-141 whoever read standard output went away.
+Exit codes: 0 done, 1 a Y12Error (one line on standard error), 2 a wrong command line, 130 interrupted by
+Ctrl-C or SIGTERM, 141 whoever read standard output went away.
 """
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from y12.errors import MissingPackageError, Y12Error
+from y12.runtime.runs import is_any_lost
 from y12.text import one_line
 
 # Of the packages that are imported under another name than PyPI has them: what to ask pip for.
@@ -23,6 +26,14 @@ def run_command(body: Callable[[], int]) -> int:
     """Run a command's body and give its exit code; a Y12Error becomes one line, a bug keeps its traceback."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # a command's standard error is for its own messages; -W shows them
+    with _sigterm_as_ctrl_c():
+        code = _code_of(body)
+    if is_any_lost():  # the interpreter would wait for it, or take its libraries from under it
+        os._exit(code)
+    return code
+
+
+def _code_of(body: Callable[[], int]) -> int:
     try:
         code = body()
         sys.stdout.flush()
@@ -35,6 +46,19 @@ def run_command(body: Callable[[], int]) -> int:
         _drop_output()
         return EXIT_PIPE_CLOSED
     return code
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: files are whole or not there, and what is half made is removed."""
+    if threading.current_thread() is not threading.main_thread():  # only there can it be said
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _drop_output() -> None:
