@@ -22,7 +22,7 @@ COPY docker/scripts/install_packages.sh docker/scripts/install_pip.sh docker/scr
 COPY --from=pycuda /wheels /wheels
 # rtx for TensorRT-RTX, tensorrt for TensorRT, or both with a comma
 ARG Y12_TENSORRT=rtx
-RUN VENV=/opt/y12/venv Y12_EXTRAS="gpu,pycuda,${Y12_TENSORRT}" Y12_WITHOUT=nvidia-cuda-nvrtc WHEELS=/wheels \
+RUN VENV=/opt/y12/venv Y12_EXTRAS="gpu,video,pycuda,${Y12_TENSORRT}" Y12_WITHOUT=nvidia-cuda-nvrtc WHEELS=/wheels \
     /y12/docker/scripts/install_packages.sh
 
 FROM packages AS y12
