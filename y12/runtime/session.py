@@ -1,5 +1,6 @@
 """`Runtime`: an artefact, opened once, that turns images into Detections."""
 
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +21,7 @@ from y12.runtime.options import DetectOptions
 from y12.runtime.results.detections import Detections
 from y12.runtime.stages import Stages, Timings
 from y12.runtime.stream import AHEAD, Outcome, Streams, detections_at_once, outcomes_streamed
-from y12.runtime.tasks import default_options, resolved_options
+from y12.runtime.tasks import default_options, notes_on_options, resolved_options
 
 if TYPE_CHECKING:
     from y12.runtime.preprocess.images import ImageSource
@@ -77,6 +78,8 @@ class Runtime:
         gpu = gpu or GpuOptions()
         backend = executor if executor is not None else backend_for(self.artefact, provider, gpu)
         self._pipeline = pipeline_for(backend, self.manifest, self.input_hw, gpu)
+        for note in self.artefact.notes:
+            warnings.warn(note, stacklevel=2)
 
     @property
     def manifest(self) -> Manifest:
@@ -96,8 +99,8 @@ class Runtime:
     def check_options(self, options: DetectOptions) -> None:
         """Refuse options that the artefact cannot follow.
 
-        Where NMS is in the graph, a higher conf, a smaller max_det and fewer classes can be asked for; the rest
-        was decided when the artefact was exported.
+        Where y12's NMS is in the graph, a higher conf, a smaller max_det and fewer classes can be asked for; the
+        rest was decided when the artefact was exported. Of another exporter's graph, it is told: `notes_on`.
 
         Raises:
             InputError: there is one.
@@ -112,6 +115,10 @@ class Runtime:
         """
         self._pipeline.check(options)
         return resolved_options(options, self.manifest)
+
+    def notes_on(self, options: DetectOptions) -> tuple[str, ...]:
+        """Return which options have no effect, as the graph has decided, in words; a run with them warns of it."""
+        return notes_on_options(options, self.manifest)
 
     def infer(self, image: "ImageSource", options: DetectOptions | None = None) -> Detections:
         """Find the objects in one image: a path, a PIL image or a uint8 BGR array (H, W, 3).
@@ -223,6 +230,8 @@ class Runtime:
 
     def _stages(self, load: Callable[[Item], Any], options: DetectOptions | None) -> Stages:
         """Return what is done with each batch; the options are resolved once."""
+        for note in () if options is None else self.notes_on(options):
+            warnings.warn(note, stacklevel=3)
         return self._pipeline.stages(load, self.resolved_options(options or self.options))
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from y12.errors import ArtefactError, InputError
 from y12.runtime.artefact import fields
-from y12.runtime.options import DetectOptions
+from y12.runtime.options import MAX_DETECTIONS, DetectOptions
 from y12.runtime.thresholds import MAX_ROWS, ConfidenceTable, ShiftRow
 from y12.text import one_line
 
@@ -24,7 +24,7 @@ MAX_JSON_BYTES = 4 << 20  # bounds what a stranger's file can make us inflate
 TASKS = ("detect", "segment", "pose", "obb", "classify", "multitask")
 LOCALISATIONS = ("distances", "heatmap", "anchors")
 PRECISIONS = ("fp32", "fp16", "int8")
-NMS_FORMS = ("packed", "split")
+NMS_FORMS = ("packed", "split", "rows")
 MAX_NMS_CANDIDATES = 3840  # TensorRT's TopK takes no more
 MAX_KEYPOINTS = 1024
 MAX_SIDE = 65536  # of any axis of the input
@@ -74,12 +74,13 @@ class InputProfile:
 
 @dataclass(frozen=True)
 class NmsSettings:
-    """The NMS that is part of the graph.
+    """How the graph picks objects itself, so that its outputs are rows of them.
 
     Attributes:
         form: "packed" (outputs `detections`, `num`, `truncated`) or "split" (`num_dets`, `det_boxes`, `det_scores`,
-            `det_classes`, as Triton and DeepStream configurations expect).
-        candidates: P, how many of the best-scored boxes it sees.
+            `det_classes`, as Triton and DeepStream configurations expect): y12's own NMS. "rows" (`output0`, in which
+            rows of score 0 are padding): another exporter's NMS, or a network that needs none.
+        candidates: P, how many of the best-scored boxes it sees; of "rows" their number.
         options: its thresholds, which cannot be changed when the artefact is run.
     """
 
@@ -92,11 +93,27 @@ class NmsSettings:
             raise ArtefactError(f"nms: form must be one of {', '.join(NMS_FORMS)}, found {self.form!r}")
         if self.options.keep is not None:  # what a graph compares scores with is a number of its own
             raise ArtefactError(f"nms: expected a conf of the artefact itself, found keep {self.options.keep!r}")
-        if not 1 <= self.options.max_det <= self.candidates <= MAX_NMS_CANDIDATES:
+        most = MAX_DETECTIONS if self.is_rows else MAX_NMS_CANDIDATES
+        if not 1 <= self.options.max_det <= self.candidates <= most:
             raise ArtefactError(
-                f"nms: expected 1 <= max_det <= candidates <= {MAX_NMS_CANDIDATES}, "
+                f"nms: expected 1 <= max_det <= candidates <= {most}, "
                 f"found max_det {self.options.max_det} and {self.candidates} candidates"
             )
+
+    @property
+    def is_rows(self) -> bool:
+        """Whether the graph has rows that y12's own NMS did not write."""
+        return self.form == "rows"
+
+    @property
+    def is_end_to_end(self) -> bool:
+        """Whether the rows are the best scores, of a network that was trained to need no NMS."""
+        return self.is_rows and self.options.iou == 1.0
+
+
+def end_to_end(rows: int) -> NmsSettings:
+    """Return how a network picks objects that needs no NMS: the best scores, a row each."""
+    return NmsSettings("rows", rows, DetectOptions(conf=0.0, iou=1.0, max_det=rows, multi_label=True))
 
 
 @dataclass(frozen=True)
@@ -115,7 +132,7 @@ class Manifest:
         engine: for an engine, what built it and where it runs: `builder`, `version`, `gpus`. Empty for ONNX.
         licence: what the user has to know about the weights' licence.
         kpt_shape: for keypoints, (K, D): K points of x, y and, where D is 3, visibility; None where there are none.
-        nms: the NMS in the graph; None where the graph gives raw predictions.
+        nms: how the graph picks objects; None where it gives raw predictions.
         thresholds: which confidences keep the precision and the recall of the model it was made of; None where that
             was not measured.
         localisation: how the raw predictions tell objects, one of `LOCALISATIONS`: "distances", every anchor point has
@@ -277,7 +294,7 @@ def _nms_settings(value: object) -> NmsSettings | None:
         settings["options"], "nms.options", (), [one.name for one in dataclass_fields(DetectOptions)]
     )
     options = {key: fields.nms_option(key, option) for key, option in given.items()}
-    candidates = fields.whole(settings["candidates"], "nms.candidates", 1, MAX_NMS_CANDIDATES)
+    candidates = fields.whole(settings["candidates"], "nms.candidates", 1, MAX_DETECTIONS)
     return NmsSettings(fields.text(settings["form"], "nms.form"), candidates, DetectOptions(**options))
 
 

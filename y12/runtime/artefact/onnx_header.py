@@ -1,14 +1,16 @@
-"""What an .onnx file says of itself, read from its bytes without any library: metadata, inputs, outputs.
+"""What an .onnx file says of itself, read from its bytes without any library: metadata, inputs, outputs, operators.
 
 An ONNX file is one protobuf message; messages are walked by their length prefixes, so that weights are
 skipped, not read: a 250 MB model takes milliseconds. Field numbers are those of onnx.proto (ModelProto,
-GraphProto, ValueInfoProto).
+GraphProto, ValueInfoProto, NodeProto, TensorProto).
 """
 
 import mmap
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from y12.errors import ArtefactError
 from y12.files import check_file
@@ -26,7 +28,10 @@ _TYPE_NAMES = {
     9: "bool",
     10: "float16",
     11: "float64",
+    16: "bfloat16",
 }
+_NUMBERS = {(1, 4): "<f", (10, 2): "<e"}  # how one is packed, by type and bytes
+_HAS_NUMBERS = ("Concat", "Constant")  # the operators of which attributes are read
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
 
@@ -41,11 +46,41 @@ class TensorHeader:
 
 @dataclass(frozen=True)
 class OnnxHeader:
-    """The metadata_props of an ONNX model, and its graph's inputs and outputs."""
+    """The metadata_props of an ONNX model, and its graph's inputs and outputs; weights may be among the inputs."""
 
     metadata: dict[str, str]
     inputs: tuple[TensorHeader, ...]
     outputs: tuple[TensorHeader, ...]
+
+
+@dataclass(frozen=True)
+class OnnxNode:
+    """One operator: what it reads and makes, and of a Concat its axis."""
+
+    op_type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class OnnxWeight:
+    """One tensor that is part of the model: its type, how many values it has, and of one number its value."""
+
+    dtype: str
+    count: int
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """The operators of an ONNX graph, without those inside of others, and its weights by name."""
+
+    nodes: tuple[OnnxNode, ...]
+    weights: Mapping[str, OnnxWeight]
+
+
+Read = TypeVar("Read", OnnxHeader, OnnxGraph)
 
 
 class _MalformedError(ValueError):
@@ -67,12 +102,25 @@ def read_onnx_header(path: Path) -> OnnxHeader:
     Raises:
         ArtefactError: the file is missing, empty, cut short, or no ONNX model.
     """
+    return _read(path, _header_from_model)
+
+
+def read_onnx_graph(path: Path) -> OnnxGraph:
+    """Read which operators an .onnx file has, and of its weights all but the values.
+
+    Raises:
+        ArtefactError: the file is missing, empty, cut short, or no ONNX model.
+    """
+    return _read(path, _graph_from_model)
+
+
+def _read(path: Path, read: "Callable[[_Model], Read]") -> Read:
     check_file(path, "an ONNX model", MAX_ONNX_BYTES, ArtefactError)
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             view = memoryview(mapped)
             try:
-                return _header_from_model(_Model(view))
+                return read(_Model(view))
             finally:
                 view.release()
     except (_MalformedError, UnicodeDecodeError) as error:
@@ -99,6 +147,60 @@ def _header_from_model(model: _Model) -> OnnxHeader:
         if number in tensors:
             tensors[number].append(_tensor(model, start, end))
     return OnnxHeader(metadata, tuple(tensors[11]), tuple(tensors[12]))
+
+
+def _graph_from_model(model: _Model) -> OnnxGraph:
+    nodes: list[OnnxNode] = []
+    weights: dict[str, OnnxWeight] = {}
+    for graph in _children(model, 0, len(model.view), 7):
+        for number, start, end, _ in _fields(model, *graph):
+            if number == 5:
+                name, weight = _weight(model, start, end)
+                weights[name] = weight
+            elif number == 1:
+                node, constants = _node(model, start, end)
+                nodes.append(node)
+                weights |= constants
+    return OnnxGraph(tuple(nodes), weights)
+
+
+def _node(model: _Model, start: int, end: int) -> tuple[OnnxNode, dict[str, OnnxWeight]]:
+    """Read a NodeProto: input (1), output (2), op_type (4), attribute (5); and the tensor, if it is a Constant."""
+    names: dict[int, list[str]] = {1: [], 2: [], 4: []}
+    attributes: list[tuple[int, int]] = []
+    for number, s, e, _ in _fields(model, start, end):
+        if number in names:
+            names[number].append(_text(model, s, e))
+        elif number == 5:
+            attributes.append((s, e))
+    op_type = "".join(names[4])
+    axis, weights = 0, {}
+    for s, e in attributes if op_type in _HAS_NUMBERS else ():
+        for number, first, last, value in _fields(model, s, e):  # an AttributeProto: i (3), t (5)
+            if number == 3 and op_type == "Concat":  # which has one attribute
+                axis = value - (1 << 64) if value >> 63 else value
+            elif number == 5 and names[2]:
+                weights[names[2][0]] = _weight(model, first, last)[1]
+    return OnnxNode(op_type, tuple(names[1]), tuple(names[2]), axis), weights
+
+
+def _weight(model: _Model, start: int, end: int) -> tuple[str, OnnxWeight]:
+    """Read a TensorProto: dims (1), data_type (2), float_data (4), name (8), raw_data (9)."""
+    name, dtype, count, content = "", 0, 1, b""
+    for number, s, e, value in _fields(model, start, end):
+        if number == 1:
+            while s < e:  # one number, or several packed
+                size, s = _varint(model.view, s, e)  # noqa: PLW2901
+                count *= size
+        elif number == 2:
+            dtype = value
+        elif number == 8:
+            name = _text(model, s, e)
+        elif number in (4, 9) and e - s <= 4:
+            content = bytes(model.view[s:e])
+    form = _NUMBERS.get((dtype, len(content)))
+    (found,) = struct.unpack(form, content) if form and count == 1 else (None,)
+    return name, OnnxWeight(_TYPE_NAMES.get(dtype, f"type {dtype}"), count, found)
 
 
 def _tensor(model: _Model, start: int, end: int) -> TensorHeader:

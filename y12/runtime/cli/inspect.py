@@ -79,6 +79,7 @@ def facts_from(artefact: "Artefact") -> dict[str, Any]:
         "source_sha256": manifest.source_sha256,
         "licence": manifest.licence,
         "manifest_from": artefact.manifest_from,
+        "notes": list(artefact.notes),
     }
 
 
@@ -88,6 +89,8 @@ def _axis(axis: "AxisRange") -> str:
 
 def _nms(nms: dict[str, Any]) -> str:
     """Say in words what the NMS in the graph does; what is False or None is left out."""
+    if nms["form"] == "rows" and nms["options"]["iou"] == 1:
+        return f"none: end to end, the {nms['candidates']} best scores are the objects"
     options = ", ".join(
         f"{name} {value}" for name, value in nms["options"].items() if value is not None and value is not False
     )
@@ -120,6 +123,7 @@ def _text(facts: dict[str, Any]) -> str:
     lines["runs on"] = facts["engine"].get("gpus", "")
     lines |= {key: facts[key] for key in ("producer", "source", "source_sha256", "licence")}
     lines["manifest"] = f"found in {facts['manifest_from']}"
+    lines["notes"] = "; ".join(facts["notes"])
     width = max(map(len, lines))
     return "\n".join(f"{key.replace('_', ' '):<{width}}  {value}" for key, value in lines.items() if value)
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from y12.errors import ExecutorError
 from y12.runtime.artefact.output_layout import OutputLayout
 
+SCORE_ROUNDING = 1e-3  # a sigmoid may come out this much beyond 0 or 1, in FP16
+
 Outputs = Mapping[str, NDArray[np.float32]]  # of one image, by name, without the batch axis
 
 
@@ -46,7 +48,7 @@ def predictions_from(outputs: Outputs, layout: OutputLayout, input_hw: tuple[int
 
     Raises:
         ArtefactError: an output is missing, or the shapes contradict each other or the layout.
-        ExecutorError: an output holds NaN or infinity.
+        ExecutorError: an output holds NaN or infinity, or a score that is none.
     """
     protos = protos_from(outputs, layout)
     rows, anchors = layout.rows_in({name: array.shape for name, array in outputs.items()})
@@ -54,10 +56,12 @@ def predictions_from(outputs: Outputs, layout: OutputLayout, input_hw: tuple[int
         check_finite(outputs[name])
     parts = {name: outputs[part.output][part.first : part.first + part.count] for name, part in rows.items()}
     none = np.empty((0, anchors), np.float32)
+    scores = parts["scores"] * parts["objectness"] if layout.has_objectness else parts["scores"]
+    check_scores(scores)
     return Predictions(
         protos=protos,
         xywh=parts["boxes"],
-        scores=parts["scores"] * parts["objectness"] if layout.has_objectness else parts["scores"],
+        scores=scores,
         coefficients=parts.get("coefficients", none),
         keypoints=parts.get("keypoints", none),
         angles=parts.get("angles", none),
@@ -87,6 +91,25 @@ def check_finite(array: NDArray[np.float32]) -> None:
     """
     if not np.isfinite(array).all():
         raise nonfinite_error()
+
+
+def check_scores(scores: NDArray[np.float32]) -> None:
+    """Refuse what is no score of 0 to 1.
+
+    Raises:
+        ExecutorError: there is one.
+    """
+    low, high = scores.min(initial=0.0), scores.max(initial=0.0)
+    if low < -SCORE_ROUNDING or high > 1 + SCORE_ROUNDING:
+        raise score_error(low, high)
+
+
+def score_error(low: float, high: float) -> ExecutorError:
+    """Return the refusal of scores from `low` to `high`."""
+    return ExecutorError(
+        f"expected scores from 0 to 1 from the network, found {low:.4g} to {high:.4g}: its outputs hold something else "
+        "than its manifest says; export the model again"
+    )
 
 
 def nonfinite_error() -> ExecutorError:
