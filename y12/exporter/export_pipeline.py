@@ -18,6 +18,7 @@ from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
 from y12.exporter.evaluate.speed import speeds
 from y12.exporter.export_config import ExportConfig
+from y12.exporter.graph.nms.best_rows import with_best_rows
 from y12.exporter.graph.nms.nms import with_nms
 from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, simplify
 from y12.exporter.input_profile import with_profile
@@ -92,7 +93,16 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 weights_checked = check_weights(simplified, typed.graph)
                 trained = None if images is None else as_trained(source.detector, simplified, images, typed)
                 inputs = VerificationInput(
-                    source.detector, source.graph, simplified, typed.graph, final, built, manifest, trained
+                    source.detector,
+                    source.graph,
+                    simplified,
+                    typed.graph,
+                    final,
+                    built,
+                    manifest,
+                    trained,
+                    given=source.rows,
+                    halves=source.halves,
                 )
                 verification = verify(inputs, _verify_options(images, source, config.verify))
         speed: tuple[Speed, ...] = ()
@@ -211,10 +221,11 @@ def _measured(
 
 
 def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.ModelProto:
-    """Return the typed graph with the NMS that was asked for, and the manifest in its metadata."""
+    """Return the typed graph with the NMS that was asked for, or its best rows, and the manifest in its metadata."""
     if manifest.nms is not None:
         with clock("nms"):
-            graph = with_nms(graph, manifest.nms, _layout(manifest))
+            append = with_best_rows if manifest.nms.is_rows else with_nms
+            graph = append(graph, manifest.nms, _layout(manifest))
     del graph.metadata_props[:]  # what another exporter said there is no longer true
     graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
     return graph
@@ -277,7 +288,7 @@ def _manifest(config: ExportConfig, source: Source, profile: InputProfile) -> Ma
         source_sha256=source.sha256,
         licence=source.licence,
         kpt_shape=source.kpt_shape,
-        nms=config.nms,
+        nms=source.rows.nms if source.rows is not None and source.rows.nms.is_end_to_end else config.nms,
         localisation=source.localisation,
     )
 

@@ -12,6 +12,7 @@ from y12.errors import CalibrationError, CheckpointError, OptionsError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
 from y12.exporter.export_config import ExportConfig
+from y12.exporter.graph.foreign.raw_outputs import GivenRows, with_raw_outputs
 from y12.exporter.graph.foreign.read import graph_from_file
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.detector import Detector
@@ -19,7 +20,7 @@ from y12.exporter.model.spec import models_dir, spec_from_name
 from y12.exporter.precision.qat.learned import LearnedRanges
 from y12.exporter.verify.verify_images import scenes_dir
 from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile
-from y12.runtime.artefact.opened import open_artefact
+from y12.runtime.artefact.opened import Artefact, open_artefact
 
 __all__ = ["Source", "demo_weights", "source_from_config"]
 
@@ -41,7 +42,9 @@ class Source:
         kpt_shape: (K, D) of the keypoints it predicts; None where it predicts none.
         licence: what the user has to know of the weights' licence.
         detector: the torch network; None for an ONNX graph.
-        graph: the ONNX graph; None for a torch network.
+        graph: the ONNX graph, with raw outputs; None for a torch network.
+        rows: the same as it was given, where it picks objects itself.
+        halves: the ONNX graph's weights were FP16.
         profile: the shapes an ONNX graph accepts; None for a torch network, which takes any.
         learned: ranges of activations that were learned with the weights; None where there are none.
         side: of the images that it was trained on, in pixels; None where its file does not tell.
@@ -61,6 +64,8 @@ class Source:
     licence: str = ""
     detector: Detector | None = None
     graph: onnx.ModelProto | None = None
+    rows: GivenRows | None = None
+    halves: bool = False
     profile: InputProfile | None = None
     learned: LearnedRanges | None = None
     side: int | None = None
@@ -158,17 +163,18 @@ def _learned(checkpoint: Checkpoint) -> LearnedRanges | None:
 
 def _from_onnx(path: Path, config: ExportConfig) -> Source:
     artefact = open_artefact(path)
-    manifest = artefact.manifest
-    is_widened = manifest.precision == "fp16" and manifest.producer.startswith("Ultralytics")  # by graph_from_file
-    if manifest.precision != "fp32" and not is_widened:
-        raise OptionsError(
-            f"{path}: expected an FP32 graph to start from, found one in {manifest.precision}; export from the original"
-        )
-    if manifest.nms is not None:
-        raise OptionsError(
-            f"{path}: expected raw predictions to start from, found NMS in the graph; export without --nms"
-        )
+    manifest, found = artefact.manifest, artefact.found
+    _check_start(artefact, config)
     read = graph_from_file(path)
+    rows = None if manifest.nms is None else GivenRows(read.model, manifest.nms)
+    notes = (*artefact.notes, *read.notes)
+    if manifest.nms is not None and not manifest.nms.is_end_to_end:
+        own = manifest.nms.options
+        notes = (
+            *notes,
+            f"its NMS (conf {own.conf:g}, iou {own.iou:g}, {own.max_det} rows), which TensorRT-RTX does not build, is left "
+            "out: y12's own takes its place when the artefact is run; --nms puts that into the graph",
+        )
     return Source(
         path.stem,
         manifest.model or path.stem,
@@ -179,8 +185,29 @@ def _from_onnx(path: Path, config: ExportConfig) -> Source:
         file=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         licence=manifest.licence or UNKNOWN_LICENCE,
-        graph=read.model,
+        graph=read.model if found is None else with_raw_outputs(read.model, found),
+        rows=rows,
+        halves=manifest.precision == "fp16",
         profile=manifest.profile,
-        notes=read.notes,
+        notes=notes,
         localisation=manifest.localisation,
     )
+
+
+def _check_start(artefact: Artefact, config: ExportConfig) -> None:
+    """Refuse an .onnx that is no start, by what it says of itself.
+
+    Raises:
+        OptionsError: its precision, or how it picks objects, leaves nothing to do.
+    """
+    path, manifest, is_foreign = artefact.path, artefact.manifest, artefact.found is not None
+    if manifest.precision != "fp32" and not (is_foreign and manifest.precision == "fp16"):  # which is widened
+        raise OptionsError(
+            f"{path}: expected an FP32 graph to start from, found one in {manifest.precision}; export from the original"
+        )
+    if manifest.nms is not None and not is_foreign:
+        raise OptionsError(
+            f"{path}: expected raw predictions to start from, found NMS in the graph; export without --nms"
+        )
+    if manifest.nms is not None and manifest.nms.is_end_to_end and config.nms is not None:
+        raise OptionsError(f"--nms: {path} picks its objects end to end, without NMS: drop --nms")

@@ -43,8 +43,10 @@ def drop(value: float) -> str:
 
 
 def nms_in_words(nms: NmsSettings) -> str:
-    """Return an NMS in the graph as one line."""
+    """Return how a graph picks objects as one line."""
     options = nms.options
+    if nms.is_end_to_end:
+        return f"none: end to end, the {options.max_det} best scores are the objects"
     classes = "all classes" if options.classes is None else f"classes {', '.join(map(str, options.classes))}"
     return (
         f"{nms.form}, conf {options.conf:g}, iou {options.iou:g}, max_det {options.max_det} of the best "

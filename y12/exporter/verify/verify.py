@@ -6,11 +6,13 @@ import onnx
 
 from y12.errors import InconclusiveError, VerificationError, Y12Error
 from y12.exporter.engine.build_engine import BuiltEngine, gpu_problem
+from y12.exporter.graph.foreign.raw_outputs import GivenRows
 from y12.exporter.graph.token_rounding import token_roundings, without_token_rounding
 from y12.exporter.model.blocks.bit import bit_layers, plain_form
 from y12.exporter.model.detector import Detector
 from y12.exporter.verify.backends import TorchExecutor
 from y12.exporter.verify.check_nms import check_nms, compare_after_nms
+from y12.exporter.verify.check_rows import check_rows
 from y12.exporter.verify.compare import Ran, compare, outputs_of
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.fp32 import check_fp32, loosened, nudged
@@ -38,6 +40,8 @@ class VerificationInput:
         built: the engine, if one was built.
         manifest: of the artefact.
         trained: the model with INT8's rounding in it, where it was trained so: what an INT8 artefact must equal.
+        given: the ONNX graph as it was given, where that picks objects itself.
+        halves: the weights of the ONNX graph that was given are FP16.
     """
 
     detector: Detector | None
@@ -48,6 +52,13 @@ class VerificationInput:
     built: BuiltEngine | None
     manifest: Manifest
     trained: Detector | None = None
+    given: GivenRows | None = None
+    halves: bool = False
+
+    @property
+    def model(self) -> str:
+        """What the artefact must equal, in words."""
+        return "the given FP16 weights, computed in FP32," if self.halves else "the model"
 
 
 @dataclass
@@ -58,7 +69,7 @@ class Verification:
         comparisons: one for each executor that was compared with the model.
         engine_executed: whether the engine was run here, and if not, why; empty where there is none.
         unstable_images: those on which the model's own output moves when its input is rounded.
-        nms_checked: detections that NMS in the graph and the runtime's own NMS both leave of the same predictions.
+        nms_checked: detections that the graph and the runtime both pick of the same predictions.
         verdict: of the export.
     """
 
@@ -84,6 +95,9 @@ def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
     images = load_images(options, manifest.profile.opt_hw, manifest.task)
     batch, precision = manifest.profile.batch.opt, manifest.precision
     reference, tolerance = _reference(inputs, images), TOLERANCES[precision]
+    if inputs.given is not None:
+        rows = _ran("the given ONNX", OrtExecutor(inputs.given.graph.SerializeToString(), "cpu"), images, batch)
+        check_rows(reference, rows, replace(manifest, nms=inputs.given.nms))
     plain = _without_rounding(inputs)
     exact = reference if plain is inputs else _reference(plain, images)
     if plain.detector is not None:
@@ -100,13 +114,16 @@ def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
     typed = _ran(f"{precision.upper()} ONNX", OrtExecutor(inputs.typed.SerializeToString(), "cpu"), images, batch)
     verification.comparisons.append(_compared(inputs, reference, typed, images, tolerance, options))
     if manifest.nms is not None:
-        final = _ran("", OrtExecutor(inputs.final.SerializeToString(), "cpu"), images, batch)
-        verification.nms_checked = check_nms(typed.outputs, final.outputs, manifest)
+        final = _ran("the artefact", OrtExecutor(inputs.final.SerializeToString(), "cpu"), images, batch)
+        if manifest.nms.is_rows:
+            verification.nms_checked = check_rows(typed, final, manifest)
+        else:
+            verification.nms_checked = check_nms(typed.outputs, final.outputs, manifest)
     engine = _engine_executor(inputs.built, verification) if inputs.built is not None else None
     if engine is not None:
         built = _ran(f"{precision.upper()} engine", engine, images, batch)
         verification.comparisons.append(_compared_engine(reference, built, manifest, tolerance, options))
-    _judge(verification, options)
+    _judge(verification, options, inputs.model)
     return verification
 
 
@@ -197,7 +214,7 @@ def _engine_executor(built: BuiltEngine, verification: Verification) -> Executor
     return executor
 
 
-def _judge(verification: Verification, options: VerifyOptions) -> None:
+def _judge(verification: Verification, options: VerifyOptions, model: str) -> None:
     different = [c for c in verification.comparisons if c.verdict == "different"]
     unsure = [c for c in verification.comparisons if c.verdict == "inconclusive"]
     if different:
@@ -206,7 +223,7 @@ def _judge(verification: Verification, options: VerifyOptions) -> None:
         raise VerificationError(
             f"{different[0].candidate} differs from the model: {failures}{_instability(verification)}"
         )
-    verification.verdict = "inconclusive" if unsure else _equal(verification.comparisons)
+    verification.verdict = "inconclusive" if unsure else _equal(verification.comparisons, model)
     if unsure and not options.allow_inconclusive:
         raise InconclusiveError(
             f"inconclusive: expected at least {options.min_matched} matched detections, found {unsure[0].matched}; "
@@ -214,8 +231,8 @@ def _judge(verification: Verification, options: VerifyOptions) -> None:
         )
 
 
-def _equal(comparisons: list[Comparison]) -> str:
-    return f"verified: equal to the model within tolerance ({', '.join(c.candidate for c in comparisons)})"
+def _equal(comparisons: list[Comparison], model: str) -> str:
+    return f"verified: equal to {model} within tolerance ({', '.join(c.candidate for c in comparisons)})"
 
 
 def _instability(verification: Verification) -> str:

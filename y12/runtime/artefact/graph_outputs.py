@@ -18,7 +18,7 @@ from y12.runtime.artefact.manifest import NmsSettings, end_to_end
 from y12.runtime.artefact.onnx_header import OnnxGraph, OnnxNode, TensorHeader
 from y12.runtime.options import MAX_DETECTIONS, DetectOptions
 
-__all__ = ["GraphOutputs", "graph_outputs", "precision_of"]
+__all__ = ["BOXES", "GraphOutputs", "graph_outputs", "precision_of"]
 
 BOXES = "output0"  # the one output, but for the prototypes of masks
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -39,12 +39,13 @@ class GraphOutputs:
         nms: how rows of objects came about; None of raw predictions and probabilities.
         raw: the tensor (B, 4 + classes + what the task adds, A) that the rows were picked from; of raw predictions
             the output, of probabilities "".
-        corners: whether the boxes in `raw` are x1 y1 x2 y2, not centre and size.
+        corners: where the boxes in `raw` are x1 y1 x2 y2, the tensor in which those points were joined; "" where they
+            are centre and size.
     """
 
     nms: NmsSettings | None = None
     raw: str = ""
-    corners: bool = False
+    corners: str = ""
 
 
 def graph_outputs(graph: OnnxGraph, outputs: tuple[TensorHeader, ...], task: str) -> GraphOutputs:
@@ -69,9 +70,9 @@ def graph_outputs(graph: OnnxGraph, outputs: tuple[TensorHeader, ...], task: str
         raw = next(filter(walk.is_raw, (name for node in walk.tail(BOXES) for name in node.outputs)), None)
         if raw is None:
             raise _other(walk, found[BOXES], "rows of objects picked from boxes and scores")
-        return GraphOutputs(nms, raw, walk.has_corners(raw))
+        return GraphOutputs(nms, raw, walk.corners(raw))
     raw = walk.back(BOXES, {"Cast": 0, "Identity": 0})
-    if not walk.is_raw(raw) or walk.has_corners(raw):
+    if not walk.is_raw(raw) or walk.corners(raw):
         raise _other(walk, found[BOXES], "a Concat of boxes (centre and size) and a Sigmoid of scores, or rows of objects")
     return GraphOutputs(raw=raw)
 
@@ -132,15 +133,16 @@ class _Walk:
         parts = self._parts(tensor)
         return len(parts) > 1 and self.source(parts[1]).op_type == "Sigmoid"
 
-    def has_corners(self, raw: str) -> bool:
-        """Return whether boxes are made as (cell - distances, cell + distances), not as their middle and difference."""
-        source = self.source(self._parts(raw)[0])
-        candidates = [source, *(self.source(name) for name in source.inputs if source.op_type == "Mul")]  # times stride
-        return any(
-            [self.source(part).op_type for part in node.inputs] == ["Sub", "Add"]
-            for node in candidates
-            if node.op_type == "Concat"
-        )
+    def corners(self, raw: str) -> str:
+        """Return where boxes are joined of (cell - distances, cell + distances); "" where of middle and difference."""
+        boxes = self.back(self._parts(raw)[0], _MOVES)
+        source = self.source(boxes)
+        candidates = [boxes, *(self.back(name, _MOVES) for name in source.inputs if source.op_type == "Mul")]  # strides
+        for name in candidates:
+            node = self.source(name)
+            if node.op_type == "Concat" and [self.source(part).op_type for part in node.inputs] == ["Sub", "Add"]:
+                return name
+        return ""
 
     def nms_of_rows(self, output: TensorHeader) -> NmsSettings | None:
         """Return how the rows of an output were picked; None where it holds no rows of objects.
