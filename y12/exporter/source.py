@@ -172,8 +172,8 @@ def _from_onnx(path: Path, config: ExportConfig) -> Source:
         own = manifest.nms.options
         notes = (
             *notes,
-            f"its NMS (conf {own.conf:g}, iou {own.iou:g}, {own.max_det} rows), which TensorRT-RTX does not build, is left "
-            "out: y12's own takes its place when the artefact is run; --nms puts that into the graph",
+            f"its NMS (conf {own.conf:g}, iou {own.iou:g}, {own.max_det} rows), which TensorRT-RTX does not build, is "
+            "left out: y12's own takes its place when the artefact is run; --nms puts that into the graph",
         )
     return Source(
         path.stem,
@@ -207,7 +207,8 @@ def _check_start(artefact: Artefact, config: ExportConfig) -> None:
         )
     if manifest.nms is not None and not is_foreign:
         raise OptionsError(
-            f"{path}: expected raw predictions to start from, found NMS in the graph; export without --nms"
+            f"{path}: expected raw predictions to start from, found NMS in the graph; export without --nms, "
+            "or from what it was made of"
         )
     if manifest.nms is not None and manifest.nms.is_end_to_end and config.nms is not None:
         raise OptionsError(f"--nms: {path} picks its objects end to end, without NMS: drop --nms")

@@ -88,6 +88,8 @@ def outcome_of(
             return _classified(Inference(runtime, runtime.options), evaluation_set)
         classes = _classes(evaluation_set, manifest.names)
         options = [detect_options(ValOptions(), None, classes)]
+        if manifest.nms is not None and manifest.nms.is_end_to_end:
+            options = [replace(options[0], iou=1.0)]
         if used:
             options.append(_as_used(default_options(manifest), classes))
         return _detected(runtime, evaluation_set, options, classes)

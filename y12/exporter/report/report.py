@@ -133,7 +133,7 @@ class ExportReport:
     def _proof_lines(self, proved: Verification) -> list[str]:
         lines = [line for comparison in proved.comparisons for line in _comparison_lines(comparison)]
         if self.nms:
-            same = "" if proved.nms_checked is None else f"; {proved.nms_checked} detections, as y12's own NMS gives"
+            same = "" if proved.nms_checked is None else f"; {proved.nms_checked} detections, as y12's runtime picks"
             lines.append(f"nms          {self.nms}{same}")
         if proved.engine_executed:
             lines.append(f"engine run   {proved.engine_executed}")

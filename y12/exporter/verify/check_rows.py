@@ -36,9 +36,7 @@ def check_rows(raw: Ran, rows: Ran, manifest: Manifest) -> int:
     assert nms is not None
     matched = lost = 0
     for predictions, outputs in zip(raw.outputs, rows.outputs, strict=True):
-        expected = picked_from_predictions(
-            predictions_from(predictions, layout, manifest.profile.opt_hw), nms.options
-        )
+        expected = picked_from_predictions(predictions_from(predictions, layout, manifest.profile.opt_hw), nms.options)
         actual = picked_from_graph(outputs, layout, nms, nms.options)
         full = min(len(expected.scores), len(actual.scores)) >= nms.options.max_det
         least = max(expected.scores[-1], actual.scores[-1]) if full else 0.0

@@ -28,6 +28,12 @@ _MOVES = {
     **dict.fromkeys(("Split", "Gather", "GatherND", "GatherElements", "Expand", "Pad"), 0),
     "ScatterND": 2,
 }
+_SHOWS = {  # what the last operator may tell of a graph
+    "Softmax": ", probabilities of a classifier",
+    "Transpose": ", predictions turned round",
+}
+_NESTED = 4  # joins of joins that are looked into
+_INT8 = ("QuantizeLinear", "DequantizeLinear", "ConvInteger", "QLinearConv")
 _TO_DO = "give y12 the checkpoint, or an .onnx with raw outputs (nms=False)"
 
 
@@ -73,7 +79,7 @@ def graph_outputs(graph: OnnxGraph, outputs: tuple[TensorHeader, ...], task: str
         return GraphOutputs(nms, raw, walk.corners(raw))
     raw = walk.back(BOXES, {"Cast": 0, "Identity": 0})
     if not walk.is_raw(raw) or walk.corners(raw):
-        raise _other(walk, found[BOXES], "a Concat of boxes (centre and size) and a Sigmoid of scores, or rows of objects")
+        raise _other(walk, found[BOXES], "boxes (centre and size) and a Sigmoid of scores joined, or rows of objects")
     return GraphOutputs(raw=raw)
 
 
@@ -86,7 +92,7 @@ def precision_of(graph: OnnxGraph) -> str:
     counts: dict[str, int] = {}
     for weight in graph.weights.values():
         counts[weight.dtype] = counts.get(weight.dtype, 0) + weight.count
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear", "ConvInteger", "QLinearConv") for node in graph.nodes):
+    if any(node.op_type in _INT8 for node in graph.nodes):
         return "int8"
     floats = {dtype: count for dtype, count in counts.items() if dtype.startswith(("float", "bfloat"))}
     most = max(floats, key=lambda dtype: floats[dtype], default="float32")
@@ -166,12 +172,12 @@ class _Walk:
             raise _other(self, output, "rows of objects: x1 y1 x2 y2 score class")
         return None
 
-    def _parts(self, tensor: str) -> list[str]:
+    def _parts(self, tensor: str, deeper: int = _NESTED) -> list[str]:
         """Return what a Concat along the channels joins, those inside of it included."""
         node = self._maker.get(tensor)
         if node is None or node.op_type != "Concat" or node.axis not in (1, -2):
             return []
-        first = self._parts(node.inputs[0]) if node.inputs else []
+        first = self._parts(node.inputs[0], deeper - 1) if node.inputs and deeper else []
         # Boxes are a Concat themselves, of two points; it holds no scores.
         nested = first if len(first) > 1 and self.source(first[1]).op_type == "Sigmoid" else list(node.inputs[:1])
         return [*nested, *node.inputs[1:]]
@@ -194,19 +200,24 @@ class _Walk:
         return DetectOptions(max(shares, default=0.0), iou, rows)
 
     def _number(self, name: str) -> float:
-        """Return a constant, as it was before it was rounded to FP32; -1 where there is none."""
+        """Return a constant, as it was before it was rounded; -1 where there is none."""
         weight = self._weights.get(self.back(name, _MOVES))
-        return -1.0 if weight is None or weight.value is None else round(weight.value, 6)
+        if weight is None or weight.value is None:
+            return -1.0
+        return round(weight.value, 3 if weight.dtype == "float16" else 6)
 
 
 def _checked(rows: int) -> int:
     if not 1 <= rows <= MAX_DETECTIONS:
-        raise ArtefactError(f"expected 1 to {MAX_DETECTIONS} rows in {BOXES}, found {rows}; export with another max_det")
+        raise ArtefactError(f"expected 1 to {MAX_DETECTIONS} rows, found {rows}; export with another max_det")
     return rows
 
 
 def _other(walk: _Walk, output: TensorHeader, expected: str) -> ArtefactError:
     sizes = ", ".join("any" if size is None else str(size) for size in output.shape)
     tail = list(dict.fromkeys(node.op_type for node in walk.tail(output.name)))
-    made = " < ".join(tail[:4]) or "nothing that is computed"
-    return ArtefactError(f"{BOXES}: expected {expected}, found ({sizes}) made by {made}; {_TO_DO}")
+    made = ", ".join(tail[:4]) or "no operator"
+    shows = _SHOWS.get(tail[0] if tail else "", "")
+    return ArtefactError(
+        f"{BOXES}: expected {expected}, found ({sizes}){shows} (the last operators are {made}); {_TO_DO}"
+    )

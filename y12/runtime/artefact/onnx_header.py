@@ -190,7 +190,7 @@ def _weight(model: _Model, start: int, end: int) -> tuple[str, OnnxWeight]:
     for number, s, e, value in _fields(model, start, end):
         if number == 1:
             while s < e:  # one number, or several packed
-                size, s = _varint(model.view, s, e)  # noqa: PLW2901
+                size, s = _varint(model.view, s, e)
                 count *= size
         elif number == 2:
             dtype = value

@@ -127,9 +127,7 @@ def _open_foreign(path: Path, header: OnnxHeader) -> Artefact:
         if claim != fact
     )
     source = "Ultralytics' metadata"
-    return Artefact(
-        path, "onnx", shown, source, inputs=(images,), outputs=header.outputs, found=found, notes=notes
-    )
+    return Artefact(path, "onnx", shown, source, inputs=(images,), outputs=header.outputs, found=found, notes=notes)
 
 
 def _images(inputs: tuple[TensorHeader, ...]) -> TensorHeader:

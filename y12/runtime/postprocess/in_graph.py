@@ -1,4 +1,4 @@
-"""Artefacts whose graph picks the objects: read its forms; refuse, or tell, which thresholds cannot be changed any more."""
+"""Artefacts whose graph picks the objects: read its forms; refuse or tell of thresholds that cannot be changed."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,7 +18,7 @@ __all__ = ["check_against_graph", "notes_on_rows", "picked_from_graph"]
 def notes_on_rows(options: DetectOptions, nms: NmsSettings) -> tuple[str, ...]:
     """Return which options have no effect on rows of another exporter's graph, as texts for the user."""
     own = nms.options
-    by = "the network picks its objects without NMS" if nms.is_end_to_end else f"NMS is in the graph, with iou {own.iou:g}"
+    by = "there is no NMS" if nms.is_end_to_end else f"NMS is in the graph, with iou {own.iou:g}"
     notes = {
         f"conf {options.conf:g}: the graph has left out all up to {own.conf:g}": options.conf < own.conf,
         f"max_det {options.max_det}: the graph gives {own.max_det} rows at most": options.max_det > own.max_det,
@@ -66,13 +66,13 @@ def picked_from_graph(outputs: Outputs, layout: OutputLayout, nms: NmsSettings, 
     added = layout.added(0 if protos is None else len(protos))
     rows, truncated = _FORMS[nms.form](outputs, added, nms.options.max_det)
     check_finite(rows)
-    check_scores(rows[:, 4])
     labels = rows[:, 5]
     if not ((labels == np.floor(labels)) & (labels >= 0) & (labels < layout.class_count)).all():
         raise ArtefactError(
             f"expected class ids of 0 to {layout.class_count - 1}, found {labels.min():g} to "
             f"{labels.max():g}; the artefact's manifest does not fit its network"
         )
+    check_scores(rows[:, 4])
     class_ids = labels.astype(np.intp)
     wanted = rows[:, 4] > options.conf
     if options.classes is not None:

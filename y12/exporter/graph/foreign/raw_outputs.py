@@ -2,8 +2,8 @@
 
 Where it picks objects itself, it is cut at what they are picked from:
 
-    rows = NMS(raw)  or  best(raw)      becomes   output0 = raw
-    Concat(cell - near, cell + far)     becomes   Concat(((cell - near) + (cell + far)) / 2, (cell + far) - (cell - near))
+    rows = NMS(raw)  or  best(raw)    becomes   output0 = raw
+    Concat(corner, other corner)      becomes   Concat((corner + other) / 2, other - corner)
 
 Everything behind the cut is y12's to write: its own NMS, or the best rows (`y12.exporter.graph.nms.best_rows`).
 """
@@ -61,9 +61,17 @@ def with_raw_outputs(model: onnx.ModelProto, found: GraphOutputs) -> onnx.ModelP
         if found.corners:
             _join_centres(graph, found.corners)
         _rename(graph, found.raw, BOXES)
+        _state_shape(given)
     for output in beside:
         _rename(graph, output.name, PROTOS)
     return given
+
+
+def _state_shape(model: onnx.ModelProto) -> None:
+    """Write down how many channels and anchor points the first output has, where that can be told."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output[0].type.tensor_type.shape.dim
+    for dim, known in zip(model.graph.output[0].type.tensor_type.shape.dim, inferred, strict=True):
+        dim.CopyFrom(known)
 
 
 def _join_centres(graph: onnx.GraphProto, joined: str) -> None:

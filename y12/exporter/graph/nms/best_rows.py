@@ -9,6 +9,8 @@ Row by row, best first: x1 y1 x2 y2 score class and what the task adds; of orien
 angle. Where there are fewer anchors than rows, there are as many rows as anchors.
 """
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -79,12 +81,13 @@ class _Writer:
         )
         score, pair = self._topk(pairs, count, "pairs_best")  # (B, N)
         number = self._ints("classes", classes)
-        row, label = (self._add(op, [pair, number], name) for op, name in (("Div", "row"), ("Mod", "label")))
+        row, label = (self._add(op, [pair, number], name) for op, name in (("Div", "row"), ("Mod", "label_id")))
+        label = self._add("Cast", [label], "label", to=TensorProto.FLOAT)
         rows = self._gathered(picked, row, channels, "of_pair")
         columns = [
             *self._box(rows, upright=upright),
             self._add("Unsqueeze", [score, self._ints("last", 2)], "score"),
-            self._add("Unsqueeze", [self._add("Cast", [label], "label_float", to=TensorProto.FLOAT), "rows/last"], "class"),
+            self._add("Unsqueeze", [label, self._ints("last", 2)], "class"),
         ]
         if self._extras:
             columns.append(self._slice(rows, 4 + classes, channels, "extras"))
@@ -135,7 +138,7 @@ class _Writer:
             self._graph.initializer.append(numpy_helper.from_array(value, f"{_PREFIX}{name}"))
         return f"{_PREFIX}{name}"
 
-    def _add(self, op: str, inputs: list[str], name: str, **attributes: object) -> str:
+    def _add(self, op: str, inputs: list[str], name: str, **attributes: Any) -> str:
         output = f"{_PREFIX}{name}"
-        self._graph.node.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+        self._graph.node.append(helper.make_node(op, inputs, [output], output, **attributes))
         return output
