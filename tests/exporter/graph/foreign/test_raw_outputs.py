@@ -134,7 +134,9 @@ def test_what_an_export_starts_from(tmp_path):
     (note,) = sources["nms"].notes
     assert note.startswith("its NMS (conf 0.25, iou 0.7, 5 rows), which TensorRT-RTX does not build, is left out")
     path.write_bytes(foreign_model(Ends("end2end")).SerializeToString())
-    with pytest.raises(OptionsError, match="--nms: .*given.onnx picks its objects end to end, without NMS: drop --nms"):
+    with pytest.raises(
+        OptionsError, match=r"--nms: .*given\.onnx picks its objects end to end, without NMS: drop --nms"
+    ):
         source_from_config(ExportConfig(str(path), nms=nms_of({}, {}, wanted=True)))
     path.write_bytes(b"\x3a\x00")
     with pytest.raises(ArtefactError):
