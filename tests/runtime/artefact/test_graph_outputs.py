@@ -153,7 +153,17 @@ def test_two_inputs_are_refused_and_weights_among_the_inputs_are_none(opened):
 
 def test_int8_and_weights_of_other_types(opened):
     model = foreign_model(Ends("raw"))
-    model.graph.node.insert(0, helper.make_node("QuantizeLinear", ["images", "stride"], ["rounded"]))
+    joined = model.graph.node[-1]
+    for i, name in enumerate([*joined.input, "output0"]):
+        for op, before, after in (("Quantize", name, f"q{i}"), ("Dequantize", f"q{i}", f"dq{i}")):
+            if name != "output0":
+                node = helper.make_node(f"{op}Linear", [before, "stride"], [after])
+                model.graph.node.insert(len(model.graph.node) - 1, node)
+                joined.input[i] = f"dq{i}"
+    assert opened(model).manifest.precision == "int8"
+    joined.output[0] = "joined"
+    model.graph.node.append(helper.make_node("QuantizeLinear", ["joined", "stride"], ["joined_q"]))
+    model.graph.node.append(helper.make_node("DequantizeLinear", ["joined_q", "stride"], ["output0"]))
     assert opened(model).manifest.precision == "int8"
     model = foreign_model(Ends("raw"))
     model.graph.initializer.append(helper.make_tensor("doubles", TensorProto.DOUBLE, [900], np.zeros(900)))

@@ -25,6 +25,7 @@ _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # Operators that move the elements of one input: which one that is.
 _MOVES = {
     **dict.fromkeys(("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Slice"), 0),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), 0),  # but for rounding
     **dict.fromkeys(("Split", "Gather", "GatherND", "GatherElements", "Expand", "Pad"), 0),
     "ScatterND": 2,
 }
@@ -32,6 +33,7 @@ _SHOWS = {  # what the last operator may tell of a graph
     "Softmax": ", probabilities of a classifier",
     "Transpose": ", predictions turned round",
 }
+_UNMOVED = dict.fromkeys(("Cast", "Identity", "QuantizeLinear", "DequantizeLinear"), 0)  # every element in its place
 _NESTED = 4  # joins of joins that are looked into
 _INT8 = ("QuantizeLinear", "DequantizeLinear", "ConvInteger", "QLinearConv")
 _TO_DO = "give y12 the checkpoint, or an .onnx with raw outputs (nms=False)"
@@ -77,7 +79,7 @@ def graph_outputs(graph: OnnxGraph, outputs: tuple[TensorHeader, ...], task: str
         if raw is None:
             raise _other(walk, found[BOXES], "rows of objects picked from boxes and scores")
         return GraphOutputs(nms, raw, walk.corners(raw))
-    raw = walk.back(BOXES, {"Cast": 0, "Identity": 0})
+    raw = walk.back(BOXES, _UNMOVED)
     if not walk.is_raw(raw) or walk.corners(raw):
         raise _other(walk, found[BOXES], "boxes (centre and size) and a Sigmoid of scores joined, or rows of objects")
     return GraphOutputs(raw=raw)
