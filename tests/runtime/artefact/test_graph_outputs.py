@@ -1,5 +1,6 @@
 """What another exporter's graph holds is told by its operators and weights; what its metadata say otherwise is told."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -198,6 +199,23 @@ def test_circles_end(opened):
     model = ended("a = Concat<axis=1>(output0, images) output0 = Concat<axis=1>(a, images)", "float[1, 7, 8] output0")
     with pytest.raises(ArtefactError, match="found"):
         opened(model)
+
+
+def test_a_graph_made_to_be_walked_for_long_is_not(opened):
+    chain = [helper.make_node("Identity", [f"i{i - 1}" if i else "images"], [f"i{i}"]) for i in range(10_000)]
+    joins = [
+        helper.make_node("Concat", [f"c{i - 1}" if i else "images", "i9999"], [f"c{i}"], axis=1) for i in range(10_000)
+    ]
+    model = ended("output0 = Relu(images)", "float[1, 7, 8] output0")
+    model.graph.node[0].input[0] = "c9999"
+    model.graph.node.extend([*joins, *chain])
+    started = time.process_time()
+    with pytest.raises(ArtefactError, match="the last operators are Relu, Concat, Identity"):
+        opened(model)
+    assert time.process_time() - started < 5
+    bare = ended("label = Mod() output0 = Concat<axis=-1>(images, images, label)", "float[1, 7, 8] output0")
+    with pytest.raises(ArtefactError, match="found"):
+        opened(bare)
 
 
 def test_a_graph_cut_anywhere_is_refused_or_read(tmp_path):

@@ -34,6 +34,7 @@ _SHOWS = {  # what the last operator may tell of a graph
     "Transpose": ", predictions turned round",
 }
 _UNMOVED = dict.fromkeys(("Cast", "Identity", "QuantizeLinear", "DequantizeLinear"), 0)  # every element in its place
+_MOVED_AT_MOST = 100  # operators in a row; some ten are usual
 _NESTED = 4  # joins of joins that are looked into
 _INT8 = ("QuantizeLinear", "DequantizeLinear", "ConvInteger", "QLinearConv")
 _TO_DO = "give y12 the checkpoint, or an .onnx with raw outputs (nms=False)"
@@ -67,7 +68,7 @@ def graph_outputs(graph: OnnxGraph, outputs: tuple[TensorHeader, ...], task: str
     if BOXES not in found or beside or len(found) > 2:
         raise ArtefactError(
             f"expected an output {BOXES}{', and the prototypes of masks' * (task == 'segment')}, found "
-            f"{', '.join(found) or 'none'}; {_TO_DO}"
+            f"{', '.join(found) or 'none':.120}; {_TO_DO}"
         )
     walk = _Walk(graph)
     if task == "classify":
@@ -112,13 +113,12 @@ class _Walk:
 
     def back(self, tensor: str, through: dict[str, int]) -> str:
         """Return the tensor whose elements a tensor holds, moved by operators."""
-        seen = set()
-        while (node := self._maker.get(tensor)) is not None and node.op_type in through and tensor not in seen:
-            seen.add(tensor)
-            position = through[node.op_type]
-            if position >= len(node.inputs):
+        for _ in range(_MOVED_AT_MOST):
+            node = self._maker.get(tensor)
+            moved = () if node is None or node.op_type not in through else node.inputs[through[node.op_type] :]
+            if not moved:
                 break
-            tensor = node.inputs[position]
+            tensor = moved[0]
         return tensor
 
     def source(self, tensor: str) -> OnnxNode:
@@ -166,7 +166,7 @@ class _Walk:
         operators = {node.op_type for node in tail}
         suppresses = "NonMaxSuppression" in operators
         rows = (output.shape[1] if len(output.shape) == 3 else None) or MAX_DETECTIONS
-        if label is not None and label.op_type in ("Mod", "Sub") and self._is_index_of_topk(label.inputs[0]):
+        if label is not None and label.op_type in ("Mod", "Sub") and self._is_index_of_topk(*label.inputs[:1]):
             return end_to_end(_checked(rows))
         if label is not None and (suppresses or (label.op_type == "ArgMax" and "NonZero" in operators)):
             return NmsSettings("rows", _checked(rows), self._options(tail, rows))
@@ -184,7 +184,7 @@ class _Walk:
         nested = first if len(first) > 1 and self.source(first[1]).op_type == "Sigmoid" else list(node.inputs[:1])
         return [*nested, *node.inputs[1:]]
 
-    def _is_index_of_topk(self, tensor: str) -> bool:
+    def _is_index_of_topk(self, tensor: str = "") -> bool:
         tensor = self.back(tensor, _MOVES)
         node = self._maker.get(tensor)
         return node is not None and node.op_type == "TopK" and node.outputs[1:] == (tensor,)

@@ -108,7 +108,7 @@ class NmsSettings:
     @property
     def is_end_to_end(self) -> bool:
         """Whether the rows are the best scores, of a network that was trained to need no NMS."""
-        return self.is_rows and self.options.iou == 1.0
+        return self.is_rows and self.options.iou == 1.0 and self.options.multi_label
 
 
 def end_to_end(rows: int) -> NmsSettings:

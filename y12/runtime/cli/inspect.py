@@ -89,7 +89,7 @@ def _axis(axis: "AxisRange") -> str:
 
 def _nms(nms: dict[str, Any]) -> str:
     """Say in words what the NMS in the graph does; what is False or None is left out."""
-    if nms["form"] == "rows" and nms["options"]["iou"] == 1:
+    if nms["form"] == "rows" and nms["options"]["iou"] == 1 and nms["options"]["multi_label"]:
         return f"none: end to end, the {nms['candidates']} best scores are the objects"
     options = ", ".join(
         f"{name} {value}" for name, value in nms["options"].items() if value is not None and value is not False
