@@ -51,6 +51,17 @@ def test_as_many_rows_as_a_raw_output_has_channels_are_rows(opened, kind):
     assert opened(foreign_model(ends)).manifest.nms.options.max_det == 7
 
 
+@pytest.mark.parametrize(("limit", "rows"), [("count", 5), ("least", 5), ("unknown", MAX_DETECTIONS)])
+def test_a_free_number_of_rows_is_that_of_the_topk(opened, limit, rows):
+    model = foreign_model(Ends("end2end"))
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "rows"
+    for node in model.graph.node:
+        if node.op_type == "TopK":
+            node.input[1] = limit
+    model.graph.node.append(helper.make_node("Min", ["shape", "count"], ["least"]))
+    assert opened(model).manifest.nms == end_to_end(rows)
+
+
 def test_what_is_said_otherwise_is_told(opened):
     says_nms = {"end2end": "False", "args": "{'nms': True, 'quantize': 16}"}
     artefact = opened(foreign_model(Ends("end2end", facts=says_nms)))

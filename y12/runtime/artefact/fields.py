@@ -5,6 +5,7 @@ from typing import Any
 
 from y12.errors import ArtefactError
 from y12.runtime.options import MAX_DETECTIONS
+from y12.runtime.thresholds import MAX_ROWS, ConfidenceTable, ShiftRow
 from y12.text import shown
 
 MAX_CLASSES = 100_000
@@ -124,3 +125,26 @@ def nms_option(key: str, value: object) -> Any:
     if key == "classes" and value is not None:
         return tuple(whole(one, field, 0, MAX_CLASSES) for one in listed(value, field, 1, MAX_CLASSES))
     return None if value is None else text(value, field)
+
+
+def confidence_table(value: object) -> ConfidenceTable | None:
+    """Return a table of confidences; None where there is none.
+
+    Raises:
+        ArtefactError: it is of another form, or contradicts itself.
+    """
+    if value is None:
+        return None
+    table = mapping(value, "thresholds", ("against", "data", "rows"))
+    rows = [
+        listed(row, "each of thresholds.rows", 3, 3) for row in listed(table["rows"], "thresholds.rows", 1, MAX_ROWS)
+    ]
+    return ConfidenceTable(
+        text(table["against"], "thresholds.against"),
+        text(table["data"], "thresholds.data"),
+        tuple(ShiftRow(share(row[0], "thresholds.rows"), *map(_measured, row[1:])) for row in rows),
+    )
+
+
+def _measured(value: object) -> float | None:
+    return None if value is None else share(value, "thresholds.rows")

@@ -161,14 +161,15 @@ class _Walk:
         joined = self.source(output.name)
         if joined.op_type == "Concat" and joined.axis == 0 and joined.inputs:
             joined = self.source(joined.inputs[0])  # of a batch, one image after the other
-        label = self.source(joined.inputs[2]) if joined.op_type == "Concat" and len(joined.inputs) > 2 else None
+        # A box is one part or several, then come score and class.
+        labels = [self.source(name) for name in joined.inputs[2:6]] if joined.op_type == "Concat" else []
         tail = list(self.tail(output.name))
         operators = {node.op_type for node in tail}
         suppresses = "NonMaxSuppression" in operators
-        rows = (output.shape[1] if len(output.shape) == 3 else None) or MAX_DETECTIONS
-        if label is not None and label.op_type in ("Mod", "Sub") and self._is_index_of_topk(*label.inputs[:1]):
+        rows = (output.shape[1] if len(output.shape) == 3 else None) or self._most(tail)
+        if any(self._is_index_of_topk(*label.inputs[:1]) for label in labels if label.op_type in ("Mod", "Sub")):
             return end_to_end(_checked(rows))
-        if label is not None and (suppresses or (label.op_type == "ArgMax" and "NonZero" in operators)):
+        if labels and (suppresses or ("NonZero" in operators and any(label.op_type == "ArgMax" for label in labels))):
             return NmsSettings("rows", _checked(rows), self._options(tail, rows))
         if suppresses:
             raise _other(self, output, "rows of objects: x1 y1 x2 y2 score class")
@@ -188,6 +189,16 @@ class _Walk:
         tensor = self.back(tensor, _MOVES)
         node = self._maker.get(tensor)
         return node is not None and node.op_type == "TopK" and node.outputs[1:] == (tensor,)
+
+    def _most(self, tail: list[OnnxNode]) -> int:
+        """Return how many rows there may be where their number is free: what is left of a TopK, if that is told."""
+        counts: list[str] = []
+        for node in tail:
+            if node.op_type == "TopK" and len(node.inputs) > 1:
+                least = self.source(node.inputs[1])
+                counts += least.inputs if least.op_type == "Min" else node.inputs[1:2]
+        numbers = [int(number) for number in map(self._number, counts) if number >= 1]
+        return min(numbers, default=MAX_DETECTIONS)
 
     def _options(self, tail: list[OnnxNode], rows: int) -> DetectOptions:
         """Return the thresholds of an NMS; what cannot be seen is taken to be as usual."""

@@ -11,7 +11,7 @@ from typing import Any, Self
 from y12.errors import ArtefactError, InputError
 from y12.runtime.artefact import fields
 from y12.runtime.options import MAX_DETECTIONS, DetectOptions
-from y12.runtime.thresholds import MAX_ROWS, ConfidenceTable, ShiftRow
+from y12.runtime.thresholds import ConfidenceTable
 from y12.text import one_line
 
 SCHEMA = 1
@@ -270,7 +270,7 @@ def _checked_fields(data: dict[str, Any]) -> dict[str, Any]:
         "engine": fields.texts_by_text(data.get("engine", {}), "engine"),
         "kpt_shape": _kpt_shape(data.get("kpt_shape")),
         "nms": _nms_settings(data.get("nms")),
-        "thresholds": _threshold_shift(data.get("thresholds")),
+        "thresholds": fields.confidence_table(data.get("thresholds")),
     }
 
 
@@ -296,22 +296,3 @@ def _nms_settings(value: object) -> NmsSettings | None:
     options = {key: fields.nms_option(key, option) for key, option in given.items()}
     candidates = fields.whole(settings["candidates"], "nms.candidates", 1, MAX_DETECTIONS)
     return NmsSettings(fields.text(settings["form"], "nms.form"), candidates, DetectOptions(**options))
-
-
-def _threshold_shift(value: object) -> ConfidenceTable | None:
-    if value is None:
-        return None
-    table = fields.mapping(value, "thresholds", ("against", "data", "rows"))
-    rows = [
-        fields.listed(row, "each of thresholds.rows", 3, 3)
-        for row in fields.listed(table["rows"], "thresholds.rows", 1, MAX_ROWS)
-    ]
-    return ConfidenceTable(
-        fields.text(table["against"], "thresholds.against"),
-        fields.text(table["data"], "thresholds.data"),
-        tuple(ShiftRow(fields.share(row[0], "thresholds.rows"), *map(_measured, row[1:])) for row in rows),
-    )
-
-
-def _measured(value: object) -> float | None:
-    return None if value is None else fields.share(value, "thresholds.rows")

@@ -30,7 +30,7 @@ _TYPE_NAMES = {
     11: "float64",
     16: "bfloat16",
 }
-_NUMBERS = {(1, 4): "<f", (10, 2): "<e"}  # how one is packed, by type and bytes
+_NUMBERS = {(1, 4): "<f", (10, 2): "<e", (7, 8): "<q"}  # how one is packed, by type and bytes
 _HAS_NUMBERS = ("Concat", "Constant")  # the operators of which attributes are read
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
@@ -196,7 +196,7 @@ def _weight(model: _Model, start: int, end: int) -> tuple[str, OnnxWeight]:
             dtype = value
         elif number == 8:
             name = _text(model, s, e)
-        elif number in (4, 9) and e - s <= 4:
+        elif number in (4, 9) and e - s <= 8:
             content = bytes(model.view[s:e])
     form = _NUMBERS.get((dtype, len(content)))
     (found,) = struct.unpack(form, content) if form and count == 1 else (None,)
