@@ -92,18 +92,8 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
             with clock("verify"):
                 weights_checked = check_weights(simplified, typed.graph)
                 trained = None if images is None else as_trained(source.detector, simplified, images, typed)
-                inputs = VerificationInput(
-                    source.detector,
-                    source.graph,
-                    simplified,
-                    typed.graph,
-                    final,
-                    built,
-                    manifest,
-                    trained,
-                    given=source.rows,
-                    halves=source.halves,
-                )
+                compared = (simplified, typed.graph, final, built, manifest, trained)
+                inputs = VerificationInput(source.detector, source.graph, *compared, source.given)
                 verification = verify(inputs, _verify_options(images, source, config.verify))
         speed: tuple[Speed, ...] = ()
         if _runs_here(typed, verification):
@@ -288,7 +278,7 @@ def _manifest(config: ExportConfig, source: Source, profile: InputProfile) -> Ma
         source_sha256=source.sha256,
         licence=source.licence,
         kpt_shape=source.kpt_shape,
-        nms=source.rows.nms if source.rows is not None and source.rows.nms.is_end_to_end else config.nms,
+        nms=source.end_to_end or config.nms,
         localisation=source.localisation,
     )
 

@@ -12,14 +12,14 @@ from y12.errors import CalibrationError, CheckpointError, OptionsError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
 from y12.exporter.export_config import ExportConfig
-from y12.exporter.graph.foreign.raw_outputs import GivenRows, with_raw_outputs
+from y12.exporter.graph.foreign.raw_outputs import Given, with_raw_outputs
 from y12.exporter.graph.foreign.read import graph_from_file
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.spec import models_dir, spec_from_name
 from y12.exporter.precision.qat.learned import LearnedRanges
 from y12.exporter.verify.verify_images import scenes_dir
-from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile
+from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile, NmsSettings
 from y12.runtime.artefact.opened import Artefact, open_artefact
 
 __all__ = ["Source", "demo_weights", "source_from_config"]
@@ -43,8 +43,7 @@ class Source:
         licence: what the user has to know of the weights' licence.
         detector: the torch network; None for an ONNX graph.
         graph: the ONNX graph, with raw outputs; None for a torch network.
-        rows: the same as it was given, where it picks objects itself.
-        halves: the ONNX graph's weights were FP16.
+        given: another exporter's graph as it was given; None of y12's own.
         profile: the shapes an ONNX graph accepts; None for a torch network, which takes any.
         learned: ranges of activations that were learned with the weights; None where there are none.
         side: of the images that it was trained on, in pixels; None where its file does not tell.
@@ -64,14 +63,19 @@ class Source:
     licence: str = ""
     detector: Detector | None = None
     graph: onnx.ModelProto | None = None
-    rows: GivenRows | None = None
-    halves: bool = False
+    given: Given | None = None
     profile: InputProfile | None = None
     learned: LearnedRanges | None = None
     side: int | None = None
     photos: Path | None = None
     notes: tuple[str, ...] = ()
     localisation: str = LOCALISATIONS[0]
+
+    @property
+    def end_to_end(self) -> NmsSettings | None:
+        """How the network picks objects, where it needs no NMS."""
+        nms = None if self.given is None else self.given.nms
+        return nms if nms is not None and nms.is_end_to_end else None
 
 
 def demo_weights() -> Path:
@@ -166,7 +170,6 @@ def _from_onnx(path: Path, config: ExportConfig) -> Source:
     manifest, found = artefact.manifest, artefact.found
     _check_start(artefact, config)
     read = graph_from_file(path)
-    rows = None if manifest.nms is None else GivenRows(read.model, manifest.nms)
     notes = (*artefact.notes, *read.notes)
     if manifest.nms is not None and not manifest.nms.is_end_to_end:
         own = manifest.nms.options
@@ -186,8 +189,7 @@ def _from_onnx(path: Path, config: ExportConfig) -> Source:
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         licence=manifest.licence or UNKNOWN_LICENCE,
         graph=read.model if found is None else with_raw_outputs(read.model, found),
-        rows=rows,
-        halves=manifest.precision == "fp16",
+        given=None if found is None else Given(read.model, manifest.nms, manifest.precision == "fp16"),
         profile=manifest.profile,
         notes=notes,
         localisation=manifest.localisation,

@@ -6,7 +6,7 @@ import onnx
 
 from y12.errors import InconclusiveError, VerificationError, Y12Error
 from y12.exporter.engine.build_engine import BuiltEngine, gpu_problem
-from y12.exporter.graph.foreign.raw_outputs import GivenRows
+from y12.exporter.graph.foreign.raw_outputs import Given
 from y12.exporter.graph.token_rounding import token_roundings, without_token_rounding
 from y12.exporter.model.blocks.bit import bit_layers, plain_form
 from y12.exporter.model.detector import Detector
@@ -40,8 +40,7 @@ class VerificationInput:
         built: the engine, if one was built.
         manifest: of the artefact.
         trained: the model with INT8's rounding in it, where it was trained so: what an INT8 artefact must equal.
-        given: the ONNX graph as it was given, where that picks objects itself.
-        halves: the weights of the ONNX graph that was given are FP16.
+        given: another exporter's graph as it was given; None of y12's own.
     """
 
     detector: Detector | None
@@ -52,13 +51,13 @@ class VerificationInput:
     built: BuiltEngine | None
     manifest: Manifest
     trained: Detector | None = None
-    given: GivenRows | None = None
-    halves: bool = False
+    given: Given | None = None
 
     @property
     def model(self) -> str:
         """What the artefact must equal, in words."""
-        return "the given FP16 weights, computed in FP32," if self.halves else "the model"
+        halves = self.given is not None and self.given.halves
+        return "the given FP16 weights, computed in FP32," if halves else "the model"
 
 
 @dataclass
@@ -95,7 +94,7 @@ def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
     images = load_images(options, manifest.profile.opt_hw, manifest.task)
     batch, precision = manifest.profile.batch.opt, manifest.precision
     reference, tolerance = _reference(inputs, images), TOLERANCES[precision]
-    if inputs.given is not None:
+    if inputs.given is not None and inputs.given.nms is not None:
         rows = _ran("the given ONNX", OrtExecutor(inputs.given.graph.SerializeToString(), "cpu"), images, batch)
         check_rows(reference, rows, replace(manifest, nms=inputs.given.nms))
     plain = _without_rounding(inputs)

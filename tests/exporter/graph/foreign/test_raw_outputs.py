@@ -127,8 +127,9 @@ def test_what_an_export_starts_from(tmp_path):
     for kind in ("raw", "end2end", "nms"):
         path.write_bytes(foreign_model(Ends(kind, half=kind == "raw")).SerializeToString())
         sources[kind] = source_from_config(ExportConfig(str(path)))
-    assert [source.rows is None for source in sources.values()] == [True, False, False]
-    assert [source.halves for source in sources.values()] == [True, False, False]
+    assert [source.given.nms is None for source in sources.values()] == [True, False, False]
+    assert [source.end_to_end is None for source in sources.values()] == [True, False, True]
+    assert [source.given.halves for source in sources.values()] == [True, False, False]
     assert sources["raw"].notes[0].startswith("its weights are FP16")
     assert sources["end2end"].notes == ()
     (note,) = sources["nms"].notes

@@ -21,17 +21,24 @@ from y12.runtime.artefact.graph_outputs import BOXES, GraphOutputs
 from y12.runtime.artefact.manifest import NmsSettings
 from y12.runtime.artefact.output_layout import PROTOS
 
-__all__ = ["GivenRows", "with_raw_outputs"]
+__all__ = ["Given", "with_raw_outputs"]
 
 _PREFIX = "centres/"  # of the names of what is added
 
 
 @dataclass(frozen=True)
-class GivenRows:
-    """A graph that picks objects itself, as it was given, and how it does that."""
+class Given:
+    """A graph of another exporter as it was given, in one form.
+
+    Attributes:
+        graph: with its own outputs.
+        nms: how it picks objects; None of raw predictions.
+        halves: its weights were FP16.
+    """
 
     graph: onnx.ModelProto
-    nms: NmsSettings
+    nms: NmsSettings | None = None
+    halves: bool = False
 
 
 def with_raw_outputs(model: onnx.ModelProto, found: GraphOutputs) -> onnx.ModelProto:
