@@ -9,14 +9,13 @@ Row by row, best first: x1 y1 x2 y2 score class and what the task adds; of orien
 angle. Where there are fewer anchors than rows, there are as many rows as anchors.
 """
 
-from typing import Any
-
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from y12.errors import GraphError
-from y12.exporter.graph.nms.nms import rows_of
+from y12.exporter.graph.nms.nms import prefix_names, rows_of
 from y12.runtime.artefact.graph_outputs import BOXES
 from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, NmsSettings
 from y12.runtime.artefact.output_layout import PROTOS, OutputLayout
@@ -24,7 +23,38 @@ from y12.runtime.artefact.output_layout import PROTOS, OutputLayout
 __all__ = ["with_best_rows"]
 
 _PREFIX = "rows/"  # of the names of all nodes and tensors that are added
-_RAW = f"{BOXES}_raw"
+_RAW = "raw"  # with the prefix, what the raw predictions (B, R, A) are called then
+
+_CHOICE = """
+    by_anchor = Transpose<perm = [0, 2, 1]>(raw)
+    scores = Slice(by_anchor, scores_at, scores_end, last)
+    best = ReduceMax{over}
+    {count}
+    best_value, best_at = TopK<axis = 1>(best, count)
+    best_column = Unsqueeze(best_at, last)
+    best_places = Expand(best_column, channels)
+    of_best = GatherElements<axis = 1>(by_anchor, best_places)
+    scores_of_best = Slice(of_best, scores_at, scores_end, last)
+    pairs = Reshape(scores_of_best, flat)
+    score_row, pair = TopK<axis = 1>(pairs, count)
+    place = Div(pair, classes)
+    place_column = Unsqueeze(place, last)
+    places = Expand(place_column, channels)
+    row = GatherElements<axis = 1>(of_best, places)
+    score = Unsqueeze(score_row, last)
+    label_id = Mod(pair, classes)
+    label_float = Cast<to = 1>(label_id)
+    label = Unsqueeze(label_float, last)
+"""
+_CORNERS = """
+    middle = Slice(row, zero, two, last)
+    size = Slice(row, two, scores_at, last)
+    half_size = Mul(size, half)
+    near = Sub(middle, half_size)
+    far = Add(middle, half_size)
+"""
+_CENTRES = "box = Slice(row, zero, scores_at, last)"
+_FREE_COUNT = "shape = Shape<start = 1>(best) count = Min(shape, wanted)"
 
 
 def with_best_rows(model: onnx.ModelProto, settings: NmsSettings, layout: OutputLayout) -> onnx.ModelProto:
@@ -47,11 +77,16 @@ def with_best_rows(model: onnx.ModelProto, settings: NmsSettings, layout: Output
     result.CopyFrom(model)
     graph = result.graph
     for node in graph.node:
-        node.input[:] = [_RAW if name == BOXES else name for name in node.input]
-        node.output[:] = [_RAW if name == BOXES else name for name in node.output]
+        for names in (node.input, node.output):
+            names[:] = [_PREFIX + _RAW if name == BOXES else name for name in names]
     raw = next(output for output in graph.output if output.name == BOXES).type.tensor_type.shape.dim
     anchors = raw[2].dim_value or None
-    _Writer(result, rows["scores"].count, extras).write(wanted, anchors, upright=not layout.is_oriented)
+    opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    added = _parsed(opset, layout, extras, is_free=anchors is None)
+    graph.node.extend(added.node)
+    constants = _constants(wanted if anchors is None else min(wanted, anchors), rows["scores"].count, extras)
+    read = {n for node in added.node for n in node.input} - {n for node in added.node for n in node.output}
+    graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in constants.items() if n in read)
     kept = [output for output in graph.output if output.name == PROTOS]
     sizes = [raw[0].dim_value or raw[0].dim_param or "batch", anchors and min(wanted, anchors), 6 + extras]
     del graph.output[:]
@@ -60,85 +95,28 @@ def with_best_rows(model: onnx.ModelProto, settings: NmsSettings, layout: Output
     return result
 
 
-class _Writer:
-    """Adds nodes and constants, each node named after its output."""
+def _parsed(opset: int, layout: OutputLayout, extras: int, *, is_free: bool) -> onnx.GraphProto:
+    """Return the nodes; the axes of a reduction moved from an attribute to an input in opset 18."""
+    over = "<axes = [2], keepdims = 0>(scores)" if opset < 18 else "<keepdims = 0>(scores, last)"
+    text = _CHOICE.format(over=over, count=_FREE_COUNT if is_free else "")
+    text += _CENTRES if layout.is_oriented else _CORNERS
+    columns = (["box"] if layout.is_oriented else ["near", "far"]) + ["score", "label"]
+    if extras:
+        text += " extras = Slice(row, scores_end, rows_end, last)"
+        columns.append("extras")
+    text += f" {BOXES} = Concat<axis = 2>({', '.join(columns)})"
+    head = f'<ir_version: 8, opset_import: ["" : {opset}]> rows (float[b, r, a] {_RAW}) => (float[b, n, f] {BOXES})'
+    graph = onnx.parser.parse_model(f"{head} {{ {text} }}").graph
+    prefix_names(graph, {BOXES}, _PREFIX)
+    return graph
 
-    def __init__(self, model: onnx.ModelProto, classes: int, extras: int) -> None:
-        self._graph, self._classes, self._extras = model.graph, classes, extras
-        self._opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
 
-    def write(self, wanted: int, anchors: int | None, *, upright: bool) -> None:
-        """Add all of it, from `_RAW` (B, R, A) to `BOXES` (B, N, 6 + extras)."""
-        classes, channels = self._classes, 4 + self._classes + self._extras
-        by_anchor = self._add("Transpose", [_RAW], "by_anchor", perm=[0, 2, 1])  # (B, A, R)
-        scores = self._slice(by_anchor, 4, 4 + classes, "scores")
-        best = self._largest(scores)
-        count = self._count(best, wanted, anchors)
-        _, at = self._topk(best, count, "anchors")  # (B, N)
-        picked = self._gathered(by_anchor, at, channels, "picked")  # (B, N, R)
-        pairs = self._add(
-            "Reshape", [self._slice(picked, 4, 4 + classes, "picked_scores"), self._ints("flat", 0, -1)], "pairs"
-        )
-        score, pair = self._topk(pairs, count, "pairs_best")  # (B, N)
-        number = self._ints("classes", classes)
-        row, label = (self._add(op, [pair, number], name) for op, name in (("Div", "row"), ("Mod", "label_id")))
-        label = self._add("Cast", [label], "label", to=TensorProto.FLOAT)
-        rows = self._gathered(picked, row, channels, "of_pair")
-        columns = [
-            *self._box(rows, upright=upright),
-            self._add("Unsqueeze", [score, self._ints("last", 2)], "score"),
-            self._add("Unsqueeze", [label, self._ints("last", 2)], "class"),
-        ]
-        if self._extras:
-            columns.append(self._slice(rows, 4 + classes, channels, "extras"))
-        self._graph.node.append(helper.make_node("Concat", columns, [BOXES], name=BOXES, axis=2))
-
-    def _box(self, rows: str, *, upright: bool) -> list[str]:
-        """Return the columns of the boxes: corners, or of oriented ones centre and size."""
-        if not upright:
-            return [self._slice(rows, 0, 4, "box")]
-        middle, size = self._slice(rows, 0, 2, "middle"), self._slice(rows, 2, 4, "size")
-        half = self._add("Mul", [size, self._constant("half", np.array(0.5, np.float32))], "half_size")
-        return [self._add("Sub", [middle, half], "near"), self._add("Add", [middle, half], "far")]
-
-    def _count(self, best: str, wanted: int, anchors: int | None) -> str:
-        """Return N: a constant, or the fewer of the rows wanted and the anchors there will be."""
-        if anchors is not None:
-            return self._ints("count", min(wanted, anchors))
-        shape = self._add("Shape", [best], "shape", start=1)
-        return self._add("Min", [shape, self._ints("wanted", wanted)], "count_free")
-
-    def _gathered(self, rows: str, at: str, channels: int, name: str) -> str:
-        """Return rows (B, M, R) at the positions (B, N)."""
-        column = self._add("Unsqueeze", [at, self._ints("last", 2)], f"{name}_at")
-        index = self._add("Expand", [column, self._ints("channels", 1, 1, channels)], f"{name}_index")
-        return self._add("GatherElements", [rows, index], name, axis=1)
-
-    def _largest(self, scores: str) -> str:
-        """Return the best score of each anchor, (B, A); the axes moved from an attribute to an input in opset 18."""
-        if self._opset < 18:
-            return self._add("ReduceMax", [scores], "best", axes=[2], keepdims=0)
-        return self._add("ReduceMax", [scores, self._ints("last", 2)], "best", keepdims=0)
-
-    def _topk(self, tensor: str, count: str, name: str) -> tuple[str, str]:
-        """Return the largest values along the last axis, and where they are."""
-        outputs = [f"{_PREFIX}{name}", f"{_PREFIX}{name}_places"]
-        self._graph.node.append(helper.make_node("TopK", [tensor, count], outputs, name=outputs[0], axis=-1))
-        return outputs[0], outputs[1]
-
-    def _slice(self, tensor: str, first: int, end: int, name: str) -> str:
-        limits = [self._ints(f"{name}_{word}", value) for word, value in (("first", first), ("end", end))]
-        return self._add("Slice", [tensor, *limits, self._ints("last", 2)], name)
-
-    def _ints(self, name: str, *values: int) -> str:
-        return self._constant(name, np.array(values, np.int64))
-
-    def _constant(self, name: str, value: np.ndarray) -> str:
-        if all(weight.name != f"{_PREFIX}{name}" for weight in self._graph.initializer):
-            self._graph.initializer.append(numpy_helper.from_array(value, f"{_PREFIX}{name}"))
-        return f"{_PREFIX}{name}"
-
-    def _add(self, op: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        output = f"{_PREFIX}{name}"
-        self._graph.node.append(helper.make_node(op, inputs, [output], output, **attributes))
-        return output
+def _constants(count: int, classes: int, extras: int) -> dict[str, NDArray[np.generic]]:
+    channels = 4 + classes + extras
+    ints = {"zero": 0, "two": 2, "last": 2, "scores_at": 4, "scores_end": 4 + classes, "rows_end": channels}
+    ints |= {"classes": classes, "count": count, "wanted": count}
+    lists = {name: [value] for name, value in ints.items()} | {"channels": [1, 1, channels], "flat": [0, -1]}
+    constants: dict[str, NDArray[np.generic]] = {
+        _PREFIX + name: np.array(values, np.int64) for name, values in lists.items()
+    }
+    return constants | {f"{_PREFIX}half": np.array(0.5, np.float32)}
