@@ -134,8 +134,6 @@ ENGINES = [  # name, shapes, attentions, kernels at most, verified: of trained w
     ("yolo26n", STATIC, 2, 136, False),
     ("yolo12n-cls", STATIC, 8, 96, False),
     ("yolo12n_dynamic", FREE, 8, 162, False),
-    ("yolo26n_end2end", STATIC, 2, 140, False),
-    ("T_yolo11n_nms", STATIC, 1, 117, True),
 ]
 MORE = [
     ("yolo12n_opset19", STATIC, 8, 160, False),
@@ -156,9 +154,11 @@ MORE = [
     ("yolo26n-seg", STATIC, 2, 157, False),
     ("yolo26n-pose", STATIC, 2, 152, False),
     ("yolov10n", STATIC, 1, 114, False),
-    ("yolo26n-seg_end2end", STATIC, 2, 162, False),
-    ("yolo26n-pose_end2end", STATIC, 2, 157, False),
-    ("yolov10n_end2end", STATIC, 1, 118, False),
+    ("yolo26n_end2end", STATIC, 2, 140, False),
+    ("yolo26n-seg_end2end", STATIC, 2, 159, False),
+    ("yolo26n-pose_end2end", STATIC, 2, 149, False),
+    ("yolov10n_end2end", STATIC, 1, 117, False),
+    ("T_yolo11n_nms", STATIC, 1, 117, True),
     ("T_yolo11n-seg_nms", STATIC, 1, 132, True),
     ("T_yolov8n-pose_nms", STATIC, 0, 96, True),
 ]

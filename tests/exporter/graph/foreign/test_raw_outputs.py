@@ -8,15 +8,18 @@ import pytest
 from text_models import copy_of, run
 
 from tests.foreign_graphs import EXTRAS, FACTS, NAMES, Ends, foreign_model, raw_of
+from y12 import Runtime
 from y12.errors import ArtefactError, GraphError, OptionsError, VerificationError
 from y12.exporter.config_parts import nms_of
 from y12.exporter.export_config import ExportConfig
+from y12.exporter.export_pipeline import export
 from y12.exporter.graph.foreign.raw_outputs import with_raw_outputs
 from y12.exporter.graph.foreign.read import normalised
 from y12.exporter.graph.nms.best_rows import with_best_rows
 from y12.exporter.source import source_from_config
 from y12.exporter.verify.check_rows import check_rows
 from y12.exporter.verify.compare import Ran
+from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, AxisRange, InputProfile, Manifest, end_to_end
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.artefact.output_layout import OutputLayout
@@ -173,3 +176,21 @@ def test_rows_are_proven(cut, kind, task):
         if output0[:, 5].max() < len(NAMES) and output0[:, 4].min() >= 0:
             with pytest.raises(VerificationError, match="the rows of the rows are not what is picked"):
                 check(rows | {"output0": output0})
+
+
+@pytest.mark.parametrize(("kind", "task"), [("end2end", "segment"), ("nms", "pose")])
+def test_an_engine_says_what_its_outputs_are(tmp_path, rtx, kind, task):
+    path = tmp_path / "given.onnx"
+    path.write_bytes(foreign_model(Ends(kind, task)).SerializeToString())
+    verify = VerifyOptions(allow_inconclusive=True)
+    report = export(ExportConfig(str(path), format="engine", verify=verify, output=tmp_path / "made")).report
+    engine = open_artefact(tmp_path / "made" / "given.engine")
+    assert engine.manifest.nms == (end_to_end(5) if kind == "end2end" else None)
+    assert report.verification.nms_checked == ({"end2end": 16}.get(kind))
+    with Runtime(path) as given, Runtime(tmp_path / "made" / "given.onnx") as made:
+        expected, found = (runtime.infer(np.zeros((64, 64, 3), np.uint8)) for runtime in (given, made))
+        assert (made.options == given.options) == (kind == "end2end")
+    count = len(expected)
+    np.testing.assert_allclose(found.xyxy[:count], expected.xyxy, atol=1e-3)
+    np.testing.assert_allclose(found.confidence[:count], expected.confidence, atol=1e-5)
+    assert count == len(found) or kind == "nms"
