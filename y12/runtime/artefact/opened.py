@@ -1,8 +1,8 @@
 """An artefact on disk: an .onnx or a TensorRT engine, and the manifest that says how to feed it.
 
 Where the manifest is looked for, first find wins:
-    .onnx    the metadata entry `y12.runtime.artefact.manifest.ONNX_KEY`; else Ultralytics' metadata entries, where
-             its operators and weights agree.
+    .onnx    the metadata entry `y12.runtime.artefact.manifest.ONNX_KEY`; else Ultralytics' metadata entries, put right
+             by what operators and weights show.
     .engine  JSON put before the plan (Ultralytics); else the network's name inside the plan, which cannot be
              parted from it; else the sidecar file beside it.
 """
@@ -108,8 +108,8 @@ def _open_onnx(path: Path) -> Artefact:
         if is_foreign_metadata(header.metadata):
             return _open_foreign(path, header)
         raise ArtefactError(
-            f"expected metadata with task, names and stride, found {sorted(header.metadata)!r:.80}: "
-            "give the model to y12-export, which writes them"
+            f"expected metadata with task, names and stride, found {sorted(header.metadata)!r:.80}, and the outputs "
+            f"{_outputs(header):.120}: export the model with y12-export or with Ultralytics' exporter, which write them"
         )
 
 
@@ -139,6 +139,12 @@ def _images(inputs: tuple[TensorHeader, ...]) -> TensorHeader:
             "images alone"
         )
     return inputs[0]
+
+
+def _outputs(header: OnnxHeader) -> str:
+    """Return a graph's outputs in words."""
+    sizes = (", ".join("any" if n is None else str(n) for n in tensor.shape) for tensor in header.outputs)
+    return ", ".join(f"{tensor.name} ({size})" for tensor, size in zip(header.outputs, sizes, strict=True)) or "none"
 
 
 def _ends(nms: NmsSettings | None) -> str:

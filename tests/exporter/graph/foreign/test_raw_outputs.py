@@ -7,7 +7,7 @@ import onnx
 import pytest
 from text_models import copy_of, run
 
-from tests.foreign_graphs import EXTRAS, FACTS, NAMES, Ends, foreign_model, raw_of
+from tests.foreign_graphs import EXTRAS, NAMES, Ends, foreign_model, raw_of
 from y12 import Runtime
 from y12.errors import ArtefactError, GraphError, OptionsError, VerificationError
 from y12.exporter.config_parts import nms_of
@@ -20,9 +20,18 @@ from y12.exporter.source import source_from_config
 from y12.exporter.verify.check_rows import check_rows
 from y12.exporter.verify.compare import Ran
 from y12.exporter.verify.verify_options import VerifyOptions
-from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, AxisRange, InputProfile, Manifest, end_to_end
+from y12.runtime.artefact.graph_outputs import GraphOutputs
+from y12.runtime.artefact.manifest import (
+    MAX_NMS_CANDIDATES,
+    AxisRange,
+    InputProfile,
+    Manifest,
+    NmsSettings,
+    end_to_end,
+)
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.artefact.output_layout import OutputLayout
+from y12.runtime.options import DetectOptions
 
 KPT_SHAPE = (2, 3)
 
@@ -94,34 +103,15 @@ def test_refusals_of_the_writers(cut):
         with_best_rows(raw, end_to_end(5000), layout_of("detect"))
     with pytest.raises(GraphError, match="expected an output output0"):
         with_best_rows(raw, end_to_end(5), OutputLayout("detect", 9))
-    model, _ = cut(Ends("nms"))
-    taken = copy_of(model)
-    taken.graph.node.add(op_type="Relu", input=["images"], output=["protos"])
-    found = open_found(Ends("nms", "segment"))
-    segment, _ = cut(Ends("nms", "segment"))
-    segment.graph.node.add(op_type="Relu", input=["images"], output=["protos"], name="p")
-    segment.graph.output.append(onnx.helper.make_tensor_value_info("protos", 1, None))
+    model, _ = cut(Ends("nms", "segment"))
+    found = GraphOutputs(end_to_end(5), "raw", "points")
+    model.graph.node.add(op_type="Relu", input=["images"], output=["protos"], name="taken")
+    model.graph.output.append(onnx.helper.make_tensor_value_info("protos", 1, None))
     with pytest.raises(GraphError, match="no other tensor called protos"):
-        with_raw_outputs(segment, found)
+        with_raw_outputs(model, found)
     del model.graph.node[:]
     with pytest.raises(GraphError, match="expected a tensor 'raw', from which the objects are picked, found none"):
         with_raw_outputs(model, found)
-
-
-def open_found(ends):
-    from y12.runtime.artefact.graph_outputs import graph_outputs
-    from y12.runtime.artefact.onnx_header import OnnxGraph, OnnxNode, TensorHeader
-
-    model = foreign_model(ends)
-    nodes = tuple(
-        OnnxNode(n.op_type, tuple(n.input), tuple(n.output), next((a.i for a in n.attribute if a.name == "axis"), 0))
-        for n in model.graph.node
-    )
-    outputs = tuple(
-        TensorHeader(o.name, "float32", tuple(d.dim_value for d in o.type.tensor_type.shape.dim))
-        for o in model.graph.output
-    )
-    return graph_outputs(OnnxGraph(nodes, {}), outputs, ends.task)
 
 
 def test_what_an_export_starts_from(tmp_path):
@@ -145,7 +135,6 @@ def test_what_an_export_starts_from(tmp_path):
     path.write_bytes(b"\x3a\x00")
     with pytest.raises(ArtefactError):
         source_from_config(ExportConfig(str(path)))
-    assert "args" not in FACTS
 
 
 @pytest.mark.parametrize(("kind", "task"), [("end2end", "detect"), ("end2end", "pose"), ("nms", "segment")])
@@ -154,8 +143,7 @@ def test_rows_are_proven(cut, kind, task):
     rows, predictions = ({k: v[0] for k, v in run(m).items()} for m in (model, raw))
     nms = end_to_end(30)
     if kind == "nms":
-        nms = open_found(Ends(kind, task, rows=30)).nms
-        nms = type(nms)("rows", 30, type(nms.options)(0.25, 0.7, 30))
+        nms = NmsSettings("rows", 30, DetectOptions(0.25, 0.7, 30))
     manifest = manifest_of(task, nms)
 
     def check(changed):
