@@ -11,9 +11,11 @@ from y12 import DetectOptions, Runtime
 from y12.errors import ArtefactError, ExecutorError
 from y12.runtime.artefact.manifest import NmsSettings, end_to_end
 from y12.runtime.artefact.output_layout import OutputLayout
+from y12.runtime.postprocess.boxes import detections_from_output
 from y12.runtime.postprocess.candidates import picked_from_predictions
 from y12.runtime.postprocess.in_graph import picked_from_graph
 from y12.runtime.postprocess.predictions import predictions_from
+from y12.runtime.preprocess.letterbox import Letterbox
 
 IMAGE = np.zeros((64, 64, 3), np.uint8)
 KPT_SHAPE = (2, 3)
@@ -143,7 +145,7 @@ def test_raw_scores_that_are_none_are_refused(score):
     output0 = np.full((7, 4), 0.5, np.float32)
     output0[5, 2] = score
     with pytest.raises(ExecutorError, match="expected scores from 0 to 1 from the network, found"):
-        predictions_from({"output0": output0}, OutputLayout("detect", 3), (64, 64))
+        detections_from_output(output0, Letterbox.fit((64, 64), (64, 64)), NAMES, DetectOptions())
 
 
 def test_end_to_end_has_no_nms():

@@ -48,7 +48,7 @@ def predictions_from(outputs: Outputs, layout: OutputLayout, input_hw: tuple[int
 
     Raises:
         ArtefactError: an output is missing, or the shapes contradict each other or the layout.
-        ExecutorError: an output holds NaN or infinity, or a score that is none.
+        ExecutorError: an output holds NaN or infinity.
     """
     protos = protos_from(outputs, layout)
     rows, anchors = layout.rows_in({name: array.shape for name, array in outputs.items()})
@@ -56,12 +56,10 @@ def predictions_from(outputs: Outputs, layout: OutputLayout, input_hw: tuple[int
         check_finite(outputs[name])
     parts = {name: outputs[part.output][part.first : part.first + part.count] for name, part in rows.items()}
     none = np.empty((0, anchors), np.float32)
-    scores = parts["scores"] * parts["objectness"] if layout.has_objectness else parts["scores"]
-    check_scores(scores)
     return Predictions(
         protos=protos,
         xywh=parts["boxes"],
-        scores=scores,
+        scores=parts["scores"] * parts["objectness"] if layout.has_objectness else parts["scores"],
         coefficients=parts.get("coefficients", none),
         keypoints=parts.get("keypoints", none),
         angles=parts.get("angles", none),
