@@ -1,5 +1,6 @@
 """Networks with two sets of branches, from a name or a file to an artefact: end to end, raw and with NMS inside."""
 
+import json
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import torch
 import yaml
 from text_models import model_of, run
 
-from y12.errors import OptionsError
+from y12.errors import ArtefactError, OptionsError
 from y12.exporter.cli.export import main
 from y12.exporter.evaluate.evaluation_set import open_evaluation_set
 from y12.exporter.evaluate.graph_results import outcome_of
@@ -23,6 +24,7 @@ from y12.exporter.verify.verify_images import photos_dir
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest, NmsSettings
 from y12.runtime.options import DetectOptions
+from y12.runtime.tasks import task_for
 
 SMALL = ShapeOptions(imgsz=((96, 128),))
 FREE = ShapeOptions(imgsz=((64, 64), (96, 128), (128, 160)), batch=(1, 2, 3))
@@ -145,6 +147,19 @@ def test_batch_and_size_are_free(exported):
         outputs = run(graph, np.random.Generator(np.random.PCG64(5)).random((batch, 3, h, w), dtype=np.float32))
         assert outputs["output0"].shape == (batch, rows, 14)
         assert outputs["protos"].shape == (batch, 8, h // 4, w // 4)
+
+
+def test_the_manifest_tells_the_rows_from_predictions(exported):
+    """A width that happens to fit says nothing: 240 rows are no 236 classes."""
+    _, manifest, _ = exported("detect", verify=None)
+    assert manifest == Manifest.from_json(manifest.to_json())
+    assert '"output": "end2end"' in manifest.to_json()
+    assert "output" not in json.loads(manifest.of_predictions.to_json())  # an older y12 reads it too
+    with pytest.raises(ArtefactError, match="rows chosen in it"):
+        task_for(replace(manifest, names=tuple("abcdefgh")))
+    for wrong in ({"task": "classify"}, {"nms": NmsSettings("packed", 100, DetectOptions(max_det=50))}):
+        with pytest.raises(ArtefactError, match="expected output as raw or end2end"):
+            replace(manifest, **wrong)
 
 
 @pytest.mark.parametrize(("output", "found"), [("raw", 1), ("end2end", 2)])

@@ -32,6 +32,7 @@ SOUND = {
     },
     "thresholds": {"against": "fp32", "data": "9 images", "rows": [[0.1, 0.1, None], [0.2, 0.15, 0.2]]},
     "localisation": "distances",
+    "output": "raw",
 }
 VALUES = [None, True, False, 0, -1, 5, 2**31, 2**63, 10**400, 0.5, 1e308, float("nan"), float("inf"), "", "ab", "5",
           "x" * 100_000, "\ud800", [], [1], ["a"], [["a", "b"]], [[]] * 1000, [None], {}, {"a": 1}, {"a": {"a": {}}},
