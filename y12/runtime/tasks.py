@@ -52,8 +52,8 @@ def task_for(manifest: Manifest) -> Task:
     """
     if manifest.output != "raw":  # never by a width that happens to fit: 300 rows are no 296 classes
         raise ArtefactError(
-            f"expected raw predictions or NMS in the graph, found rows chosen in it ({manifest.output}), which this y12 "
-            "does not read yet; run it with what reads (B, R, 6) rows, or export with --no-end2end"
+            f"expected raw predictions or NMS in the graph, found rows chosen in it ({manifest.output}), which this "
+            "y12 does not read yet; run it with what reads (B, R, 6) rows, or export with --no-end2end"
         )
     names, nms, fit, layout = manifest.names, manifest.nms, fit_for(manifest.task), output_layout(manifest)
     if layout is not None:
