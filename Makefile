@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 EXTRAS := export,train,val,rtx,gpu,dev
 
-.PHONY: demo test test-processors test-all test-gpu test-wheel check format constraints resolve bench clean-env clean mutants FORCE
+.PHONY: demo test test-processors test-all test-gpu test-wheel fuzz check format constraints resolve bench clean-env clean mutants FORCE
 
 # TORCH_INDEX=URL chooses where torch comes from; scripts/set_up.py says what is taken without it. The file keeps what was
 # asked, so that asking for another build is not passed over.
@@ -41,6 +41,9 @@ test-gpu: .venv/installed  ## the tests that need an NVIDIA GPU; one that skips 
 
 test-wheel: .venv/installed  ## the wheel, in a fresh environment for each extra; $$TORCH_INDEX says where torch is from
 	Y12_TEST_WHEEL=1 $(BIN)/python -m pytest -q tests/wheel
+
+fuzz: .venv/installed  ## ten minutes of damaged and forged files of every kind; $$SECONDS says how long else
+	OMP_NUM_THREADS=1 $(BIN)/python tests/hostile/fuzz/run.py --seconds $(or $(SECONDS),600)
 
 check: .venv/installed  ## format, lint, strict types, import contracts
 	$(BIN)/ruff format --check --quiet .

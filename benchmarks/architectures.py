@@ -1,4 +1,4 @@
-"""The figures and diagrams on the pages of y12's own networks: `python benchmarks/architectures.py` writes both.
+"""The figures and diagrams on the pages of single networks: `python benchmarks/architectures.py` writes both.
 
 Each page in docs/models has its table between two marks; beside it lies the diagram of scale n. Kernels are those of
 an FP16 engine of TensorRT-RTX, built from seeded weights as `y12-export NAME --format engine --half --no-verify` does.
@@ -22,13 +22,14 @@ from y12.exporter.export_config import ExportConfig
 from y12.exporter.export_pipeline import export
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.rows import ModelSpec
-from y12.exporter.model.spec import spec_from_name
+from y12.exporter.model.spec import shipped_yaml, spec_from_name
 from y12.exporter.trace.deploy import deploy_from_detector
 
 SCALES, SIDE = "nsmlx", 640
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "models"
 BEGIN, END = "<!-- figures: written by benchmarks/architectures.py -->", "<!-- end of figures -->"
-PAGES = {  # each page's networks; "*" is the scale
+RAW = " --no-end2end"
+PAGES = {  # each page's networks, which has the name of their file; "*" is the scale
     "yolov12-lite": ("yolov12*-lite", "yolov12*-lite-anchors"),
     "bitfalcon": ("bitfalcon-*",),
     "yolov12-hybrid": (
@@ -37,6 +38,8 @@ PAGES = {  # each page's networks; "*" is the scale
         "yolov12*-hybrid-heatmap",
         "yolov12*-hybrid-anchors",
     ),
+    "yolo26": ("yolo26*", f"yolo26*{RAW}", "yolo26*-seg", f"yolo26*-seg{RAW}"),
+    "yolov10": ("yolov10*", f"yolov10*{RAW}"),
 }
 
 
@@ -55,9 +58,13 @@ def size_of(spec: ModelSpec) -> tuple[int, float]:
 
 def row_of(name: str) -> str:
     """Return a network's row of the table; builds its engine."""
-    parameters, flops = size_of(spec_from_name(name))
+    model = name.removesuffix(RAW)
+    parameters, flops = size_of(spec_from_name(model))
     with tempfile.TemporaryDirectory() as folder:
-        config = ExportConfig(name, format="engine", precision="fp16", verify=None, output=Path(folder))
+        end2end = False if name.endswith(RAW) else None
+        config = ExportConfig(
+            model, format="engine", precision="fp16", end2end=end2end, verify=None, output=Path(folder)
+        )
         facts = export(config, lambda _stage: contextlib.nullcontext()).report.engine
     assert facts is not None
     fused = f"{facts.attentions_fused} of {facts.attentions_expected}"
@@ -83,7 +90,7 @@ def write_table(page: Path, names: list[str]) -> None:
     rows = "\n".join(row_of(name) for name in names)
     head = "| network | parameters, millions | GFLOPs | kernels | attentions fused | convolutions in FP16 |"
     table = f"{head}\n| --- | --- | --- | --- | --- | --- |\n{rows}"
-    scales = [name for name in names if name.count("-") == names[0].count("-")]
+    scales = [name for name in names if name.count("-") == names[0].count("-") and not name.endswith(RAW)]
     widths = "\n".join(rows_of(name) for name in scales)
     table += f"\n\nChannels of each row, and how often it is repeated:\n\n| network | rows |\n| --- | --- |\n{widths}"
     said = f"One image of {SIDE}x{SIDE} pixels; 80 classes, bitfalcon 2. y12 {metadata.version('y12')}, TensorRT-RTX "
@@ -101,7 +108,8 @@ def main() -> None:
         networks = PAGES[page]
         (DOCS / f"{page}.svg").write_text(diagram_of(spec_from_name(networks[0].replace("*", "n"))))
         if not args.no_engines:
-            names = [network.replace("*", scale) for network in networks for scale in SCALES]
+            scales = [scale for scale in SCALES if scale in shipped_yaml(page)["scales"]]
+            names = [network.replace("*", scale) for network in networks for scale in scales]
             write_table(DOCS / f"{page}.md", names)
 
 

@@ -12,8 +12,8 @@ _BOX_WIDTH, _BOX_HEIGHT, _STEP, _COLUMN = 312, 24, 34, 112
 _TOP, _LEFT = 56, 24
 # How modules are drawn; every other one is "other".
 _KINDS = {
-    "fp16": ("A2C2f", "AreaAttn", "C2PSA", "SpatialAttn", "TransformerStage"),
-    "int8": ("C2f", "C3k2", "Conv", "PatchEmbed", "RELAN", "SepConv7x7", "SPPF"),
+    "fp16": ("A2C2f", "AreaAttn", "C2PSA", "PSA", "SpatialAttn", "TransformerStage"),
+    "int8": ("C2f", "C2fCIB", "C3k2", "Conv", "PatchEmbed", "RELAN", "SCDown", "SepConv7x7", "SPPF"),
     "fp32": ("Aggregate", "ChannelAttn", "Concat"),
 }
 _WORDS = {"fp16": "attention", "int8": "convolution", "fp32": "joins and gates", "other": "head, upsampling"}

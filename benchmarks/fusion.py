@@ -16,11 +16,15 @@ from y12.exporter.export_config import ExportConfig
 from y12.exporter.export_pipeline import export
 
 SCALES = "nsmlx"
+ONE_SCALE = ("yolo26", "yolov10")  # of these y12 knows scale n alone; they are exported end to end
 NETWORKS = (  # "*" is the scale
     *(f"yolov12*{task}" for task in ("", "-seg", "-pose", "-obb", "-cls", "-multitask", "-p6", "-p6-seg")),
     *(f"yolov12*-v1{task}" for task in ("", "-seg", "-pose", "-obb", "-cls")),
     *(f"yolo11*{task}" for task in ("", "-seg", "-pose", "-obb")),
     *(f"yolov8*{task}" for task in ("", "-seg", "-pose", "-obb")),
+    "yolo26*",
+    "yolo26*-seg",
+    "yolov10*",
 )
 
 
@@ -45,6 +49,9 @@ def main() -> int:
         cells = []
         for scale in SCALES:
             name = network.replace("*", scale)
+            if scale != "n" and network.startswith(ONE_SCALE):
+                cells.append("")
+                continue
             started = time.perf_counter()
             facts, builder = facts_of(name)
             builders.add(builder)
@@ -58,7 +65,8 @@ def main() -> int:
 `python benchmarks/fusion.py` (about half an hour on one core): softmax attentions that are one fused kernel, of all
 there are, and the kernels of the engine; FP16, 640x640 (classifiers 224x224), batch 1,
 {built}. Every convolution of every engine computes in FP16{"" if not wrong else ", but see below"}.
-YOLOv8 has no attention. yolov12-lite, bitfalcon and yolov12-hybrid have the same figures on [their pages](models).
+YOLOv8 has no attention; YOLO26 and YOLOv10 are exported end to end. yolov12-lite, bitfalcon and yolov12-hybrid have the
+same figures on [their pages](models).
 
 | network | {" | ".join(SCALES)} |
 | --- |{" --- |" * len(SCALES)}""")

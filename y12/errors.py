@@ -17,13 +17,22 @@ Y12Error
 ├── DatasetError         labelled data is damaged, contradicts itself or does not fit the model
 └── OutputError          the output folder cannot be written
 
-Each message is one line: what was expected, what was found, what to do. `except Y12Error` catches everything a command
-reports without a traceback.
+Each message is one line: what was expected, what was found, what to do. `except Y12Error` catches everything that y12
+refuses.
 """
+
+from y12.text import MESSAGE, visible
 
 
 class Y12Error(Exception):
-    """The parent of every error y12 raises on purpose."""
+    """The parent of every error y12 raises on purpose; whatever a stranger's file put into it, it can be printed.
+
+    Args:
+        message: shown by `y12.text.visible`, as one printable line of bounded length.
+    """
+
+    def __init__(self, message: object) -> None:
+        super().__init__(visible(message, MESSAGE))
 
 
 class InputError(Y12Error):

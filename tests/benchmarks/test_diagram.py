@@ -11,7 +11,13 @@ from y12.exporter.model.spec import spec_from_name
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "models"
 SVG = "{http://www.w3.org/2000/svg}"
-NETWORKS = {"yolov12-lite": "yolov12n-lite", "bitfalcon": "bitfalcon-n", "yolov12-hybrid": "yolov12n-hybrid"}
+NETWORKS = {
+    "yolov12-lite": "yolov12n-lite",
+    "bitfalcon": "bitfalcon-n",
+    "yolov12-hybrid": "yolov12n-hybrid",
+    "yolo26": "yolo26n",
+    "yolov10": "yolov10n",
+}
 
 
 def parsed(name):

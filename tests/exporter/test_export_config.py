@@ -2,14 +2,17 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 
 from y12.errors import OptionsError
 from y12.exporter.engine.engine_options import EngineOptions
-from y12.exporter.export_config import ExportConfig, ShapeOptions
+from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
+from y12.exporter.precision.quantization_options import QuantizeOptions
 from y12.runtime.artefact.manifest import AxisRange
 
+TRT, CPU = (Int8Options(Path("photos"), quantize=QuantizeOptions(target)) for target in ("trt", "cpu"))
 FIXED = AxisRange(640, 640, 640)
 
 
@@ -21,6 +24,13 @@ FIXED = AxisRange(640, 640, 640)
         (lambda: ExportConfig(target=EngineOptions(workspace_gib=4)), "add --format engine, or drop them"),
         (lambda: ExportConfig(target=EngineOptions("rtx")), "--tensorrt, --workspace and --sm are of engines"),
         (lambda: ExportConfig(target=EngineOptions(sms=(80,))), "--sm are of engines"),
+        (lambda: ExportConfig(opset=16), "--opset: expected 17 to 20, found 16"),
+        (lambda: ExportConfig(opset=21), "--opset: expected 17 to 20, found 21"),
+        (lambda: ExportConfig("best.onnx", opset=20), "an .onnx keeps its own: drop --opset"),
+        (
+            lambda: ExportConfig("n", opset=18, precision="int8", int8=TRT),
+            "--opset: --int8 needs 19 or newer, found 18",
+        ),
         (lambda: ExportConfig(scale="l"), "--scale is for a model YAML, and none was named"),
         (lambda: ExportConfig("best.pt", scale="l"), "--scale is for a model YAML; 'best.pt' tells its own scale"),
         (lambda: ExportConfig("best.safetensors", scale="l"), "drop --scale"),
@@ -54,6 +64,8 @@ def test_refused_at_construction(make, reason):
         lambda: ExportConfig("my/net.yml", scale="l"),
         lambda: ExportConfig(format="engine", precision="fp16", target=EngineOptions("rtx", 4, (80, 89))),
         lambda: ExportConfig(verify=None, simplify=False),
+        lambda: ExportConfig("n", opset=19, precision="int8", int8=TRT),
+        lambda: ExportConfig("n", opset=17, precision="int8", int8=CPU),
     ],
 )
 def test_accepted(make):

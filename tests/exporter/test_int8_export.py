@@ -1,6 +1,7 @@
 """INT8 from the options to a verified artefact: calibrated, quantised, built, audited."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -58,6 +59,18 @@ def test_an_engine(tmp_path, name, method):
     with Runtime(result.artefact.replace(".engine", ".onnx")) as runtime:
         assert runtime.manifest.precision == "int8"
         runtime.infer(sorted(PHOTOS.glob("*.jpg"))[0])
+
+
+def test_tensorrt_rtx_gets_depthwise_convolutions_in_half_precision_from_an_older_graph_too(tmp_path):
+    fp32 = export(ExportConfig("yolov12n", opset=18, shapes=SMALL, verify=None, output=tmp_path), silent).artefact
+    config = ExportConfig(
+        fp32, precision="int8", int8=int8(method="max"), shapes=SMALL, verify=None, output=tmp_path / "onnx"
+    )
+    report = export(config, silent).report
+    assert "its opset 18 was converted to 19" in report.notes
+    of_engine = export(replace(config, format="engine", output=tmp_path / "engine"), silent).report.quantization
+    depthwise = {name for name, why in of_engine.left.items() if why.startswith("depthwise")}
+    assert len(depthwise) == report.quantization.quantized - of_engine.quantized >= 8
 
 
 def test_for_onnx_runtime(tmp_path):

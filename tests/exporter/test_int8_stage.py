@@ -61,3 +61,12 @@ def test_biases_in_int32_are_audited_to_half_a_step(network):
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + np.int32(1), bias.name))
     with pytest.raises(VerificationError, match="is not the model's"):
         check_weights(graph, typed.graph)
+
+
+def test_images_found_elsewhere_than_their_data_yaml_says_are_told(tmp_path):
+    (tmp_path / "train").symlink_to(photos_dir())
+    (tmp_path / "data.yaml").write_text("train: ../train\n")
+    images = int8_images(Int8Options(tmp_path / "data.yaml"))
+    assert len(images.calibration) == len(PHOTOS)
+    assert "'../train' is not there" in images.notes[0]
+    assert int8_images(Int8Options(photos_dir())).notes == ()

@@ -38,12 +38,12 @@ VALUES = [None, True, False, 0, -1, 5, 2**31, 2**63, 10**400, 0.5, 1e308, float(
           [{"min": 1}], {"min": 1, "opt": 1, "max": 1, "more": 1}]  # fmt: skip
 ALLOWED = {  # where a value of the list above happens to be sound, or is what no field forbids
     ("names",): [["a"]],
-    **{("names", i): ["", "ab", "5", "\ud800"] for i in range(2)},
+    **{("names", i): ["", "ab", "5"] for i in range(2)},
     ("strides",): [[1]],
     **{("strides", i): [5] for i in range(3)},
     ("engine",): [{}],
-    ("engine", "gpus"): ["", "ab", "5", "\ud800"],
-    **{(key,): ["", "ab", "5", "\ud800"] for key in ("producer", "model", "source", "source_sha256", "licence")},
+    ("engine", "gpus"): ["", "ab", "5"],
+    **{(key,): ["", "ab", "5"] for key in ("producer", "model", "source", "source_sha256", "licence")},
     ("kpt_shape", 0): [5],
     **{("profile", axis, "max"): [5] for axis in ("batch", "height", "width")},
     ("nms",): [None],

@@ -8,16 +8,17 @@ from y12.errors import ArtefactError, OptionsError
 from y12.exporter.engine.engine_options import EngineOptions
 from y12.exporter.model.scaling import Ratios
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
-from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
+from y12.exporter.precision.quantization_options import LEAST_OPSET, CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FORMATS", "NEEDS_IMAGES", "ExportConfig", "Int8Options", "ShapeOptions"]
+__all__ = ["FORMATS", "NEEDS_IMAGES", "OPSETS", "ExportConfig", "Int8Options", "ShapeOptions"]
 
 FORMATS = ("onnx", "engine")
+OPSETS = range(17, 21)  # of what is traced: TensorRT fuses the plain MatMul and Softmax these have
 
 NEEDS_IMAGES = (
     "--int8 is calibrated on images like those the model will see: add --calib with a folder of some hundred of "
@@ -133,6 +134,9 @@ class ExportConfig:
         opset: of the ONNX graph, 17 to 20; the newest of them where None.
         simplify: run onnxsim and y12's own passes.
         nms: the NMS to put into the graph; None leaves the predictions raw.
+        end2end: let the graph end in detections: of a network whose branches for that predict each object once, the
+            best rows of these, of any other by NMS. False: raw predictions, of the other branches where there are two.
+            None: as the network is made for, unless NMS is to be in the graph.
         verify: what to verify on; None leaves it out.
         val: images to measure the accuracy on, labelled or not; None measures none.
         output: the folder to write to.
@@ -150,6 +154,7 @@ class ExportConfig:
     opset: int | None = None
     simplify: bool = True
     nms: NmsSettings | None = None
+    end2end: bool | None = None
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
     val: Path | None = None
     output: Path = Path()
@@ -162,8 +167,9 @@ class ExportConfig:
         self._check_int8()
         if self.task is not None and self.task not in TASKS:
             raise OptionsError(f"--task: expected one of {', '.join(TASKS)}, found '{self.task:.60}'")
-        if self.opset is not None and self.suffix == ".onnx":
-            raise OptionsError("--opset is for a model that is traced; an .onnx keeps its own: drop --opset")
+        self._check_opset()
+        if self.end2end is False and self.suffix == ".onnx":
+            raise OptionsError("--no-end2end is for a model that is traced; an .onnx has one set of outputs: drop it")
         if self.format != "engine" and self.target != EngineOptions():
             raise OptionsError("--tensorrt, --workspace and --sm are of engines: add --format engine, or drop them")
         self._check_size()
@@ -177,6 +183,20 @@ class ExportConfig:
     def may_have_ranges(self) -> bool:
         """Whether the model is of a kind of file that can carry learned ranges."""
         return self.suffix == ".safetensors"
+
+    def _check_opset(self) -> None:
+        if self.opset is None:
+            return
+        if self.suffix == ".onnx":
+            raise OptionsError("--opset is for a model that is traced; an .onnx keeps its own: drop --opset")
+        if self.opset not in OPSETS:
+            raise OptionsError(
+                f"--opset: expected {OPSETS[0]} to {OPSETS[-1]}, found {self.opset}: newer ones turn attention into an "
+                "operator that TensorRT does not build in FP32, older ones lack operators y12 writes"
+            )
+        least = OPSETS[0] if self.int8 is None else LEAST_OPSET[self.int8.quantize.target]
+        if self.opset < least:
+            raise OptionsError(f"--opset: --int8 needs {least} or newer, found {self.opset}; drop --opset")
 
     def _check_size(self) -> None:
         if self.scale is None and not self.ratios:

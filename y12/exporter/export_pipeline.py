@@ -12,13 +12,14 @@ from torch import nn
 
 from y12.errors import OptionsError
 from y12.exporter.data.image_lists import evenly
+from y12.exporter.engine.build_engine import bindings_for_build
 from y12.exporter.engine.engine import Engine, engine_for
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_set
 from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
 from y12.exporter.evaluate.speed import speeds
 from y12.exporter.export_config import ExportConfig
-from y12.exporter.graph.nms.best_rows import with_best_rows
+from y12.exporter.graph.best_rows import with_best_rows
 from y12.exporter.graph.nms.nms import with_nms
 from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, simplify
 from y12.exporter.input_profile import with_profile
@@ -28,8 +29,8 @@ from y12.exporter.precision.cast import cast_to_fp16
 from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
 from y12.exporter.report.report import ExportReport
-from y12.exporter.report.words import nms_in_words, profile_in_words
-from y12.exporter.source import Source, source_from_config
+from y12.exporter.report.words import choice_in_words, profile_in_words
+from y12.exporter.source import Source, choice_of, source_from_config, with_nms_where_needed
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
 from y12.exporter.verify.engine_precision import check_engine_precision, engine_notes
@@ -38,6 +39,7 @@ from y12.exporter.verify.verify_options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import ONNX_KEY, InputProfile, Manifest
 from y12.runtime.artefact.output_layout import OutputLayout, output_layout
+from y12.text import visible
 
 __all__ = ["ExportResult", "export"]
 
@@ -67,12 +69,13 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
     Raises:
         Y12Error: the child says which stage failed; nothing is written then.
     """
-    config = config if isinstance(config, ExportConfig) else ExportConfig(config)
+    config = _for_builder(config if isinstance(config, ExportConfig) else ExportConfig(config))
     clock = _Clock(progress)
     with output_folder(config.output) as outputs:
         with clock("load"):
             source = source_from_config(config)
             images = None if config.int8 is None else int8_images(config.int8, source.learned)
+        config = with_nms_where_needed(config, source)
         stem = _stem(config, source)
         source, profile = with_profile(config, source)
         manifest = _manifest(config, source, profile)
@@ -116,7 +119,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 engine=facts,
                 builder="" if engine is None else engine.builder,
                 gpus="" if engine is None else engine.gpus,
-                nms="" if manifest.nms is None else nms_in_words(manifest.nms),
+                nms=choice_in_words(manifest),
                 verification=verification,
                 layers=layer_rows(simplified, manifest.profile, manifest.precision, typed.quantization, facts),
                 accuracy=None if accuracy is None else accuracy.accuracy,
@@ -129,6 +132,13 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
             )
             write_files(outputs, stem, ExportedArtefact(final, built, manifest, pictures), report)
     return ExportResult(report, report.files[0])
+
+
+def _for_builder(config: ExportConfig) -> ExportConfig:
+    """Leave depthwise convolutions in FP16 where TensorRT-RTX is to build INT8 ones (decision 13)."""
+    if config.int8 is None or config.format != "engine" or bindings_for_build(config.target.tensorrt).flavour != "rtx":
+        return config
+    return replace(config, int8=replace(config.int8, quantize=replace(config.int8.quantize, depthwise=False)))
 
 
 class _Clock:
@@ -211,11 +221,13 @@ def _measured(
 
 
 def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.ModelProto:
-    """Return the typed graph with the NMS that was asked for, or its best rows, and the manifest in its metadata."""
-    if manifest.nms is not None:
+    """Return the typed graph with the NMS or the best rows that were asked for, and the manifest in its metadata."""
+    nms = manifest.nms
+    if nms is not None and nms.is_end_to_end:
+        graph = with_best_rows(graph, _layout(manifest), nms.candidates)
+    elif nms is not None:
         with clock("nms"):
-            append = with_best_rows if manifest.nms.is_rows else with_nms
-            graph = append(graph, manifest.nms, _layout(manifest))
+            graph = with_nms(graph, nms, _layout(manifest))
     del graph.metadata_props[:]  # what another exporter said there is no longer true
     graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
     return graph
@@ -273,12 +285,12 @@ def _manifest(config: ExportConfig, source: Source, profile: InputProfile) -> Ma
         profile=profile,
         precision=config.precision,
         producer=f"y12 {metadata.version('y12')}",
-        model=source.model,
-        source=source.file,
+        model=visible(source.model),
+        source=visible(source.file),
         source_sha256=source.sha256,
         licence=source.licence,
         kpt_shape=source.kpt_shape,
-        nms=source.end_to_end or config.nms,
+        nms=choice_of(config, source, profile),
         localisation=source.localisation,
     )
 
@@ -289,7 +301,7 @@ def _layout(manifest: Manifest) -> OutputLayout:
     Raises:
         OptionsError: there is nothing NMS could do.
     """
-    layout = output_layout(manifest)
+    layout = output_layout(manifest.of_predictions)
     if layout is None:
         found = f"{manifest.model}, a classifier"
         raise OptionsError(f"--nms: expected a model that finds boxes, found {found}; drop --nms")

@@ -14,7 +14,8 @@ from y12.exporter.evaluate.results import Budget
 from y12.exporter.export_config import NEEDS_IMAGES, Int8Options
 from y12.exporter.graph.passes import label
 from y12.exporter.model.detector import Detector
-from y12.exporter.precision.calibration.calibrate import calibrate, calibration_images
+from y12.exporter.precision.calibration.calibrate import calibrate
+from y12.exporter.precision.calibration.calibration_images import calibration_images, calibration_notes
 from y12.exporter.precision.calibration.method_choice import ScoreError, best_ranges
 from y12.exporter.precision.cast import CastReport
 from y12.exporter.precision.macs import mac_shares, macs_of
@@ -46,11 +47,13 @@ class Int8Images:
         calibration: the images to calibrate on; none where the ranges are there already.
         held_out: images apart from them that a budget is measured on.
         learned: ranges that the model's file has, learned with the weights; they are used where nothing is calibrated.
+        notes: where they were found, if that is not where their data.yaml says.
     """
 
     calibration: list[Path]
     held_out: list[Path]
     learned: LearnedRanges | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,15 +92,15 @@ def int8_images(options: Int8Options, learned: LearnedRanges | None = None) -> I
         if learned is None:
             raise OptionsError(NEEDS_IMAGES)
         return Int8Images([], [], learned)
-    images = calibration_images(options.images, options.limit)
+    images, notes = calibration_images(options.images, options.limit), calibration_notes(options.images)
     if options.budget is None or options.budget.data is not None:
-        return Int8Images(images, [], learned)
+        return Int8Images(images, [], learned, notes)
     if len(images) < 2:
         raise OptionsError(
             f"--max-drop: expected images to measure on that are not calibrated on, found {len(images)} image in all; "
             "add images, or name others with --max-drop-data"
         )
-    return Int8Images(images[::2], images[1::2], learned)
+    return Int8Images(images[::2], images[1::2], learned, notes)
 
 
 def int8_from_fp32(
@@ -121,7 +124,7 @@ def int8_from_fp32(
         ranges, notes = images.learned.ranges, [_LEARNED]
     else:
         ranges = _calibrated(graph, manifest, images, options, stage)
-        notes = [*ranges.notes, *[_NOT_LEARNED] * (images.learned is not None)]
+        notes = [*images.notes, *ranges.notes, *[_NOT_LEARNED] * (images.learned is not None)]
     quantized, budget = options.quantize, None
     if options.budget is not None:
         with stage("budget") as advance:

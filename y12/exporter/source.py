@@ -11,20 +11,31 @@ from torch import nn
 from y12.errors import CalibrationError, CheckpointError, OptionsError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
+from y12.exporter.config_parts import nms_of
 from y12.exporter.export_config import ExportConfig
+from y12.exporter.graph.best_rows import row_count
 from y12.exporter.graph.foreign.raw_outputs import Given, with_raw_outputs
 from y12.exporter.graph.foreign.read import graph_from_file
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.spec import models_dir, spec_from_name
 from y12.exporter.precision.qat.learned import LearnedRanges
+from y12.exporter.precision.quantization_options import LEAST_OPSET
 from y12.exporter.verify.verify_images import scenes_dir
-from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile, NmsSettings
+from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile, NmsSettings, end_to_end
 from y12.runtime.artefact.opened import Artefact, open_artefact
 
-__all__ = ["Source", "demo_weights", "source_from_config"]
+__all__ = ["Source", "choice_of", "demo_weights", "source_from_config", "with_nms_where_needed"]
 
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
+
+_END2END_NOTE = (
+    "exported end to end: of its branches that predict each object once the best rows are chosen in the graph, which "
+    "need no NMS; --no-end2end exports the others"
+)
+_NMS_NOTE = (
+    "--nms is for its branches that predict an object at several places; without it, those are exported that do not"
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,7 @@ class Source:
         photos: images to verify it on where none are named; None for y12's photographs.
         notes: what the user must be told.
         localisation: how its anchor points tell objects, one of `y12.runtime.artefact.manifest.LOCALISATIONS`.
+        end2end: its predictions are to be exported end to end, the best rows chosen in the graph.
     """
 
     stem: str
@@ -70,12 +82,7 @@ class Source:
     photos: Path | None = None
     notes: tuple[str, ...] = ()
     localisation: str = LOCALISATIONS[0]
-
-    @property
-    def end_to_end(self) -> NmsSettings | None:
-        """How the network picks objects, where it needs no NMS."""
-        nms = None if self.given is None else self.given.nms
-        return nms if nms is not None and nms.is_end_to_end else None
+    end2end: bool = False
 
 
 def demo_weights() -> Path:
@@ -95,7 +102,45 @@ def source_from_config(config: ExportConfig) -> Source:
             f"--task: expected a model for {config.task}, found {source.file or source.model}, which is for "
             f"{source.task}; name another model, or drop --task"
         )
-    return source
+    return _with_branches(source, config)
+
+
+def _with_branches(source: Source, config: ExportConfig) -> Source:
+    """Choose which branches the predictions are from, where a network has two of each.
+
+    Raises:
+        OptionsError: NMS is asked for, and branches that leave nothing for it to do.
+    """
+    head = None if source.detector is None else source.detector.head
+    if head is None or not head.has_one_to_one:
+        return source
+    head.end2end = config.nms is None if config.end2end is None else config.end2end
+    if head.end2end and config.nms is not None:
+        raise OptionsError(
+            f"--end2end: {source.model} predicts each object once, which leaves nothing for NMS and its options to do: "
+            "drop them, or take --no-end2end"
+        )
+    notes = source.notes
+    if config.end2end is None:
+        notes += (_END2END_NOTE if head.end2end else _NMS_NOTE,)
+    return replace(source, end2end=head.end2end, notes=notes)
+
+
+def with_nms_where_needed(config: ExportConfig, source: Source) -> ExportConfig:
+    """Return the options with NMS where detections are asked for, of a network that predicts an object many times."""
+    if not config.end2end or source.end2end or config.nms is not None:
+        return config
+    return replace(config, nms=nms_of({}, {}, wanted=True))
+
+
+def choice_of(config: ExportConfig, source: Source, profile: InputProfile) -> NmsSettings | None:
+    """Return how the graph is to choose among its predictions; None where they stay raw."""
+    if not source.end2end:
+        return config.nms
+    if source.given is None or source.given.nms is None:
+        return end_to_end(row_count(profile, source.strides))
+    strides = tuple(8 << i for i in range(8) if 8 << i <= max(source.strides))  # a given file tells the largest alone
+    return end_to_end(row_count(profile, strides, source.given.nms.candidates))
 
 
 def _source(config: ExportConfig) -> Source:
@@ -169,7 +214,7 @@ def _from_onnx(path: Path, config: ExportConfig) -> Source:
     artefact = open_artefact(path)
     manifest, found = artefact.manifest, artefact.found
     _check_start(artefact, config)
-    read = graph_from_file(path)
+    read = graph_from_file(path, 0 if config.int8 is None else LEAST_OPSET[config.int8.quantize.target])
     notes = (*artefact.notes, *read.notes)
     if manifest.nms is not None and not manifest.nms.is_end_to_end:
         own = manifest.nms.options
@@ -189,6 +234,7 @@ def _from_onnx(path: Path, config: ExportConfig) -> Source:
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         licence=manifest.licence or UNKNOWN_LICENCE,
         graph=read.model if found is None else with_raw_outputs(read.model, found),
+        end2end=manifest.output == "end2end",
         given=None if found is None else Given(read.model, manifest.nms, manifest.precision == "fp16"),
         profile=manifest.profile,
         notes=notes,

@@ -115,4 +115,8 @@ class HostPipeline:
 def _filled(blob: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
     """Fill a (b, 3, H, W) blob up to `batch` images."""
     missing = batch - len(blob)
-    return blob if missing <= 0 else np.concatenate([blob, np.full((missing, *blob.shape[1:]), 0.5, np.float32)])
+    if missing <= 0:
+        return blob
+    filled = np.full((batch, *blob.shape[1:]), 0.5, np.float32)
+    filled[: len(blob)] = blob
+    return filled

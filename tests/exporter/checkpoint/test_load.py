@@ -5,10 +5,14 @@ import torch
 from checkpoint_checks import assert_equal_states, halved, loaded, refusal
 from tiny_networks import published_yaml, rows, tiny_detector, write_published
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from y12.errors import CheckpointError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
+from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.network_yaml import spec_from_yaml
+from y12.exporter.model.spec import spec_from_name
 
 IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))
 
@@ -20,6 +24,32 @@ def detector():
 
 def in_memory(path, state, **attributes):
     return Checkpoint(path, "", state, **({"yaml": published_yaml()} | attributes))
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_networks_for_other_than_rgb_images_are_refused_by_that_name(tmp_path, channels):
+    state = seeded_detector(spec_from_name("yolo11n")).state_dict()
+    state["model.0.conv.weight"] = state["model.0.conv.weight"][:, :1].repeat(1, channels, 1, 1)
+    torch.save(state, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=f"images of 3 channels, found one of {channels}: y12 runs RGB images"):
+        detector_from_checkpoint(read_checkpoint(tmp_path / "other.pt"))
+
+
+def test_a_file_saved_after_fuse_is_the_network_it_was(tmp_path):
+    """As the published code saves it: folded weights, no BatchNorm, `forward` a bound method in the pickle."""
+    detector = seeded_detector(spec_from_name("yolo11n"))
+    folded = {}
+    for name, conv in detector.named_modules():
+        if isinstance(conv, Conv):
+            fused = fuse_conv_bn_eval(conv.conv, conv.bn)
+            folded |= {f"{name}.conv.weight": fused.weight.detach(), f"{name}.conv.bias": fused.bias.detach()}
+    rest = {k: v for k, v in detector.state_dict().items() if ".bn." not in k and k not in folded}
+    torch.save({**rest, **folded}, tmp_path / "fused.pt")
+    loaded = detector_from_checkpoint(read_checkpoint(tmp_path / "fused.pt"))
+    images = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, actual = detector(images)["output0"], loaded(images)["output0"]
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_published_format(tmp_path, detector):

@@ -13,10 +13,9 @@ MATCHED = [
         ("cat", "dog"),
         [(1, "1"), (3, "3")],
         (1, 3),
-        "by order, as the names differ: the model's 'cat' is the data's '1'",
+        "by id, as the data has no names: the model's 'cat' is the data's '1'",
     ),
-    (("cat", "dog"), [(1, "cats"), (3, "dogs")], (1, 3), "by order"),
-    (("x", "x"), [(1, "x"), (2, "x")], (1, 2), "by order"),
+    (("x", "x"), [(1, "x"), (2, "x")], (1, 2), "by order, as names differ or repeat"),
 ]
 
 
@@ -25,6 +24,24 @@ def test_matched(names, categories, ids, how):
     classes = class_map(names, categories, "data")
     assert classes.category_ids == ids
     assert classes.how.startswith(how)
+
+
+def test_names_that_differ_are_matched_by_order_when_told():
+    categories = [(1, "cats"), (3, "dogs")]
+    with pytest.raises(DatasetError, match="y12-val --by-order takes them in their order"):
+        class_map(("cat", "dog"), categories, "data")
+    assert class_map(("cat", "dog"), categories, "data", by_order=True).category_ids == (1, 3)
+
+
+def test_categories_without_labels_that_the_model_lacks_are_left_out_and_told():
+    categories = [(0, "things"), (1, "dog"), (2, "cat"), (3, "cow")]
+    classes = class_map(("cat", "dog", "cow"), categories, "data", unused=frozenset({0, 2}))
+    assert classes.category_ids == (2, 1, 3)
+    assert classes.how.endswith("left out, as no label is of it: 'things'")
+    unnamed = class_map(("cat", "dog"), [(1, "1"), (2, "2")], "data", unused=frozenset({2}))
+    assert unnamed.category_ids == (1, 2)  # by id: which one has no labels changes nothing
+    with pytest.raises(DatasetError, match="the model has no 'things'"):
+        class_map(("cat", "dog", "cow"), categories, "data", unused=frozenset({2}))
 
 
 def test_known_classes():

@@ -103,6 +103,16 @@ def test_it_is_exported_and_verified(tmp_path, precision, form):
         assert (result.report.engine.attentions_expected, result.report.engine.attentions_fused) == (1, 1)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("scale", SCALES)
+def test_it_is_verified_in_int8_at_full_size(tmp_path, scale):
+    """With two classes, hardly a random score of the larger scales passed the threshold that INT8 is judged at."""
+    config = ExportConfig(
+        str(DESIGN), scale=scale, format="engine", precision="int8", int8=Int8Options(photos_dir()), output=tmp_path
+    )
+    assert y12.export(config).report.verification.comparisons[0].verdict == "equal within tolerance"
+
+
 def test_files_of_before_say_their_rule_and_rows_and_load(tmp_path):
     """A file written by y12 holds every row resolved; RELAN's stride stood in the second place once."""
     spec = spec_from_name("bitfalcon-n")

@@ -12,7 +12,7 @@ from torch import nn
 
 from y12.exporter.engine.build_engine import BuildOptions, engine_from_onnx
 from y12.exporter.engine.inspect import facts_of
-from y12.exporter.engine.layers import Layer, Tensor
+from y12.exporter.engine.layers import Layer, Tensor, layers_from_log
 from y12.exporter.graph.attention import attentions_of
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.spec import spec_from_name
@@ -198,3 +198,13 @@ def test_an_attention_is_fused_where_one_layer_of_its_own_computes_it(layers, un
 def test_the_precision_of_a_convolution_is_that_of_the_layer_with_its_weights(layers, precisions):
     model = model_of("(float[1,3,4,4] x) => (float[1,4,4,4] y) { [c] y = Conv(x, w) }", w=noise(4, 3, 1, 1))
     assert dict(facts_of(layers, model).convolutions_by_precision) == precisions
+
+
+@pytest.mark.parametrize(
+    ("datatype", "precision"), [("BFloat16", "bf16"), ("Half", "fp16"), ("Float", "fp32"), ("Int8", "int8")]
+)
+def test_a_datatype_of_the_log_is_the_precision_it_says(datatype, precision):
+    tensor = f"{{ Name: x, Dimensions: [1,8], Format/Datatype: {datatype} }}"
+    line = f"Name: k, LayerType: kgen, Inputs: [{tensor}], Constants: [], Outputs: [], TacticName: t, Metadata: m"
+    (found,) = layers_from_log([("VERBOSE", f"Layers:\n{line}")])
+    assert found.precision == precision

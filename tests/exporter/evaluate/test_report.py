@@ -30,7 +30,7 @@ def test_lines():
         "keypoints          0.4861   0.7033        -        -        -        -   0.5675",
         "",
         "keypoints          labels  AP50-95     AP50",
-        "cat?[31m                3   0.5000   0.7500",
+        "cat\\x1b[31m             3   0.5000   0.7500",
         "ms per image, ONNX Runtime (CPU): load 1.2, execute 30.0; evaluation 0.5 s",
     ]
 

@@ -53,7 +53,7 @@ def test_shipped_names(name, scale, expected):
         ("runs/yolov12n", None, "unknown model 'runs/yolov12n'"),  # a folder, and no ending: a mistyped checkpoint
         ("../models/yolov12", "n", "unknown model"),
         ("", "n", "unknown model ''"),
-        ("resnet", None, "shipped: bitfalcon, yolo11, yolov12, yolov12-cls, "),
+        ("resnet", None, "shipped: bitfalcon, yolo11, yolo26, yolov10, yolov12, yolov12-cls, "),
         ("x" * 300, None, "unknown model"),
         ("x" * 300 + ".yaml", None, "found no file"),
         ("nowhere/yolov12n.yaml", None, "found no file nowhere/yolov12n.yaml"),

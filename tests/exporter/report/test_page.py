@@ -14,6 +14,7 @@ from y12.exporter.report.page import page_from_report
 from y12.exporter.report.pictures import Picture
 from y12.exporter.report.report import ExportReport
 from y12.runtime.thresholds import ConfidenceTable
+from y12.text import visible
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -88,7 +89,7 @@ def test_texts_of_strangers_stay_texts(report, pictures, text):
     allowed = {name for node in harmless.all() for name in node.attributes}
     assert {name for node in page.all() for name in node.attributes} <= allowed
     assert embedded(page) == json.loads(hostile(report, text).to_json())
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    shown = visible(text)
     assert page.one("table", id="built").text.count(shown) > 5
     assert all(c.isprintable() or c == "\n" for c in written)
     written.encode()  # no lone surrogate is left

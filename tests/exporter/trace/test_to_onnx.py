@@ -6,11 +6,9 @@ import torch
 from published import assert_parity, assert_within, errors, exact_answers, limits_of, noise_of, published_answers
 from text_models import ops
 
-from y12.errors import GraphError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.graph.simplify import relative_difference
 from y12.exporter.trace.deploy import deploy_from_detector
-from y12.exporter.trace.to_onnx import TraceOptions
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 CHECKPOINTS = (
@@ -97,9 +95,3 @@ def test_both_ends_of_the_opset_range_build(seeded_n, stages_of, make_profile, r
     stages = stages_of(seeded_n.detector, make_profile(256, 256), opset, checked=False)
     assert [o.version for o in stages.typed.opset_import] == [opset]
     assert (stages.facts.attentions_fused, stages.facts.fp32_convolutions) == (8, ())
-
-
-@pytest.mark.parametrize("opset", [0, 16, 21, 23])
-def test_other_opsets_are_refused(make_profile, opset):
-    with pytest.raises(GraphError, match=f"opset must be from 17 to 20, found {opset}"):
-        TraceOptions(make_profile(640, 640), opset)

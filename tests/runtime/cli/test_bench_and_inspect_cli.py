@@ -52,7 +52,7 @@ def test_inspect_json(engine, make_onnx, capsys):
     assert inspect.main([str(make_onnx()), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["input"] == "images (1, 3, 64, 64)"
-    assert facts["graph_outputs"] == [{"name": "output0", "dtype": "float32", "shape": [1, 7, 1]}]
+    assert facts["graph_outputs"] == [{"name": "output0", "dtype": "float32", "shape": [1, 7, 1], "has_rank": True}]
 
 
 def test_inspect_text_of_an_onnx(make_onnx, capsys):

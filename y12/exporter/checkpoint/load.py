@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from y12.errors import CheckpointError, ModelSpecError
 from y12.exporter.checkpoint.metadata import metadata_from
 from y12.exporter.checkpoint.pickles import read_pickled_zip
-from y12.exporter.checkpoint.published_state import published_state, with_biases
+from y12.exporter.checkpoint.published_state import for_training_only, published_state, unfolded, with_biases
 from y12.exporter.checkpoint.records import Record, check_total, modules_of, tensors_of
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
@@ -21,7 +21,7 @@ from y12.exporter.model.network_yaml import spec_from_yaml
 from y12.exporter.model.published import spec_from_published_yaml
 from y12.exporter.model.rows import ModelSpec
 from y12.exporter.model.spec import spec_from_name, specs_at_scale
-from y12.text import shown
+from y12.text import is_text, shown
 
 __all__ = ["Checkpoint", "detector_from_checkpoint", "read_checkpoint", "spec_from_checkpoint"]
 
@@ -145,7 +145,7 @@ def _names(names: object, path: Path) -> tuple[str, ...]:
         names = [names[i] for i in range(len(names))]
     if names is None:
         return ()
-    if not isinstance(names, list | tuple) or len(names) > _MAX_NAMES or not all(isinstance(n, str) for n in names):
+    if not isinstance(names, list | tuple) or len(names) > _MAX_NAMES or not all(map(is_text, names)):
         raise CheckpointError(f"{path}: expected class names as strings, found {shown(names)}")
     return tuple(names)
 
@@ -167,8 +167,9 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
     """Return which network a checkpoint fits: by its own YAML, by the name written in it, or by its shapes.
 
     Raises:
-        CheckpointError: its architecture is none of ours; the message names it.
+        CheckpointError: its architecture is none of ours, which the message names, or its images are not RGB.
     """
+    _check_channels(checkpoint)
     try:
         if checkpoint.yaml is not None and checkpoint.model:
             return spec_from_yaml(checkpoint.yaml, "its model YAML", checkpoint.model)
@@ -182,8 +183,17 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
     return _spec_by_shapes(checkpoint)
 
 
+def _check_channels(checkpoint: Checkpoint) -> None:
+    first = next((w for key, w in checkpoint.state.items() if key.startswith("model.0.") and w.ndim == 4), None)
+    if first is not None and first.shape[1] != 3:
+        raise CheckpointError(
+            f"{checkpoint.path}: expected a network for images of 3 channels, found one of {first.shape[1]}: y12 runs "
+            "RGB images only; train it on three channels (a grey image repeated)"
+        )
+
+
 def _spec_by_shapes(checkpoint: Checkpoint) -> ModelSpec:
-    shapes = _shapes(checkpoint.state)
+    shapes = _shapes(unfolded(checkpoint.state))
     nc = _class_count(checkpoint)
     for spec in (spec for scale in "nsmlx" for spec in specs_at_scale(scale, nc)):
         last = f"model.{spec.layers[-1].index}."
@@ -203,7 +213,11 @@ def _spec_by_shapes(checkpoint: Checkpoint) -> ModelSpec:
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of what tells networks apart: batch counts may be missing, and some files have a bias in pe."""
     uncertain = ("num_batches_tracked", ".pe.conv.bias")
-    return {key: tuple(value.shape) for key, value in state.items() if not key.endswith(uncertain)}
+    return {
+        key: tuple(value.shape)
+        for key, value in state.items()
+        if not key.endswith(uncertain) and not for_training_only(key)
+    }
 
 
 def _class_count(checkpoint: Checkpoint) -> int | None:
@@ -213,7 +227,7 @@ def _class_count(checkpoint: Checkpoint) -> int | None:
 
 def _class_count_of_weights(state: Mapping[str, Tensor]) -> int | None:
     """Return the size of the last convolution of the finest class branch, or of a classifier's last layer."""
-    ends = ("cv3.0.2.bias", "linear.bias")
+    ends = (".cv3.0.2.bias", "linear.bias")
     biases = [value for key, value in state.items() if key.startswith("model.") and key.endswith(ends)]
     return biases[0].numel() or None if len(biases) == 1 else None
 

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from y12.errors import CheckpointError
+from y12.exporter.model.blocks.conv import BATCH_NORM_EPS
 from y12.text import shown
 
-__all__ = ["published_state", "with_biases"]
+__all__ = ["for_training_only", "published_state", "unfolded", "with_biases"]
 
 
 def published_state(
@@ -30,7 +32,8 @@ def published_state(
     Raises:
         CheckpointError: a bias has no BatchNorm behind it.
     """
-    tensors, biases = _less_unread(state, unread), {}
+    tensors, biases = unfolded(_less_unread(state, unread)), {}
+    tensors = {key: value for key, value in tensors.items() if key in own or not for_training_only(key)}
     # Some published files carry a bias in pe.conv: BN(conv(x) + b) equals BN with the mean less b.
     for key in [k for k in tensors if k.endswith(".pe.conv.bias") and k not in own]:
         bias = tensors.pop(key)
@@ -39,6 +42,28 @@ def published_state(
             raise CheckpointError(f"{path}: {shown(key)} has no matching 'bn.running_mean'")
         biases[mean] = bias
     return tensors, biases
+
+
+def unfolded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state in which convolutions whose BatchNorm was folded into them have one that only adds their bias.
+
+    That is how files saved after `fuse()` have them. Its variance makes the square root of variance and eps 1.
+    """
+    tensors: dict[str, Tensor] = {}
+    for key, value in state.items():
+        norm = key.removesuffix("conv.bias") + "bn."
+        if key.endswith(".conv.bias") and value.ndim == 1 and f"{norm}running_mean" not in state:
+            ones = torch.ones(len(value), dtype=torch.float32)
+            tensors |= {f"{norm}weight": ones, f"{norm}bias": value, f"{norm}running_mean": torch.zeros_like(ones)}
+            tensors[f"{norm}running_var"] = ones - BATCH_NORM_EPS
+        else:
+            tensors[key] = value
+    return tensors
+
+
+def for_training_only(key: str) -> bool:
+    """Return whether a tensor is of what nothing reads once a network is trained: YOLO26's classes of pixels."""
+    return ".proto.semseg." in key
 
 
 def with_biases(state: Mapping[str, Tensor], biases: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -170,16 +170,28 @@ class CheckpointUnpickler(pickle._Unpickler):
         allowed = self._allowed(module, name)
         if allowed is not None:
             return allowed
-        if module.split(".")[0] in sys.stdlib_module_names and (module, name) not in _INERT_STDLIB:
-            raise CheckpointError(
-                f"{self._path}: refused: its pickle calls {shown(f'{module}.{name}')}, which no checkpoint needs and "
-                "which would run code; nothing of it was executed. Do not load this file elsewhere"
-            )
         qualified = f"{module}.{name}"
+        if module.split(".")[0] in sys.stdlib_module_names and (module, name) not in _INERT_STDLIB:
+            raise self._refused(qualified)
+        return self._record_class(qualified)
+
+    def _record_class(self, qualified: str) -> type[Record]:
         if qualified not in self._records:
             self.budget.spend(COST_OF_CLASS)
             self._records[qualified] = type("Record", (Record,), {"qualified_name": qualified, "__slots__": ()})
         return self._records[qualified]
+
+    def _refused(self, qualified: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self._path}: refused: its pickle calls {shown(qualified)}, which no checkpoint needs and "
+            "which would run code; nothing of it was executed. Do not load this file elsewhere"
+        )
+
+    def _method(self, owner: object = None, _name: object = None) -> Record:
+        """Return what stands for a bound method, such as a module's `forward` that fuse() replaced."""
+        if not isinstance(owner, Record):
+            raise self._refused("builtins.getattr")
+        return self._record_class("builtins.method")()
 
     def _allowed(self, module: str, name: str) -> Any:
         if module == "torch" and name in _DTYPES:
@@ -189,6 +201,7 @@ class CheckpointUnpickler(pickle._Unpickler):
             ("builtins", "set"): lambda items=(): set(self._members(items)),
             ("builtins", "frozenset"): lambda items=(): frozenset(self._members(items)),
             ("builtins", "complex"): complex,
+            ("builtins", "getattr"): self._method,
             ("torch", "Size"): _size,
             ("torch._utils", "_rebuild_tensor_v2"): self._tensor,
             ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,

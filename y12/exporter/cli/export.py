@@ -13,7 +13,7 @@ from y12.exporter.cli.choices import Bits, Flavour, Format
 from y12.exporter.cli.progress import stage
 from y12.runtime.cli import options as shared
 from y12.runtime.cli.app import Command, Options, main_of
-from y12.runtime.cli.common import put, require_packages, say
+from y12.runtime.cli.common import put, put_json, require_packages, say
 from y12.runtime.cli.options import THRESHOLDS, given
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Export(Options):
     max_drop_data: ask.MaxDropData = None
     int8_attention: ask.Int8Attention = None
     nms: ask.NmsInGraph = False
+    end2end: ask.End2end = None
     nms_outputs: ask.NmsOutputs = None
     nms_candidates: ask.NmsCandidates = None
     conf: shared.Conf = None
@@ -70,7 +71,10 @@ class Export(Options):
     def run(self) -> int:
         """Export, and print the report."""
         report = _exported(config_of(self)).report
-        put(report.to_json() if self.json else "\n".join(report.summary()))
+        if self.json:
+            put_json(report.to_json())
+        else:
+            put(*report.summary())
         for note in report.notes:
             say(f"note: {note}")
         return 0
@@ -102,7 +106,9 @@ def config_of(asked: Export) -> "ExportConfig":
     half, int8 = asked.half or asked.quantize == Bits.FP16, asked.int8 or asked.quantize == Bits.INT8
     precision = precision_of(half=half, int8=int8)
     names = ("calib_method", "calib_limit", "int8_target", "max_drop", "max_drop_data", "int8_attention")
-    nms = {"form": "nms_outputs", "candidates": "nms_candidates"}
+    thresholds = given(asked, THRESHOLDS)
+    shape = given(asked, {"form": "nms_outputs", "candidates": "nms_candidates"})
+    wanted = asked.nms or (asked.end2end is True and bool(thresholds or shape))
     return ExportConfig(
         model=asked.model,
         scale=asked.scale,
@@ -115,7 +121,8 @@ def config_of(asked: Export) -> "ExportConfig":
         target=EngineOptions(asked.tensorrt.value, asked.workspace, asked.sm or ()),
         opset=asked.opset,
         simplify=not asked.no_simplify,
-        nms=nms_of(given(asked, THRESHOLDS), given(asked, nms), wanted=asked.nms),
+        nms=nms_of(thresholds, shape, wanted=wanted),
+        end2end=asked.end2end,
         verify=verify_of(asked.images, wanted=not asked.no_verify, allow_inconclusive=asked.allow_inconclusive),
         val=asked.val,
         output=asked.output,

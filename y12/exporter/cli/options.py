@@ -216,8 +216,15 @@ Int8Attention = Annotated[
     bool | None, option("--int8-attention", panel=INT8, help="attention in INT8 too; needs one fixed --imgsz")
 ]
 
-NmsInGraph = Annotated[
-    bool, option("--nms", "--end2end", panel=NMS, help="put NMS, with the thresholds below, into the graph")
+NmsInGraph = Annotated[bool, option("--nms", panel=NMS, help="put NMS, with the thresholds below, into the graph")]
+End2end = Annotated[
+    bool | None,
+    option(
+        "--end2end/--no-end2end",
+        panel=NMS,
+        help="detections from the graph: by the branches of YOLO26 and YOLOv10 that predict each object once (their "
+        "default), of other networks by --nms; --no-end2end takes their other branches, raw",
+    ),
 ]
 NmsOutputs = Annotated[
     NmsForm | None,

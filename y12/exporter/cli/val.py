@@ -13,7 +13,7 @@ from y12.exporter.cli.choices import Split
 from y12.exporter.cli.options import CocoImages
 from y12.exporter.cli.progress import stage
 from y12.runtime.cli.app import Command, main_of
-from y12.runtime.cli.common import put, require_packages, say
+from y12.runtime.cli.common import put, put_json, require_packages, say
 from y12.runtime.cli.options import NMS, OUTPUT, RuntimeOptions, choice, number, option, whole
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ class Val(RuntimeOptions):
         Split | None, choice(Split, "--split", panel="Data", help="part of a data.yaml (default: val)")
     ] = None
     images: CocoImages = None
+    by_order: Annotated[
+        bool,
+        option("--by-order", panel="Data", help="where names differ, match classes by the order of their ids"),
+    ] = False
     conf: Annotated[
         float | None,
         option(
@@ -73,7 +77,10 @@ class Val(RuntimeOptions):
         require_packages(("pycocotools", "yaml", "rich"), "val", "y12-val")
         validation = _validated(self, options_of(self))
         report = validation.report
-        put(report.to_json() if self.json else "\n".join(report.lines(per_class=self.per_class)))
+        if self.json:
+            put_json(report.to_json())
+        else:
+            put(*report.lines(per_class=self.per_class))
         for note in report.notes:
             say(f"note: {note}")
         if self.save_json:
@@ -105,6 +112,7 @@ def options_of(asked: Val) -> "ValOptions":
         multi_label=False if asked.no_multi_label else None,
         split=asked.split and asked.split.value,
         images=asked.images,
+        by_order=asked.by_order,
         imgsz=asked.input_hw,
         provider=asked.provider.value,
         device=asked.device,

@@ -1,7 +1,7 @@
 """Which class of the model is which category of the data."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from y12.errors import DatasetError
 from y12.text import shown
@@ -29,20 +29,31 @@ class ClassMap:
 
 
 def class_map(
-    names: Sequence[str], categories: Sequence[tuple[int, str]], origin: str, *, by_order: bool = True
+    names: Sequence[str],
+    categories: Sequence[tuple[int, str]],
+    origin: str,
+    *,
+    by_order: bool = False,
+    unused: frozenset[int] = frozenset(),
 ) -> ClassMap:
-    """Match by name; where the names differ but there are as many, by the order of the categories' ids.
+    """Match by name; where the names differ but there are as many, on request by the order of the categories' ids.
 
     Args:
         names: the model's class names.
         categories: id and name of the data's categories, in order.
         origin: what to call the data in messages.
         by_order: whether names that differ may be matched by order; names that only count always may.
+        unused: ids of categories that no label is of; those that the model does not have are left out.
 
     Raises:
         DatasetError: there are categories that the model does not have.
     """
     classes = {name: i for i, name in enumerate(names)}
+    idle = [name for i, name in categories if i in unused and name not in classes]
+    if any(name in classes for _, name in categories) and idle:
+        rest = [(i, name) for i, name in categories if name not in idle]
+        matched = class_map(names, rest, origin, by_order=by_order)
+        return replace(matched, how=f"{matched.how}; left out, as no label is of it: {_listed(idle)}")
     lacking = [name for _, name in categories if name not in classes]
     if not lacking and len(classes) == len(names) and len({name for _, name in categories}) == len(categories):
         ids: list[int | None] = [None] * len(names)
@@ -51,15 +62,17 @@ def class_map(
         missing = [name for name, category_id in zip(names, ids, strict=True) if category_id is None]
         left = f"; the data has no {_listed(missing)}" if missing else ""
         return ClassMap(tuple(ids), f"by name, {len(categories)} of the model's {len(names)}{left}")
-    numbered = all(map(_is_number, names)) or all(_is_number(name) for _, name in categories)
-    if len(categories) == len(names) and (by_order or numbered):
-        return ClassMap(
-            tuple(category_id for category_id, _ in categories),
-            f"by order, as the names differ: the model's {shown(names[0])} is the data's {shown(categories[0][1])}, …",
-        )
+    own = tuple(name for _, name in categories)
+    sides: dict[str, Sequence[str]] = {"data": own, "model": names}
+    unnamed = next((side for side in sides if all(map(_is_number, sides[side]))), None)
+    if len(own) == len(names) and (by_order or unnamed or own == tuple(names)):
+        why = f"id, as the {unnamed} has no names" if unnamed else "order, as names differ or repeat"
+        how = f"by {why}: the model's {shown(names[0])} is the data's {shown(own[0])}, …"
+        return ClassMap(tuple(category_id for category_id, _ in categories), how)
+    remedy = "; y12-val --by-order takes them in their order" if len(categories) == len(names) else ""
     raise DatasetError(
         f"{origin}: expected the model's {len(names)} classes {_listed(names)}; found {len(categories)} classes, "
-        f"and the model has no {_listed(lacking) if lacking else 'two classes of one name'}"
+        f"and the model has no {_listed(lacking) if lacking else 'two classes of one name'}{remedy}"
     )
 
 

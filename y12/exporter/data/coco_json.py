@@ -1,5 +1,6 @@
 """A COCO JSON as a data set: images, annotations and categories, with the images' files found beside it."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from y12.exporter.data.bounds import (
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_json
 from y12.exporter.data.problems import Problems
-from y12.text import shown
+from y12.text import is_text, shown
 
 __all__ = ["coco_dataset", "coco_ground_truth", "ground_truth_kinds"]
 
@@ -39,18 +40,21 @@ def coco_dataset(path: Path, images: Path | None = None) -> Dataset:
     truth = coco_ground_truth(path)
     folder = _image_folder(path, [image["file_name"] for image in truth["images"]], images)
     annotated = {annotation["image_id"] for annotation in truth["annotations"]}
+    categories, unused, notes = _categories(truth)
     return Dataset(
         origin=path,
         samples=tuple(
             Sample(image["id"], folder / image["file_name"], image.get("height"), image.get("width"))
             for image in truth["images"]
         ),
-        categories=tuple(sorted((c["id"], c["name"]) for c in truth["categories"])),
+        categories=categories,
         kinds=ground_truth_kinds(truth),
         labels=len(truth["annotations"]),
         background=len(truth["images"]) - len(annotated),
         ground_truth=lambda sizes_hw: truth | {"images": [_with_size(image, sizes_hw) for image in truth["images"]]},
         points=_points(truth),
+        unused=unused,
+        notes=notes,
     )
 
 
@@ -95,6 +99,27 @@ def ground_truth_kinds(truth: GroundTruth) -> tuple[str, ...]:
     return tuple(kinds)
 
 
+def _categories(truth: GroundTruth) -> tuple[tuple[tuple[int, str], ...], frozenset[int], tuple[str, ...]]:
+    """Return id and name of each category, the ids that no annotation is of, and what is told.
+
+    A category that only stands above others, as their `supercategory` (Roboflow writes one with the data set's name),
+    is no class.
+    """
+    used = {annotation["category_id"] for annotation in truth["annotations"]}
+    above = {category["supercategory"] for category in truth["categories"] if _has_other_above(category)}
+    roots = [c for c in truth["categories"] if c["id"] not in used and c["name"] in above]
+    categories = tuple(sorted((c["id"], c["name"]) for c in truth["categories"] if c not in roots))
+    told = (
+        f"left out, as no annotation is of it and others are below it: {', '.join(shown(c['name']) for c in roots[:3])}"
+    )
+    return categories, frozenset(i for i, _ in categories if i not in used), (told,) if roots else ()
+
+
+def _has_other_above(category: dict[str, Any]) -> bool:
+    above = category.get("supercategory")
+    return isinstance(above, str) and above != category["name"]
+
+
 def _points(truth: GroundTruth) -> int | None:
     return next((len(a["keypoints"]) // 3 for a in truth["annotations"] if "keypoints" in a), None)
 
@@ -113,7 +138,7 @@ def _check_image(image: dict[str, Any]) -> None:
     if not is_whole(image.get("id")):
         raise ShapeError(f"expected an id, a whole number, found {shown(image.get('id'))}")
     name = image.get("file_name")
-    if not isinstance(name, str) or not name or "\0" in name or PurePath(name).is_absolute() or ".." in name.split("/"):
+    if not is_text(name) or not name or "\0" in name or PurePath(name).is_absolute() or ".." in name.split("/"):
         raise ShapeError(f"expected a file_name inside the images' folder, found {shown(name)}")
     for side in ("height", "width"):
         if side in image and (not is_whole(image[side]) or image[side] < 1):
@@ -121,7 +146,7 @@ def _check_image(image: dict[str, Any]) -> None:
 
 
 def _check_category(category: dict[str, Any]) -> None:
-    if not is_whole(category.get("id")) or not isinstance(category.get("name"), str):
+    if not is_whole(category.get("id")) or not is_text(category.get("name")):
         raise ShapeError(f"expected an id and a name, found {shown(category)}")
 
 
@@ -165,7 +190,7 @@ def _image_folder(path: Path, names: Sequence[str], images: Path | None) -> Path
     folders = [images] if images is not None else list(_folders_beside(path))
     missing: dict[Path, str] = {}
     for folder in folders:
-        absent = next((name for name in names if not (folder / name).is_file()), None)
+        absent = next((name for name in names if not os.path.isfile(folder / name)), None)
         if absent is None:
             return folder
         missing[folder] = absent

@@ -1,4 +1,4 @@
-"""The images that a folder or a data.yaml names, for whoever evaluates or calibrates on them; none is opened."""
+"""The images in a folder or a list, for whoever evaluates or calibrates on them; none is opened."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from y12.errors import Y12Error
 from y12.exporter.safe_yaml import mapping_from_yaml
 from y12.files import IMAGE_SUFFIXES, check_file
 
-__all__ = ["data_yaml_from", "entries_from", "evenly", "images_in", "images_named", "without_repeats"]
+__all__ = ["data_yaml_from", "evenly", "images_in", "images_listed", "without_repeats"]
 
 Item = TypeVar("Item")
 
@@ -17,6 +17,7 @@ _MAX_YAML_BYTES = 4 << 20
 _MAX_LIST_BYTES = 256 << 20
 _MAX_DEPTH = 8
 _MAX_IMAGES = 5_000_000
+MAX_FOLDERS = 30_000  # ImageNet-21k has 22,000
 
 
 def data_yaml_from(path: Path, error_type: type[Y12Error], *, keys: str) -> dict[str, Any]:
@@ -34,43 +35,21 @@ def data_yaml_from(path: Path, error_type: type[Y12Error], *, keys: str) -> dict
     return mapping_from_yaml(text, path, error_type, keys=keys, max_depth=_MAX_DEPTH)
 
 
-def entries_from(value: object) -> tuple[str, ...] | None:
-    """Return what a split of a data.yaml names, one text or a list of them; None where it is neither."""
-    entries = value if isinstance(value, list) else [value]
-    if not entries or not all(isinstance(entry, str) and entry for entry in entries):
-        return None
-    return tuple(entries)
+def images_in(folder: Path, error_type: type[Y12Error]) -> Iterator[Path]:
+    """Yield the images in a folder and in those below it, in an order that the file system has no part in.
 
-
-def images_named(entries: Sequence[str], root: Path, file: Path, error_type: type[Y12Error]) -> Iterator[Path]:
-    """Yield the images of each entry: those in a folder, those that a list (.txt) names, or the image it is.
-
-    Args:
-        entries: paths.
-        root: the folder that they start from.
-        file: the data.yaml, for messages.
-        error_type: what to raise.
+    What macOS keeps beside a file on other file systems, `._name.jpg`, is no image.
 
     Raises:
-        error_type: there is nothing at an entry, or a list cannot be read.
+        error_type: there are too many folders: a stranger's data.yaml can name the root of all.
     """
-    for entry in entries:
-        source = root / entry
-        if source.is_dir():
-            yield from images_in(source)
-        elif source.suffix == ".txt" and source.is_file():
-            yield from _images_listed(source, root, error_type)
-        elif source.is_file():
-            yield source
-        else:
-            raise error_type(f"{file}: expected a folder, a list or an image at {source}, found nothing there")
-
-
-def images_in(folder: Path) -> Iterator[Path]:
-    """Yield the images in a folder and in those below it, in an order that the file system has no part in."""
-    for inside, below, files in os.walk(folder):
+    for count, (inside, below, files) in enumerate(os.walk(folder)):
+        if count == MAX_FOLDERS:
+            raise error_type(f"{folder}: expected at most {MAX_FOLDERS} folders in it, found more: name one inside")
         below.sort()
-        yield from (Path(inside, file) for file in sorted(files) if Path(file).suffix.lower() in IMAGE_SUFFIXES)
+        for file in sorted(files):
+            if Path(file).suffix.lower() in IMAGE_SUFFIXES and not file.startswith("._"):
+                yield Path(inside, file)
 
 
 def without_repeats(paths: Iterable[Path], where: str, error_type: type[Y12Error]) -> tuple[Path, ...]:
@@ -93,11 +72,14 @@ def evenly(items: Sequence[Item], count: int) -> list[Item]:
     return [items[i * len(items) // taken] for i in range(taken)]
 
 
-def _images_listed(file: Path, root: Path, error_type: type[Y12Error]) -> Iterator[Path]:
-    for line in _text(file, "a list of images", _MAX_LIST_BYTES, error_type).splitlines():
-        if line.strip():
-            # "./" in a list means the list's own folder; anything else starts where all paths start
-            yield (file.parent if line.startswith("./") else root) / line.strip()
+def images_listed(file: Path, error_type: type[Y12Error]) -> Iterator[str]:
+    """Yield the paths that a list of images has, one a line.
+
+    Raises:
+        error_type: the list cannot be read.
+    """
+    lines = _text(file, "a list of images", _MAX_LIST_BYTES, error_type).splitlines()
+    yield from (line.strip() for line in lines if line.strip())
 
 
 def _text(path: Path, what: str, max_bytes: int, error_type: type[Y12Error]) -> str:

@@ -4,18 +4,21 @@ The labels of `…/images/…/name.jpg` are in `…/labels/…/name.txt`; where 
 image. An image without such a file shows background only.
 """
 
+import os
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from y12.errors import DatasetError
 from y12.exporter.data.bounds import MAX_LABELS, ImageTotals, ShapeError
-from y12.exporter.data.data_yaml import DataYaml, image_paths, read_data_yaml
+from y12.exporter.data.data_yaml import DataYaml, read_data_yaml
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_text
 from y12.exporter.data.label_lines import Label, LabelForm, LabelLineError, parse_line
 from y12.exporter.data.label_pixels import annotation_from_label
 from y12.exporter.data.problems import Problems
+from y12.exporter.data.splits import images_of
 
 __all__ = ["label_path", "yolo_dataset", "yolo_labels"]
 
@@ -34,7 +37,9 @@ def yolo_dataset(path: Path, split: str, *, oriented: bool = False) -> Dataset:
         DatasetError: the data.yaml or labels are wrong; the first ten wrong lines are named.
     """
     data = read_data_yaml(path)
-    return yolo_labels(image_paths(data, split), data, oriented=oriented)
+    assert data.splits is not None  # a file's
+    dataset = yolo_labels(images_of(data.splits, split, DatasetError), data, oriented=oriented)
+    return replace(dataset, notes=(*data.splits.notes(split), *dataset.notes))
 
 
 def yolo_labels(images: Sequence[Path], data: DataYaml, *, oriented: bool = False) -> Dataset:
@@ -96,9 +101,9 @@ def _all_labels(images: Sequence[Path], data: DataYaml, oriented: bool) -> list[
 
 
 def _labels_of(path: Path, form: LabelForm, problems: Problems) -> tuple[Label, ...]:
-    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+    if not os.path.exists(path) or (os.path.isfile(path) and os.path.getsize(path) == 0):
         return ()  # background
-    text = read_text(path, "a label file", _MAX_LABEL_BYTES)
+    text = read_text(path, "a label file", _MAX_LABEL_BYTES).replace("\r\n", "\n").replace("\r", "\n")
     if text.count("\n") > MAX_LABELS:
         problems.add(f"{path}: expected at most {MAX_LABELS} lines, labels of one image, found {text.count(chr(10))}")
         return ()

@@ -19,11 +19,12 @@ _SYNCHRONISES = {"signal", "wait"}
 # A datatype is named differently by the build log ("Half") and the inspector ("Row major linear FP16 format").
 _PRECISIONS = (
     ("int8", "int8"),
+    ("bfloat16", "bf16"),  # before "float", which it holds
+    ("bf16", "bf16"),
     ("fp16", "fp16"),
     ("half", "fp16"),
     ("fp32", "fp32"),
     ("float", "fp32"),
-    ("bf16", "bf16"),
 )
 
 

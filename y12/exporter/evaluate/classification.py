@@ -7,8 +7,9 @@ from pathlib import Path
 
 from y12.errors import DatasetError
 from y12.exporter.data.classes import ClassMap, class_map
-from y12.exporter.data.data_yaml import IMAGE_SUFFIXES, read_data_yaml
 from y12.exporter.data.dataset import Sample
+from y12.exporter.data.image_lists import images_in
+from y12.exporter.data.splits import SPLITS, class_folder, splits_of
 from y12.exporter.evaluate.inference import Inference
 
 __all__ = ["ClassTree", "TopFigures", "class_tree", "top_figures"]
@@ -41,7 +42,8 @@ def class_tree(data: Path, split: str | None, names: Sequence[str]) -> ClassTree
     """Return the images of a split, and the class of the model that each folder stands for.
 
     Args:
-        data: a folder with a folder for each class, or with such folders in `val/`; or a data.yaml that names it.
+        data: a folder with a folder for each class, or with such folders in `val/` (or `valid/`, `validation/`); or a
+            data.yaml that names it.
         split: "train", "val" or "test"; None is "val".
         names: the model's class names. Folders of other names are matched in their order, if there are as many.
 
@@ -49,14 +51,14 @@ def class_tree(data: Path, split: str | None, names: Sequence[str]) -> ClassTree
         DatasetError: there are no images, or the folders are not the model's classes.
     """
     folder = _folder(data, split)
-    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if os.path.isdir(folder) else []
     if not folders:
         raise DatasetError(f"{data}: expected a folder of images for each class in {folder}, found none")
     classes = class_map(names, [(i, path.name) for i, path in enumerate(folders)], str(folder))
     samples: list[Sample] = []
     labels: list[int] = []
     for class_id, category in enumerate(classes.category_ids):
-        for path in [] if category is None else _images(folders[category]):
+        for path in [] if category is None else images_in(folders[category], DatasetError):
             samples.append(Sample(len(samples) + 1, path))
             labels.append(class_id)
     if not samples:
@@ -76,23 +78,14 @@ def top_figures(tree: ClassTree, inference: Inference) -> TopFigures:
 
 def _folder(data: Path, split: str | None) -> Path:
     if data.suffix.lower() in (".yaml", ".yml"):
-        description = read_data_yaml(data)
-        sources = description.splits.get(split or "val", ())
+        sources = splits_of(data, DatasetError).sources.get(split or "val", ())
         if len(sources) != 1:
             raise DatasetError(f"{data}: expected one folder for the split '{split or 'val'}', found {len(sources)}")
-        return description.root / sources[0]
-    if not data.is_dir():
+        return sources[0]
+    if not os.path.isdir(data):
         raise DatasetError(f"{data}: expected a folder with a folder of images for each class, for a classifier")
-    inside = data / (split or "val")
-    if split is None and not inside.is_dir():
-        return data
-    return inside
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(
-        Path(at, name)
-        for at, _, files in os.walk(folder)
-        for name in files
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES
-    )
+    folder = class_folder(data, split)
+    inside = {path.name for path in folder.iterdir() if path.is_dir()} if folder == data else set()
+    if inside and inside <= {name for names in SPLITS.values() for name in names}:
+        raise DatasetError(f"{data}: expected folders of classes, or val among the splits, found {', '.join(inside)}")
+    return folder

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from y12.errors import DatasetError
-from y12.exporter.data.data_yaml import SPLITS
+from y12.exporter.data.splits import SPLITS
 
 __all__ = ["ValOptions"]
 
@@ -19,6 +19,7 @@ class ValOptions:
         max_det: take at most this many boxes per image. COCO looks at the best 100 per class, 20 for keypoints.
         multi_label: let a box carry several classes.
         split: which part of a data.yaml; None is "val".
+        by_order: match the data's classes with the model's by their order, where the names differ.
         images: where a COCO JSON's file names start; None looks beside the JSON.
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
         provider: for an .onnx: "auto", "cpu" or "cuda".
@@ -36,6 +37,7 @@ class ValOptions:
     multi_label: bool | None = None
     split: str | None = None
     images: Path | None = None
+    by_order: bool = False
     imgsz: int | tuple[int, int] | None = None
     provider: str = "auto"
     device: int = 0

@@ -1,5 +1,6 @@
 """Images to measure on, with their labels where there are any."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +72,7 @@ def open_evaluation_set(
     elif not data.is_dir():
         dataset = labelled_dataset(data, oriented=task == "obb")
         return _labelled(f"{data.name}, {len(dataset.samples)} images", dataset, task, names, kpt_shape)
-    images = without_repeats(images_in(data), str(data), DatasetError)
+    images = without_repeats(images_in(data, DatasetError), str(data), DatasetError)
     if not images:
         raise DatasetError(f"{data}: expected images to measure on, found none")
     evaluation_set = evaluation_set_of_images(images, data, task, names, kpt_shape)
@@ -95,12 +96,12 @@ def evaluation_set_of_images(
     """
     words = f"{origin.name}, {len(images)} images"
     samples = tuple(Sample(i, image) for i, image in enumerate(images, 1))
-    if task == "classify" or not any(label_path(image).is_file() for image in images):
+    if task == "classify" or not any(os.path.isfile(label_path(image)) for image in images):
         return EvaluationSet(words, samples)
     oriented = task == "obb"
     if origin.suffix.lower() in _YAML:
         return _labelled(words, yolo_labels(images, read_data_yaml(origin), oriented=oriented), task, names, kpt_shape)
-    own = DataYaml(origin, origin, {}, names, kpt_shape)
+    own = DataYaml(origin, names, kpt_shape=kpt_shape)
     try:
         evaluation_set = _labelled(words, yolo_labels(images, own, oriented=oriented), task, names, kpt_shape)
     except DatasetError as error:
@@ -114,8 +115,8 @@ def evaluation_set_of_images(
 
 def classes_of(labels: Dataset, names: tuple[str, ...]) -> ClassMap:
     """Return a model's classes, matched with the labels'."""
-    by_order = labels.origin.suffix.lower() not in _YAML  # a folder's are the model's own, in its order
-    return class_map(names, labels.categories, str(labels.origin), by_order=by_order)
+    by_order = labels.origin.is_dir()  # its labels are of the model's own classes, in their order
+    return class_map(names, labels.categories, str(labels.origin), by_order=by_order, unused=labels.unused)
 
 
 def _labelled(

@@ -88,10 +88,10 @@ def outcome_of(
             return _classified(Inference(runtime, runtime.options), evaluation_set)
         classes = _classes(evaluation_set, manifest.names)
         options = [detect_options(ValOptions(), None, classes)]
-        if manifest.nms is not None and manifest.nms.is_end_to_end:
-            options = [replace(options[0], iou=1.0)]
         if used:
             options.append(_as_used(default_options(manifest), classes))
+        if manifest.output == "end2end":
+            options = [replace(one, iou=1.0) for one in options]  # no box overlaps another more: nothing is suppressed
         return _detected(runtime, evaluation_set, options, classes)
 
 
@@ -128,7 +128,7 @@ def _runtime(graph: onnx.ModelProto, manifest: Manifest) -> Iterator[Runtime]:
     described = onnx.ModelProto()
     described.CopyFrom(graph)
     del described.metadata_props[:]
-    own = replace(manifest, nms=None, engine={}, thresholds=None)
+    own = replace(manifest.of_predictions, engine={}, thresholds=None)
     described.metadata_props.add(key=ONNX_KEY, value=own.to_json())
     with tempfile.TemporaryDirectory(prefix="y12-") as folder:
         path = Path(folder, "evaluation set.onnx")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from y12.exporter.evaluate.coco import KIND_NAMES, ClassFigures, Figures
+from y12.text import NAME, printable_json, visible
 
 __all__ = ["ValReport"]
 
@@ -58,7 +59,7 @@ class ValReport:
         data["figures"] = {
             f.kind: {"values": dict(f.values), "classes": list(map(asdict, f.classes))} for f in self.figures
         }
-        return json.dumps(data, ensure_ascii=False)
+        return printable_json(json.dumps(data, ensure_ascii=False))
 
     def lines(self, *, per_class: bool = False) -> Iterator[str]:
         """Yield the report as lines of text, with a table of the classes if asked for."""
@@ -94,8 +95,7 @@ def _labelled(classes: Sequence[ClassFigures]) -> list[ClassFigures]:
 
 
 def _row(name: str, cells: Any) -> str:
-    shown = "".join(c if c.isprintable() else "?" for c in name)
-    return f"{shown:<{_NAME_WIDTH}}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
+    return f"{visible(name, NAME):<{_NAME_WIDTH}}" + "".join(f"{cell:>{_WIDTH}}" for cell in cells)
 
 
 def _number(value: float | None) -> str:

@@ -68,7 +68,7 @@ def _detected(runtime: Runtime, data: Path, options: ValOptions, progress: Progr
     manifest = runtime.manifest
     dataset = labelled_dataset(data, options.split, options.images, oriented=manifest.task == "obb")
     kinds, notes = kinds_for(dataset, manifest.task, manifest.kpt_shape)
-    classes = class_map(manifest.names, dataset.categories, str(data), by_order=data.suffix.lower() == ".json")
+    classes = class_map(manifest.names, dataset.categories, str(data), by_order=options.by_order, unused=dataset.unused)
     inference = Inference(runtime, detect_options(options, manifest.nms, classes), progress)
     runtime.check_options(inference.options)
     collected = CocoResults(classes, kinds)

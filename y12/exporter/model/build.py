@@ -8,11 +8,12 @@ from torch import nn
 
 from y12.exporter.model.blocks.aggregate import Aggregate
 from y12.exporter.model.blocks.bit import bit_form
+from y12.exporter.model.blocks.compact import C2fCIB, SCDown
 from y12.exporter.model.blocks.conv import Concat, Conv
 from y12.exporter.model.blocks.csp import C2f, C3k2
 from y12.exporter.model.blocks.fusion import ChannelAttn
 from y12.exporter.model.blocks.patch_embed import PatchEmbed, UpConv
-from y12.exporter.model.blocks.psa import C2PSA
+from y12.exporter.model.blocks.psa import C2PSA, PSA
 from y12.exporter.model.blocks.relan import RELAN, A2C2f, AreaAttn
 from y12.exporter.model.blocks.separable import SepConv7x7
 from y12.exporter.model.blocks.sppf import SPPF
@@ -41,6 +42,9 @@ MODULES: dict[str, Callable[[tuple[int, ...], LayerSpec], nn.Module]] = {
     "Concat": lambda _c, _row: Concat(),
     "SPPF": lambda c, row: _chain(SPPF, c[0], row),
     "C2PSA": lambda c, row: C2PSA(c[0], n=row.repeats, **row.args),
+    "SCDown": lambda c, row: _chain(SCDown, c[0], row),
+    "PSA": lambda c, row: _chain(PSA, c[0], row),
+    "C2fCIB": lambda c, row: C2fCIB(c[0], n=row.repeats, **row.args),
     "RELAN": lambda c, row: RELAN(c[0], n=row.repeats, **_less_input(row.args)),
     "SepConv7x7": lambda c, row: _chain(SepConv7x7, c[0], row),
     "AreaAttn": lambda c, row: AreaAttn(c[0], n=row.repeats, **row.args),
@@ -50,8 +54,8 @@ MODULES: dict[str, Callable[[tuple[int, ...], LayerSpec], nn.Module]] = {
     "SpatialAttn": lambda c, row: _chain(SpatialAttn, c[0], row),
     "ChannelAttn": lambda c, row: ChannelAttn(c[0], **row.args),
     "Aggregate": lambda c, row: Aggregate(c, **row.args),
-    "Detect": lambda c, row: Detect(row.args["nc"], c, row.args["depthwise"]),
-    "BitDetect": lambda c, row: Detect(row.args["nc"], c, row.args["depthwise"]),
+    "Detect": lambda c, row: Detect(channels=c, **row.args),
+    "BitDetect": lambda c, row: Detect(channels=c, **row.args),
     "Segment": lambda c, row: Segment(channels=c, **row.args),
     "AnchorDetect": lambda c, row: AnchorDetect(channels=c, **row.args),
     "HybridDetect": lambda c, row: _hybrid(c, row),
@@ -125,6 +129,10 @@ def _measure_batch_norms(detector: Detector, images: torch.Tensor) -> None:
         norm.momentum = 1.0  # the statistics of this one batch
         norm.train()
     detector(images)
+    if detector.head.has_one_to_one:  # the branches that were not used have statistics of their own
+        detector.head.end2end = not detector.head.end2end
+        detector(images)
+        detector.head.end2end = not detector.head.end2end
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -8,7 +8,7 @@ from typing import Any
 
 from y12.text import shown
 
-__all__ = ["anchor_problem", "hybrid_problem"]
+__all__ = ["anchor_problem", "fused_problem", "hybrid_problem"]
 
 MAX_ANCHORS = 16  # of a level
 MAX_SIDE = 65536  # pixels; no image is larger
@@ -56,3 +56,10 @@ def _is_shape(anchor: object) -> bool:
 
 def _is_kernel(size: object) -> bool:
     return type(size) is int and 1 <= size <= MAX_KERNEL and size % 2 == 1
+
+
+def fused_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse prototypes of all maps where there is one only."""
+    if args["fused"] and len(channels) < 2:
+        return "Segment with 'fused' makes its prototypes of all maps: it must read two or more, found one"
+    return ""

@@ -9,7 +9,7 @@ from y12.exporter.model.scaling import CAPPED_AFTER, MAX_RATIO, PUBLISHED, RULES
 from y12.exporter.model.signature import MAX_CHANNELS
 from y12.exporter.model.signatures import DESIGN_MODULES
 from y12.exporter.model.values import is_value, nearest
-from y12.text import shown
+from y12.text import is_text, shown
 
 __all__ = ["REQUIRED", "check_row_count", "spec_from_yaml"]
 
@@ -156,7 +156,7 @@ def _values(data: Mapping[str, Any], scale: str | None, origin: str) -> dict[str
 def _class_names(data: Mapping[str, Any], nc: int, origin: str) -> tuple[str, ...]:
     """Return the YAML's class names; none where it has none, or where another number of classes was asked for."""
     names = data.get("names", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+    if not isinstance(names, list) or not all(is_text(name) and name for name in names):
         raise ModelSpecError(f"{origin}: names must be a list of class names, found {shown(names)}")
     if names and len(names) != data["nc"]:
         raise ModelSpecError(f"{origin}: expected as many names as nc, {shown(data['nc'])}, found {len(names)}")

@@ -32,9 +32,22 @@ def given_input_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> s
 
 
 def csp_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
-    """Refuse a hidden part without channels."""
-    if int(args["c2"] * args["e"]) < 2:
+    """Refuse a hidden part without channels, and one that the heads of its attention do not fit."""
+    hidden = int(args["c2"] * args["e"])
+    if hidden < 2:
         return f"C3k2 'e' must leave 2 or more of its {args['c2']} channels, found {args['e']}"
+    if args["attn"] and hidden % 64:
+        return (
+            f"C3k2 with 'attn' needs 'c2' times 'e' to be a multiple of 64 after scaling (heads of 64), found {hidden}"
+        )
+    return ""
+
+
+def scdown_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse kernels that change the size otherwise than by the stride."""
+    k, s = args["k"], args["s"]
+    if not 2 * (k // 2) < k <= 2 * (k // 2) + s:
+        return f"SCDown must make its map exactly 's' times smaller: 'k' must be odd, found k {k}, s {s}"
     return ""
 
 
@@ -48,9 +61,13 @@ def a2c2f_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
     return _grid_problem(args["area"])
 
 
-def sppf_problem(_channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
-    """Refuse an even kernel."""
-    return "" if args["k"] % 2 else f"SPPF 'k' must be odd, so that its map keeps its size; found {args['k']}"
+def sppf_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
+    """Refuse an even kernel, and a shortcut to another number of channels."""
+    if args["k"] % 2 == 0:
+        return f"SPPF 'k' must be odd, so that its map keeps its size; found {args['k']}"
+    if args["shortcut"] and channels[0] != args["c2"]:
+        return f"SPPF with a shortcut needs as many input as output channels, found {channels[0]} and {args['c2']}"
+    return ""
 
 
 def c2psa_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
@@ -58,8 +75,8 @@ def c2psa_problem(channels: tuple[int, ...], args: Mapping[str, Any]) -> str:
     c1 = channels[0]
     if args["c2"] % 128 or c1 != args["c2"]:
         return (
-            "C2PSA needs as many input as output channels, a multiple of 128 after scaling (two halves, heads of 64); "
-            f"found {c1} and {args['c2']}"
+            "C2PSA and PSA need as many input as output channels, a multiple of 128 after scaling (two halves, heads "
+            f"of 64); found {c1} and {args['c2']}"
         )
     return ""
 

@@ -24,7 +24,10 @@ _DEPTHWISE_AT = {
     for module, signature in SIGNATURES.items()
     if any(arg.name == "depthwise" for arg in signature.args)
 }
-_FAMILIES = {"A2C2f": "yolov12", "C2PSA": "yolo11", "C2f": "yolov8"}  # a block only that family has, in this order
+# A block that only that family has, in this order; YOLO26 has those of YOLO11, and one thing that shows in its head.
+_FAMILIES = {"A2C2f": "yolov12", "PSA": "yolov10", "C2PSA": "yolo11", "C2f": "yolov8"}
+# Heads that differ from ours by name only: what sets them apart shows in the weights.
+_HEADS = {"v10Detect": "Detect", "Segment26": "Segment"}
 _MAX_ARGS = 64  # of a row; no module has as many
 
 
@@ -66,6 +69,9 @@ def _name(explicit: Mapping[str, Any], scale: str, layout: str) -> str:
     rows = [*explicit["backbone"], *explicit["head"]]
     modules = [row[2] if isinstance(row, list) and len(row) > 2 else None for row in rows]
     family = next((name for block, name in _FAMILIES.items() if block in modules), "yolo")
+    options = rows[-1][4] if modules and isinstance(rows[-1], list) and len(rows[-1]) > 4 else {}
+    if family == "yolo11" and isinstance(options, dict) and options.get("one_to_one"):
+        family = "yolo26"
     head = SIGNATURES.get(modules[-1]) if modules and isinstance(modules[-1], str) else None
     suffixes = [f"-{suffix}" for suffix, task in TASK_SUFFIXES.items() if head is not None and task == head.head]
     v1 = "-v1" if family == "yolov12" and layout == "v1" else ""
@@ -81,12 +87,14 @@ def _explicit_row(index: int, row: Any, state: Mapping[str, Tensor], layout: str
         return row
     prefix = f"model.{index}."
     if module == "C3k2" and len(args) >= 1:
-        c3k = f"{prefix}m.0.cv3.conv.weight" in state
-        return [source, repeats, module, [args[0], c3k, *args[2:3]]]
+        c3k, attn = (f"{prefix}m.0.{key}.conv.weight" in state for key in ("cv3", "1.attn.qkv"))
+        return [source, repeats, module, [args[0], c3k, *args[2:3]], {"attn": attn}]
     if module == "A2C2f" and len(args) >= 1:
         return [source, repeats, module, _a2c2f_args(prefix, args, state, layout)]
+    module = _HEADS.get(module, module)
     if module in _DEPTHWISE_AT:
-        return [source, repeats, module, _head_args(module, args, f"{prefix}cv3.0.0.0.conv.weight" in state)]
+        args = _head_args(module, args, f"{prefix}cv3.0.0.0.conv.weight" in state)
+        return [source, repeats, module, args, _head_options(module, prefix, state)]
     return [source, repeats, module, list(args)]
 
 
@@ -96,6 +104,18 @@ def _head_args(module: str, args: Any, depthwise: bool) -> list[Any]:
     if len(args) > _DEPTHWISE_AT[module] or any(arg.default is ... for arg in missing):
         return list(args)
     return [*args, *(arg.default for arg in missing), depthwise]
+
+
+def _head_options(module: str, prefix: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return what else a head's weights say of it: bins, branches, and what its prototypes are made of."""
+    side = state.get(f"{prefix}cv2.0.2.bias")
+    options = {
+        **({} if side is None else {"bins": side.numel() // 4}),
+        "one_to_one": f"{prefix}one2one_cv2.0.2.bias" in state,
+        "fused": f"{prefix}proto.feat_refine.0.conv.weight" in state,
+    }
+    known = [arg.name for arg in SIGNATURES[module].args]
+    return {name: value for name, value in options.items() if value and name in known}
 
 
 def _a2c2f_args(prefix: str, args: Any, state: Mapping[str, Tensor], layout: str) -> list[Any]:

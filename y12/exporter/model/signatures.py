@@ -14,6 +14,9 @@ _NC = Arg("nc", int)
 _MASKS, _HIDDEN = Arg("masks", int, 32, maximum=256), Arg("hidden", int, 256)
 _DEPTHWISE = Arg("depthwise", bool, True)
 _NUMBER = (int, float)
+# Of a distance's distribution, 1 where there is none; and whether there are branches that predict each object once.
+_BRANCHES = (Arg("bins", int, 16, maximum=64), Arg("one_to_one", bool, False))
+_SHORTCUT = Arg("shortcut", bool, False)
 _C1 = Arg("c1", (int, type(None)), None)
 _STEP = Arg("s", int, 1, maximum=2)
 _AREA = Arg("area", (int, list), 1, maximum=problems.MAX_AREA)  # bands, or [rows, columns] of a grid
@@ -56,9 +59,15 @@ SIGNATURES: dict[str, Signature] = {
         stride=lambda args: int(args["s"]),
         problem=problems.conv_problem,
     ),
-    "C2f": Signature((_C2, Arg("shortcut", bool, False)), repeats="inner"),
+    "C2f": Signature((_C2, _SHORTCUT), repeats="inner"),
+    "C2fCIB": Signature((_C2, _SHORTCUT, Arg("wide", bool, False)), repeats="inner"),
+    "SCDown": Signature(
+        (_C2, Arg("k", int, 3, maximum=63), Arg("s", int, 2, maximum=8)),
+        stride=lambda args: int(args["s"]),
+        problem=problems.scdown_problem,
+    ),
     "C3k2": Signature(
-        (_C2, Arg("c3k", bool, False), Arg("e", _NUMBER, 0.5, minimum=0.01, maximum=4)),
+        (_C2, Arg("c3k", bool, False), Arg("e", _NUMBER, 0.5, minimum=0.01, maximum=4), Arg("attn", bool, False)),
         repeats="inner",
         problem=problems.csp_problem,
     ),
@@ -84,8 +93,11 @@ SIGNATURES: dict[str, Signature] = {
         stride=lambda args: 1 / args["scale_factor"],
     ),
     "Concat": Signature((Arg("dimension", int, 1, choices=(1,)),), many=True, widths=()),
-    "SPPF": Signature((_C2, Arg("k", int, 5, maximum=63)), problem=problems.sppf_problem),
+    "SPPF": Signature(
+        (_C2, Arg("k", int, 5, maximum=63), Arg("n", int, 3, maximum=16), _SHORTCUT), problem=problems.sppf_problem
+    ),
     "C2PSA": Signature((_C2,), repeats="inner", problem=problems.c2psa_problem),
+    "PSA": Signature((_C2,), problem=problems.c2psa_problem),
     "RELAN": Signature(
         (_C2, Arg("residual", bool, True), _STEP, _C1),
         repeats="inner",
@@ -126,9 +138,15 @@ SIGNATURES: dict[str, Signature] = {
         many=True,
         problem=problems.aggregate_problem,
     ),
-    "Detect": Signature((_NC, _DEPTHWISE), many=True, widths=(), head="detect"),
+    "Detect": Signature((_NC, _DEPTHWISE, *_BRANCHES), many=True, widths=(), head="detect"),
     "BitDetect": Signature((_NC, _DEPTHWISE), many=True, widths=(), head="detect", bit=True),
-    "Segment": Signature((_NC, _MASKS, _HIDDEN, _DEPTHWISE), many=True, widths=("hidden",), head="segment"),
+    "Segment": Signature(
+        (_NC, _MASKS, _HIDDEN, _DEPTHWISE, *_BRANCHES, Arg("fused", bool, False)),
+        many=True,
+        widths=("hidden",),
+        head="segment",
+        problem=head_problems.fused_problem,
+    ),
     "AnchorDetect": Signature(
         (_NC, Arg("anchors", list)), many=True, widths=(), head="detect", problem=head_problems.anchor_problem
     ),

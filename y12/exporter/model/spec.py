@@ -12,7 +12,7 @@ from y12.exporter.model.rows import ModelSpec
 from y12.exporter.model.scaling import Ratios
 from y12.exporter.model.values import nearest
 from y12.exporter.safe_yaml import mapping_from_yaml
-from y12.text import shown
+from y12.text import is_text, shown
 
 __all__ = ["TASK_SUFFIXES", "models_dir", "shipped_yaml", "spec_from_name", "specs_at_scale"]
 
@@ -62,6 +62,8 @@ def spec_from_name(
     Raises:
         ModelSpecError: no such model, no scale given, or the YAML is wrong.
     """
+    if not is_text(name):
+        raise ModelSpecError(f"expected a model's name or path in UTF-8, found {shown(name)}: rename it")
     path = Path(name)
     is_path = path.suffix in (".yaml", ".yml")
     stem = path.stem if is_path else name
@@ -80,10 +82,10 @@ def _full_name(family: str, scale: str, variant: str) -> str:
 
 
 def specs_at_scale(scale: str, nc: int | None) -> Iterator[ModelSpec]:
-    """Yield every shipped network of a scale, each file for all of its tasks."""
+    """Yield every shipped network that has a scale, each file for all of its tasks."""
     for file in sorted(models_dir().glob("*.yaml")):
         data = _read_yaml(file)
-        for task in data.get("tasks", [None]):
+        for task in data.get("tasks", [None]) if scale in data["scales"] else ():
             suffix = next((f"-{short}" for short, long in TASK_SUFFIXES.items() if long == task), "")
             family, _, variant = file.stem.partition("-")
             name = _full_name(family, scale, f"{'-' * bool(variant)}{variant}{suffix}")

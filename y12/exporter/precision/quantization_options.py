@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 
 from y12.errors import CalibrationError, OptionsError
 
-__all__ = ["CLIPPINGS", "METHODS", "TARGETS", "CalibrationOptions", "QuantizeOptions"]
+__all__ = ["CLIPPINGS", "LEAST_OPSET", "METHODS", "TARGETS", "CalibrationOptions", "QuantizeOptions"]
 
 CLIPPINGS = ("mse", "l3", "percentile", "max")  # the preferred first
 METHODS = ("auto", *CLIPPINGS)
 TARGETS = ("trt", "cpu")
+# FP16 scales came with opset 19; scales per channel, which the FP32 graph needs, with 13.
+LEAST_OPSET = {"trt": 19, "cpu": 13}
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,14 @@ class QuantizeOptions:
         attention: quantise attention too; "trt" only.
         image: quantise the convolution that reads the network's input too, of whose 256 levels symmetric int8 has
             128; "trt" only, as an integer kernel for three channels is slower than an FP32 one on a CPU.
+        depthwise: quantise depthwise convolutions too; "cpu" always does.
     """
 
     target: str = "trt"
     keep: frozenset[str] = frozenset()
     attention: bool = False
     image: bool = True
+    depthwise: bool = True
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:

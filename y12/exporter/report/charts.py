@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
 from y12.exporter.evaluate.results import Budget, CurvePoint
-from y12.exporter.report.svg import LOOKS, WIDTH, Scale, add, chart_of, file_of, legend, name, printable, span, text_of
+from y12.exporter.report.svg import LOOKS, WIDTH, Scale, add, chart_of, file_of, legend, name, span, text_of
 from y12.exporter.report.words import drop, number, share
+from y12.text import visible
 
 __all__ = ["blocks_chart", "curve_chart", "curve_svg", "macs_bar"]
 
@@ -51,7 +52,7 @@ def blocks_chart(budget: Budget) -> str:
         top, kept = 30 + 22 * i, block.name in budget.chosen.fp16_blocks
         left, right = sorted((x(0), x(block.drop)))
         bar = add(chart, "rect", "fp16" if kept else "int8", x=left, y=top, width=max(right - left, 1), height=15)
-        bar.attrib |= {"data-block": printable(block.name), "data-drop": f"{block.drop:.6f}"}
+        bar.attrib |= {"data-block": visible(block.name), "data-drop": f"{block.drop:.6f}"}
         add(chart, "text", "text", _shortened(block.name), x=112, y=top + 12, text_anchor="end")
         words = f"{number(block.drop, 2)} for {share(block.macs)} of the MACs"
         add(chart, "text", "quiet", words, x=max(x(0), right) + 6, y=top + 12)

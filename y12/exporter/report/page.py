@@ -13,10 +13,11 @@ from y12.exporter.report import views, words
 from y12.exporter.report.charts import blocks_chart, curve_chart, macs_bar
 from y12.exporter.report.pictures import Picture
 from y12.exporter.report.report import ExportReport
-from y12.exporter.report.svg import printable
+from y12.text import visible
 
 __all__ = ["page_from_report"]
 
+_LONGEST = 2000  # characters of a text on the page
 # In a <script> these could end it or open a comment; JSON may write any character like this.
 _JSON_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
@@ -61,7 +62,7 @@ def _shown(value: object) -> object:
     """Make a value fit to be shown: None a dash, and no text with characters that steer."""
     if value is None:
         return words.NOTHING
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return visible(value, _LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _charts(report: ExportReport) -> dict[str, Markup | Mapping[str, float] | None]:

@@ -12,6 +12,7 @@ from y12.exporter.report.layers import LayerRow
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.verify import Verification
 from y12.runtime.thresholds import ConfidenceTable
+from y12.text import printable_json
 
 __all__ = ["ExportReport"]
 
@@ -43,7 +44,7 @@ class ExportReport:
         engine: what the engine's final layers verify.
         builder: what built the engine.
         gpus: where the engine runs.
-        nms: the NMS in the graph, in words; empty where there is none.
+        nms: how the graph chooses among its predictions, in words; empty where it does not.
         verification: what was proved.
         layers: every convolution and attention with its precision.
         accuracy: of FP32, FP16 and INT8 on the same images; None where it was not measured.
@@ -86,7 +87,8 @@ class ExportReport:
 
     def to_json(self, indent: int | None = 2, *, ascii_only: bool = False) -> str:
         """Return the report as JSON text."""
-        return json.dumps({"verdict": self.verdict, **asdict(self)}, indent=indent, ensure_ascii=ascii_only)
+        text = json.dumps({"verdict": self.verdict, **asdict(self)}, indent=indent, ensure_ascii=ascii_only)
+        return printable_json(text)
 
     def summary(self) -> list[str]:
         """Return the report as lines for people."""
@@ -133,7 +135,9 @@ class ExportReport:
     def _proof_lines(self, proved: Verification) -> list[str]:
         lines = [line for comparison in proved.comparisons for line in _comparison_lines(comparison)]
         if self.nms:
-            same = "" if proved.nms_checked is None else f"; {proved.nms_checked} detections, as y12's runtime picks"
+            same = "" if proved.nms_checked is None else f"; {proved.nms_checked} detections, as y12's own NMS gives"
+            if proved.rows_checked is not None:
+                same = f"; {proved.rows_checked} rows, the best of the same predictions"
             lines.append(f"nms          {self.nms}{same}")
         if proved.engine_executed:
             lines.append(f"engine run   {proved.engine_executed}")

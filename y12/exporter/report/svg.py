@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-__all__ = ["LOOKS", "WIDTH", "Scale", "add", "chart_of", "file_of", "legend", "name", "printable", "span", "text_of"]
+from y12.text import visible
+
+__all__ = ["LOOKS", "WIDTH", "Scale", "add", "chart_of", "file_of", "legend", "name", "span", "text_of"]
 
 _SVG = "http://www.w3.org/2000/svg"
 WIDTH = 720  # of a chart, in the units of its texts
@@ -52,11 +54,6 @@ class Scale:
         return [round(i * step, 12) for i in range(first, last + 1)]
 
 
-def printable(text: str) -> str:
-    """Return a text with what a page cannot show or would obey, such as a change of direction, replaced by a sign."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
-
-
 def chart_of(height: int, title: str) -> ET.Element:
     """Begin a chart, `WIDTH` wide; the title is what those hear who cannot see it."""
     chart = ET.Element("svg", {"viewBox": f"0 0 {WIDTH} {height}", "class": "chart"})
@@ -67,7 +64,7 @@ def chart_of(height: int, title: str) -> ET.Element:
 
 def name(svg: ET.Element, title: str) -> None:
     """Return what a picture shows."""
-    svg.attrib |= {"role": "img", "aria-label": printable(title)}
+    svg.attrib |= {"role": "img", "aria-label": visible(title)}
     add(svg, "title", text=title)
 
 
@@ -78,7 +75,7 @@ def add(parent: ET.Element, tag: str, look: str = "", text: str = "", **attribut
         for name, value in attributes.items()
     }
     element = ET.SubElement(parent, tag, {"class": look, **LOOKS[look], **named} if look else named)
-    element.text = printable(text) or None
+    element.text = visible(text) or None
     return element
 
 

@@ -2,9 +2,9 @@
 
 import math
 
-from y12.runtime.artefact.manifest import InputProfile, NmsSettings
+from y12.runtime.artefact.manifest import InputProfile, Manifest, NmsSettings
 
-__all__ = ["NOTHING", "drop", "nms_in_words", "number", "points", "points_lost", "profile_in_words", "share"]
+__all__ = ["NOTHING", "choice_in_words", "drop", "number", "points", "points_lost", "profile_in_words", "share"]
 
 NOTHING = "\u2013"  # a dash: what stands where there is no value
 _MINUS = "\u2212"  # as wide as the plus
@@ -42,11 +42,15 @@ def drop(value: float) -> str:
     return f"{shown} points won" if value < 0 and shown != "0.00" else f"{shown} points lost"
 
 
-def nms_in_words(nms: NmsSettings) -> str:
-    """Return how a graph picks objects as one line."""
+def choice_in_words(manifest: Manifest) -> str:
+    """Return in one line how a graph chooses among its predictions; empty where it does not."""
+    if manifest.output == "end2end":
+        return "not needed: the best rows of each image are chosen in the graph"
+    return "" if manifest.nms is None else _nms(manifest.nms)
+
+
+def _nms(nms: NmsSettings) -> str:
     options = nms.options
-    if nms.is_end_to_end:
-        return f"none: end to end, the {options.max_det} best scores are the objects"
     classes = "all classes" if options.classes is None else f"classes {', '.join(map(str, options.classes))}"
     return (
         f"{nms.form}, conf {options.conf:g}, iou {options.iou:g}, max_det {options.max_det} of the best "

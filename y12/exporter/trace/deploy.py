@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from y12.exporter.model.blocks.attention import MapAttention, map_of, tokens_of
 from y12.exporter.model.blocks.bit import BitConv2d, BitLinear, TokenRounding, plain_form
+from y12.exporter.model.blocks.compact import DepthwisePair, one_kernel
 from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.detector import Detector
 
@@ -111,6 +112,9 @@ def _replace(module: nn.Module, tokens: bool) -> None:
         if isinstance(child, Conv):
             act = () if isinstance(child.act, nn.Identity) else (child.act,)
             setattr(module, name, _sequence(*_rounding_before(child.conv, tokens), fuse_conv_bn(child), *act))
+        elif isinstance(child, DepthwisePair):
+            together = one_kernel(fuse_conv_bn(child.conv), fuse_conv_bn(child.conv1))
+            setattr(module, name, _sequence(together, child.act))
         elif isinstance(child, BitConv2d | BitLinear):
             setattr(module, name, _sequence(*_rounding_before(child, tokens), plain_form(child)))
         else:

@@ -22,18 +22,11 @@ class TraceOptions:
 
     Attributes:
         profile: the input shapes; an axis whose range is wider than one size becomes dynamic.
-        opset: ONNX opset, 17 to 20: TensorRT fuses the plain MatMul and Softmax these have.
+        opset: of the ONNX graph; `ExportConfig` says which suit TensorRT.
     """
 
     profile: InputProfile
     opset: int = DEFAULT_OPSET
-
-    def __post_init__(self) -> None:
-        if not 17 <= self.opset <= 20:
-            raise GraphError(
-                f"opset must be from 17 to 20, found {self.opset}: newer ones turn attention into an operator "
-                "that TensorRT does not build in FP32, older ones lack operators y12 writes"
-            )
 
 
 def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto:

@@ -71,7 +71,7 @@ def network_from(choice: NetworkChoice) -> Network:
     """Find the network that is named.
 
     Raises:
-        OptionsError: neither a model nor weights are given.
+        OptionsError: neither a model nor weights are given, or it is a network that y12 does not train.
         ModelSpecError: there is no such model.
         CheckpointError: the weights are damaged or of no known network.
     """
@@ -79,12 +79,22 @@ def network_from(choice: NetworkChoice) -> Network:
     if weights is None:
         if spec is None:
             raise OptionsError("y12-tune: expected a network to train: add --model yolov12n, or --weights FILE")
-        return Network(spec)
+        return Network(_trainable(spec))
     checkpoint = read_checkpoint(weights)
     source = detector_from_checkpoint(checkpoint)
     spec = spec or source.spec
     licence = f"Trained with y12-tune from {weights.name:.80}. {checkpoint.licence or UNKNOWN_LICENCE}"[:MAX_LICENCE]
-    return Network(spec, source, weights, licence)
+    return Network(_trainable(spec), source, weights, licence)
+
+
+def _trainable(spec: ModelSpec) -> ModelSpec:
+    """Return a network whose head y12 has losses for."""
+    if spec.layers[-1].args.get("one_to_one"):
+        raise OptionsError(
+            f"y12-tune: {spec.name} has branches that predict each object once, which y12 exports and does not train; "
+            "take another network, such as yolov12n"
+        )
+    return spec
 
 
 def starting_detector(network: Network, names: tuple[str, ...], seed: int) -> tuple[Detector, str]:

@@ -67,8 +67,7 @@ class Validation:
 
 def _detected(runtime: Runtime, labels: Dataset) -> dict[str, float]:
     manifest = runtime.manifest
-    by_order = labels.origin.suffix.lower() == ".json"
-    classes = class_map(manifest.names, labels.categories, str(labels.origin), by_order=by_order)
+    classes = class_map(manifest.names, labels.categories, str(labels.origin), unused=labels.unused)
     collected = CocoResults(classes, kinds_for(labels, manifest.task, manifest.kpt_shape)[0])
     inference = Inference(runtime, detect_options(ValOptions(), manifest.nms, classes))
     for sample, detections in inference.over(labels.samples):

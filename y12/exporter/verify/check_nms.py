@@ -18,7 +18,7 @@ from y12.runtime.preprocess.letterbox import Letterbox
 from y12.runtime.results.detections import Detections
 from y12.runtime.tasks import task_for
 
-__all__ = ["check_nms", "compare_after_nms"]
+__all__ = ["check_nms", "compare_after_nms", "matched_pairs"]
 
 _MIN_IOU = 0.5  # boxes that overlap less are not the same detection
 # Two detections of one threshold's two sides: what NMS keeps hangs on them, and rounding decides.
@@ -76,7 +76,7 @@ def compare_after_nms(
 
 
 def _collect(expected: Detections, actual: Detections, shifts: Shifts) -> None:
-    pairs = _pairs(expected, actual)
+    pairs = matched_pairs(expected, actual)
     reference, candidate = expected[[i for i, _ in pairs]], actual[[j for _, j in pairs]]
     shifts.detections += len(expected)
     shifts.above_threshold += int((expected.confidence > DetectOptions().conf).sum())
@@ -86,7 +86,7 @@ def _collect(expected: Detections, actual: Detections, shifts: Shifts) -> None:
     shifts.add("score", np.abs(candidate.confidence - reference.confidence))
 
 
-def _pairs(expected: Detections, actual: Detections) -> list[tuple[int, int]]:
+def matched_pairs(expected: Detections, actual: Detections) -> list[tuple[int, int]]:
     """Return pairs of detections, matched one to one by class and the largest overlap."""
     every_pair = np.repeat(expected.xyxy, len(actual), axis=0), np.tile(actual.xyxy, (len(expected), 1))
     overlaps = row_ious(*every_pair).reshape(len(expected), len(actual))
@@ -109,7 +109,7 @@ class _Decoder:
         assert settings is not None
         self._layout, self._settings = layout, settings
         self._frame = Letterbox.fit(manifest.profile.opt_hw, manifest.profile.opt_hw)
-        self._raw, self._final = task_for(replace(manifest, nms=None)), task_for(manifest)
+        self._raw, self._final = task_for(manifest.of_predictions), task_for(manifest)
 
     def after_nms(self, outputs: Outputs) -> Detections:
         """Decode what the NMS in the graph left."""

@@ -11,6 +11,7 @@ from y12.exporter.graph.token_rounding import token_roundings, without_token_rou
 from y12.exporter.model.blocks.bit import bit_layers, plain_form
 from y12.exporter.model.detector import Detector
 from y12.exporter.verify.backends import TorchExecutor
+from y12.exporter.verify.check_best_rows import check_best_rows, compare_best_rows
 from y12.exporter.verify.check_nms import check_nms, compare_after_nms
 from y12.exporter.verify.check_rows import check_rows
 from y12.exporter.verify.compare import Ran, compare, outputs_of
@@ -36,7 +37,7 @@ class VerificationInput:
         original: that ONNX graph; None where there is a model.
         simplified: the FP32 graph made from it.
         typed: the graph with its precision written in.
-        final: the same, with NMS where that is part of the graph.
+        final: the same, with NMS or the choice of the best rows where that is part of the graph.
         built: the engine, if one was built.
         manifest: of the artefact.
         trained: the model with INT8's rounding in it, where it was trained so: what an INT8 artefact must equal.
@@ -68,7 +69,8 @@ class Verification:
         comparisons: one for each executor that was compared with the model.
         engine_executed: whether the engine was run here, and if not, why; empty where there is none.
         unstable_images: those on which the model's own output moves when its input is rounded.
-        nms_checked: detections that the graph and the runtime both pick of the same predictions.
+        nms_checked: detections that NMS in the graph and the runtime's own NMS both leave of the same predictions.
+        rows_checked: rows that the graph chooses and that are the best of the same predictions.
         verdict: of the export.
     """
 
@@ -76,15 +78,17 @@ class Verification:
     engine_executed: str = ""
     unstable_images: list[str] = field(default_factory=list)
     nms_checked: int | None = None
+    rows_checked: int | None = None
     verdict: str = ""
 
 
 def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
     """Compare the typed graph, and the engine where a GPU is, with the model.
 
-    Where NMS is part of the graph, the predictions before it are compared, and then what it leaves of them with what
-    the runtime's own NMS does. Where activations are rounded to 8 bits inside the network, all is compared without that
-    rounding first, as exactly as of any network, and then with it, within what a rounding to whole steps leaves.
+    Where NMS is part of the graph, or the choice of the best rows, the predictions before it are compared, and then
+    what it leaves of them with what the runtime's own NMS does, or with the best rows. Where activations are rounded to
+    8 bits inside the network, all is compared without that rounding first, as exactly as of any network, and then with
+    it, within what a rounding to whole steps leaves.
 
     Raises:
         VerificationError: they differ beyond tolerance.
@@ -113,11 +117,11 @@ def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
     typed = _ran(f"{precision.upper()} ONNX", OrtExecutor(inputs.typed.SerializeToString(), "cpu"), images, batch)
     verification.comparisons.append(_compared(inputs, reference, typed, images, tolerance, options))
     if manifest.nms is not None:
-        final = _ran("the artefact", OrtExecutor(inputs.final.SerializeToString(), "cpu"), images, batch)
-        if manifest.nms.is_rows:
-            verification.nms_checked = check_rows(typed, final, manifest)
+        final = _ran("", OrtExecutor(inputs.final.SerializeToString(), "cpu"), images, batch).outputs
+        if manifest.output == "end2end":
+            verification.rows_checked = check_best_rows(typed.outputs, final, manifest)
         else:
-            verification.nms_checked = check_nms(typed.outputs, final.outputs, manifest)
+            verification.nms_checked = check_nms(typed.outputs, final, manifest)
     engine = _engine_executor(inputs.built, verification) if inputs.built is not None else None
     if engine is not None:
         built = _ran(f"{precision.upper()} engine", engine, images, batch)
@@ -171,6 +175,8 @@ def _compared(
 def _compared_engine(
     reference: Ran, built: Ran, manifest: Manifest, tolerance: Tolerance, options: VerifyOptions
 ) -> Comparison:
+    if manifest.output == "end2end":
+        return compare_best_rows(reference, built, manifest, tolerance, options)
     if manifest.nms is None:
         return compare(reference, built, *_read(manifest), tolerance, options)
     return compare_after_nms(reference, built, manifest, tolerance, options)
@@ -178,7 +184,7 @@ def _compared_engine(
 
 def _read(manifest: Manifest) -> tuple[OutputLayout | None, tuple[int, int]]:
     """Return how the outputs are to be read."""
-    return output_layout(manifest), manifest.profile.opt_hw
+    return output_layout(manifest.of_predictions), manifest.profile.opt_hw
 
 
 def _ran(name: str, executor: Executor, images: tuple[TestImage, ...], batch: int) -> Ran:

@@ -6,11 +6,12 @@ from typing import Any
 from y12.errors import ArtefactError
 from y12.runtime.options import MAX_DETECTIONS
 from y12.runtime.thresholds import MAX_ROWS, ConfidenceTable, ShiftRow
-from y12.text import shown
+from y12.text import is_text, shown
 
 MAX_CLASSES = 100_000
 MAX_NAME = 1000  # characters of a class name
 MAX_TEXT = 4096  # characters of any other text
+MAX_INPUT = 1 << 28  # numbers of the fewest images that one run takes
 MAX_ENTRIES = 64  # of a mapping from texts to texts
 
 
@@ -25,7 +26,7 @@ def text(value: object, field: str, limit: int = MAX_TEXT) -> str:
     Raises:
         ArtefactError: it is none.
     """
-    if not isinstance(value, str) or len(value) > limit:
+    if not is_text(value) or len(value) > limit:
         raise wrong(field, f"a text of at most {limit} characters", value)
     return value
 
@@ -50,6 +51,15 @@ def share(value: object, field: str) -> float:
     if type(value) not in (int, float) or not 0 <= value <= 1:  # type: ignore[operator]  # False for NaN
         raise wrong(field, "a number from 0 to 1", value)
     return value  # type: ignore[return-value]
+
+
+def measured(value: object) -> float | None:
+    """Return an entry of the table of confidences: a number from 0 to 1, or None where none was found.
+
+    Raises:
+        ArtefactError: it is neither.
+    """
+    return None if value is None else share(value, "thresholds.rows")
 
 
 def flag(value: object, field: str) -> bool:
@@ -109,6 +119,20 @@ def class_names(value: object, field: str = "names") -> tuple[str, ...]:
     return tuple(text(name, f"each of {field}", MAX_NAME) for name in listed(value, field, 1, MAX_CLASSES))
 
 
+def check_input_size(batch: int, height: int, width: int) -> None:
+    """Refuse an input that takes more memory than a machine can be expected to have for it.
+
+    Raises:
+        ArtefactError: the fewest images that one run takes are that large.
+    """
+    numbers = 3 * batch * height * width
+    if numbers > MAX_INPUT:
+        raise ArtefactError(
+            f"expected an input of at most {MAX_INPUT} numbers (1 GiB in FP32), found {batch} images of "
+            f"{height}x{width}: {4 * numbers / 2**30:.3g} GiB"
+        )
+
+
 def nms_option(key: str, value: object) -> Any:
     """Return the value of an option of `DetectOptions`.
 
@@ -142,9 +166,5 @@ def confidence_table(value: object) -> ConfidenceTable | None:
     return ConfidenceTable(
         text(table["against"], "thresholds.against"),
         text(table["data"], "thresholds.data"),
-        tuple(ShiftRow(share(row[0], "thresholds.rows"), *map(_measured, row[1:])) for row in rows),
+        tuple(ShiftRow(share(row[0], "thresholds.rows"), *map(measured, row[1:])) for row in rows),
     )
-
-
-def _measured(value: object) -> float | None:
-    return None if value is None else share(value, "thresholds.rows")

@@ -4,7 +4,7 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from typing import Any, Self
 
@@ -60,6 +60,9 @@ class InputProfile:
     batch: AxisRange
     height: AxisRange
     width: AxisRange
+
+    def __post_init__(self) -> None:
+        fields.check_input_size(self.batch.min, *self.opt_hw)
 
     @property
     def opt_hw(self) -> tuple[int, int]:
@@ -185,6 +188,16 @@ class Manifest:
                 f"manifest: expected kpt_shape as 1 to {MAX_KEYPOINTS} points of 2 or 3 values for pose or multitask, "
                 f"found {self.kpt_shape} for {self.task}"
             )
+
+    @property
+    def of_predictions(self) -> Self:
+        """The manifest of the same network before anything chooses among its predictions."""
+        return replace(self, nms=None)
+
+    @property
+    def output(self) -> str:
+        """Be "end2end" where the graph gives the best rows, of which none has to be suppressed; else "raw"."""
+        return "end2end" if self.nms is not None and self.nms.is_end_to_end else "raw"
 
     @property
     def max_stride(self) -> int:

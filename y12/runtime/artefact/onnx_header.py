@@ -30,6 +30,7 @@ _TYPE_NAMES = {
     11: "float64",
     16: "bfloat16",
 }
+NUMBERS = frozenset(_TYPE_NAMES.values())
 _NUMBERS = {(1, 4): "<f", (10, 2): "<e", (7, 8): "<q"}  # how one is packed, by type and bytes
 _HAS_NUMBERS = ("Concat", "Constant")  # the operators of which attributes are read
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
@@ -37,11 +38,12 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """One input or output of the graph; a dimension that is free is None."""
+    """One input or output of the graph; a dimension that is free is None, and without a rank there is no shape."""
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+    has_rank: bool = True
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def _weight(model: _Model, start: int, end: int) -> tuple[str, OnnxWeight]:
 
 def _tensor(model: _Model, start: int, end: int) -> TensorHeader:
     """Read a ValueInfoProto: name (1), type (2) > tensor_type (1) > elem_type (1) and shape (2) > dim (1)."""
-    name, dtype = "", "unknown"
+    name, dtype, has_rank = "", "unknown", False
     shape: list[int | None] = []
     for number, s, e, _ in _fields(model, start, end):
         if number == 1:
@@ -216,10 +218,11 @@ def _tensor(model: _Model, start: int, end: int) -> TensorHeader:
                     if field == 1:
                         dtype = _TYPE_NAMES.get(value, f"type {value}")
                     elif field == 2:
+                        has_rank = True
                         shape = [_dimension(model, ds, de) for ds, de in _children(model, fs, fe, 1)]
     if len(shape) > _MAX_DIMS:
         raise _MalformedError(f"a tensor of {len(shape)} dimensions")
-    return TensorHeader(name, dtype, tuple(shape))
+    return TensorHeader(name, dtype, tuple(shape), has_rank)
 
 
 def _dimension(model: _Model, start: int, end: int) -> int | None:

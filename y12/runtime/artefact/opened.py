@@ -10,6 +10,7 @@ Where the manifest is looked for, first find wins:
 import hashlib
 import json
 import mmap
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -180,7 +181,7 @@ def _manifest_of_plan(plan: memoryview, metadata: Mapping[str, object] | None, s
     manifest = Manifest.from_network_name(name) if name else None
     if manifest:
         return manifest, "the network's name"
-    if sidecar.exists():
+    if os.path.exists(sidecar):  # unlike Path's, it takes a name that is too long
         return _manifest_from_sidecar(sidecar), f"the file {sidecar.name}"
     raise ArtefactError(
         f"expected a manifest in the engine or in {sidecar.name} beside it, found none: of another tool? "

@@ -10,15 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import click
 import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
-from y12.runtime.cli.common import EXIT_PIPE_CLOSED, EXIT_USAGE, put, run_command, say
-from y12.text import one_line, shown
+from y12.runtime.cli.common import EXIT_PIPE_CLOSED, EXIT_USAGE, check_memory, check_output, put, run_command, say
+from y12.text import shown
 
 __all__ = ["SETTINGS", "Command", "Options", "Version", "main_of", "run", "terminal_style"]
 
@@ -40,6 +40,8 @@ Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_
 @dataclass(frozen=True, kw_only=True)
 class Options(ABC):
     """What every command can be asked; a command adds its own fields."""
+
+    loads_numpy: ClassVar[bool] = True
 
     version: Version = False
 
@@ -86,17 +88,21 @@ def run(parser: click.Command, name: str, arguments: Sequence[str]) -> int:
     def body() -> int:
         try:
             asked = parser.main(list(arguments), name, standalone_mode=False)
+        except click.UsageError as error:
+            say(f"error: {_in_words(error)}")
+            return EXIT_USAGE
         except click.Abort:  # Ctrl-C, as typer has it
             raise KeyboardInterrupt from None
         except SystemExit as end:  # a shell that completes has its answer; 1: whoever read the help went away
             return EXIT_PIPE_CLOSED if end.code == 1 else 0
-        return asked.run() if isinstance(asked, Options) else int(asked or 0)  # --help and its like have printed
+        check_output()
+        if not isinstance(asked, Options):
+            return int(asked or 0)  # --help and its like have printed
+        if asked.loads_numpy:
+            check_memory()
+        return asked.run()
 
-    try:
-        return run_command(body)
-    except click.UsageError as error:
-        say(f"error: {one_line(_in_words(error), limit=None)}")
-        return EXIT_USAGE
+    return run_command(body)
 
 
 def terminal_style() -> Literal["rich"] | None:

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from y12.runtime.cli.app import Command, main_of
-from y12.runtime.cli.common import put, say
+from y12.runtime.cli.common import put, put_json, say
 from y12.runtime.cli.options import Json, RuntimeOptions, option, positive
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ class Bench(RuntimeOptions):
             say(f"{self.artefact} on {runtime.description}")
             images = [self.image or _made_up_image()] * self.batch
             report = measure(runtime, images, self.iterations, self.warmup)
-        put(json.dumps(report, indent=2) if self.json else _text(report))
+        if self.json:
+            put_json(json.dumps(report, indent=2))
+        else:
+            put(*_lines(report))
         return 0
 
 
@@ -114,7 +117,7 @@ def _made_up_image() -> "NDArray[np.uint8]":
     return np.random.default_rng(SEED).integers(0, 256, (480, 640, 3), dtype=np.uint8)
 
 
-def _text(report: dict[str, Any]) -> str:
+def _lines(report: dict[str, Any]) -> list[str]:
     height, width = report["input_hw"]
     calls = f"batch {report['batch']}, {report['iterations']} calls, {report['objects']} objects found; ms per call"
     lines = [
@@ -124,7 +127,7 @@ def _text(report: dict[str, Any]) -> str:
     for stage, ms in report["stages_ms"].items():
         lines.append(f"{stage:<24}{ms['p50']:>10.3f}{ms['p90']:>10.3f}{ms['p99']:>10.3f}")
     lines.append(f"{report['images_per_second']} images per second at the median")
-    return "\n".join(lines)
+    return lines
 
 
 if __name__ == "__main__":

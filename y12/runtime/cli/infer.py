@@ -14,7 +14,7 @@ import typer
 
 from y12.errors import ArtefactError, InputError
 from y12.runtime.cli.app import Command, main_of
-from y12.runtime.cli.common import EXIT_FAILED, put, say
+from y12.runtime.cli.common import EXIT_FAILED, put, put_json, say
 from y12.runtime.cli.options import (
     NMS,
     OUTPUT,
@@ -29,7 +29,7 @@ from y12.runtime.cli.options import (
     given,
     option,
 )
-from y12.text import one_line
+from y12.text import NAME, visible
 
 if TYPE_CHECKING:
     from y12.runtime.cli.saving import CountTable, Saver
@@ -182,7 +182,7 @@ def infer_files(runtime: "Runtime", paths: list[Path], options: "DetectOptions",
                 _tell_found(runtime, outcome.item, outcome.result, outcome.timings, output)
             except InputError as error:
                 failed.add(path)
-                _report_failure(path, one_line(str(error), limit=None), output.as_json)
+                _report_failure(path, str(error), output.as_json)
     return len(failed)
 
 
@@ -196,7 +196,10 @@ def _tell_found(runtime: "Runtime", frame: "Frame", found: "Detections", timings
         ms["masks"] = _masks_ms(found) if output.masks or output.saver else 0.0
     if found.truncated:
         say(f"{frame.path}: more candidates than the NMS looks at; some objects may be missing")
-    put(_json_line(frame, found, ms, output.masks) if output.as_json else _text_line(frame, found, ms))
+    if output.as_json:
+        put_json(_json_line(frame, found, ms, output.masks))
+    else:
+        put(_text_line(frame, found, ms))
     if output.table is not None:
         output.table.add(frame.path, frame.number, found.counts())
     if output.saver:
@@ -216,7 +219,7 @@ def _masks_ms(found: "Detections") -> float:
 def _report_failure(path: Path, message: str, as_json: bool) -> None:
     say(f"error: {message}")
     if as_json:
-        put(json.dumps({"source": str(path), "error": message}, ensure_ascii=False))
+        put_json(json.dumps({"source": str(path), "error": message}, ensure_ascii=False))
 
 
 def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], masks: str | None) -> str:
@@ -237,9 +240,10 @@ def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], masks:
 def _text_line(frame: "Frame", found: "Detections", ms: dict[str, float]) -> str:
     height, width = found.image_hw
     counts = sorted(found.counts().items(), key=lambda item: -item[1])
-    words = [f"{n} {name}" for name, n in counts]
+    words = [f"{n} {visible(name, NAME)}" for name, n in counts]
     if found.whole_image:
-        words = [f"{name} {score:.2f}" for name, score in zip(found.class_name, found.confidence, strict=True)]
+        scored = zip(found.class_name, found.confidence, strict=True)
+        words = [f"{visible(name, NAME)} {score:.2f}" for name, score in scored]
     shows = ", ".join(words) or "nothing found"
     number = "" if frame.number is None else f" frame {frame.number}"
     return f"{frame.path}{number}: {width}x{height}: {shows} ({sum(ms.values()):.1f} ms)"

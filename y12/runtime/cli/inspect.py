@@ -4,19 +4,21 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from y12.runtime.cli.app import Command, Options, main_of
-from y12.runtime.cli.common import put
+from y12.runtime.cli.common import put, put_json
 from y12.runtime.cli.options import Json
+from y12.text import NAME, visible
 
 if TYPE_CHECKING:
     from y12.runtime.artefact.manifest import AxisRange
     from y12.runtime.artefact.opened import Artefact
 
 
+HASHED_BYTES = 1 << 30  # a second or so; a larger file may be far larger than what it takes on the disk
 _BOXES = {
     "distances": "",  # the usual way needs no words
     "heatmap": "at the peaks of a heatmap of centres",
@@ -28,6 +30,8 @@ _BOXES = {
 class Inspect(Options):
     """What can be asked of y12-inspect."""
 
+    loads_numpy: ClassVar[bool] = False
+
     artefact: Annotated[str, typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine")]
     json: Json = False
 
@@ -36,7 +40,10 @@ class Inspect(Options):
         from y12.runtime.artefact.opened import open_artefact
 
         facts = facts_from(open_artefact(self.artefact))
-        put(json.dumps(facts, ensure_ascii=False, indent=2) if self.json else _text(facts))
+        if self.json:
+            put_json(json.dumps(facts, ensure_ascii=False, indent=2))
+        else:
+            put(*_lines(facts))
         return 0
 
 
@@ -53,11 +60,12 @@ def facts_from(artefact: "Artefact") -> dict[str, Any]:
     manifest = artefact.manifest
     profile = manifest.profile
     header = artefact.plan_header
+    size = artefact.path.stat().st_size
     return {
         "file": str(artefact.path),
         "kind": artefact.kind,
-        "bytes": artefact.path.stat().st_size,
-        "sha256": artefact.sha256(),
+        "bytes": size,
+        "sha256": artefact.sha256() if size <= HASHED_BYTES else None,
         "model": manifest.model,
         "task": manifest.task,
         "precision": manifest.precision,
@@ -105,11 +113,12 @@ def _thresholds(table: dict[str, Any]) -> dict[str, str]:
     return {"thresholds": f"measured on {table['data']}"} | lines
 
 
-def _text(facts: dict[str, Any]) -> str:
+def _lines(facts: dict[str, Any]) -> list[str]:
     """Lay the facts out for reading, one a line; what is empty is left out."""
     lines = {key: facts[key] for key in ("file", "kind", "bytes", "sha256", "model", "task", "precision")}
+    lines["sha256"] = lines["sha256"] or f"left out, as the file has more than {HASHED_BYTES >> 20} MiB"
     names = facts["names"]
-    shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    shown = ", ".join(visible(name, NAME) for name in names[:8]) + (", …" if len(names) > 8 else "")
     lines["classes"] = f"{len(names)}: {shown}"
     lines["input"] = facts["input"]
     lines["keypoints"] = "{} points of {} values".format(*facts["kpt_shape"]) if facts["kpt_shape"] else ""
@@ -118,14 +127,14 @@ def _text(facts: dict[str, Any]) -> str:
     lines |= _thresholds(facts["thresholds"]) if facts["thresholds"] else {}
     for tensor in facts["graph_outputs"]:
         shape = ", ".join("any" if size is None else str(size) for size in tensor["shape"])
-        lines[f"output {tensor['name']}"] = f"({shape}) {tensor['dtype']}"
+        lines[f"output {visible(tensor['name'], NAME)}"] = f"({shape}) {tensor['dtype']}"
     lines["built by"] = facts["built_by"]
     lines["runs on"] = facts["engine"].get("gpus", "")
     lines |= {key: facts[key] for key in ("producer", "source", "source_sha256", "licence")}
     lines["manifest"] = f"found in {facts['manifest_from']}"
     lines["notes"] = "; ".join(facts["notes"])
     width = max(map(len, lines))
-    return "\n".join(f"{key.replace('_', ' '):<{width}}  {value}" for key, value in lines.items() if value)
+    return [f"{key.replace('_', ' '):<{width}}  {visible(value)}" for key, value in lines.items() if value]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from y12.errors import InputError
 from y12.files import write_atomically
+from y12.text import visible
 
 __all__ = ["CountTable", "Saver"]
 
@@ -74,11 +75,12 @@ class CountTable:
         if task == "classify":
             raise InputError("--csv: expected a model that finds objects, found a classifier, which counts none")
         self._path, self._names = path, tuple(dict.fromkeys(names))
-        self._rows: list[list[object]] = [["source", "frame", *self._names]]
+        self._rows: list[list[object]] = [["source", "frame", *(visible(name) for name in self._names)]]
 
     def add(self, source: Path, number: int | None, counts: Mapping[str, int]) -> None:
         """Take note of a picture, which is frame `number` of a video."""
-        self._rows.append([source, "" if number is None else number, *(counts.get(name, 0) for name in self._names)])
+        row: list[object] = [visible(source), "" if number is None else number]
+        self._rows.append(row + [counts.get(name, 0) for name in self._names])
 
     def write(self) -> None:
         """Write the file.
@@ -88,4 +90,4 @@ class CountTable:
         """
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(self._rows)
-        write_atomically(self._path, text.getvalue().encode("utf-8", "backslashreplace"))
+        write_atomically(self._path, text.getvalue().encode())

@@ -1,6 +1,7 @@
 """What to look at: images and videos from paths, folders and patterns, each read when its turn comes."""
 
 import glob
+import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +64,9 @@ def paths_from(arguments: list[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for argument in arguments:
         path = Path(argument)
-        if path.is_dir():
+        if os.path.isdir(argument):  # unlike Path's, it takes a name that no file can have
             paths = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
-        elif not path.exists() and glob.has_magic(argument):
+        elif not os.path.exists(argument) and glob.has_magic(argument):
             paths = [Path(p) for p in sorted(glob.glob(argument, recursive=True)) if Path(p).is_file()]
         else:
             paths = [path]  # a missing file is reported when its turn comes

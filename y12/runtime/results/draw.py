@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.runtime.results.detections import Detections
+from y12.text import NAME, visible
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -90,7 +91,7 @@ def _draw_object(pen: _Pen, detections: Detections, i: int) -> None:
         pen.draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=pen.thickness)
     if detections.keypoints is not None:
         _draw_keypoints(pen, detections.keypoints[i], colour)
-    _draw_label(pen, (left, top), f"{detections.class_name[i]} {detections.confidence[i]:.2f}", colour)
+    _draw_label(pen, (left, top), _label(detections, i), colour)
 
 
 def _draw_keypoints(pen: _Pen, keypoints: NDArray[np.float32], colour: Rgb) -> None:
@@ -109,9 +110,12 @@ def _draw_keypoints(pen: _Pen, keypoints: NDArray[np.float32], colour: Rgb) -> N
 def _draw_list(pen: _Pen, detections: Detections) -> None:
     """Write the classes one under the other into the top left corner."""
     y = 0
-    for i, name in enumerate(detections.class_name):
-        text = f"{name} {detections.confidence[i]:.2f}"
-        y += _draw_text(pen, (0, y), text, class_colour(int(detections.class_id[i])))
+    for i, class_id in enumerate(detections.class_id.tolist()):
+        y += _draw_text(pen, (0, y), _label(detections, i), class_colour(class_id))
+
+
+def _label(detections: Detections, i: int) -> str:
+    return f"{visible(detections.class_name[i], NAME)} {detections.confidence[i]:.2f}"
 
 
 def _draw_label(pen: _Pen, corner_xy: tuple[int, int], text: str, colour: Rgb) -> None:

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import onnx
 import pytest
-from text_models import copy_of, run
+from text_models import run
 
 from tests.foreign_graphs import EXTRAS, NAMES, Ends, foreign_model, raw_of
 from y12 import Runtime
@@ -13,16 +13,15 @@ from y12.errors import ArtefactError, GraphError, OptionsError, VerificationErro
 from y12.exporter.config_parts import nms_of
 from y12.exporter.export_config import ExportConfig
 from y12.exporter.export_pipeline import export
+from y12.exporter.graph.best_rows import with_best_rows
 from y12.exporter.graph.foreign.raw_outputs import with_raw_outputs
 from y12.exporter.graph.foreign.read import normalised
-from y12.exporter.graph.nms.best_rows import with_best_rows
 from y12.exporter.source import source_from_config
 from y12.exporter.verify.check_rows import check_rows
 from y12.exporter.verify.compare import Ran
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.graph_outputs import GraphOutputs
 from y12.runtime.artefact.manifest import (
-    MAX_NMS_CANDIDATES,
     AxisRange,
     InputProfile,
     Manifest,
@@ -78,31 +77,13 @@ def test_raw_outputs_are_centres_and_sizes(cut, kind, task):
 def test_the_best_rows_are_those_of_the_given_graph(cut, task, opset, rows):
     model, raw = cut(Ends("end2end", task, rows=rows))
     raw.opset_import[0].version = opset
-    final = with_best_rows(raw, end_to_end(rows), layout_of(task))
+    final = with_best_rows(raw, layout_of(task), rows)
     expected, found = run(model)["output0"], run(final)["output0"]
     assert [d.dim_value for d in final.graph.output[0].type.tensor_type.shape.dim] == list(expected.shape)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_fewer_anchors_than_rows_and_free_ones():
-    ends = Ends("raw", anchors=8)
-    raw = foreign_model(ends)
-    final = with_best_rows(raw, end_to_end(30), layout_of("detect"))
-    assert run(final)["output0"].shape == (1, 8, 6)
-    free = copy_of(raw)
-    free.graph.output[0].type.tensor_type.shape.dim[2].Clear()
-    free.graph.output[0].type.tensor_type.shape.dim[2].dim_param = "anchors"
-    np.testing.assert_array_equal(
-        run(with_best_rows(free, end_to_end(30), layout_of("detect")))["output0"], run(final)["output0"]
-    )
-
-
 def test_refusals_of_the_writers(cut):
-    raw = foreign_model(Ends("raw"))
-    with pytest.raises(GraphError, match=f"at most {MAX_NMS_CANDIDATES} rows, which TensorRT can pick, found 5000"):
-        with_best_rows(raw, end_to_end(5000), layout_of("detect"))
-    with pytest.raises(GraphError, match="expected an output output0"):
-        with_best_rows(raw, end_to_end(5), OutputLayout("detect", 9))
     model, _ = cut(Ends("nms", "segment"))
     found = GraphOutputs(end_to_end(5), "raw", "points")
     model.graph.node.add(op_type="Relu", input=["images"], output=["protos"], name="taken")
@@ -121,7 +102,7 @@ def test_what_an_export_starts_from(tmp_path):
         path.write_bytes(foreign_model(Ends(kind, half=kind == "raw")).SerializeToString())
         sources[kind] = source_from_config(ExportConfig(str(path)))
     assert [source.given.nms is None for source in sources.values()] == [True, False, False]
-    assert [source.end_to_end is None for source in sources.values()] == [True, False, True]
+    assert [source.end2end for source in sources.values()] == [False, True, False]
     assert [source.given.halves for source in sources.values()] == [True, False, False]
     assert sources["raw"].notes[0].startswith("its weights are FP16")
     assert sources["end2end"].notes == ()
@@ -174,7 +155,7 @@ def test_an_engine_says_what_its_outputs_are(tmp_path, rtx, kind, task):
     report = export(ExportConfig(str(path), format="engine", verify=verify, output=tmp_path / "made")).report
     engine = open_artefact(tmp_path / "made" / "given.engine")
     assert engine.manifest.nms == (end_to_end(5) if kind == "end2end" else None)
-    assert report.verification.nms_checked == ({"end2end": 16}.get(kind))
+    assert report.verification.rows_checked == ({"end2end": 20}.get(kind))
     with Runtime(path) as given, Runtime(tmp_path / "made" / "given.onnx") as made:
         expected, found = (runtime.infer(np.zeros((64, 64, 3), np.uint8)) for runtime in (given, made))
         assert (made.options == given.options) == (kind == "end2end")

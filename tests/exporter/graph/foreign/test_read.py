@@ -134,6 +134,12 @@ def test_old_opsets_are_converted_and_told(opset):
     np.testing.assert_allclose(run(graph.model)["out"], run(original)["out"], rtol=1e-6)
 
 
+def test_an_opset_is_raised_to_what_is_asked_for():
+    original = parsed(IO + "{ out = Relu(images) }", 17)
+    assert normalised(copy_of(original), 19).model.opset_import[0].version == 19
+    assert normalised(copy_of(original), 13).model.opset_import[0].version == 17
+
+
 @pytest.mark.parametrize("opset", [17, 19, 22])
 def test_newer_opsets_stay(opset):
     graph = normalised(parsed(IO + "{ out = Relu(images) }", opset))

@@ -15,10 +15,10 @@ from y12.exporter.precision.calibration.calibrate import (
     CalibrationError,
     CalibrationOptions,
     calibrate,
-    calibration_images,
     collect_histograms,
     ranges_from_histograms,
 )
+from y12.exporter.precision.calibration.calibration_images import calibration_images
 from y12.exporter.precision.calibration.histograms import Histogram
 from y12.exporter.precision.quantization_options import CLIPPINGS
 from y12.exporter.precision.ranges import Range, Ranges

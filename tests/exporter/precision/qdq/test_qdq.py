@@ -1,5 +1,7 @@
 """INT8 for TensorRT: which convolutions are quantised, where the pairs stand, and what they compute."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -169,6 +171,15 @@ def test_a_convolution_is_kept_by_name():
     )
     assert report.left["b"] == "kept by name"
     assert ops(typed).count("QuantizeLinear") == 1
+
+
+@pytest.mark.parametrize(("group", "reason"), [(4, "depthwise, whose input"), (2, None)])
+def test_depthwise_convolutions_are_left_on_request(group, reason):
+    weights = noise(4, 4 // group, 1, 1)
+    graph = graph_of(f"[a] y = Conv(x, w) [b] p = Conv<group={group}>(y, d) [c] out = Conv(p, v)", d=weights)
+    assert "b" not in quantized(graph)[1].left
+    left = quantized(graph, replace(SPARED, depthwise=False))[1].left
+    assert left.get("b", "").startswith(reason) if reason else "b" not in left
 
 
 def test_the_image_is_quantised_where_asked_for_with_a_known_range():

@@ -31,8 +31,8 @@ class ForeignGraph:
     notes: tuple[str, ...] = ()
 
 
-def graph_from_file(path: Path) -> ForeignGraph:
-    """Read an .onnx file.
+def graph_from_file(path: Path, least_opset: int = 0) -> ForeignGraph:
+    """Read an .onnx file; an opset older than the least is converted to it.
 
     Raises:
         GraphError: the file is no sound ONNX, or holds what y12 does not take; the message begins with its path.
@@ -47,7 +47,7 @@ def graph_from_file(path: Path) -> ForeignGraph:
         check_external_data(model, path.parent)
         try:
             load_external_data_for_model(model, str(path.parent))
-            graph = normalised(model)
+            graph = normalised(model, least_opset)
             onnx.checker.check_model(graph.model)
         except GraphError:
             raise
@@ -58,7 +58,7 @@ def graph_from_file(path: Path) -> ForeignGraph:
     return graph
 
 
-def normalised(model: onnx.ModelProto) -> ForeignGraph:
+def normalised(model: onnx.ModelProto, least_opset: int = 0) -> ForeignGraph:
     """Return a model in the form that y12's passes take; the one that is given is changed.
 
     Raises:
@@ -72,11 +72,11 @@ def normalised(model: onnx.ModelProto) -> ForeignGraph:
             "its weights are FP16: they were rounded when the .onnx was made, and everything is compared with the "
             "graph as it is, computed in FP32"
         )
-    opset = _opset(model)
-    if opset < OLDEST_OPSET:
-        model = _raised(model, opset)
+    opset, least_opset = _opset(model), max(least_opset, OLDEST_OPSET)
+    if opset < least_opset:
+        model = _raised(model, opset, least_opset)
         lift_constants(model)
-        notes.append(f"its opset {opset} was converted to {OLDEST_OPSET}")
+        notes.append(f"its opset {opset} was converted to {least_opset}")
     name_nodes(model)
     notes += _named_input(model)
     return ForeignGraph(model, tuple(notes))
@@ -86,15 +86,15 @@ def _opset(model: onnx.ModelProto) -> int:
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
 
 
-def _raised(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+def _raised(model: onnx.ModelProto, opset: int, least: int) -> onnx.ModelProto:
     from onnx import version_converter
 
     try:
-        raised: onnx.ModelProto = version_converter.convert_version(model, OLDEST_OPSET)
+        raised: onnx.ModelProto = version_converter.convert_version(model, least)
     # The converter raises whatever its C++ part throws.
     except Exception as error:
         raise GraphError(
-            f"expected opset {OLDEST_OPSET} or later, found {opset}, which could not be converted "
+            f"expected opset {least} or later, found {opset}, which could not be converted "
             f"({one_line(str(error)):.120}); export with a newer opset"
         ) from error
     del raised.metadata_props[:]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from y12.exporter.model.blocks.conv import Conv
+from y12.exporter.model.blocks.psa import PSABlock
 
 __all__ = ["Bottleneck", "C2f", "C3k", "C3k2"]
 
@@ -73,7 +74,10 @@ class C2f(nn.Module):
 
 
 class C3k2(C2f):
-    """C2f whose inner blocks are C3k of two bottlenecks where `c3k` is set, else narrow bottlenecks."""
+    """C2f whose inner blocks are C3k of two bottlenecks where `c3k` is set, else narrow bottlenecks.
+
+    With `attn` (YOLO26) each is a narrow bottleneck and a block of attention behind it.
+    """
 
     def __init__(
         self,
@@ -82,13 +86,16 @@ class C3k2(C2f):
         n: int = 1,
         c3k: bool = False,
         e: float = 0.5,
+        attn: bool = False,
         g: int = 1,
         shortcut: bool = True,
     ) -> None:
-        self._c3k = c3k  # read by _inner, which the parent's __init__ calls
+        self._c3k, self._attn = c3k, attn  # read by _inner, which the parent's __init__ calls
         super().__init__(c1, c2, n, shortcut, g, e=e)
 
     def _inner(self, shortcut: bool, g: int) -> nn.Module:
+        if self._attn:
+            return nn.Sequential(Bottleneck(self.c, self.c, shortcut, g), PSABlock(self.c))
         if self._c3k:
             return C3k(self.c, self.c, 2, shortcut, g)
         return Bottleneck(self.c, self.c, shortcut, g)

@@ -1,5 +1,6 @@
 """What all heads share: named outputs, branches of convolutions, cell centres and the distribution over distances."""
 
+import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 REG_MAX = 16  # bins of the distribution over a box side's distance
+_SECOND = "one2one_"  # what the names of the branches begin with that predict each object once
 
 Axes = tuple[str | int, ...]  # of an output: the name an axis has in a graph where it is free, or its fixed size
 Channels = tuple[int, ...]  # of the maps a head reads, finest first
@@ -51,15 +53,21 @@ class Head(nn.Module):
         strides: pixels per cell of each map it reads; set where the whole network is known.
         localisation: how its boxes are told, one of `y12.runtime.artefact.manifest.LOCALISATIONS`.
         iou_loss: the kind of overlap by which its boxes learn where the user names none.
+        has_one_to_one: whether it has branches that predict each object at one place only, beside those that predict it
+            at many.
+        end2end: with `has_one_to_one`, whether it is those that its predictions are from; nothing has to be suppressed
+            then.
     """
 
     localisation = "distances"
+    has_one_to_one = False
 
     def __init__(self, axes: Mapping[str, Axes]) -> None:
         super().__init__()
         self.axes = dict(axes)
         self.strides: tuple[int, ...] = ()
         self.iou_loss = "ciou"
+        self.end2end = False
 
     def spread_predictions(self) -> None:
         """Scale the last weights of a head with random ones so that what it predicts varies as a trained one's does."""
@@ -82,6 +90,9 @@ class PlaceHead(Head):
     Per level there are a box branch `cv2`, a class branch `cv3` and a third one `cv4`. A cell has `slots` places; the
     A places run over the levels in order, within a level over the slots, and within a slot row by row.
 
+    With `one_to_one` (consistent dual assignments, YOLOv10, arXiv 2405.14458, section 3.1) it has all of them a second
+    time, as `one2one_cv2` and so on; both begin with the same values.
+
     Args:
         axes: the outputs' names, in order, each with its axes.
         channels: channels of the input maps, finest first.
@@ -89,6 +100,8 @@ class PlaceHead(Head):
         slots: places a cell has.
         depthwise: whether the class branch has depthwise convolutions; YOLOv8's has not.
         kernels: one a level: then all branches have depthwise convolutions, of that size. Empty: 3x3.
+        bins: of the distribution over a distance; a head without one has box branches as wide as with `REG_MAX`.
+        one_to_one: whether there are two of each branch.
     """
 
     def __init__(
@@ -100,25 +113,38 @@ class PlaceHead(Head):
         slots: int = 1,
         depthwise: bool = True,
         kernels: tuple[int, ...] = (),
+        bins: int = REG_MAX,
+        one_to_one: bool = False,
     ) -> None:
         super().__init__(axes)
+        self.has_one_to_one = self.end2end = one_to_one
         box, self.nc, self.extra = values
         self.slots, self._box_values = slots, box
         plain = depthwise_branch if kernels else branch
         classes = depthwise_branch if kernels or depthwise else branch
         levels = list(zip(channels, kernels or (3,) * len(channels), strict=True))
-        c2 = max(16, channels[0] // 4, 4 * REG_MAX)
+        c2 = max(16, channels[0] // 4, 4 * bins)
         c3 = max(channels[0], min(self.nc, 100))
         self.cv2 = nn.ModuleList(plain(c, c2, slots * box, k) for c, k in levels)
         self.cv3 = nn.ModuleList(classes(c, c3, slots * self.nc, k) for c, k in levels)
         if self.extra:
             c4 = max(channels[0] // 4, self.extra)
             self.cv4 = nn.ModuleList(plain(c, c4, slots * self.extra, k) for c, k in levels)
+        if one_to_one:
+            for name in ("cv2", "cv3", "cv4")[: 2 + bool(self.extra)]:
+                self.add_module(f"{_SECOND}{name}", copy.deepcopy(getattr(self, name)))
 
     def branches(self) -> dict[nn.ModuleList, int]:
         """Return the branches in the order of their logits, each with what it predicts for each place."""
-        branches = {self.cv2: self._box_values, self.cv3: self.nc}
-        return {**branches, self.cv4: self.extra} if self.extra else branches
+        return self._branches(_SECOND if self.end2end else "")
+
+    def every_branches(self) -> list[dict[nn.ModuleList, int]]:
+        """Return the same of all branches there are: those that predict an object at many places come first."""
+        return [self._branches(prefix) for prefix in ("", _SECOND)] if self.has_one_to_one else [self.branches()]
+
+    def _branches(self, prefix: str) -> dict[nn.ModuleList, int]:
+        counts = {"cv2": self._box_values, "cv3": self.nc, **({"cv4": self.extra} if self.extra else {})}
+        return {getattr(self, f"{prefix}{name}"): count for name, count in counts.items()}
 
     def logits(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the branches' logits for maps (B, Ci, Hi, Wi): (B, box, A), (B, nc, A) and what follows them."""
@@ -130,6 +156,11 @@ class PlaceHead(Head):
         for conv in last_convs(self.cv3):
             assert conv.bias is not None
             nn.init.constant_(conv.bias, math.log(score / (1 - score)))
+
+    def spread_scores(self) -> None:
+        """Let random class weights raise about as many scores above the usual threshold, however few the classes."""
+        for _, classes, *_ in self.every_branches():
+            rescale(last_convs(classes), 4.0, -8.0 + math.log(80 / self.nc))
 
 
 def branch(c: int, hidden: int, out: int, k: int = 3) -> nn.Sequential:

@@ -74,7 +74,7 @@ class HeatmapDetect(PlaceHead):
         """Make few boxes pass the usual threshold, as in a trained network."""
         rescale(last_convs(self.cv2), 0.5, 0.0)
         self._set_first_sizes()
-        rescale(last_convs(self.cv3), 4.0, -8.0)
+        self.spread_scores()
         for others in list(self.branches())[2:]:
             rescale(last_convs(others), 1.0, 0.0)
 

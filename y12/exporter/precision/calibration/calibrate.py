@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from y12.errors import CalibrationError
 from y12.exporter.precision.calibration.activations import activations
-from y12.exporter.precision.calibration.calibration_images import calibration_images
 from y12.exporter.precision.calibration.clipping import least_error_range, max_range, mse_range, percentile_range
 from y12.exporter.precision.calibration.histograms import Histogram
 from y12.exporter.precision.quantization_options import METHODS, CalibrationOptions
@@ -26,7 +25,6 @@ __all__ = [
     "CalibrationError",
     "CalibrationOptions",
     "calibrate",
-    "calibration_images",
     "collect_histograms",
     "ranges_from_histograms",
 ]

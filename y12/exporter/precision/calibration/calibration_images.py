@@ -1,21 +1,16 @@
 """Which images to calibrate on: those of a folder, or of the training split of a data.yaml."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from y12.errors import CalibrationError
-from y12.exporter.data.image_lists import (
-    data_yaml_from,
-    entries_from,
-    evenly,
-    images_in,
-    images_named,
-    without_repeats,
-)
+from y12.exporter.data.image_lists import evenly, images_in, without_repeats
+from y12.exporter.data.splits import images_of, splits_of
 from y12.files import IMAGE_SUFFIXES
-from y12.text import shown
 
-__all__ = ["calibration_images"]
+__all__ = ["calibration_images", "calibration_notes"]
+
+_YAML = (".yaml", ".yml")
 
 
 def calibration_images(source: Path, limit: int | None = None) -> list[Path]:
@@ -38,23 +33,26 @@ def calibration_images(source: Path, limit: int | None = None) -> list[Path]:
     return paths if limit is None else evenly(paths, limit)
 
 
-def _listed(source: Path) -> Iterator[Path]:
+def calibration_notes(source: Path) -> tuple[str, ...]:
+    """Return what is to be told of where a data.yaml's training images were found; nothing of a folder.
+
+    Raises:
+        CalibrationError: the data.yaml cannot be read.
+    """
+    return splits_of(source, CalibrationError).notes("train") if source.suffix.lower() in _YAML else ()
+
+
+def _listed(source: Path) -> Iterable[Path]:
     if source.is_dir():
-        return images_in(source)
-    if source.suffix.lower() in (".yaml", ".yml"):
-        return _in_training_split(source)
-    kind = "a file" if source.exists() else "nothing there"
-    raise CalibrationError(f"{source}: expected a folder of images or a data.yaml to calibrate on, found {kind}")
-
-
-def _in_training_split(file: Path) -> Iterator[Path]:
-    data = data_yaml_from(file, CalibrationError, keys="train")
-    root, train = data.get("path", "."), data.get("train")
-    entries = entries_from(train)
-    if not isinstance(root, str) or entries is None:
-        splits = ", ".join(name for name in ("train", "val", "test") if data.get(name)) or "none"
+        return images_in(source, CalibrationError)
+    if source.suffix.lower() not in _YAML:
+        kind = "a file" if source.exists() else "nothing there"
+        raise CalibrationError(f"{source}: expected a folder of images or a data.yaml to calibrate on, found {kind}")
+    splits = splits_of(source, CalibrationError)
+    if "train" not in splits.sources:
         raise CalibrationError(
-            f"{file}: expected train to name a folder, a list or an image (found {shown(train)}; splits: {splits}); "
-            "name one, or calibrate on a folder: images the accuracy is measured on must not be calibrated on"
+            f"{source}: expected train to name a folder, a list or an image (splits: "
+            f"{', '.join(splits.sources) or 'none'}); name one, or calibrate on a folder: images the accuracy is "
+            "measured on must not be calibrated on"
         )
-    return images_named(entries, file.parent / root, file, CalibrationError)
+    return images_of(splits, "train", CalibrationError)

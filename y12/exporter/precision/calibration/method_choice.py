@@ -80,7 +80,7 @@ class ScoreError:
     """
 
     def __init__(self, graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) -> None:
-        self._images, self._layout = evenly(images, _IMAGES), output_layout(manifest)
+        self._images, self._layout = evenly(images, _IMAGES), output_layout(manifest.of_predictions)
         self._task, self._profile = manifest.task, manifest.profile
         self._best = [_best_anchors(scores) for scores in self._scores(graph)]
 

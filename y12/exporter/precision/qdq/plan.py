@@ -12,7 +12,7 @@ from y12.exporter.graph.index import GraphIndex
 from y12.exporter.graph.passes import label
 from y12.exporter.precision.qdq.channels import ChannelSources
 from y12.exporter.precision.qdq.int8_attention import attention_tensors
-from y12.exporter.precision.quantization_options import TARGETS, QuantizeOptions
+from y12.exporter.precision.quantization_options import LEAST_OPSET, TARGETS, QuantizeOptions
 from y12.exporter.precision.ranges import Range, Ranges
 
 __all__ = [
@@ -28,13 +28,12 @@ __all__ = [
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 _QUANTIZED = {"ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QuantizeLinear"}
-# FP16 scales came with opset 19; scales per channel, which the FP32 graph needs, with 13.
-_LEAST_OPSET = {"trt": 19, "cpu": 13}
 # ONNX Runtime's integer convolution with a floating-point output is several times slower than its FP32 one: up to this
 # share of all convolutions stay FP32 instead.
 _FLOAT_SHARE = 0.05
 _LAST, _KEPT = "last before the decode", "kept by name"
 _IMAGE = "reads the image, whose three channels an integer kernel takes longer for than an FP32 one"
+_DEPTHWISE = "depthwise, whose input TensorRT-RTX makes four times larger for an INT8 kernel"
 IMAGES_RANGE = Range(0.0, 1.0)  # of the network's input, by contract
 
 
@@ -152,9 +151,9 @@ def _check_graph(model: onnx.ModelProto, options: QuantizeOptions) -> None:
             "the checkpoint"
         )
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    if opset < _LEAST_OPSET[options.target]:
+    if opset < LEAST_OPSET[options.target]:
         raise GraphError(
-            f"INT8 for {options.target} needs opset {_LEAST_OPSET[options.target]} or newer, found {opset}; "
+            f"INT8 for {options.target} needs opset {LEAST_OPSET[options.target]} or newer, found {opset}; "
             "export with --opset 20"
         )
 
@@ -183,6 +182,8 @@ def _reason_to_leave(index: GraphIndex, i: int, options: QuantizeOptions) -> str
     if options.target == "trt":
         if is_last(index, i):
             return _LAST
+        if not options.depthwise and _is_depthwise(index, node):
+            return _DEPTHWISE
         fine = options.image or not _reads_image(index, i)
         return "" if fine else "reads the image, of whose 256 levels int8 has 128"
     return ""
@@ -200,6 +201,13 @@ def is_last(index: GraphIndex, i: int) -> bool:
                     seen.add(j)
                     waiting.append(j)
     return True
+
+
+def _is_depthwise(index: GraphIndex, node: onnx.NodeProto) -> bool:
+    """Return whether each channel has a kernel of its own: weights (C, 1, kH, kW) in C groups."""
+    weights = index.constant(node.input[1])
+    groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+    return weights is not None and groups == weights.shape[0] > 1
 
 
 def _reads_image(index: GraphIndex, i: int) -> bool:

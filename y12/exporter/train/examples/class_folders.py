@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from y12.errors import DatasetError
 from y12.exporter.data.data_yaml import read_data_yaml
 from y12.exporter.data.sizes import Progress, checked_sizes
+from y12.exporter.data.splits import class_folder
 from y12.exporter.evaluate.classification import class_tree
 from y12.exporter.train.examples.augment import recoloured
 from y12.exporter.train.examples.example import Example
@@ -17,6 +18,7 @@ from y12.exporter.train.examples.options import UNCHANGED, AugmentOptions, DataO
 from y12.exporter.train.examples.sources import DRAWS, STRIDE, check_side, permutation
 from y12.runtime.preprocess.crop import centre_crop
 from y12.runtime.preprocess.images import image_from
+from y12.text import is_text, shown
 
 __all__ = ["ClassFolders", "ClassSource", "class_folders"]
 
@@ -56,12 +58,15 @@ def class_folders(data: Path, options: DataOptions | None = None, progress: Prog
     if data.suffix.lower() in (".yaml", ".yml"):
         names = read_data_yaml(data).names
     else:
-        inside = data / str(split)
+        inside = class_folder(data, split)
         if not inside.is_dir():
-            if options.split is not None or (data / "val").is_dir():
+            if options.split is not None or class_folder(data, "val").is_dir():
                 raise DatasetError(f"{data}: expected the classes' folders in {inside}, found no such folder")
             inside, split = data, None
         names = tuple(sorted(path.name for path in inside.iterdir() if path.is_dir())) if inside.is_dir() else ()
+    wrong = [name for name in names if not is_text(name)]
+    if wrong:
+        raise DatasetError(f"{data}: expected folders whose names are UTF-8, found {shown(wrong[0])}: rename it")
     tree = class_tree(data, split, names)
     checked_sizes(tree.samples, data, decode=options.check == "decode", progress=progress)
     empty = [name for i, name in enumerate(names) if i not in set(tree.labels)]

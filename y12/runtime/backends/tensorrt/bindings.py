@@ -111,7 +111,7 @@ def _hear(severity: str, text: str) -> None:
         for messages in _captures:
             messages.append((severity, text))
         heard = bool(_captures)
-    LOG.log(logging.DEBUG if heard else LEVELS.get(severity, logging.ERROR), "%s: %s", severity, text)
+    LOG.log(logging.DEBUG if heard else LEVELS.get(severity, logging.ERROR), "%s: %s", severity, one_line(text))
 
 
 @contextlib.contextmanager
