@@ -86,7 +86,10 @@ def network(task="detect", depth=6, masks=True):
         graph.node("Softmax", ["logits"], "output0")
         return graph.model(["output0"])
     graph.node("Reshape", [f"t{depth - 1}", graph.integers([1, 3, -1])], "flat")
-    graph.node("Slice", ["flat", *map(graph.integers, ([0], [2], [1]))], "scores")
+    graph.node("Slice", ["flat", *map(graph.integers, ([0], [2], [1]))], "sums")
+    graph.node(
+        "Clip", ["sums", *(graph.constant(np.array(limit)) for limit in (0, 1))], "scores"
+    )  # where it is damaged
     graph.node("Slice", ["flat", *map(graph.integers, ([2], [3], [1]))], "blue")
     graph.node("Add", ["blue", graph.constant(np.array(0.5))], "half")
     graph.node("Mul", ["half", graph.constant(np.array(CELL))], "side")

@@ -14,9 +14,18 @@ NAMES = {"names": "{0: 'cat', 1: 'dog'}", "stride": "32", "task": "detect", "bat
 
 
 def write_graph(path, *dims, **metadata):
-    """A graph that hands its input through, as Ultralytics' exporter describes one."""
-    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name in ("images", "output0")]
-    graph = helper.make_graph([helper.make_node("Relu", ["images"], ["output0"])], "g", info[:1], info[1:])
+    """A graph that hands its input through, and a sigmoid of it, as Ultralytics' exporter describes one."""
+    b, _, h, w = dims
+    info = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (b, channels, h, w))
+        for name, channels in (("images", 3), ("output0", 6))
+    ]
+    nodes = [
+        helper.make_node("Relu", ["images"], ["boxes"]),
+        helper.make_node("Sigmoid", ["images"], ["scores"]),
+        helper.make_node("Concat", ["boxes", "scores"], ["output0"], axis=1),
+    ]
+    graph = helper.make_graph(nodes, "g", info[:1], info[1:])
     graph.value_info.append(helper.make_tensor_value_info("noted", TensorProto.FLOAT, dims))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     helper.set_model_props(model, NAMES | metadata)

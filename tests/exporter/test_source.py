@@ -160,7 +160,14 @@ def test_graphs_refused(tmp_path, changes, error, reason):
 
 @pytest.mark.parametrize("args", ["{'half': True}", "{'quantize': 16}"])
 def test_a_half_graph_of_another_exporter_is_widened_and_told(tmp_path, args):
-    path = write_graph(tmp_path / "net.onnx", [helper.make_node("Mul", ["images", "two"], ["output0"])])
+    path = write_graph(
+        tmp_path / "net.onnx",
+        [
+            helper.make_node("Mul", ["images", "two"], ["boxes"]),
+            helper.make_node("Sigmoid", ["images"], ["scores"]),
+            helper.make_node("Concat", ["boxes", "scores"], ["output0"], axis=1),
+        ],
+    )
     model = onnx.load(path)
     model.graph.initializer.append(helper.make_tensor("two", TensorProto.FLOAT16, [1], [2.0]))
     facts = {"names": "{0: 'cat'}", "stride": "32", "task": "detect", "args": args}

@@ -1,5 +1,6 @@
 """Networks with two sets of branches, from a name or a file to an artefact: end to end, raw and with NMS inside."""
 
+import json
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import torch
 import yaml
 from text_models import model_of, run
 
-from y12.errors import OptionsError
+from y12.errors import ArtefactError, OptionsError
 from y12.exporter.cli.export import main
 from y12.exporter.evaluate.evaluation_set import open_evaluation_set
 from y12.exporter.evaluate.graph_results import outcome_of
@@ -21,8 +22,9 @@ from y12.exporter.model.spec import spec_from_name
 from y12.exporter.train.initial import NetworkChoice, network_from
 from y12.exporter.verify.verify_images import photos_dir
 from y12.exporter.verify.verify_options import VerifyOptions
-from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest, NmsSettings
+from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest, NmsSettings, end_to_end
 from y12.runtime.options import DetectOptions
+from y12.runtime.tasks import task_for
 
 SMALL = ShapeOptions(imgsz=((96, 128),))
 FREE = ShapeOptions(imgsz=((64, 64), (96, 128), (128, 160)), batch=(1, 2, 3))
@@ -88,7 +90,7 @@ ANCHORS = 12 * 16 + 6 * 8 + 3 * 4
 def test_end_to_end_is_what_such_a_network_gives(exported, head, outputs):
     graph, manifest, report = exported(head, precision="fp16")
     assert shapes_of(graph) == outputs
-    assert (manifest.output, manifest.nms) == ("end2end", None)
+    assert (manifest.output, manifest.nms) == ("end2end", end_to_end(ANCHORS))
     assert report.verification.rows_checked == ANCHORS
     assert report.verification.comparisons[0].matched >= 20
     assert any("--no-end2end exports the others" in note for note in report.notes)
@@ -147,6 +149,17 @@ def test_batch_and_size_are_free(exported):
         assert outputs["protos"].shape == (batch, 8, h // 4, w // 4)
 
 
+def test_the_manifest_tells_the_rows_from_predictions(exported):
+    """A width that happens to fit says nothing: 240 rows are no 236 classes."""
+    _, manifest, _ = exported("detect", verify=None)
+    assert manifest == Manifest.from_json(manifest.to_json())
+    assert '"form": "rows"' in manifest.to_json()
+    assert json.loads(manifest.of_predictions.to_json())["nms"] is None
+    assert task_for(replace(manifest, names=tuple("abcdefgh"))).ends_in_nms
+    with pytest.raises(ArtefactError, match="expected a classifier without NMS"):
+        task_for(replace(manifest, task="classify"))
+
+
 @pytest.mark.parametrize(("output", "found"), [("raw", 1), ("end2end", 2)])
 def test_accuracy_is_measured_as_the_rows_are_used(output, found):
     """Of two boxes at one place, NMS leaves one; end to end nothing takes the other away."""
@@ -154,7 +167,8 @@ def test_accuracy_is_measured_as_the_rows_are_used(output, found):
         "(float[1, 3, 32, 32] images) => (float[1, 6, 3] output0) { output0 = Identity(rows) }",
         rows=np.array([[[9, 9, 20], [9, 9, 20], [4, 4, 4], [4, 4, 4], [0.9, 0.8, 0], [0, 0, 0]]], np.float32),
     )
-    manifest = Manifest("detect", ("a", "b"), (32,), InputProfile(*map(one_size, (1, 32, 32))), output=output)
+    manifest = Manifest("detect", ("a", "b"), (32,), InputProfile(*map(one_size, (1, 32, 32))))
+    manifest = replace(manifest, nms=end_to_end(3) if output == "end2end" else None)
     images = open_evaluation_set(photos_dir(), "detect", manifest.names, None)
     outcome = outcome_of(graph, manifest, images, used=True)
     assert len(outcome.results) == len(outcome.used) == found * len(images.samples)

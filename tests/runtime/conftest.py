@@ -16,15 +16,21 @@ BOX = (32.0, 32.0, 16.0, 8.0)  # centre x, y, width, height in the 64x64 input
 
 
 def colour_model(batch: int | str = 1, metadata: dict[str, str] | None = None, size: int | str = 64) -> bytes:
-    """One anchor at BOX whose class scores are the mean of R, of G and of B: output0 is (B, 4 + 3, 1)."""
+    """One anchor at BOX whose class scores are the mean of R, of G and of B: output0 is (B, 4 + 3, 1).
+
+    With another exporter's metadata its scores are a sigmoid of that, as they are in such graphs.
+    """
+    foreign = metadata is not None and ONNX_KEY not in metadata
     nodes = [
         helper.make_node("ReduceMean", ["images"], ["means"], axes=[2, 3], keepdims=0),  # (B, 3)
         helper.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=0),  # (B,)
         helper.make_node("Unsqueeze", ["mean", "last"], ["column"]),  # (B, 1)
         helper.make_node("Mul", ["column", "zero"], ["zeros"]),
         helper.make_node("Add", ["zeros", "box"], ["boxes"]),  # (B, 4)
-        helper.make_node("Concat", ["boxes", "means"], ["rows"], axis=1),  # (B, 7)
-        helper.make_node("Unsqueeze", ["rows", "last_of_3"], ["output0"]),  # (B, 7, 1)
+        helper.make_node("Sigmoid" if foreign else "Identity", ["means"], ["scores"]),
+        helper.make_node("Unsqueeze", ["boxes", "last_of_3"], ["boxes_of_anchor"]),  # (B, 4, 1)
+        helper.make_node("Unsqueeze", ["scores", "last_of_3"], ["scores_of_anchor"]),  # (B, 3, 1)
+        helper.make_node("Concat", ["boxes_of_anchor", "scores_of_anchor"], ["output0"], axis=1),  # (B, 7, 1)
     ]
     weights = {
         "last": np.array([1]),

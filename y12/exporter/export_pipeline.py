@@ -19,7 +19,7 @@ from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
 from y12.exporter.evaluate.speed import speeds
 from y12.exporter.export_config import ExportConfig
-from y12.exporter.graph.best_rows import row_count, with_best_rows
+from y12.exporter.graph.best_rows import with_best_rows
 from y12.exporter.graph.nms.nms import with_nms
 from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, simplify
 from y12.exporter.input_profile import with_profile
@@ -30,7 +30,7 @@ from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
 from y12.exporter.report.report import ExportReport
 from y12.exporter.report.words import choice_in_words, profile_in_words
-from y12.exporter.source import Source, source_from_config, with_nms_where_needed
+from y12.exporter.source import Source, choice_of, source_from_config, with_nms_where_needed
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
 from y12.exporter.verify.engine_precision import check_engine_precision, engine_notes
@@ -95,9 +95,8 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
             with clock("verify"):
                 weights_checked = check_weights(simplified, typed.graph)
                 trained = None if images is None else as_trained(source.detector, simplified, images, typed)
-                inputs = VerificationInput(
-                    source.detector, source.graph, simplified, typed.graph, final, built, manifest, trained
-                )
+                compared = (simplified, typed.graph, final, built, manifest, trained)
+                inputs = VerificationInput(source.detector, source.graph, *compared, source.given)
                 verification = verify(inputs, _verify_options(images, source, config.verify))
         speed: tuple[Speed, ...] = ()
         if _runs_here(typed, verification):
@@ -223,11 +222,12 @@ def _measured(
 
 def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.ModelProto:
     """Return the typed graph with the NMS or the best rows that were asked for, and the manifest in its metadata."""
-    if manifest.nms is not None:
+    nms = manifest.nms
+    if nms is not None and nms.is_end_to_end:
+        graph = with_best_rows(graph, _layout(manifest), nms.candidates)
+    elif nms is not None:
         with clock("nms"):
-            graph = with_nms(graph, manifest.nms, _layout(manifest))
-    if manifest.output == "end2end":
-        graph = with_best_rows(graph, _layout(manifest), row_count(manifest.profile, manifest.strides))
+            graph = with_nms(graph, nms, _layout(manifest))
     del graph.metadata_props[:]  # what another exporter said there is no longer true
     graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
     return graph
@@ -290,9 +290,8 @@ def _manifest(config: ExportConfig, source: Source, profile: InputProfile) -> Ma
         source_sha256=source.sha256,
         licence=source.licence,
         kpt_shape=source.kpt_shape,
-        nms=config.nms,
+        nms=choice_of(config, source, profile),
         localisation=source.localisation,
-        output="end2end" if source.end2end else "raw",
     )
 
 

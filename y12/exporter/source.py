@@ -13,6 +13,8 @@ from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, r
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
 from y12.exporter.config_parts import nms_of
 from y12.exporter.export_config import ExportConfig
+from y12.exporter.graph.best_rows import row_count
+from y12.exporter.graph.foreign.raw_outputs import Given, with_raw_outputs
 from y12.exporter.graph.foreign.read import graph_from_file
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.detector import Detector
@@ -20,10 +22,10 @@ from y12.exporter.model.spec import models_dir, spec_from_name
 from y12.exporter.precision.qat.learned import LearnedRanges
 from y12.exporter.precision.quantization_options import LEAST_OPSET
 from y12.exporter.verify.verify_images import scenes_dir
-from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile
-from y12.runtime.artefact.opened import open_artefact
+from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile, NmsSettings, end_to_end
+from y12.runtime.artefact.opened import Artefact, open_artefact
 
-__all__ = ["Source", "demo_weights", "source_from_config", "with_nms_where_needed"]
+__all__ = ["Source", "choice_of", "demo_weights", "source_from_config", "with_nms_where_needed"]
 
 CHECKPOINTS = (".pt", ".pth", ".safetensors")
 
@@ -51,7 +53,8 @@ class Source:
         kpt_shape: (K, D) of the keypoints it predicts; None where it predicts none.
         licence: what the user has to know of the weights' licence.
         detector: the torch network; None for an ONNX graph.
-        graph: the ONNX graph; None for a torch network.
+        graph: the ONNX graph, with raw outputs; None for a torch network.
+        given: another exporter's graph as it was given; None of y12's own.
         profile: the shapes an ONNX graph accepts; None for a torch network, which takes any.
         learned: ranges of activations that were learned with the weights; None where there are none.
         side: of the images that it was trained on, in pixels; None where its file does not tell.
@@ -72,6 +75,7 @@ class Source:
     licence: str = ""
     detector: Detector | None = None
     graph: onnx.ModelProto | None = None
+    given: Given | None = None
     profile: InputProfile | None = None
     learned: LearnedRanges | None = None
     side: int | None = None
@@ -127,6 +131,16 @@ def with_nms_where_needed(config: ExportConfig, source: Source) -> ExportConfig:
     if not config.end2end or source.end2end or config.nms is not None:
         return config
     return replace(config, nms=nms_of({}, {}, wanted=True))
+
+
+def choice_of(config: ExportConfig, source: Source, profile: InputProfile) -> NmsSettings | None:
+    """Return how the graph is to choose among its predictions; None where they stay raw."""
+    if not source.end2end:
+        return config.nms
+    if source.given is None or source.given.nms is None:
+        return end_to_end(row_count(profile, source.strides))
+    strides = tuple(8 << i for i in range(8) if 8 << i <= max(source.strides))  # a given file tells the largest alone
+    return end_to_end(row_count(profile, strides, source.given.nms.candidates))
 
 
 def _source(config: ExportConfig) -> Source:
@@ -203,17 +217,17 @@ def _learned(checkpoint: Checkpoint) -> LearnedRanges | None:
 
 def _from_onnx(path: Path, config: ExportConfig) -> Source:
     artefact = open_artefact(path)
-    manifest = artefact.manifest
-    is_widened = manifest.precision == "fp16" and manifest.producer.startswith("Ultralytics")  # by graph_from_file
-    if manifest.precision != "fp32" and not is_widened:
-        raise OptionsError(
-            f"{path}: expected an FP32 graph to start from, found one in {manifest.precision}; export from the original"
-        )
-    if manifest.nms is not None:
-        raise OptionsError(
-            f"{path}: expected raw predictions to start from, found NMS in the graph; export without --nms"
-        )
+    manifest, found = artefact.manifest, artefact.found
+    _check_start(artefact, config)
     read = graph_from_file(path, 0 if config.int8 is None else LEAST_OPSET[config.int8.quantize.target])
+    notes = (*artefact.notes, *read.notes)
+    if manifest.nms is not None and not manifest.nms.is_end_to_end:
+        own = manifest.nms.options
+        notes = (
+            *notes,
+            f"its NMS (conf {own.conf:g}, iou {own.iou:g}, {own.max_det} rows), which TensorRT-RTX does not build, is "
+            "left out: y12's own takes its place when the artefact is run; --nms puts that into the graph",
+        )
     return Source(
         path.stem,
         manifest.model or path.stem,
@@ -224,8 +238,30 @@ def _from_onnx(path: Path, config: ExportConfig) -> Source:
         file=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         licence=manifest.licence or UNKNOWN_LICENCE,
-        graph=read.model,
+        graph=read.model if found is None else with_raw_outputs(read.model, found),
+        end2end=manifest.output == "end2end",
+        given=None if found is None else Given(read.model, manifest.nms, manifest.precision == "fp16"),
         profile=manifest.profile,
-        notes=read.notes,
+        notes=notes,
         localisation=manifest.localisation,
     )
+
+
+def _check_start(artefact: Artefact, config: ExportConfig) -> None:
+    """Refuse an .onnx that is no start, by what it says of itself.
+
+    Raises:
+        OptionsError: its precision, or how it picks objects, leaves nothing to do.
+    """
+    path, manifest, is_foreign = artefact.path, artefact.manifest, artefact.found is not None
+    if manifest.precision != "fp32" and not (is_foreign and manifest.precision == "fp16"):  # which is widened
+        raise OptionsError(
+            f"{path}: expected an FP32 graph to start from, found one in {manifest.precision}; export from the original"
+        )
+    if manifest.nms is not None and not is_foreign:
+        raise OptionsError(
+            f"{path}: expected raw predictions to start from, found NMS in the graph; export without --nms, "
+            "or from what it was made of"
+        )
+    if manifest.nms is not None and manifest.nms.is_end_to_end and config.nms is not None:
+        raise OptionsError(f"--nms: {path} picks its objects end to end, without NMS: drop --nms")

@@ -1,5 +1,6 @@
 """`Runtime`: an artefact, opened once, that turns images into Detections."""
 
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -22,7 +23,7 @@ from y12.runtime.results.detections import Detections
 from y12.runtime.runs import Runs
 from y12.runtime.stages import Stages, Timings
 from y12.runtime.stream import AHEAD, Outcome, Streams, detections_at_once, outcomes_streamed
-from y12.runtime.tasks import default_options, resolved_options
+from y12.runtime.tasks import default_options, notes_on_options, resolved_options
 
 if TYPE_CHECKING:
     from y12.runtime.preprocess.images import ImageSource
@@ -86,6 +87,8 @@ class Runtime:
         backend = executor if executor is not None else backend_for(self.artefact, provider, gpu)
         self._pipeline = pipeline_for(backend, self.manifest, self.input_hw, gpu)
         self._runs = Runs(timeout, self._pipeline.interrupt)
+        for note in self.artefact.notes:
+            warnings.warn(note, stacklevel=2)
 
     @property
     def manifest(self) -> Manifest:
@@ -105,8 +108,8 @@ class Runtime:
     def check_options(self, options: DetectOptions) -> None:
         """Refuse options that the artefact cannot follow.
 
-        Where NMS is in the graph, a higher conf, a smaller max_det and fewer classes can be asked for; the rest
-        was decided when the artefact was exported.
+        Where y12's NMS is in the graph, a higher conf, a smaller max_det and fewer classes can be asked for; the
+        rest was decided when the artefact was exported. Of another exporter's graph, it is told: `notes_on`.
 
         Raises:
             InputError: there is one.
@@ -121,6 +124,10 @@ class Runtime:
         """
         self._pipeline.check(options)
         return resolved_options(options, self.manifest)
+
+    def notes_on(self, options: DetectOptions) -> tuple[str, ...]:
+        """Return which options have no effect, as the graph has decided, in words; a run with them warns of it."""
+        return notes_on_options(options, self.manifest)
 
     def infer(self, image: "ImageSource", options: DetectOptions | None = None) -> Detections:
         """Find the objects in one image: a path, a PIL image or a uint8 BGR array (H, W, 3).
@@ -232,6 +239,8 @@ class Runtime:
 
     def _stages(self, load: Callable[[Item], Any], options: DetectOptions | None) -> Stages:
         """Return what is done with each batch; the options are resolved once."""
+        for note in () if options is None else self.notes_on(options):
+            warnings.warn(note, stacklevel=3)
         stages = self._pipeline.stages(load, self.resolved_options(options or self.options))
         execute = stages.execute
         return replace(

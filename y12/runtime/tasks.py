@@ -14,7 +14,7 @@ from y12.runtime.artefact.output_layout import OutputLayout, output_layout
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.boxes import decode_boxes
 from y12.runtime.postprocess.classify import TOP, decode_classes
-from y12.runtime.postprocess.in_graph import check_against_graph
+from y12.runtime.postprocess.in_graph import check_against_graph, notes_on_rows
 from y12.runtime.postprocess.predictions import Outputs
 from y12.runtime.preprocess.crop import centre_crop
 from y12.runtime.preprocess.letterbox import letterbox
@@ -34,7 +34,8 @@ class Task:
         fit: makes an image fit the network's input.
         decode: outputs of one image, the frame that `fit` gave and options to Detections.
         layout: what the outputs hold, before any NMS; None for a classifier.
-        ends_in_nms: NMS is part of the graph.
+        ends_in_nms: the graph picks the objects.
+        has_loop: it does so in a loop, as y12's own NMS does, whose every round waits for the one before.
     """
 
     names: tuple[str, ...]
@@ -42,6 +43,7 @@ class Task:
     decode: Decode
     layout: OutputLayout | None = None
     ends_in_nms: bool = False
+    has_loop: bool = False
 
 
 def task_for(manifest: Manifest) -> Task:
@@ -53,7 +55,7 @@ def task_for(manifest: Manifest) -> Task:
     names, nms, fit, layout = manifest.names, manifest.nms, fit_for(manifest.task), output_layout(manifest)
     if layout is not None:
         decode = partial(decode_boxes, layout=layout, names=names, nms_in_graph=nms)
-        return Task(names, fit, decode, layout, nms is not None)
+        return Task(names, fit, decode, layout, nms is not None, nms is not None and not nms.is_rows)
     if nms is not None:
         raise ArtefactError("expected a classifier without NMS, found a manifest with both: export again")
     return Task(names, fit, partial(decode_classes, names=names))
@@ -66,9 +68,18 @@ def fit_for(task: str) -> Fit:
 
 def default_options(manifest: Manifest) -> DetectOptions:
     """Return the artefact's own options: those of the NMS in its graph, else its task's defaults."""
+    usual = DetectOptions()
+    if manifest.nms is not None and manifest.nms.is_rows:
+        own = manifest.nms.options
+        return replace(own, conf=max(own.conf, usual.conf), max_det=min(own.max_det, usual.max_det))
     if manifest.nms is not None:
         return manifest.nms.options
-    return DetectOptions(conf=0.0, max_det=TOP) if manifest.task == "classify" else DetectOptions()
+    return DetectOptions(conf=0.0, max_det=TOP) if manifest.task == "classify" else usual
+
+
+def notes_on_options(options: DetectOptions, manifest: Manifest) -> tuple[str, ...]:
+    """Return which options have no effect on an artefact, as texts for the user."""
+    return () if manifest.nms is None or not manifest.nms.is_rows else notes_on_rows(options, manifest.nms)
 
 
 def resolved_options(options: DetectOptions, manifest: Manifest) -> DetectOptions:
@@ -79,7 +90,7 @@ def resolved_options(options: DetectOptions, manifest: Manifest) -> DetectOption
     """
     options.check_classes(len(manifest.names))
     resolved = options if options.keep is None else replace(options, conf=_own_conf(options, manifest), keep=None)
-    if manifest.nms is not None:
+    if manifest.nms is not None and not manifest.nms.is_rows:
         check_against_graph(resolved, manifest.nms)
     return resolved
 

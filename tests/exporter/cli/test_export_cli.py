@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.foreign_graphs import ended
 from y12.exporter.cli.export import main
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -224,6 +225,19 @@ def test_a_corrupt_graph(tmp_path, capsys, content):
     (tmp_path / "broken.onnx").write_bytes(content)
     assert "broken.onnx" in refused(capsys, tmp_path / "broken.onnx", "--output", tmp_path / "out")
     assert names(tmp_path) == ["broken.onnx"]
+
+
+def test_a_graph_that_is_no_detector_is_refused_before_torch_is_loaded(tmp_path):
+    relu = ended("logits = Relu(images) output0 = Softmax<axis=1>(logits)", "float[1, 3, 64, 64] output0")
+    (tmp_path / "other.onnx").write_bytes(relu.SerializeToString())
+    run_it = "from y12.exporter.cli.export import main; code = main(['other.onnx'])"
+    code = f"import sys; {run_it}; sys.exit(code + 2 * ('torch' in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment(), check=False
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "found (1, 3, 64, 64), probabilities of a classifier" in line
 
 
 @pytest.mark.parametrize("folder", ["/proc/nothere", "/dev/null/below", "/proc"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.foreign_graphs import Ends, foreign_model
 from y12.errors import InputError
 from y12.runtime.artefact.manifest import NmsSettings
 from y12.runtime.cli.common import run_command
@@ -123,6 +124,27 @@ def test_usage_errors_exit_2(arguments, capsys):
     assert err[0].startswith("error: ")
     assert "expected " in err[0]
     assert ", found " in err[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "notes"),
+    [
+        ([], []),
+        (["--conf", "0.1"], ["conf 0.1: the graph has left out all up to 0.25"]),
+        (
+            ["--iou", "0.5", "--max-det", "9"],
+            ["max_det 9: the graph gives 5 rows at most", "iou 0.5 has no effect: NMS"],
+        ),
+    ],
+)
+def test_what_a_graph_with_nms_has_decided_is_told(tmp_path, images, capsys, arguments, notes):
+    path = tmp_path / "given.onnx"
+    path.write_bytes(foreign_model(Ends("nms", facts={"args": "{'nms': True, 'quantize': 16}"})).SerializeToString())
+    assert main([str(path), *arguments, str(images / "a.jpg")]) == 0
+    said = [line.removeprefix("note: ") for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert said[0].startswith("given.onnx: its metadata say precision fp16, its graph has fp32")
+    assert len(said) == 1 + len(notes)
+    assert all(line.startswith(note) for line, note in zip(said[1:], notes, strict=True))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from tests.runtime.gpu.cases import (
     ANCHORS,
     FORMS,
+    LAYOUTS,
     NAMES,
     answer_of,
     check_equal,
@@ -17,7 +18,7 @@ from tests.runtime.gpu.cases import (
     manifest_of,
 )
 from y12.errors import ArtefactError, ExecutorError, InputError
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.manifest import NmsSettings, end_to_end
 from y12.runtime.gpu import worker as worker
 from y12.runtime.gpu.pipeline import GpuOptions
 from y12.runtime.gpu.postprocess import Limits
@@ -82,6 +83,38 @@ def test_nms_in_the_graph_is_fetched(open_runtime, world, rng):
         check_equal(found, expected_of(manifest, answer, images, options))
         assert all(one.truncated for one in found)
     assert world.captures == 0  # its rounds cannot be captured
+
+
+@pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
+def test_rows_of_an_end_to_end_network_are_fetched_and_its_launch_is_captured(open_runtime, world, rng, task):
+    width = 6 + LAYOUTS[task][0]
+    boxes = np.concatenate([rng.uniform(0, 30, (9, 2)), rng.uniform(34, 64, (9, 2))], 1)
+    rows = np.concatenate([boxes, rng.random((9, 1)), rng.integers(0, 5, (9, width - 5))], 1)
+    protos = rng.normal(0, 1, (4, 16, 24)).astype(np.float32)
+
+    def answer(images):
+        found = np.repeat(rows[None].astype(np.float32), len(images), 0)
+        found[..., 4] = np.sort(found[..., 4] * images.mean(axis=(1, 2, 3))[:, None], axis=1)[:, ::-1]
+        found[:, 7:, 4] = 0  # padding
+        return {"output0": found} | ({"output1": np.stack([protos] * len(images))} if task == "segment" else {})
+
+    manifest = manifest_of(task, nms=end_to_end(9))
+    runtime = open_runtime(manifest, answer)
+    images = images_of(rng, SIZES)
+    for options in (runtime.options, replace(runtime.options, conf=0.0), replace(runtime.options, classes=(1, 3))):
+        for _ in range(2):
+            found = runtime.infer_batch(images, options)
+            check_equal(found, expected_of(manifest, answer, images, options))
+    assert sum(map(len, runtime.infer_batch(images, replace(runtime.options, conf=0.0)))) == 7 * len(images)
+    assert world.captures > 0  # it has no loop, as y12's NMS has
+
+
+def test_scores_that_are_none_are_refused(open_runtime, rng):
+    manifest = manifest_of()
+    answer = answer_of(manifest)
+    runtime = open_runtime(manifest, lambda images: {"output0": answer(images)["output0"] * 3})
+    with pytest.raises(ExecutorError, match="expected scores from 0 to 1 from the network, found"):
+        runtime.infer_batch(images_of(rng, SIZES[:1]), SOME)
 
 
 @pytest.mark.parametrize("task", ["segment", "pose", "nms in the graph"])

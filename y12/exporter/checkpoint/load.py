@@ -184,8 +184,8 @@ def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:
 
 
 def _check_channels(checkpoint: Checkpoint) -> None:
-    first = next((w for key, w in checkpoint.state.items() if key.startswith("model.0.") and w.ndim == 4), None)
-    if first is not None and first.shape[1] != 3:
+    first = checkpoint.state.get("model.0.conv.weight")  # a stem of another kind has none of that name
+    if first is not None and first.ndim == 4 and first.shape[1] != 3:
         raise CheckpointError(
             f"{checkpoint.path}: expected a network for images of 3 channels, found one of {first.shape[1]}: y12 runs "
             "RGB images only; train it on three channels (a grey image repeated)"

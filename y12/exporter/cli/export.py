@@ -138,6 +138,10 @@ def _exported(config: "ExportConfig") -> "ExportResult":
         from y12.exporter.engine.build_engine import bindings_for_build
 
         bindings_for_build(config.target.tensorrt)  # refused now, not when the graph is done
+    if config.suffix == ".onnx":
+        from y12.runtime.artefact.opened import open_artefact
+
+        open_artefact(str(config.model))  # what is no detector, too
     with _terminated_like_interrupted():
         with stage("start"):  # torch takes seconds to load
             from y12.exporter.export_pipeline import export

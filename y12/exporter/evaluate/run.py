@@ -83,7 +83,7 @@ def _detected(runtime: Runtime, data: Path, options: ValOptions, progress: Progr
         background=dataset.background,
         figures=figures,
         evaluation_s=evaluation_s,
-        notes=(*notes, *dataset.notes, *collected.notes),
+        notes=(*runtime.artefact.notes, *runtime.notes_on(inference.options), *notes, *dataset.notes, *collected.notes),
     )
     return Validation(report, collected.results)
 

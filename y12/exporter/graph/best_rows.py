@@ -1,9 +1,10 @@
 """Append to a raw graph of one-to-one predictions the choice of its best rows: all that is left to do without NMS.
 
 Of each image the R anchors whose best class scores most are the candidates, and of all their scores the R largest are
-the rows: x1 y1 x2 y2 score class, and what the task adds. An anchor may give several rows, of different classes; no
-threshold is applied. That is what other exporters append to YOLO26 and YOLOv10, operator by operator, so that whoever
-reads their graphs reads this one; boxes are turned to corners once they are chosen.
+the rows: x1 y1 x2 y2 score class, and what the task adds; oriented boxes stay x y width height. An anchor may give
+several rows, of different classes; no threshold is applied. That is what other exporters append to YOLO26 and YOLOv10,
+operator by operator, so that whoever reads their graphs reads this one; boxes are turned to corners once they are
+chosen.
 
 It is appended to the finished graph, as NMS is, and not traced with the network: so the predictions are compared with
 the model's anchor by anchor, before rounding can make rows of equal scores change places.
@@ -14,20 +15,27 @@ from onnx import helper
 
 from y12.errors import GraphError
 from y12.exporter.graph.nms.nms import rows_of
-from y12.runtime.artefact.manifest import InputProfile
+from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, InputProfile
 from y12.runtime.artefact.output_layout import PROTOS, OutputLayout, Rows
 
 __all__ = ["MAX_ROWS", "PREFIX", "row_count", "with_best_rows"]
 
 PREFIX = "end2end/"  # of the names of all nodes and tensors that belong to the choice
 MAX_ROWS = 300  # of an image, as in the published graphs
+_CORNERS = """
+            half_sides = Mul(best_sides, half)
+            left_top = Sub(best_centres, half_sides)
+            right_bottom = Add(best_centres, half_sides)
+            boxes = Concat<axis = 2>(left_top, right_bottom)
+"""
+_CENTRES = "boxes = Concat<axis = 2>(best_centres, best_sides)"  # of oriented boxes
 _OUTPUT, _RAW = "output0", f"{PREFIX}raw"
 
 
-def row_count(profile: InputProfile, strides: tuple[int, ...]) -> int:
-    """Return R: `MAX_ROWS`, or as many as the smallest input has anchors."""
+def row_count(profile: InputProfile, strides: tuple[int, ...], most: int = MAX_ROWS) -> int:
+    """Return R: `most`, or as many as the smallest input has anchors."""
     height, width = profile.height.min, profile.width.min
-    return min(MAX_ROWS, sum((height // stride) * (width // stride) for stride in strides))
+    return min(most, sum((height // stride) * (width // stride) for stride in strides))
 
 
 def with_best_rows(model: onnx.ModelProto, layout: OutputLayout, count: int) -> onnx.ModelProto:
@@ -39,18 +47,21 @@ def with_best_rows(model: onnx.ModelProto, layout: OutputLayout, count: int) -> 
         count: R, no more than the graph has anchors at any size of its input.
 
     Raises:
-        GraphError: the graph's outputs are not what is expected.
+        GraphError: the graph's outputs are not what is expected, or there would be too many rows.
     """
+    if count > MAX_NMS_CANDIDATES:
+        raise GraphError(f"expected at most {MAX_NMS_CANDIDATES} rows, which TensorRT can choose, found {count}")
     rows = rows_of(model, layout)
-    if {part.output for part in rows.values()} != {_OUTPUT} or layout.is_oriented:
-        raise GraphError(f"--end2end: expected upright boxes in one output {_OUTPUT}, found a graph for {layout.task}")
+    if {part.output for part in rows.values()} != {_OUTPUT}:
+        raise GraphError(f"--end2end: expected boxes in one output {_OUTPUT}, found a graph for {layout.task}")
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
     for node in graph.node:
         for names in (node.input, node.output):
             names[:] = [_RAW if name == _OUTPUT else name for name in names]
-    chosen = onnx.parser.parse_model(_text(rows, count, _opset(model))).graph
+    boxes = _CENTRES if layout.is_oriented else _CORNERS
+    chosen = onnx.parser.parse_model(_text(rows, count, _opset(model), boxes)).graph
     for node in chosen.node:
         for names in (node.input, node.output):
             names[:] = [_OUTPUT if name == "rows" else f"{PREFIX}{name}" for name in names]
@@ -83,7 +94,7 @@ def _extras(rows: dict[str, Rows]) -> int:
     return sum(part.count for name, part in rows.items() if name not in ("boxes", "scores"))
 
 
-def _text(rows: dict[str, Rows], count: int, opset: int) -> str:
+def _text(rows: dict[str, Rows], count: int, opset: int, boxes: str) -> str:
     """Return the choice as ONNX text: raw (B, 4 + nc + extras, A) to rows (B, R, 6 + extras)."""
     classes, extras = rows["scores"].count, _extras(rows)
     parts = {"centres": 2, "sides": 2, "scores": classes, **({"extras": extras} if extras else {})}
@@ -119,10 +130,7 @@ def _text(rows: dict[str, Rows], count: int, opset: int) -> str:
             which = Div(place, nc)
             whose = Unsqueeze(which, last)
             at = GatherElements<axis = 1>(candidate, whose){gathered}
-            half_sides = Mul(best_sides, half)
-            left_top = Sub(best_centres, half_sides)
-            right_bottom = Add(best_centres, half_sides)
-            boxes = Concat<axis = 2>(left_top, right_bottom)
+            {boxes}
             scores_of_rows = Unsqueeze(score, last)
             rows = Concat<axis = 2>(boxes, scores_of_rows, label{", best_extras" if extras else ""})
         }}

@@ -44,9 +44,9 @@ def drop(value: float) -> str:
 
 def choice_in_words(manifest: Manifest) -> str:
     """Return in one line how a graph chooses among its predictions; empty where it does not."""
-    if manifest.nms is not None:
-        return _nms(manifest.nms)
-    return "not needed: the best rows of each image are chosen in the graph" if manifest.output == "end2end" else ""
+    if manifest.output == "end2end":
+        return "not needed: the best rows of each image are chosen in the graph"
+    return "" if manifest.nms is None else _nms(manifest.nms)
 
 
 def _nms(nms: NmsSettings) -> str:

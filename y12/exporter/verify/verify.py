@@ -6,12 +6,14 @@ import onnx
 
 from y12.errors import InconclusiveError, VerificationError, Y12Error
 from y12.exporter.engine.build_engine import BuiltEngine, gpu_problem
+from y12.exporter.graph.foreign.raw_outputs import Given
 from y12.exporter.graph.token_rounding import token_roundings, without_token_rounding
 from y12.exporter.model.blocks.bit import bit_layers, plain_form
 from y12.exporter.model.detector import Detector
 from y12.exporter.verify.backends import TorchExecutor
 from y12.exporter.verify.check_best_rows import check_best_rows, compare_best_rows
 from y12.exporter.verify.check_nms import check_nms, compare_after_nms
+from y12.exporter.verify.check_rows import check_rows
 from y12.exporter.verify.compare import Ran, compare, outputs_of
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.fp32 import check_fp32, loosened, nudged
@@ -39,6 +41,7 @@ class VerificationInput:
         built: the engine, if one was built.
         manifest: of the artefact.
         trained: the model with INT8's rounding in it, where it was trained so: what an INT8 artefact must equal.
+        given: another exporter's graph as it was given; None of y12's own.
     """
 
     detector: Detector | None
@@ -49,6 +52,13 @@ class VerificationInput:
     built: BuiltEngine | None
     manifest: Manifest
     trained: Detector | None = None
+    given: Given | None = None
+
+    @property
+    def model(self) -> str:
+        """What the artefact must equal, in words."""
+        halves = self.given is not None and self.given.halves
+        return "the given FP16 weights, computed in FP32," if halves else "the model"
 
 
 @dataclass
@@ -88,6 +98,9 @@ def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
     images = load_images(options, manifest.profile.opt_hw, manifest.task)
     batch, precision = manifest.profile.batch.opt, manifest.precision
     reference, tolerance = _reference(inputs, images), TOLERANCES[precision]
+    if inputs.given is not None and inputs.given.nms is not None:
+        rows = _ran("the given ONNX", OrtExecutor(inputs.given.graph.SerializeToString(), "cpu"), images, batch)
+        check_rows(reference, rows, replace(manifest, nms=inputs.given.nms))
     plain = _without_rounding(inputs)
     exact = reference if plain is inputs else _reference(plain, images)
     if plain.detector is not None:
@@ -103,17 +116,17 @@ def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
         reference = _ran("the model as trained, with its rounding,", TorchExecutor(inputs.trained), images, batch=1)
     typed = _ran(f"{precision.upper()} ONNX", OrtExecutor(inputs.typed.SerializeToString(), "cpu"), images, batch)
     verification.comparisons.append(_compared(inputs, reference, typed, images, tolerance, options))
-    if manifest.nms is not None or manifest.output == "end2end":
+    if manifest.nms is not None:
         final = _ran("", OrtExecutor(inputs.final.SerializeToString(), "cpu"), images, batch).outputs
-        if manifest.nms is not None:
-            verification.nms_checked = check_nms(typed.outputs, final, manifest)
-        else:
+        if manifest.output == "end2end":
             verification.rows_checked = check_best_rows(typed.outputs, final, manifest)
+        else:
+            verification.nms_checked = check_nms(typed.outputs, final, manifest)
     engine = _engine_executor(inputs.built, verification) if inputs.built is not None else None
     if engine is not None:
         built = _ran(f"{precision.upper()} engine", engine, images, batch)
         verification.comparisons.append(_compared_engine(reference, built, manifest, tolerance, options))
-    _judge(verification, options)
+    _judge(verification, options, inputs.model)
     return verification
 
 
@@ -206,7 +219,7 @@ def _engine_executor(built: BuiltEngine, verification: Verification) -> Executor
     return executor
 
 
-def _judge(verification: Verification, options: VerifyOptions) -> None:
+def _judge(verification: Verification, options: VerifyOptions, model: str) -> None:
     different = [c for c in verification.comparisons if c.verdict == "different"]
     unsure = [c for c in verification.comparisons if c.verdict == "inconclusive"]
     if different:
@@ -215,7 +228,7 @@ def _judge(verification: Verification, options: VerifyOptions) -> None:
         raise VerificationError(
             f"{different[0].candidate} differs from the model: {failures}{_instability(verification)}"
         )
-    verification.verdict = "inconclusive" if unsure else _equal(verification.comparisons)
+    verification.verdict = "inconclusive" if unsure else _equal(verification.comparisons, model)
     if unsure and not options.allow_inconclusive:
         raise InconclusiveError(
             f"inconclusive: expected at least {options.min_matched} matched detections, found {unsure[0].matched}; "
@@ -223,8 +236,8 @@ def _judge(verification: Verification, options: VerifyOptions) -> None:
         )
 
 
-def _equal(comparisons: list[Comparison]) -> str:
-    return f"verified: equal to the model within tolerance ({', '.join(c.candidate for c in comparisons)})"
+def _equal(comparisons: list[Comparison], model: str) -> str:
+    return f"verified: equal to {model} within tolerance ({', '.join(c.candidate for c in comparisons)})"
 
 
 def _instability(verification: Verification) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from y12.errors import ArtefactError
 from y12.runtime.options import MAX_DETECTIONS
+from y12.runtime.thresholds import MAX_ROWS, ConfidenceTable, ShiftRow
 from y12.text import is_text, shown
 
 MAX_CLASSES = 100_000
@@ -148,3 +149,22 @@ def nms_option(key: str, value: object) -> Any:
     if key == "classes" and value is not None:
         return tuple(whole(one, field, 0, MAX_CLASSES) for one in listed(value, field, 1, MAX_CLASSES))
     return None if value is None else text(value, field)
+
+
+def confidence_table(value: object) -> ConfidenceTable | None:
+    """Return a table of confidences; None where there is none.
+
+    Raises:
+        ArtefactError: it is of another form, or contradicts itself.
+    """
+    if value is None:
+        return None
+    table = mapping(value, "thresholds", ("against", "data", "rows"))
+    rows = [
+        listed(row, "each of thresholds.rows", 3, 3) for row in listed(table["rows"], "thresholds.rows", 1, MAX_ROWS)
+    ]
+    return ConfidenceTable(
+        text(table["against"], "thresholds.against"),
+        text(table["data"], "thresholds.data"),
+        tuple(ShiftRow(share(row[0], "thresholds.rows"), *map(measured, row[1:])) for row in rows),
+    )

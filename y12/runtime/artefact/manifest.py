@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from y12.errors import ArtefactError, InputError
 from y12.runtime.artefact import fields
-from y12.runtime.options import DetectOptions
-from y12.runtime.thresholds import MAX_ROWS, ConfidenceTable, ShiftRow
+from y12.runtime.options import MAX_DETECTIONS, DetectOptions
+from y12.runtime.thresholds import ConfidenceTable
 from y12.text import one_line
 
 SCHEMA = 1
@@ -24,14 +24,13 @@ MAX_JSON_BYTES = 4 << 20  # bounds what a stranger's file can make us inflate
 TASKS = ("detect", "segment", "pose", "obb", "classify", "multitask")
 LOCALISATIONS = ("distances", "heatmap", "anchors")
 PRECISIONS = ("fp32", "fp16", "int8")
-NMS_FORMS = ("packed", "split")
-OUTPUTS = ("raw", "end2end")
+NMS_FORMS = ("packed", "split", "rows")
 MAX_NMS_CANDIDATES = 3840  # TensorRT's TopK takes no more
 MAX_KEYPOINTS = 1024
 MAX_SIDE = 65536  # of any axis of the input
 _MAX_LEVELS = 8
 _REQUIRED = ("task", "names", "strides", "profile")
-_TEXTS = ("task", "precision", "producer", "model", "source", "source_sha256", "licence", "localisation", "output")
+_TEXTS = ("task", "precision", "producer", "model", "source", "source_sha256", "licence", "localisation")
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,13 @@ class InputProfile:
 
 @dataclass(frozen=True)
 class NmsSettings:
-    """The NMS that is part of the graph.
+    """How the graph picks objects itself, so that its outputs are rows of them.
 
     Attributes:
         form: "packed" (outputs `detections`, `num`, `truncated`) or "split" (`num_dets`, `det_boxes`, `det_scores`,
-            `det_classes`, as Triton and DeepStream configurations expect).
-        candidates: P, how many of the best-scored boxes it sees.
+            `det_classes`, as Triton and DeepStream configurations expect): y12's own NMS. "rows" (`output0`, in which
+            rows of score 0 are padding): another exporter's NMS, or a network that needs none.
+        candidates: P, how many of the best-scored boxes it sees; of "rows" their number.
         options: its thresholds, which cannot be changed when the artefact is run.
     """
 
@@ -96,11 +96,27 @@ class NmsSettings:
             raise ArtefactError(f"nms: form must be one of {', '.join(NMS_FORMS)}, found {self.form!r}")
         if self.options.keep is not None:  # what a graph compares scores with is a number of its own
             raise ArtefactError(f"nms: expected a conf of the artefact itself, found keep {self.options.keep!r}")
-        if not 1 <= self.options.max_det <= self.candidates <= MAX_NMS_CANDIDATES:
+        most = MAX_DETECTIONS if self.is_rows else MAX_NMS_CANDIDATES
+        if not 1 <= self.options.max_det <= self.candidates <= most:
             raise ArtefactError(
-                f"nms: expected 1 <= max_det <= candidates <= {MAX_NMS_CANDIDATES}, "
+                f"nms: expected 1 <= max_det <= candidates <= {most}, "
                 f"found max_det {self.options.max_det} and {self.candidates} candidates"
             )
+
+    @property
+    def is_rows(self) -> bool:
+        """Whether the graph has rows that y12's own NMS did not write."""
+        return self.form == "rows"
+
+    @property
+    def is_end_to_end(self) -> bool:
+        """Whether the rows are the best scores, of a network that was trained to need no NMS."""
+        return self.is_rows and self.options.iou == 1.0 and self.options.multi_label
+
+
+def end_to_end(rows: int) -> NmsSettings:
+    """Return how a network picks objects that needs no NMS: the best scores, a row each."""
+    return NmsSettings("rows", rows, DetectOptions(conf=0.0, iou=1.0, max_det=rows, multi_label=True))
 
 
 @dataclass(frozen=True)
@@ -119,14 +135,12 @@ class Manifest:
         engine: for an engine, what built it and where it runs: `builder`, `version`, `gpus`. Empty for ONNX.
         licence: what the user has to know about the weights' licence.
         kpt_shape: for keypoints, (K, D): K points of x, y and, where D is 3, visibility; None where there are none.
-        nms: the NMS in the graph; None where the graph gives raw predictions.
+        nms: how the graph picks objects; None where it gives raw predictions.
         thresholds: which confidences keep the precision and the recall of the model it was made of; None where that
             was not measured.
         localisation: how the raw predictions tell objects, one of `LOCALISATIONS`: "distances", every anchor point has
             a box and its scores; "heatmap", the same, and only the peaks of each level's scores count; "anchors", with
             a row of objectness before the scores, by which they are to be multiplied.
-        output: "end2end" where `output0` holds the best rows of an image, x1 y1 x2 y2 score class and what the task
-            adds, of which none has to be suppressed; else "raw".
     """
 
     task: str
@@ -144,7 +158,6 @@ class Manifest:
     nms: NmsSettings | None = None
     thresholds: ConfidenceTable | None = None
     localisation: str = LOCALISATIONS[0]
-    output: str = OUTPUTS[0]
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -162,9 +175,6 @@ class Manifest:
                 f"manifest: localisation must be one of {', '.join(LOCALISATIONS)}, and the first for tasks other than "
                 f"detect and segment, found {self.localisation!r:.80} for {self.task}"
             )
-        if self.output not in (OUTPUTS if self.nms is None and self.task != "classify" else OUTPUTS[:1]):
-            expected = f"{' or '.join(OUTPUTS)}, raw with NMS and of classifiers"
-            raise ArtefactError(f"manifest: expected output as {expected}, found {self.output!r:.80}")
         self._check_keypoints()
 
     def _check_keypoints(self) -> None:
@@ -182,7 +192,12 @@ class Manifest:
     @property
     def of_predictions(self) -> Self:
         """The manifest of the same network before anything chooses among its predictions."""
-        return replace(self, nms=None, output=OUTPUTS[0])
+        return replace(self, nms=None)
+
+    @property
+    def output(self) -> str:
+        """Be "end2end" where the graph gives the best rows, of which none has to be suppressed; else "raw"."""
+        return "end2end" if self.nms is not None and self.nms.is_end_to_end else "raw"
 
     @property
     def max_stride(self) -> int:
@@ -196,8 +211,6 @@ class Manifest:
             del data["thresholds"]  # an older y12 reads the manifest too, unless it needs to know of this
         if self.localisation == LOCALISATIONS[0]:
             del data["localisation"]  # the same
-        if self.output == OUTPUTS[0]:
-            del data["output"]  # the same
         if self.nms is not None:
             del data["nms"]["options"]["keep"]  # always None
         return json.dumps({"schema": SCHEMA, **data}, indent=indent, ensure_ascii=False)
@@ -270,7 +283,7 @@ def _checked_fields(data: dict[str, Any]) -> dict[str, Any]:
         "engine": fields.texts_by_text(data.get("engine", {}), "engine"),
         "kpt_shape": _kpt_shape(data.get("kpt_shape")),
         "nms": _nms_settings(data.get("nms")),
-        "thresholds": _threshold_shift(data.get("thresholds")),
+        "thresholds": fields.confidence_table(data.get("thresholds")),
     }
 
 
@@ -294,20 +307,5 @@ def _nms_settings(value: object) -> NmsSettings | None:
         settings["options"], "nms.options", (), [one.name for one in dataclass_fields(DetectOptions)]
     )
     options = {key: fields.nms_option(key, option) for key, option in given.items()}
-    candidates = fields.whole(settings["candidates"], "nms.candidates", 1, MAX_NMS_CANDIDATES)
+    candidates = fields.whole(settings["candidates"], "nms.candidates", 1, MAX_DETECTIONS)
     return NmsSettings(fields.text(settings["form"], "nms.form"), candidates, DetectOptions(**options))
-
-
-def _threshold_shift(value: object) -> ConfidenceTable | None:
-    if value is None:
-        return None
-    table = fields.mapping(value, "thresholds", ("against", "data", "rows"))
-    rows = [
-        fields.listed(row, "each of thresholds.rows", 3, 3)
-        for row in fields.listed(table["rows"], "thresholds.rows", 1, MAX_ROWS)
-    ]
-    return ConfidenceTable(
-        fields.text(table["against"], "thresholds.against"),
-        fields.text(table["data"], "thresholds.data"),
-        tuple(ShiftRow(fields.share(row[0], "thresholds.rows"), *map(fields.measured, row[1:])) for row in rows),
-    )

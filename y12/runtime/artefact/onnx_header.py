@@ -1,4 +1,4 @@
-"""What an .onnx file says of itself, read from its bytes without any library: metadata, inputs, outputs.
+"""What an .onnx file says of itself, read from its bytes without any library: metadata, inputs, outputs, operators.
 
 An ONNX file is one protobuf message; messages are walked by their length prefixes, so that weights are
 skipped, not read: a 250 MB model takes milliseconds. Field numbers are those of onnx.proto (ModelProto,
@@ -8,15 +8,10 @@ GraphProto, ValueInfoProto).
 from dataclasses import dataclass
 from pathlib import Path
 
-from y12.runtime.artefact.wire import MalformedError as _MalformedError
-from y12.runtime.artefact.wire import Model as _Model
-from y12.runtime.artefact.wire import children as _children
-from y12.runtime.artefact.wire import fields as _fields
-from y12.runtime.artefact.wire import mapped_model
-from y12.runtime.artefact.wire import text as _text
+from y12.runtime.artefact.wire import MalformedError, Model, children, fields, mapped_model, text
 
 _MAX_DIMS = 16
-_TYPE_NAMES = {
+TYPE_NAMES = {
     1: "float32",
     2: "uint8",
     3: "int8",
@@ -25,8 +20,9 @@ _TYPE_NAMES = {
     9: "bool",
     10: "float16",
     11: "float64",
+    16: "bfloat16",
 }
-NUMBERS = frozenset(_TYPE_NAMES.values())
+NUMBERS = frozenset(TYPE_NAMES.values())
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class TensorHeader:
 
 @dataclass(frozen=True)
 class OnnxHeader:
-    """The metadata_props of an ONNX model, and its graph's inputs and outputs."""
+    """The metadata_props of an ONNX model, and its graph's inputs and outputs; weights may be among the inputs."""
 
     metadata: dict[str, str]
     inputs: tuple[TensorHeader, ...]
@@ -58,44 +54,44 @@ def read_onnx_header(path: Path) -> OnnxHeader:
         return _header_from_model(model)
 
 
-def _header_from_model(model: _Model) -> OnnxHeader:
+def _header_from_model(model: Model) -> OnnxHeader:
     metadata: dict[str, str] = {}
     graph: tuple[int, int] | None = None
-    for number, start, end, _ in _fields(model, 0, len(model.view)):
+    for number, start, end, _ in fields(model, 0, len(model.view)):
         if number == 14:
-            entry = {n: _text(model, s, e) for n, s, e, _ in _fields(model, start, end)}
+            entry = {n: text(model, s, e) for n, s, e, _ in fields(model, start, end)}
             metadata[entry.get(1, "")] = entry.get(2, "")
         elif number == 7:
             graph = start, end
     if graph is None:
-        raise _MalformedError("there is no graph in it")
+        raise MalformedError("there is no graph in it")
     tensors: dict[int, list[TensorHeader]] = {11: [], 12: []}
-    for number, start, end, _ in _fields(model, *graph):
+    for number, start, end, _ in fields(model, *graph):
         if number in tensors:
             tensors[number].append(_tensor(model, start, end))
     return OnnxHeader(metadata, tuple(tensors[11]), tuple(tensors[12]))
 
 
-def _tensor(model: _Model, start: int, end: int) -> TensorHeader:
+def _tensor(model: Model, start: int, end: int) -> TensorHeader:
     """Read a ValueInfoProto: name (1), type (2) > tensor_type (1) > elem_type (1) and shape (2) > dim (1)."""
     name, dtype, has_rank = "", "unknown", False
     shape: list[int | None] = []
-    for number, s, e, _ in _fields(model, start, end):
+    for number, s, e, _ in fields(model, start, end):
         if number == 1:
-            name = _text(model, s, e)
+            name = text(model, s, e)
         elif number == 2:
-            for tensor_start, tensor_end in _children(model, s, e, 1):
-                for field, fs, fe, value in _fields(model, tensor_start, tensor_end):
+            for tensor_start, tensor_end in children(model, s, e, 1):
+                for field, fs, fe, value in fields(model, tensor_start, tensor_end):
                     if field == 1:
-                        dtype = _TYPE_NAMES.get(value, f"type {value}")
+                        dtype = TYPE_NAMES.get(value, f"type {value}")
                     elif field == 2:
                         has_rank = True
-                        shape = [_dimension(model, ds, de) for ds, de in _children(model, fs, fe, 1)]
+                        shape = [_dimension(model, ds, de) for ds, de in children(model, fs, fe, 1)]
     if len(shape) > _MAX_DIMS:
-        raise _MalformedError(f"a tensor of {len(shape)} dimensions")
+        raise MalformedError(f"a tensor of {len(shape)} dimensions")
     return TensorHeader(name, dtype, tuple(shape), has_rank)
 
 
-def _dimension(model: _Model, start: int, end: int) -> int | None:
+def _dimension(model: Model, start: int, end: int) -> int | None:
     """Read a Dimension: dim_value (1) gives its size; without one it is free."""
-    return next((value for number, _, _, value in _fields(model, start, end) if number == 1 and value > 0), None)
+    return next((value for number, _, _, value in fields(model, start, end) if number == 1 and value > 0), None)

@@ -1,7 +1,8 @@
 """An artefact on disk: an .onnx or a TensorRT engine, and the manifest that says how to feed it.
 
 Where the manifest is looked for, first find wins:
-    .onnx    the metadata entry `y12.runtime.artefact.manifest.ONNX_KEY`; else Ultralytics' metadata entries.
+    .onnx    the metadata entry `y12.runtime.artefact.manifest.ONNX_KEY`; else Ultralytics' metadata entries, put right
+             by what operators and weights show.
     .engine  JSON put before the plan (Ultralytics); else the network's name inside the plan, which cannot be
              parted from it; else the sidecar file beside it.
 """
@@ -12,14 +13,16 @@ import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from y12.errors import ArtefactError
 from y12.files import check_file
-from y12.runtime.artefact.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest
-from y12.runtime.artefact.onnx_header import TensorHeader, read_onnx_header
+from y12.runtime.artefact.graph_outputs import GraphOutputs, graph_outputs, precision_of
+from y12.runtime.artefact.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest, NmsSettings
+from y12.runtime.artefact.onnx_graph import read_onnx_graph
+from y12.runtime.artefact.onnx_header import OnnxHeader, TensorHeader, read_onnx_header
 from y12.runtime.artefact.plan import PlanHeader, network_name_in_plan, plan_problem, read_plan_header
 from y12.runtime.artefact.ultralytics_metadata import is_foreign_metadata, manifest_from_metadata
 
@@ -38,6 +41,8 @@ class Artefact:
         plan_offset: for an engine, where the plan begins: 0 unless something was put before it.
         inputs, outputs: the graph's, for an .onnx; empty for an engine.
         plan_header: for an engine, what its first bytes say.
+        found: for another exporter's .onnx, what its operators say of its outputs.
+        notes: what the user must be told of it.
     """
 
     path: Path
@@ -48,6 +53,8 @@ class Artefact:
     inputs: tuple[TensorHeader, ...] = ()
     outputs: tuple[TensorHeader, ...] = ()
     plan_header: PlanHeader | None = None
+    found: GraphOutputs | None = None
+    notes: tuple[str, ...] = ()
 
     def read_model(self) -> bytes:
         """Return what the vendor's library loads: the ONNX bytes or the plain plan.
@@ -95,18 +102,58 @@ def onnx_beside(engine: Path) -> Path:
 
 def _open_onnx(path: Path) -> Artefact:
     header = read_onnx_header(path)
-    images = header.inputs[0].shape if header.inputs else None
     with _named(path):
         if ONNX_KEY in header.metadata:
-            manifest, source = Manifest.from_json(header.metadata[ONNX_KEY]), "the model's metadata"
-        elif is_foreign_metadata(header.metadata):
-            manifest, source = manifest_from_metadata(header.metadata, images), "Ultralytics' metadata"
-        else:
-            raise ArtefactError(
-                f"expected metadata with task, names and stride, found {sorted(header.metadata)!r:.80}: "
-                "give the model to y12-export, which writes them"
-            )
-    return Artefact(path, "onnx", manifest, source, inputs=header.inputs, outputs=header.outputs)
+            manifest = Manifest.from_json(header.metadata[ONNX_KEY])
+            images = _images(header.inputs)
+            return Artefact(path, "onnx", manifest, "the model's metadata", inputs=(images,), outputs=header.outputs)
+        if is_foreign_metadata(header.metadata):
+            return _open_foreign(path, header)
+        raise ArtefactError(
+            f"expected metadata with task, names and stride, found {sorted(header.metadata)!r:.80}, and the outputs "
+            f"{_outputs(header):.120}: export the model with y12-export or with Ultralytics' exporter, which write them"
+        )
+
+
+def _open_foreign(path: Path, header: OnnxHeader) -> Artefact:
+    """Open another exporter's .onnx: what its operators and weights show goes before what its metadata say."""
+    graph = read_onnx_graph(path)
+    images = _images(tuple(tensor for tensor in header.inputs if tensor.name not in graph.weights))
+    said = manifest_from_metadata(header.metadata, images.shape)
+    found = graph_outputs(graph, header.outputs, said.task)
+    shown = replace(said, precision=precision_of(graph), nms=found.nms)
+    said_shown = {"precision": (said.precision, shown.precision), "outputs": (_ends(said.nms), _ends(shown.nms))}
+    notes = tuple(
+        f"{path.name}: its metadata say {what} {claim}, its graph has {fact}: y12 goes by the graph"
+        for what, (claim, fact) in said_shown.items()
+        if claim != fact
+    )
+    source = "Ultralytics' metadata"
+    return Artefact(path, "onnx", shown, source, inputs=(images,), outputs=header.outputs, found=found, notes=notes)
+
+
+def _images(inputs: tuple[TensorHeader, ...]) -> TensorHeader:
+    """Return a graph's one input."""
+    if len(inputs) != 1:
+        names = ", ".join(tensor.name for tensor in inputs)
+        raise ArtefactError(
+            f"expected one input, images (B, 3, H, W), found {len(inputs)}: {names:.120}; export a graph that takes "
+            "images alone"
+        )
+    return inputs[0]
+
+
+def _outputs(header: OnnxHeader) -> str:
+    """Return a graph's outputs in words."""
+    sizes = (", ".join("any" if n is None else str(n) for n in tensor.shape) for tensor in header.outputs)
+    return ", ".join(f"{tensor.name} ({size})" for tensor, size in zip(header.outputs, sizes, strict=True)) or "none"
+
+
+def _ends(nms: NmsSettings | None) -> str:
+    """Return in words how a graph picks objects."""
+    if nms is None:
+        return "raw predictions"
+    return "rows of objects, end to end" if nms.is_end_to_end else "rows of objects after an NMS"
 
 
 def _open_engine(path: Path) -> Artefact:

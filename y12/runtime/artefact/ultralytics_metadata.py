@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from y12.errors import ArtefactError
 from y12.runtime.artefact import fields
-from y12.runtime.artefact.manifest import TASKS, AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.manifest import TASKS, AxisRange, InputProfile, Manifest, NmsSettings, end_to_end
+from y12.runtime.options import MAX_DETECTIONS, DetectOptions
 from y12.text import shown
 
 MAX_LITERAL = 1 << 20  # characters; bounds what a stranger's file can make us parse
@@ -16,6 +17,7 @@ MAX_FREE_SIDE = 8192  # a free height or width accepts up to this
 MAX_FREE_BATCH = 1024
 
 _LITERALS = ("names", "stride", "imgsz", "batch", "args", "kpt_shape")  # all other entries are texts
+_BY_BITS = {8: "int8", 16: "fp16"}  # `quantize` of the exporter's arguments
 
 Shape = tuple[int | None, ...]
 
@@ -44,16 +46,18 @@ def manifest_from_metadata(metadata: Mapping[str, object], input_shape: Shape | 
         if task not in TASKS:
             raise ArtefactError(f"metadata: expected a task of {', '.join(TASKS)}, found {task!r:.60}")
         arguments = values.get("args")
+        arguments = arguments if isinstance(arguments, dict) else {}
         return Manifest(
             task=task,
             names=_names(values["names"]),
             strides=(stride,),
             profile=_profile(values, stride, input_shape),
-            precision=_precision(arguments if isinstance(arguments, dict) else {}),
+            precision=_precision(arguments),
             producer=f"Ultralytics {fields.text(metadata.get('version', ''), 'version')}".strip(),
             model=fields.text(metadata.get("description", ""), "description"),
             licence=fields.text(metadata.get("license", ""), "license"),
             kpt_shape=_kpt_shape(values.get("kpt_shape")),
+            nms=_nms(metadata.get("end2end"), arguments),
         )
     except KeyError as error:
         raise ArtefactError(f"metadata: expected an entry {error}, found none") from error
@@ -121,9 +125,22 @@ def _size(value: object) -> tuple[int, int]:
 
 
 def _precision(arguments: Mapping[object, object]) -> str:
+    """Return the precision that was asked for: by bits, or by older exporters' flags."""
+    bits = arguments.get("quantize")
+    if type(bits) is int:
+        return _BY_BITS.get(bits, "fp32")
     if arguments.get("int8") is True:
         return "int8"
     return "fp16" if arguments.get("half") is True else "fp32"
+
+
+def _nms(ends: object, arguments: Mapping[object, object]) -> NmsSettings | None:
+    """Return how rows of objects were asked for; None of raw predictions. How many there are is not said."""
+    if ends is True or ends == "True":
+        return end_to_end(MAX_DETECTIONS)
+    if arguments.get("nms") is True:
+        return NmsSettings("rows", MAX_DETECTIONS, DetectOptions(conf=0.0, max_det=MAX_DETECTIONS))
+    return None
 
 
 def _whole(key: str, value: object) -> int:

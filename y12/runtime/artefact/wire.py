@@ -12,7 +12,7 @@ from pathlib import Path
 from y12.errors import ArtefactError
 from y12.files import check_file
 
-__all__ = ["MAX_ONNX_BYTES", "MalformedError", "Model", "children", "fields", "mapped_model", "text"]
+__all__ = ["MAX_ONNX_BYTES", "MalformedError", "Model", "children", "fields", "mapped_model", "text", "varint"]
 
 MAX_ONNX_BYTES = 2 << 30  # protobuf's own limit; larger models keep their weights outside
 _MAX_FIELDS = 250_000  # that are looked at, some 1 µs each; a detector's model and graph have some thousand
@@ -76,13 +76,13 @@ def fields(model: Model, position: int, end: int) -> Iterator[tuple[int, int, in
         model.fields_left -= 1
         if model.fields_left < 0:
             raise MalformedError(f"more than {_MAX_FIELDS} fields")
-        key, position = _varint(view, position, end)
+        key, position = varint(view, position, end)
         number, wire = key >> 3, key & 7
         value, start = 0, position
         if wire == _VARINT:
-            value, position = _varint(view, position, end)
+            value, position = varint(view, position, end)
         elif wire == _BYTES:
-            length, start = _varint(view, position, end)
+            length, start = varint(view, position, end)
             position = start + length
         elif wire in (_FIXED64, _FIXED32):
             position += 8 if wire == _FIXED64 else 4
@@ -93,7 +93,7 @@ def fields(model: Model, position: int, end: int) -> Iterator[tuple[int, int, in
         yield number, start, position, value
 
 
-def _varint(view: memoryview, position: int, end: int) -> tuple[int, int]:
+def varint(view: memoryview, position: int, end: int) -> tuple[int, int]:
     """Read a base-128 number; give it and the position after it."""
     value = 0
     for shift in range(0, 70, 7):

@@ -140,6 +140,8 @@ def _infer(asked: Infer) -> int:
         _check_masks(output, runtime.manifest.task)
         say(f"{asked.artefact} on {runtime.description}")
         _tell_kept(runtime, wanted, options)
+        for note in runtime.notes_on(options):
+            say(f"note: {note}")
         failed = infer_files(runtime, paths, options, output)
     if table is not None:
         table.write()

@@ -87,6 +87,7 @@ def facts_from(artefact: "Artefact") -> dict[str, Any]:
         "source_sha256": manifest.source_sha256,
         "licence": manifest.licence,
         "manifest_from": artefact.manifest_from,
+        "notes": list(artefact.notes),
     }
 
 
@@ -96,6 +97,8 @@ def _axis(axis: "AxisRange") -> str:
 
 def _nms(nms: dict[str, Any]) -> str:
     """Say in words what the NMS in the graph does; what is False or None is left out."""
+    if nms["form"] == "rows" and nms["options"]["iou"] == 1 and nms["options"]["multi_label"]:
+        return f"none: end to end, the {nms['candidates']} best scores are the objects"
     options = ", ".join(
         f"{name} {value}" for name, value in nms["options"].items() if value is not None and value is not False
     )
@@ -129,6 +132,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     lines["runs on"] = facts["engine"].get("gpus", "")
     lines |= {key: facts[key] for key in ("producer", "source", "source_sha256", "licence")}
     lines["manifest"] = f"found in {facts['manifest_from']}"
+    lines["notes"] = "; ".join(facts["notes"])
     width = max(map(len, lines))
     return [f"{key.replace('_', ' '):<{width}}  {visible(value)}" for key, value in lines.items() if value]
 

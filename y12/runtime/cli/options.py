@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NewType
 import typer
 
 from y12.runtime.cli.app import Options
+from y12.runtime.cli.common import say
 from y12.text import shown
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class RuntimeOptions(Options):
         """
         from y12.runtime.session import GpuOptions, Runtime
 
-        return Runtime(
+        runtime = Runtime(
             self.artefact,
             gpu=GpuOptions(device=self.device),
             imgsz=self.input_hw,
@@ -196,6 +197,9 @@ class RuntimeOptions(Options):
             task=None if self.task is None else self.task.value,
             timeout=self.timeout,
         )
+        for note in runtime.artefact.notes:
+            say(f"note: {note}")
+        return runtime
 
 
 def given(asked: object, names: Mapping[str, str]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The network's outputs as they are, fetched to be decoded on the host: of a network that ends in NMS."""
+"""The network's outputs as they are, fetched to be decoded on the host: of a network that picks the objects itself.
+
+Some hundred rows are a few kilobytes: no kernel could save anything. Prototypes of masks go along whole.
+"""
 
 import contextlib
 import math

@@ -16,7 +16,7 @@ from y12.runtime.gpu.predictions import DevicePredictions
 from y12.runtime.kernels.layout import MAX_CANDIDATES
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import Picked
-from y12.runtime.postprocess.predictions import nonfinite_error
+from y12.runtime.postprocess.predictions import check_scores, nonfinite_error
 from y12.runtime.preprocess.letterbox import Letterbox
 from y12.runtime.results.detections import Detections
 from y12.runtime.results.masks import Masks
@@ -117,7 +117,7 @@ class Postprocess:
             options: those of `write`, which the kernels have obeyed.
 
         Raises:
-            ExecutorError: the outputs hold NaN or infinity.
+            ExecutorError: the outputs hold NaN or infinity, or a score above 1.
             ArenaTooSmallError: the masks did not fit.
         """
         headers = self._headers
@@ -130,6 +130,7 @@ class Postprocess:
         finishers: list[Callable[[], Detections]] = []
         for image, (count, frame) in enumerate(zip(counts, frames, strict=True)):
             rows = self._rows[image, :count].copy()
+            check_scores(rows["score"])
             keypoints = np.empty((count, 0), np.float32)
             if self._keypoints is not None:
                 keypoints = self._results.host("keypoints")[image, :count].copy()

@@ -228,8 +228,8 @@ class _Replay:
 
 def _captures(context: DeviceContext, settings: Settings) -> bool:
     """Return whether a graph is to be captured; where the network does not allow it, that is logged."""
-    if not settings.cuda_graph or settings.task.ends_in_nms:
-        return False  # NMS in the network loops until nothing changes: each round waits for the one before
+    if not settings.cuda_graph or settings.task.has_loop:
+        return False  # y12's NMS in the network loops until nothing changes: each round waits for the one before
     if not context.can_be_captured:
         LOG.warning(
             "the engine cannot be captured in a CUDA graph: each of its kernels is launched by itself, which takes the "

@@ -8,7 +8,7 @@ from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import Picked, picked_from_predictions
 from y12.runtime.postprocess.in_graph import picked_from_graph
-from y12.runtime.postprocess.predictions import Outputs, predictions_from
+from y12.runtime.postprocess.predictions import Outputs, check_scores, predictions_from
 from y12.runtime.preprocess.letterbox import Letterbox, boxes_to_original, points_to_original
 from y12.runtime.results.detections import Detections
 from y12.runtime.results.masks import Masks
@@ -35,14 +35,16 @@ def decode_boxes(
 
     Raises:
         ArtefactError: the outputs contradict each other or the layout.
-        ExecutorError: they hold NaN or infinity.
+        ExecutorError: they hold NaN, infinity, or a score that is none.
         InputError: `options.classes` names a class that the model does not have.
     """
     options.check_classes(len(names))
     if nms_in_graph is not None:
         picked = picked_from_graph(outputs, layout, nms_in_graph, options)
     else:
-        picked = picked_from_predictions(predictions_from(outputs, layout, frame.input_hw), options)
+        predictions = predictions_from(outputs, layout, frame.input_hw)
+        check_scores(predictions.scores)
+        picked = picked_from_predictions(predictions, options)
     return detections_from_picked(picked, frame, names, layout.kpt_shape)
 
 
@@ -60,7 +62,7 @@ def detections_from_output(
 
     Raises:
         ArtefactError: the output's shape does not fit the names.
-        ExecutorError: the output holds NaN or infinity.
+        ExecutorError: the output holds NaN, infinity, or a score that is none.
         InputError: `options.classes` names a class that the model does not have.
     """
     return decode_boxes({"output0": output0}, frame, options, OutputLayout("detect", len(names)), names)

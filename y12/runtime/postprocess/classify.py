@@ -5,7 +5,7 @@ import numpy as np
 from y12.errors import ArtefactError
 from y12.runtime.artefact.output_layout import output
 from y12.runtime.options import DetectOptions
-from y12.runtime.postprocess.predictions import Outputs, check_finite
+from y12.runtime.postprocess.predictions import Outputs, check_finite, check_scores
 from y12.runtime.preprocess.crop import CentreCrop
 from y12.runtime.results.detections import Detections
 
@@ -26,7 +26,7 @@ def decode_classes(outputs: Outputs, frame: CentreCrop, options: DetectOptions, 
 
     Raises:
         ArtefactError: there are not as many probabilities as names.
-        ExecutorError: one is NaN or infinite.
+        ExecutorError: one is NaN or infinite, or not from 0 to 1.
         InputError: `options.classes` names a class that the model does not have.
     """
     probabilities = output(outputs, "output0")
@@ -36,6 +36,7 @@ def decode_classes(outputs: Outputs, frame: CentreCrop, options: DetectOptions, 
             f"{probabilities.shape}; the artefact's manifest does not fit its network"
         )
     check_finite(probabilities)
+    check_scores(probabilities)
     options.check_classes(len(names))
     order = np.argsort(-probabilities, kind="stable")
     wanted = (probabilities > options.conf) | (options.conf == 0)

@@ -1,4 +1,4 @@
-"""Artefacts whose graph ends in NMS: read its two forms, and refuse thresholds that cannot be changed any more."""
+"""Artefacts whose graph picks the objects: read its forms; refuse or tell of thresholds that cannot be changed."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,11 +10,27 @@ from y12.runtime.artefact.manifest import NmsSettings
 from y12.runtime.artefact.output_layout import OutputLayout, output
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import Picked
-from y12.runtime.postprocess.predictions import Outputs, check_finite, protos_from
+from y12.runtime.postprocess.predictions import Outputs, check_finite, check_scores, protos_from
+
+__all__ = ["check_against_graph", "notes_on_rows", "picked_from_graph"]
+
+
+def notes_on_rows(options: DetectOptions, nms: NmsSettings) -> tuple[str, ...]:
+    """Return which options have no effect on rows of another exporter's graph, as texts for the user."""
+    own = nms.options
+    by = "there is no NMS" if nms.is_end_to_end else f"NMS is in the graph, with iou {own.iou:g}"
+    notes = {
+        f"conf {options.conf:g}: the graph has left out all up to {own.conf:g}": options.conf < own.conf,
+        f"max_det {options.max_det}: the graph gives {own.max_det} rows at most": options.max_det > own.max_det,
+        f"iou {options.iou:g} has no effect: {by}": options.iou != own.iou,
+        f"agnostic has no effect: {by}": options.agnostic and not own.agnostic,
+        f"multi_label has no effect: {by}": options.multi_label and not own.multi_label,
+    }
+    return tuple(note for note, holds in notes.items() if holds)
 
 
 def check_against_graph(options: DetectOptions, nms: NmsSettings) -> None:
-    """Refuse options that the NMS in the graph has decided otherwise: they can be made stricter only.
+    """Refuse options that y12's NMS in the graph has decided otherwise: they can be made stricter only.
 
     Raises:
         InputError: a lower conf, a larger max_det, classes that were left out, or another iou, agnostic or
@@ -43,7 +59,7 @@ def picked_from_graph(outputs: Outputs, layout: OutputLayout, nms: NmsSettings, 
 
     Raises:
         ArtefactError: an output is missing, or contradicts the manifest.
-        ExecutorError: the outputs hold NaN or infinity, or a count that cannot be.
+        ExecutorError: the outputs hold NaN, infinity or a score that is none, or a count that cannot be.
     """
     assert options.keep is None, "resolved by y12.runtime.tasks.resolved_options"
     protos = protos_from(outputs, layout)
@@ -56,6 +72,7 @@ def picked_from_graph(outputs: Outputs, layout: OutputLayout, nms: NmsSettings, 
             f"expected class ids of 0 to {layout.class_count - 1}, found {labels.min():g} to "
             f"{labels.max():g}; the artefact's manifest does not fit its network"
         )
+    check_scores(rows[:, 4])
     class_ids = labels.astype(np.intp)
     wanted = rows[:, 4] > options.conf
     if options.classes is not None:
@@ -93,9 +110,22 @@ def _split(outputs: Outputs, added: Mapping[str, int], max_det: int) -> tuple[ND
     return np.concatenate(columns, axis=1)[:count], False
 
 
+def _rows(outputs: Outputs, added: Mapping[str, int], max_det: int) -> tuple[NDArray[np.float32], bool]:
+    """Read output0 (max_det or fewer, 6 + what the task adds); what is padding has a score of 0."""
+    rows = output(outputs, "output0")
+    width = 6 + sum(added.values())
+    if rows.ndim != 2 or rows.shape[1] != width or len(rows) > max_det:
+        raise ArtefactError(
+            f"expected an output output0 ({max_det} or fewer, {width}), found {rows.shape}; the artefact's manifest "
+            "does not fit its network"
+        )
+    return rows, False
+
+
 _FORMS: dict[str, Callable[[Outputs, Mapping[str, int], int], tuple[NDArray[np.float32], bool]]] = {
     "packed": _packed,
     "split": _split,
+    "rows": _rows,
 }
 
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from y12.errors import ExecutorError
 from y12.runtime.artefact.output_layout import OutputLayout
 
+SCORE_ROUNDING = 1e-3  # a sigmoid may come out this much beyond 0 or 1, in FP16
+
 Outputs = Mapping[str, NDArray[np.float32]]  # of one image, by name, without the batch axis
 
 
@@ -87,6 +89,25 @@ def check_finite(array: NDArray[np.float32]) -> None:
     """
     if not np.isfinite(array).all():
         raise nonfinite_error()
+
+
+def check_scores(scores: NDArray[np.float32]) -> None:
+    """Refuse what is no score of 0 to 1.
+
+    Raises:
+        ExecutorError: there is one.
+    """
+    low, high = scores.min(initial=0.0), scores.max(initial=0.0)
+    if low < -SCORE_ROUNDING or high > 1 + SCORE_ROUNDING:
+        raise score_error(low, high)
+
+
+def score_error(low: float, high: float) -> ExecutorError:
+    """Return the refusal of scores from `low` to `high`."""
+    return ExecutorError(
+        f"expected scores from 0 to 1 from the network, found {low:.4g} to {high:.4g}: its outputs hold something else "
+        "than its manifest says; export the model again"
+    )
 
 
 def nonfinite_error() -> ExecutorError:

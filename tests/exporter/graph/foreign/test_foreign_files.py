@@ -14,6 +14,8 @@ from y12.exporter.graph.foreign.attention import fuse_attention
 from y12.exporter.graph.foreign.read import normalised
 from y12.exporter.graph.foreign.softmax import write_softmax
 from y12.exporter.graph.index import GraphIndex
+from y12.runtime.artefact.manifest import end_to_end
+from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 # Attention is far from uniform in these: the logits' standard deviation on a photograph is 1.3 to 2.9.
@@ -152,6 +154,13 @@ MORE = [
     ("yolo26n-seg", STATIC, 2, 157, False),
     ("yolo26n-pose", STATIC, 2, 152, False),
     ("yolov10n", STATIC, 1, 114, False),
+    ("yolo26n_end2end", STATIC, 2, 140, False),
+    ("yolo26n-seg_end2end", STATIC, 2, 159, False),
+    ("yolo26n-pose_end2end", STATIC, 2, 149, False),
+    ("yolov10n_end2end", STATIC, 1, 117, False),
+    ("T_yolo11n_nms", STATIC, 1, 117, True),
+    ("T_yolo11n-seg_nms", STATIC, 1, 132, True),
+    ("T_yolov8n-pose_nms", STATIC, 0, 96, True),
 ]
 
 
@@ -171,9 +180,13 @@ def test_the_engine_fuses_all_of_them(foreign, rtx, tmp_path, name, shapes, atte
     assert (facts.attentions_fused, facts.attentions_expected) == (attentions, attentions)
     assert facts.kernels <= kernels
     if verified:
-        assert report.verdict.startswith("verified: ")
+        model = "the given FP16 weights, computed in FP32," if name.endswith("_half") else "the model"
+        assert report.verdict.startswith(f"verified: equal to {model} within tolerance")
         (comparison,) = report.verification.comparisons
         assert comparison.matched == comparison.detections
+    manifest = open_artefact(report.files[0]).manifest
+    assert manifest.nms == (end_to_end(300) if name.endswith("_end2end") else None)
+    assert any("its NMS (conf 0.25, iou 0.7, 300 rows)" in note for note in report.notes) == name.endswith("_nms")
     assert any("FP16" in note for note in report.notes) == name.endswith("_half")
     assert any("opset 12" in note for note in report.notes) == name.endswith("opset12")
     assert any("--dynamic leaves them free" in note for note in report.notes) == (

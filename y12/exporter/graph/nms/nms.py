@@ -34,7 +34,7 @@ from y12.exporter.graph.nms.text import Equations, constants_of, outputs_of, tex
 from y12.runtime.artefact.manifest import NmsSettings
 from y12.runtime.artefact.output_layout import PROTOS, OutputLayout, Rows, heights_of
 
-__all__ = ["PREFIX", "rows_of", "with_nms"]
+__all__ = ["PREFIX", "prefix_names", "rows_of", "with_nms"]
 
 PREFIX = "nms/"  # of the names of all nodes and tensors that belong to the NMS
 OPSETS = range(17, 21)
@@ -180,7 +180,7 @@ def _equations(
 def _append(graph: onnx.GraphProto, equations: Equations, rows: Mapping[str, Rows], batch: int | None) -> None:
     """Add the nodes and constants to a graph; every node is named after its first output."""
     nms = onnx.parser.parse_model(text_of(equations, batch)).graph
-    _prefix_names(nms, set(outputs_of(equations)))
+    prefix_names(nms, set(outputs_of(equations)))
     constants = {PREFIX + name: value for name, value in constants_of(equations).items()}
     for tensor in equations.inputs:
         part, name = rows[tensor.removeprefix("raw_")], PREFIX + tensor
@@ -195,16 +195,16 @@ def _append(graph: onnx.GraphProto, equations: Equations, rows: Mapping[str, Row
     graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items() if name in read)
 
 
-def _prefix_names(graph: onnx.GraphProto, kept: set[str]) -> None:
-    """Put `PREFIX` before all names but those to be kept, and name the nodes; inner graphs share the names."""
+def prefix_names(graph: onnx.GraphProto, kept: set[str], prefix: str = PREFIX) -> None:
+    """Put a prefix before all names but those to be kept, and name the nodes; inner graphs share the names."""
     for value in (*graph.input, *graph.output):
-        value.name = value.name if value.name in kept else PREFIX + value.name
+        value.name = value.name if value.name in kept else prefix + value.name
     for node in graph.node:
-        node.name = PREFIX + node.output[0]
         for names in (node.input, node.output):
-            names[:] = [name if name in kept else PREFIX + name for name in names]
+            names[:] = [name if name in kept else prefix + name for name in names]
+        node.name = prefix + node.output[0].removeprefix(prefix)
         for attribute in node.attribute:
-            _prefix_names(attribute.g, kept)
+            prefix_names(attribute.g, kept, prefix)
 
 
 def _names_read(graph: onnx.GraphProto) -> set[str]:
