@@ -35,8 +35,8 @@ def test_what_two_extras_share_is_named_once():
 
 
 def test_the_command_names_each_requirement_for_a_shell():
-    assert install_command("ort") == "pip install 'onnxruntime>=1.20'"
-    assert install_command("ort", upgrade=True) == "pip install --upgrade 'onnxruntime>=1.20'"
+    assert install_command("ort") == "pip install 'onnxruntime>=1.24.4'"
+    assert install_command("ort", upgrade=True) == "pip install --upgrade 'onnxruntime>=1.24.4'"
 
 
 def test_sources_that_were_never_installed_name_their_checkout(monkeypatch):

@@ -64,7 +64,7 @@ def test_an_onnx_needs_a_runtime(environments, demo, extras, command):
     line = environments[extras].refusal(command, *words)
     assert line.endswith(
         "running an .onnx needs the package 'onnxruntime' of y12's extra [ort], which is not installed: "
-        "pip install 'onnxruntime>=1.20'"
+        "pip install 'onnxruntime>=1.24.4'"
     )
 
 

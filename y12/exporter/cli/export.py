@@ -1,9 +1,7 @@
 """y12-export: a model in, a verified ONNX graph or TensorRT engine out."""
 
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,24 +140,9 @@ def _exported(config: "ExportConfig") -> "ExportResult":
         from y12.runtime.artefact.opened import open_artefact
 
         open_artefact(str(config.model))  # what is no detector, too
-    with _terminated_like_interrupted():
-        with stage("start"):  # torch takes seconds to load
-            from y12.exporter.export_pipeline import export
-        return export(config, stage)
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does, so that what was begun is cleaned up."""
-
-    def interrupt(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with stage("start"):  # torch takes seconds to load
+        from y12.exporter.export_pipeline import export
+    return export(config, stage)
 
 
 if __name__ == "__main__":
