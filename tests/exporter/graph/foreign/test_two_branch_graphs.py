@@ -1,7 +1,7 @@
 """y12's YOLO26 and YOLOv10 with the weights of another exporter's graphs give what these give.
 
-Attention is far from uniform in these weights (logits with a standard deviation of 1.4 to 2.0), so that a wrong scale or
-a swapped axis shows; in the checkpoints at hand it would not.
+Attention is far from uniform in these weights (logits with a standard deviation of 1.4 to 2.0), so that a wrong scale
+or a swapped axis shows; in the checkpoints at hand it would not.
 """
 
 import numpy as np
