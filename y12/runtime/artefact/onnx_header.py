@@ -5,18 +5,17 @@ skipped, not read: a 250 MB model takes milliseconds. Field numbers are those of
 GraphProto, ValueInfoProto).
 """
 
-import mmap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from y12.errors import ArtefactError
-from y12.files import check_file
+from y12.runtime.artefact.wire import MalformedError as _MalformedError
+from y12.runtime.artefact.wire import Model as _Model
+from y12.runtime.artefact.wire import children as _children
+from y12.runtime.artefact.wire import fields as _fields
+from y12.runtime.artefact.wire import mapped_model
+from y12.runtime.artefact.wire import text as _text
 
-MAX_ONNX_BYTES = 2 << 30  # protobuf's own limit; larger models keep their weights outside
 _MAX_DIMS = 16
-_MAX_FIELDS = 250_000  # that are looked at, some 1 µs each; a detector's model and graph have some thousand
-_MAX_TEXT_BYTES = 64 << 20  # of names and metadata together
 _TYPE_NAMES = {
     1: "float32",
     2: "uint8",
@@ -28,7 +27,6 @@ _TYPE_NAMES = {
     11: "float64",
 }
 NUMBERS = frozenset(_TYPE_NAMES.values())
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf wire types
 
 
 @dataclass(frozen=True)
@@ -50,39 +48,14 @@ class OnnxHeader:
     outputs: tuple[TensorHeader, ...]
 
 
-class _MalformedError(ValueError):
-    """The bytes are no protobuf message of this kind."""
-
-
-@dataclass
-class _Model:
-    """The bytes of a model, and how much of them may still be looked at and copied."""
-
-    view: memoryview
-    fields_left: int = _MAX_FIELDS
-    text_left: int = _MAX_TEXT_BYTES
-
-
 def read_onnx_header(path: Path) -> OnnxHeader:
     """Read the header of an .onnx file.
 
     Raises:
         ArtefactError: the file is missing, empty, cut short, or no ONNX model.
     """
-    check_file(path, "an ONNX model", MAX_ONNX_BYTES, ArtefactError)
-    try:
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            view = memoryview(mapped)
-            try:
-                return _header_from_model(_Model(view))
-            finally:
-                view.release()
-    except (_MalformedError, UnicodeDecodeError) as error:
-        raise ArtefactError(
-            f"{path}: expected an ONNX model, found one damaged, cut short or of another kind ({error})"
-        ) from error
-    except OSError as error:
-        raise ArtefactError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with mapped_model(path) as model:
+        return _header_from_model(model)
 
 
 def _header_from_model(model: _Model) -> OnnxHeader:
@@ -126,53 +99,3 @@ def _tensor(model: _Model, start: int, end: int) -> TensorHeader:
 def _dimension(model: _Model, start: int, end: int) -> int | None:
     """Read a Dimension: dim_value (1) gives its size; without one it is free."""
     return next((value for number, _, _, value in _fields(model, start, end) if number == 1 and value > 0), None)
-
-
-def _children(model: _Model, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
-    """Return the byte ranges of the submessages with the field number `wanted`."""
-    return ((s, e) for number, s, e, _ in _fields(model, start, end) if number == wanted)
-
-
-def _text(model: _Model, start: int, end: int) -> str:
-    model.text_left -= end - start
-    if model.text_left < 0:
-        raise _MalformedError(f"more than {_MAX_TEXT_BYTES} bytes of names and metadata")
-    return bytes(model.view[start:end]).decode()
-
-
-def _fields(model: _Model, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Walk the fields of the message in [position, end): number, start and end of the payload, varint."""
-    view = model.view
-    while position < end:
-        model.fields_left -= 1
-        if model.fields_left < 0:
-            raise _MalformedError(f"more than {_MAX_FIELDS} fields")
-        key, position = _varint(view, position, end)
-        number, wire = key >> 3, key & 7
-        value, start = 0, position
-        if wire == _VARINT:
-            value, position = _varint(view, position, end)
-        elif wire == _BYTES:
-            length, start = _varint(view, position, end)
-            position = start + length
-        elif wire in (_FIXED64, _FIXED32):
-            position += 8 if wire == _FIXED64 else 4
-        else:
-            raise _MalformedError(f"wire type {wire} at byte {start}")
-        if number == 0 or position > end:
-            raise _MalformedError(f"a field at byte {start} ends at {position}, after the end at {end}")
-        yield number, start, position, value
-
-
-def _varint(view: memoryview, position: int, end: int) -> tuple[int, int]:
-    """Read a base-128 number; give it and the position after it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= end:
-            raise _MalformedError(f"cut short at byte {position}")
-        byte = view[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise _MalformedError(f"no number at byte {position}")
