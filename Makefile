@@ -1,9 +1,9 @@
 # Two commands do everything on a fresh machine with Python 3.11 or later: `make demo` and `make test`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-EXTRAS := export,train,val,rtx,gpu,dev
+EXTRAS := export,train,val,video,rtx,gpu,dev
 
-.PHONY: demo test test-processors test-all test-gpu test-wheel fuzz check format constraints resolve bench clean-env clean mutants FORCE
+.PHONY: demo test test-processors test-all test-gpu test-wheel fuzz check format constraints hashes resolve bench clean-env clean mutants FORCE
 
 # TORCH_INDEX=URL chooses where torch comes from; scripts/set_up.py says what is taken without it. The file keeps what was
 # asked, so that asking for another build is not passed over.
@@ -68,6 +68,9 @@ bench: .venv/installed  ## the figures in docs/benchmarks.md
 
 constraints: .venv/installed  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | grep -v '^y12' | sed 's/+cpu$$//' > constraints.txt
+
+hashes: .venv/installed  ## the hashes of what the images install, by both files of pins
+	$(BIN)/python scripts/hash_pins.py
 
 # An environment of its own: where the pins do not resolve, .venv cannot be made.
 .venv-uv/bin/uv: constraints.txt

@@ -63,7 +63,13 @@ def row_of(name: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         end2end = False if name.endswith(RAW) else None
         config = ExportConfig(
-            model, format="engine", precision="fp16", end2end=end2end, verify=None, output=Path(folder)
+            model,
+            random_weights=True,
+            format="engine",
+            precision="fp16",
+            end2end=end2end,
+            verify=None,
+            output=Path(folder),
         )
         facts = export(config, lambda _stage: contextlib.nullcontext()).report.engine
     assert facts is not None

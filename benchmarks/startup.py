@@ -65,7 +65,7 @@ def best(words: list[str], trees: list[Path]) -> list[tuple[float, float]]:
 def first_word(sources: Path) -> float:
     """Return after how many seconds an export first says something."""
     environment = {**os.environ, "PYTHONPATH": str(sources), "OMP_NUM_THREADS": "1"}
-    words = command(["y12-export", "yolov12n", "--no-verify", "--output", tempfile.gettempdir()])
+    words = command(["y12-export", "yolov12n", "--random-weights", "--no-verify", "--output", tempfile.gettempdir()])
     started = time.perf_counter()
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment, cwd="/")
     process.stderr.readline()

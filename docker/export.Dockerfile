@@ -9,8 +9,8 @@ FROM nvidia/cuda:13.0.1-base-ubuntu24.04 AS packages
 COPY docker/scripts/install_system.sh /y12/docker/scripts/
 RUN /y12/docker/scripts/install_system.sh build
 COPY constraints.txt pyproject.toml /y12/
-COPY docker/constraints.txt /y12/docker/
-COPY docker/scripts/install_packages.sh docker/scripts/requirements.py /y12/docker/scripts/
+COPY docker/constraints.txt docker/hashes.txt /y12/docker/
+COPY docker/scripts/install_packages.sh docker/scripts/install_pip.sh docker/scripts/requirements.py /y12/docker/scripts/
 # none, unless somebody put some there: see docker/wheels/README.md
 COPY docker/wheels /wheels
 ARG Y12_TENSORRT=rtx

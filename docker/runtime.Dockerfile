@@ -9,20 +9,20 @@ FROM nvidia/cuda:13.0.1-devel-ubuntu24.04 AS pycuda
 COPY docker/scripts/install_system.sh /y12/docker/scripts/
 RUN /y12/docker/scripts/install_system.sh build
 COPY constraints.txt /y12/
-COPY docker/constraints.txt /y12/docker/
-COPY docker/scripts/build_pycuda.sh /y12/docker/scripts/
+COPY docker/constraints.txt docker/hashes.txt /y12/docker/
+COPY docker/scripts/build_pycuda.sh docker/scripts/install_pip.sh /y12/docker/scripts/
 RUN WHEELS=/wheels /y12/docker/scripts/build_pycuda.sh
 
 FROM nvidia/cuda:13.0.1-base-ubuntu24.04 AS packages
 COPY docker/scripts/install_system.sh /y12/docker/scripts/
 RUN /y12/docker/scripts/install_system.sh build
 COPY constraints.txt pyproject.toml /y12/
-COPY docker/constraints.txt /y12/docker/
-COPY docker/scripts/install_packages.sh docker/scripts/requirements.py /y12/docker/scripts/
+COPY docker/constraints.txt docker/hashes.txt /y12/docker/
+COPY docker/scripts/install_packages.sh docker/scripts/install_pip.sh docker/scripts/requirements.py /y12/docker/scripts/
 COPY --from=pycuda /wheels /wheels
 # rtx for TensorRT-RTX, tensorrt for TensorRT, or both with a comma
 ARG Y12_TENSORRT=rtx
-RUN VENV=/opt/y12/venv Y12_EXTRAS="gpu,pycuda,${Y12_TENSORRT}" Y12_WITHOUT=nvidia-cuda-nvrtc WHEELS=/wheels \
+RUN VENV=/opt/y12/venv Y12_EXTRAS="gpu,video,pycuda,${Y12_TENSORRT}" Y12_WITHOUT=nvidia-cuda-nvrtc WHEELS=/wheels \
     /y12/docker/scripts/install_packages.sh
 
 FROM packages AS y12

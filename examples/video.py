@@ -8,41 +8,26 @@ Takes an .onnx too. One line a frame: its number and what is in it.
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from pathlib import Path
 
 from y12 import Runtime, Y12Error
-
-
-def frames(path: str) -> Iterator[NDArray[np.uint8]]:
-    """Yield a video's frames, (H, W, 3) BGR, in new arrays: `stream` looks at several of them at a time."""
-    video = cv2.VideoCapture(path)
-    try:
-        while True:
-            read, frame = video.read()
-            if not read:
-                return
-            yield frame.astype(np.uint8, copy=False)
-    finally:
-        video.release()
+from y12.runtime.preprocess.video import images_from_video
 
 
 def main() -> int:
     """Parse the command line and tell what is found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("artefact", help="an .engine or .onnx made by y12-export")
-    parser.add_argument("video")
+    parser.add_argument("video", type=Path)
     parser.add_argument("--batch", type=int, help="frames at a time; default: the fewest that the network takes")
     arguments = parser.parse_args()
     total: Counter[str] = Counter()
+    frames = (frame.image_bgr for frame in images_from_video(arguments.video))
     try:
         with (
             Runtime(arguments.artefact) as runtime,
-            closing(runtime.stream(frames(arguments.video), batch=arguments.batch)) as found,
+            closing(runtime.stream(frames, batch=arguments.batch)) as found,
         ):
             for number, detections in enumerate(found):
                 seen = Counter(detections.class_name)

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,16 @@ def test_a_folder_that_others_can_write_to_is_not_used(folder, caplog, mode):
     assert caplog.text.count("others can write to it; chmod 700") == 2
     folder.chmod(0o700)
     assert cache.get("k") == b"kernels"
+
+
+def test_what_a_killed_process_had_half_written_is_removed_when_it_is_old(folder):
+    cache = DiskCache(folder, LIMIT)
+    cache.put("k", b"kernels")
+    for name, age_s in (("old.tmp", 7200), ("young.tmp", 60)):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    cache.put("k", b"kernels")
+    assert sorted(path.name for path in folder.iterdir()) == ["k.bin", "young.tmp"]
 
 
 def test_what_was_not_used_for_longest_goes_first(folder):

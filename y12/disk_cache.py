@@ -11,12 +11,14 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from time import time
 
-__all__ = ["DiskCache", "read_sound", "user_cache", "write_whole"]
+__all__ = ["DiskCache", "check_private", "read_sound", "user_cache", "write_whole"]
 
 LOG = logging.getLogger("y12.cache")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_HALF_WRITTEN_S = 3600.0  # no file takes so long to be written
 
 
 def user_cache(name: str) -> Path:
@@ -25,6 +27,18 @@ def user_cache(name: str) -> Path:
     if not base.is_absolute():  # the specification: a relative path is to be ignored
         base = Path.home() / ".cache"
     return base / "y12" / name
+
+
+def check_private(folder: Path) -> None:
+    """Refuse a folder in which somebody else could have put what is run here.
+
+    Raises:
+        PermissionError: it is not the user's own, or others can write to it.
+        FileNotFoundError: there is none.
+    """
+    found = folder.stat()
+    if found.st_uid != os.getuid() or found.st_mode & _OTHERS_WRITE:
+        raise PermissionError(f"others can write to it; chmod 700 {folder} as its owner")
 
 
 class DiskCache:
@@ -42,7 +56,7 @@ class DiskCache:
         """Return what was kept under `key`, a file name without a suffix; None where there is nothing sound."""
         path = self._place(key)
         try:
-            self._check_folder()
+            check_private(self._folder)
             content = read_sound(path, self._limit_bytes)
             os.utime(path)  # the oldest are removed first
         except FileNotFoundError:
@@ -61,7 +75,7 @@ class DiskCache:
             return
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._check_folder()
+            check_private(self._folder)
             write_whole(self._place(key), content)
             self._remove_oldest()
         except OSError as error:
@@ -70,12 +84,11 @@ class DiskCache:
     def _place(self, key: str) -> Path:
         return self._folder / f"{key}.bin"
 
-    def _check_folder(self) -> None:
-        found = self._folder.stat()
-        if found.st_uid != os.getuid() or found.st_mode & _OTHERS_WRITE:
-            raise PermissionError(f"others can write to it; chmod 700 {self._folder} as its owner")
-
     def _remove_oldest(self) -> None:
+        """Keep within the limit; what processes that were killed had half written is removed too."""
+        for path in self._folder.glob("*.tmp"):
+            if path.stat().st_mtime < time() - _HALF_WRITTEN_S:
+                path.unlink(missing_ok=True)
         found = [(path, path.stat()) for path in self._folder.glob("*.bin")]
         total_bytes = sum(status.st_size - _DIGEST_BYTES for _, status in found)
         for path, status in sorted(found, key=lambda item: item[1].st_mtime_ns):

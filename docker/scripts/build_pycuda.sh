@@ -23,7 +23,8 @@ CUDA_ROOT = "$cuda"
 CUDADRV_LIB_DIR = ["$cuda/lib64/stubs", "$cuda/lib64", "$cuda/lib"]
 CUDA_ENABLE_CURAND = False
 SETTINGS
-export PIP_CONSTRAINT="$root/constraints.txt $root/docker/constraints.txt" # pins the build's own packages too
+"$root/docker/scripts/install_pip.sh" "$work/venv"
+hashes=$root/docker/hashes.txt
 HOME=$work PATH="$cuda/bin:$PATH" "$work/venv/bin/pip" wheel --quiet --disable-pip-version-check \
-  --no-deps --no-binary pycuda --wheel-dir "$wheels" pycuda
+  --constraint "$hashes" --build-constraint "$hashes" --no-deps --no-binary pycuda --wheel-dir "$wheels" pycuda
 ls "$wheels"/pycuda-*.whl

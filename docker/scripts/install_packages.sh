@@ -20,13 +20,17 @@ wheels=${WHEELS:-}
 list=$("$venv/bin/python" "$root/docker/scripts/requirements.py" "${Y12_EXTRAS-gpu,rtx}" "${Y12_WITHOUT:-}")
 mapfile -t wanted <<<"$list"
 
+"$root/docker/scripts/install_pip.sh" "$venv"
 pins=$(mktemp)
 trap 'rm -f "$pins"' EXIT
 cat "$root/constraints.txt" "$root/docker/constraints.txt" >"$pins"
+hashes=$root/docker/hashes.txt
 if [[ $torch_index == */cu* ]]; then # torch for CUDA names the very versions of CUDA's packages that it needs
   sed -i '/^nvidia-/d' "$pins"
+  hashes=$pins
+  echo "install_packages.sh: torch is for CUDA: what it needs has no pins, and no file's hash is compared"
 fi
-export PIP_CONSTRAINT="$pins" # not -c, which leaves out what builds a package that has no wheel
+export PIP_CONSTRAINT="$pins"
 pip=("$venv/bin/pip" install --quiet --disable-pip-version-check)
 if [[ -n $torch_index ]]; then # alone, as that index may not have the pinned versions of what torch needs
   source=(--index-url "$torch_index")
@@ -40,9 +44,13 @@ if [[ -n $torch_index ]]; then # alone, as that index may not have the pinned ve
   fi
 fi
 if [[ -n $wheels ]]; then
+  if compgen -G "$wheels/pycuda-*.whl" >/dev/null && [[ $list == *pycuda* ]]; then
+    "${pip[@]}" --no-deps --no-index --find-links "$wheels" pycuda # built by build_pycuda.sh, which compared its source
+  fi
   pip+=(--find-links "$wheels")
 fi
-"${pip[@]}" "${wanted[@]}"
+# What is there already is left as it is; of all else, and of what builds it, the files' hashes are compared.
+PIP_CONSTRAINT="$hashes" "${pip[@]}" --build-constraint "$hashes" "${wanted[@]}"
 case "$torch_index" in # what came after torch may have put another build of it in its place
 */cpu) expected=None ;;
 */cu*) expected="a version" ;;

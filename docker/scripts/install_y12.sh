@@ -9,8 +9,8 @@ venv=${VENV:-venv}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export PIP_CONSTRAINT="$root/constraints.txt $root/docker/constraints.txt" # pins the build's own packages too
-"$venv/bin/pip" wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work" "$root"
+"$venv/bin/pip" wheel --quiet --disable-pip-version-check --no-deps --build-constraint "$root/docker/hashes.txt" \
+  --wheel-dir "$work" "$root"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --force-reinstall "$work"/y12-*.whl
 if [[ ${KEEP_PIP:-1} == 0 ]]; then
   "$venv/bin/pip" uninstall --quiet --disable-pip-version-check --yes setuptools pip

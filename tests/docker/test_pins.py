@@ -29,6 +29,18 @@ def test_no_package_has_two_pins():
     assert set(COMMON) & set(IMAGES) == set()
 
 
+def test_every_pin_has_the_hashes_of_its_files():
+    lines = (DOCKER / "hashes.txt").read_text().splitlines()
+    hashed = {}
+    for line in lines:
+        pin, *hashes = line.split(" ")
+        assert hashes
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in hashes)
+        name, version = pin.split("==")
+        hashed[canonicalize_name(name)] = version
+    assert hashed == COMMON | IMAGES, "make hashes"
+
+
 def asked(*arguments):
     return subprocess.run([sys.executable, str(HELPER), *arguments], capture_output=True, text=True, check=False)
 

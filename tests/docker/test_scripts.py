@@ -83,6 +83,7 @@ printf '#!/bin/sh\\nexec {python} "$@"\\n' >"$3/bin/python"
 cat >"$3/bin/pip" <<'PIP'
 #!/usr/bin/env bash
 echo "$*" >>{log}
+[[ "$*" == *--require-hashes* ]] && exit # pip itself
 cp "$PIP_CONSTRAINT" {log}.pins
 [[ ! -e {log}.fail ]]
 PIP
@@ -104,10 +105,14 @@ def test_torch_comes_alone_and_first_from_the_index_that_is_named_and_is_of_its_
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'y12[export]'")
     done, (*first, last) = install(tmp_path, Y12_EXTRAS="export", TORCH_INDEX=index, WHEELS="/wheels")
     common = "install --quiet --disable-pip-version-check "
+    own = first.pop(0)
+    assert own.startswith(f"{common}--require-hashes --requirement ")  # pip itself
     assert first == ([f"{common}--no-deps --index-url {index} torch"] if index else [])
     assert "--find-links /wheels" in last
     assert "torch>=2.6" in last.split()
     pins = (tmp_path / "log.pins").read_text()
+    assert ("--hash=sha256:" in pins) == ("/cu" not in index)
+    assert (" no file's hash is compared\n" in done.stdout) == ("/cu" in index)
     assert "\ntorch==" in pins
     assert "\npycuda==" in pins
     assert ("\nnvidia-cuda-nvrtc==" in pins) == ("/cu" not in index)
@@ -122,7 +127,7 @@ def test_a_wheel_of_torch_that_is_there_is_taken_and_that_is_said(tmp_path):
     index = "https://example.org/whl/cpu"
     (tmp_path / "torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl").touch()
     done, asked = install(tmp_path, Y12_EXTRAS="export", TORCH_INDEX=index, WHEELS=str(tmp_path))
-    assert asked[0].endswith(f" --no-deps --no-index --find-links {tmp_path} torch")
+    assert asked[1].endswith(f" --no-deps --no-index --find-links {tmp_path} torch")
     assert f"torch is taken from {tmp_path}, {index} is not asked\n" in done.stdout
 
 

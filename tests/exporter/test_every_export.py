@@ -50,7 +50,14 @@ def exported(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     settings = NmsSettings("packed", 400, NMS)
     config = ExportConfig(
-        request.param, format="engine", precision="fp16", shapes=SMALL, nms=settings, verify=ONE, output=folder / "nms"
+        request.param,
+        random_weights=True,
+        format="engine",
+        precision="fp16",
+        shapes=SMALL,
+        nms=settings,
+        verify=ONE,
+        output=folder / "nms",
     )
     if request.param == "yolov12n-multitask":
         config = replace(config, model=with_keypoints(folder / "mine.yaml"), scale="n")
@@ -109,7 +116,9 @@ def test_the_runtime_finds_the_same_with_and_without_nms_in_the_graph(exported):
 
 
 def test_a_classifier(tmp_path):
-    config = ExportConfig("yolov12n-cls", format="engine", precision="fp16", verify=ONE, output=tmp_path)
+    config = ExportConfig(
+        "yolov12n-cls", random_weights=True, format="engine", precision="fp16", verify=ONE, output=tmp_path
+    )
     result = export(config, silent)
     facts = result.report.engine
     assert (facts.attentions_expected, facts.attentions_fused, facts.fp32_convolutions) == (8, 8, ())
@@ -127,7 +136,14 @@ def test_batch_and_size_are_free_with_nms_inside(tmp_path, name):
     shapes = ShapeOptions(imgsz=((96, 128), (128, 192), (160, 256)), batch=(1, 2, 4))
     settings = NmsSettings("split", 600, NMS)
     config = ExportConfig(
-        name, format="engine", precision="fp16", shapes=shapes, nms=settings, verify=ONE, output=tmp_path
+        name,
+        random_weights=True,
+        format="engine",
+        precision="fp16",
+        shapes=shapes,
+        nms=settings,
+        verify=ONE,
+        output=tmp_path,
     )
     result = export(config, silent)
     facts = result.report.engine

@@ -28,7 +28,7 @@ FIXED = AxisRange(640, 640, 640)
         (lambda: ExportConfig(opset=21), "--opset: expected 17 to 20, found 21"),
         (lambda: ExportConfig("best.onnx", opset=20), "an .onnx keeps its own: drop --opset"),
         (
-            lambda: ExportConfig("n", opset=18, precision="int8", int8=TRT),
+            lambda: ExportConfig("n", random_weights=True, opset=18, precision="int8", int8=TRT),
             "--opset: --int8 needs 19 or newer, found 18",
         ),
         (lambda: ExportConfig(scale="l"), "--scale is for a model YAML, and none was named"),
@@ -59,13 +59,13 @@ def test_refused_at_construction(make, reason):
     "make",
     [
         lambda: ExportConfig(),
-        lambda: ExportConfig("yolov12", scale="l"),
+        lambda: ExportConfig("yolov12", random_weights=True, scale="l"),
         lambda: ExportConfig("my/net.yaml", scale="l"),
         lambda: ExportConfig("my/net.yml", scale="l"),
         lambda: ExportConfig(format="engine", precision="fp16", target=EngineOptions("rtx", 4, (80, 89))),
         lambda: ExportConfig(verify=None, simplify=False),
-        lambda: ExportConfig("n", opset=19, precision="int8", int8=TRT),
-        lambda: ExportConfig("n", opset=17, precision="int8", int8=CPU),
+        lambda: ExportConfig("n", random_weights=True, opset=19, precision="int8", int8=TRT),
+        lambda: ExportConfig("n", random_weights=True, opset=17, precision="int8", int8=CPU),
     ],
 )
 def test_accepted(make):

@@ -33,7 +33,7 @@ def silent(_stage):
 def demo(tmp_path_factory):
     """The demo model as an FP16 engine of 160x192, and its FP32 .onnx beside it, each with its result."""
     folder = tmp_path_factory.mktemp("demo")
-    config = ExportConfig("yolov12n", shapes=SMALL, verify=TWO, output=folder)
+    config = ExportConfig("yolov12n", random_weights=True, shapes=SMALL, verify=TWO, output=folder)
     return folder, export(replace(config, format="engine", precision="fp16"), silent), export(config, silent)
 
 
@@ -93,7 +93,9 @@ def test_the_runtime_runs_the_graph(demo):
 
 def test_the_same_export_gives_the_same_bytes(demo, tmp_path):
     folder, first, _ = demo
-    config = ExportConfig("yolov12n", shapes=SMALL, format="engine", precision="fp16", verify=None, output=tmp_path)
+    config = ExportConfig(
+        "yolov12n", random_weights=True, shapes=SMALL, format="engine", precision="fp16", verify=None, output=tmp_path
+    )
     assert export(config, silent).report.engine == first.report.engine
     for name in ("yolov12n_fp16.engine", "yolov12n_fp16.onnx", "yolov12n_fp16.engine.json"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
@@ -130,7 +132,9 @@ def test_a_fixed_graph_keeps_its_shape(demo, tmp_path):
 
 
 def test_without_simplification_the_export_is_verified_too(tmp_path):
-    config = ExportConfig("yolov12n", shapes=SMALL, precision="fp16", simplify=False, verify=TWO, output=tmp_path)
+    config = ExportConfig(
+        "yolov12n", random_weights=True, shapes=SMALL, precision="fp16", simplify=False, verify=TWO, output=tmp_path
+    )
     report = export(config, silent).report
     assert report.simplification is None
     assert report.verdict.startswith("verified: ")
@@ -139,7 +143,8 @@ def test_without_simplification_the_export_is_verified_too(tmp_path):
 def test_a_batch_and_free_axes_are_verified(tmp_path):
     shapes = ShapeOptions(((96, 96), (128, 160), (192, 192)), (1, 2, 4))
     report = export(
-        ExportConfig("yolov12n", shapes=shapes, precision="fp16", verify=TWO, output=tmp_path), silent
+        ExportConfig("yolov12n", random_weights=True, shapes=shapes, precision="fp16", verify=TWO, output=tmp_path),
+        silent,
     ).report
     assert report.verdict.startswith("verified: ")
     with Runtime(tmp_path / "yolov12n_fp16.onnx", imgsz=(192, 96)) as runtime:
@@ -175,5 +180,10 @@ def test_a_weight_that_changes_on_the_way_fails_the_export(monkeypatch, tmp_path
 
     monkeypatch.setattr(export_pipeline, "cast_to_fp16", faulty)
     with pytest.raises(VerificationError, match=r"the weight '.*' of the typed graph is not the model's"):
-        export(ExportConfig("yolov12n", shapes=SMALL, precision="fp16", verify=TWO, output=tmp_path / "out"), silent)
+        export(
+            ExportConfig(
+                "yolov12n", random_weights=True, shapes=SMALL, precision="fp16", verify=TWO, output=tmp_path / "out"
+            ),
+            silent,
+        )
     assert not (tmp_path / "out").exists()

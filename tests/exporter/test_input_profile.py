@@ -101,7 +101,7 @@ def test_a_fixed_graph_keeps_its_shape(tmp_path, shapes, reason):
 
 
 def test_a_network_takes_what_is_usual():
-    config = ExportConfig("yolov12n")
+    config = ExportConfig("yolov12n", random_weights=True)
     source, profile = with_profile(config, source_from_config(config))
     assert profile == profile_of(1, 640, 640)
     assert source.graph is None

@@ -39,6 +39,7 @@ def int8(target="trt", method="auto"):
 def test_an_engine(tmp_path, name, method):
     config = ExportConfig(
         name,
+        random_weights=True,
         format="engine",
         precision="int8",
         int8=int8(method=method),
@@ -62,7 +63,9 @@ def test_an_engine(tmp_path, name, method):
 
 
 def test_tensorrt_rtx_gets_depthwise_convolutions_in_half_precision_from_an_older_graph_too(tmp_path):
-    fp32 = export(ExportConfig("yolov12n", opset=18, shapes=SMALL, verify=None, output=tmp_path), silent).artefact
+    fp32 = export(
+        ExportConfig("yolov12n", random_weights=True, opset=18, shapes=SMALL, verify=None, output=tmp_path), silent
+    ).artefact
     config = ExportConfig(
         fp32, precision="int8", int8=int8(method="max"), shapes=SMALL, verify=None, output=tmp_path / "onnx"
     )
@@ -75,7 +78,15 @@ def test_tensorrt_rtx_gets_depthwise_convolutions_in_half_precision_from_an_olde
 
 def test_for_onnx_runtime(tmp_path):
     options = VerifyOptions(images=PHOTOS, allow_inconclusive=True)
-    config = ExportConfig("yolov12n", precision="int8", int8=int8("cpu"), shapes=SMALL, verify=options, output=tmp_path)
+    config = ExportConfig(
+        "yolov12n",
+        random_weights=True,
+        precision="int8",
+        int8=int8("cpu"),
+        shapes=SMALL,
+        verify=options,
+        output=tmp_path,
+    )
     result = export(config, silent)
     assert result.report.quantization.target == "cpu"
     assert result.report.quantization.quantized >= 0.95 * result.report.quantization.convolutions
@@ -153,6 +164,7 @@ def test_an_empty_folder_and_sm_75_are_refused(tmp_path):
         export(config, silent)
     config = ExportConfig(
         "yolov8n",
+        random_weights=True,
         format="engine",
         precision="int8",
         int8=int8(method="max"),

@@ -1,6 +1,9 @@
 """All of an export's files or none."""
 
 import os
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,111 @@ def test_a_folder_that_cannot_be_used_is_refused_in_one_line(tmp_path, name):
 def test_a_file_system_that_is_read_only_is_refused(folder):
     with pytest.raises(OutputError, match="cannot write to"), output_folder(Path(folder)):
         pytest.fail("the folder was accepted")
+
+
+NAMES = ["a.engine", "a.engine.json", "a.onnx"]
+KILLED = """\
+import os, signal, sys
+from pathlib import Path
+from y12.exporter.output import output_folder
+
+replace = os.replace
+
+def export(folder, left, names):
+    def counted(source, target):
+        nonlocal left
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+        left -= 1
+
+    os.replace = counted
+    with output_folder(folder) as outputs:
+        for name in names:
+            outputs.add(name, b"new")
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        outputs.commit()
+
+for moves in sys.argv[2].split(","):
+    child = os.fork()
+    if not child:
+        export(Path(sys.argv[1], moves), int(moves), sys.argv[3:])
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+"""
+MOVES = ("-1", "0", "1", "3", "5")  # before the export was killed; -1: it was still at work
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Folders of exports that were killed, by how many files these had moved."""
+    folder = tmp_path_factory.mktemp("killed")
+    for moves in MOVES:
+        (folder / moves).mkdir()
+        for name in NAMES:
+            (folder / moves / name).write_bytes(b"old")
+    subprocess.run([sys.executable, "-c", KILLED, folder, ",".join(MOVES), *NAMES], check=True)
+    return folder
+
+
+def export(folder):
+    with output_folder(folder) as outputs:
+        for name in NAMES:
+            outputs.add(name, b"newer")
+        outputs.commit()
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("moves", MOVES)
+def test_what_a_killed_export_left_is_finished_or_swept_by_the_next(killed, moves):
+    """Three older files are put aside, then three new ones into their places, the artefact last."""
+    folder, had_begun = killed / moves, int(moves) > 0
+    assert contents(folder).get("a.engine") == (None if had_begun else b"old")  # the set is absent, not a mixture
+    assert len([path for path in folder.iterdir() if path.name.startswith(".y12-")]) == 1
+    with output_folder(folder):
+        assert contents(folder) == dict.fromkeys(NAMES, b"old" if moves == "-1" else b"new")
+    assert names(folder) == NAMES
+
+
+def test_what_belongs_to_others_stays(tmp_path):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "file").write_bytes(b"")
+    (tmp_path / ".y12-aaaaaaaa").symlink_to("target")
+    (tmp_path / ".y12-cache").mkdir()
+    (tmp_path / ".y12-file").write_bytes(b"")
+    (tmp_path / ".y12-bbbbbbbb").write_bytes(b"a file")
+    before = names(tmp_path)
+    export(tmp_path)
+    assert names(tmp_path) == sorted([*before, *NAMES])
+
+
+def test_an_export_that_lives_is_not_swept(tmp_path):
+    with ExitStack() as living:
+        first = living.enter_context(output_folder(tmp_path))
+        first.add("b.onnx", b"graph")
+        export(tmp_path)
+        first.commit()
+    assert names(tmp_path) == [*NAMES, "b.onnx"]
+
+
+@pytest.mark.parametrize("moves", range(6))
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interruption_leaves_the_older_files(tmp_path, monkeypatch, moves, error):
+    for name in NAMES:
+        (tmp_path / name).write_bytes(b"old")
+    replace, calls = os.replace, []
+
+    def counted(source, target):
+        calls.append(source)
+        if len(calls) == moves + 1:
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", counted)
+    with pytest.raises(OutputError if error is OSError else error):
+        export(tmp_path)
+    assert contents(tmp_path) == dict.fromkeys(NAMES, b"old")
+    assert names(tmp_path) == NAMES

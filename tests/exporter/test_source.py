@@ -44,7 +44,11 @@ def test_left_out_it_is_the_demo_model():
 
 
 @pytest.mark.parametrize(
-    ("config", "stem"), [(ExportConfig("yolov12n-v1"), "yolov12n-v1"), (ExportConfig("yolov12", scale="n"), "yolov12n")]
+    ("config", "stem"),
+    [
+        (ExportConfig("yolov12n-v1", random_weights=True), "yolov12n-v1"),
+        (ExportConfig("yolov12", random_weights=True, scale="n"), "yolov12n"),
+    ],
 )
 def test_a_name_has_seeded_weights_and_says_so(config, stem):
     source = source_from_config(config)
@@ -113,7 +117,7 @@ def test_refused(tmp_path, monkeypatch, model, error, reason):
 
 def test_name_and_scale_that_contradict_each_other():
     with pytest.raises(ModelSpecError, match="'yolov12n' names the scale 'n', --scale says 'l'"):
-        source_from_config(ExportConfig("yolov12n", scale="l"))
+        source_from_config(ExportConfig("yolov12n", random_weights=True, scale="l"))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -127,9 +131,12 @@ def test_a_graph_of_every_task_is_a_starting_point(tmp_path, task):
 def test_a_model_of_another_task_than_asked_is_refused(tmp_path, model):
     if model.endswith(".onnx"):
         model = str(write_graph(tmp_path / model, task="segment"))
-    assert source_from_config(ExportConfig(model, task="segment")).task == "segment"
+    assert (
+        source_from_config(ExportConfig(model, random_weights=model == "yolov12n-seg", task="segment")).task
+        == "segment"
+    )
     with pytest.raises(OptionsError, match=r"--task: expected a model for pose, found .*, which is for segment"):
-        source_from_config(ExportConfig(model, task="pose"))
+        source_from_config(ExportConfig(model, random_weights=model == "yolov12n-seg", task="pose"))
 
 
 @pytest.mark.parametrize(

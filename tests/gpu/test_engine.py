@@ -31,7 +31,9 @@ def engine(gpu: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seeded yolov12n in FP16 with a free batch and size; the export itself runs and verifies the engine."""
     folder = tmp_path_factory.mktemp("engine")
     sizes = ["--batch", "1:2:4", "--imgsz", "320:640:640"]
-    assert main(["yolov12n", "--format", "engine", "--half", *sizes, "--output", str(folder)]) == 0, gpu
+    assert (
+        main(["yolov12n", "--random-weights", "--format", "engine", "--half", *sizes, "--output", str(folder)]) == 0
+    ), gpu
     return folder / "yolov12n_fp16.engine"
 
 

@@ -23,7 +23,7 @@ from y12.runtime.cli.common import put, put_json, say
 from y12.runtime.cli.saving import CountTable
 from y12.runtime.results.detections import Detections
 from y12.runtime.results.draw import annotated
-from y12.text import LINE, MESSAGE, printable_json, visible
+from y12.text import LINE, MESSAGE, NAME, printable_json, visible
 
 STEERING = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, format and direction, surrogates, line ends …
 FORGED = {
@@ -111,7 +111,7 @@ NAMES = [name for name, text in FORGED.items() if name not in ("half a character
 
 def found(name):
     boxes = np.array([[1, 1, 30, 30]], np.float32)
-    return Detections(boxes, np.ones(1, np.float32), np.zeros(1, np.intp), names=(name,), image_hw=(40, 60))
+    return Detections(boxes, np.ones(1, np.float32), np.zeros(1, np.intp), names=(name,), image_hw=(40, 600))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -151,5 +151,6 @@ def test_tables_pages_and_pictures(name, tmp_path):
     table.add(Path("a.jpg"), None, {text: 1})
     table.write()
     assert not steers((tmp_path / "a.csv").read_text().replace("\n", ""))
-    picture = annotated(np.zeros((40, 60, 3), np.uint8), found(text))
-    assert picture.any()
+    black = np.zeros((40, 600, 3), np.uint8)
+    np.testing.assert_array_equal(annotated(black, found(text)), annotated(black, found(visible(text, NAME))))
+    assert annotated(black, found(text)).any()

@@ -6,7 +6,7 @@ import pytest
 
 from tests.wheel.environments import COMMANDS, MODULES
 
-ALONE = ("", "ort", "ort-gpu", "val", "gpu", "rtx", "tensorrt", "export", "train")
+ALONE = ("", "ort", "ort-gpu", "val", "video", "gpu", "rtx", "tensorrt", "export", "train")
 TOGETHER = ("val,ort", "rtx,gpu", "tensorrt,gpu", "export,rtx", "train,export")
 NEEDS = {  # the command, and what it needs in the order in which it asks: the extra, then the package that is missing
     ("y12-export", "yolov12n", "--no-verify"): ("export", {}, "torch"),
@@ -14,10 +14,17 @@ NEEDS = {  # the command, and what it needs in the order in which it asks: the e
     ("y12-tune", "shapes"): ("train", {"export": "lightning-fabric"}, "torch"),
     ("y12-val", "found.json", "truth.json"): ("val", {}, "pycocotools"),
     ("python", "-m", "y12.exporter.train.shapes", "drawn"): ("val", {}, "pycocotools"),
+    ("y12-infer", "model.onnx", "clip.mp4"): ("video", {}, "av"),
     ("python", "-m", "y12.runtime.cli.prebuild", "--sm", "89", "--output", "kernels"): ("gpu", {}, "nvidia-cuda-nvrtc"),
 }
 # torch itself brings jinja2, the one package of `export` that is not in `train`
-HAS = {"val": {"val", "export", "train"}, "export": {"export", "train"}, "train": {"train"}, "gpu": {"gpu"}}
+HAS = {
+    "val": {"val", "export", "train"},
+    "export": {"export", "train"},
+    "train": {"train"},
+    "gpu": {"gpu"},
+    "video": {"video"},
+}
 
 
 def with_extras(*lists):

@@ -125,6 +125,7 @@ class ExportConfig:
         model: a checkpoint, a model YAML or its name, an .onnx, or a network of `y12.models`; None for the demo model.
         scale: of a model YAML whose name tells none.
         ratios: of a model YAML, in place of its scale's depth, width and max_channels.
+        random_weights: let a model that is a name have seeded random ones, which detect nothing; a YAML always has.
         task: what the model must be for, one of `y12.runtime.artefact.manifest.TASKS`; any where None.
         format: "onnx" or "engine" (which writes the .onnx it was built from, too).
         precision: "fp32", "fp16" or "int8".
@@ -145,6 +146,7 @@ class ExportConfig:
     model: "str | nn.Module | None" = None
     scale: str | None = None
     ratios: Ratios = field(default_factory=Ratios)
+    random_weights: bool = False
     task: str | None = None
     format: str = "onnx"
     precision: str = "fp32"
@@ -173,6 +175,8 @@ class ExportConfig:
         if self.format != "engine" and self.target != EngineOptions():
             raise OptionsError("--tensorrt, --workspace and --sm are of engines: add --format engine, or drop them")
         self._check_size()
+        if self.random_weights and self.suffix not in ("", ".yaml", ".yml"):
+            raise OptionsError("--random-weights is for a model's name or YAML, which bring none: drop it")
 
     @property
     def suffix(self) -> str | None:

@@ -1,6 +1,12 @@
-"""What an export leaves on disk: all files or none, written to a hidden folder first, renamed into place at the end."""
+"""What an export leaves on disk: all files or none, written to a hidden folder first, renamed into place at the end.
 
+The hidden folder is locked for as long as its export lives. One that nobody has locked is of an export that was killed:
+the next one finishes the renaming where that had begun, and removes it.
+"""
+
+import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +25,11 @@ from y12.exporter.report.report import ExportReport
 from y12.runtime.artefact.manifest import Manifest
 
 __all__ = ["ExportedArtefact", "Outputs", "files_of", "output_folder", "write_files"]
+
+
+PREFIX = ".y12-"
+REPLACED = "replaced"  # in the hidden folder: older files, while the new ones are moved into place
+_LEFT = re.compile(re.escape(PREFIX) + r"[a-z0-9_]{8}")  # as tempfile names them
 
 
 class Outputs:
@@ -65,11 +76,29 @@ class Outputs:
                 raise OutputError(
                     f"--output: expected a file or nothing at '{path}', found a folder; name another folder"
                 )
+        replaced = self._staging / REPLACED
         try:
+            replaced.mkdir()
+            # The artefact goes first and comes last: what lies there is never a new one with the files of an old one.
             for name in self._names:
+                with suppress(FileNotFoundError):
+                    os.replace(self._folder / name, replaced / name)
+            for name in reversed(self._names):
                 os.replace(self._staging / name, self._folder / name)
-        except OSError as error:
-            raise _refused(self._folder, error) from error
+        except BaseException as error:
+            self._undo(replaced)
+            if isinstance(error, OSError):
+                raise _refused(self._folder, error) from error
+            raise
+
+    def _undo(self, replaced: Path) -> None:
+        """Take back what was moved, and put back what it replaced."""
+        for name in self._names:
+            with suppress(OSError):
+                if not (self._staging / name).exists():
+                    os.replace(self._folder / name, self._staging / name)
+            with suppress(OSError):
+                os.replace(replaced / name, self._folder / name)
 
 
 @contextmanager
@@ -86,11 +115,53 @@ def output_folder(folder: Path) -> Iterator[Outputs]:
             for missing in [p for p in (*reversed(folder.parents), folder) if not p.exists()]:
                 undo.callback(_remove_if_empty, missing)  # an export that failed leaves no empty folders either
             folder.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=".y12-", dir=folder))
+            with _locked(folder):  # nobody takes a new folder for one that was left, before it is locked
+                _sweep(folder)
+                staging = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+                undo.callback(shutil.rmtree, staging, ignore_errors=True)
+                undo.enter_context(_locked(staging))
         except OSError as error:
             raise _refused(folder, error) from error
-        undo.callback(shutil.rmtree, staging, ignore_errors=True)
         yield Outputs(folder, staging)
+
+
+@contextmanager
+def _locked(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a folder, which ends with the process; say whether it was had.
+
+    Where the file system knows no locks, it is had at once when it is waited for, and never otherwise.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield wait
+        else:
+            yield True
+    finally:
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed exports of this user left."""
+    with suppress(OSError):  # a folder that cannot be listed can still be written to
+        for left in folder.iterdir():
+            if _LEFT.fullmatch(left.name):
+                _sweep_one(left)
+
+
+def _sweep_one(left: Path) -> None:
+    with suppress(OSError):
+        if left.is_symlink() or left.stat().st_uid != os.getuid():
+            return
+        with _locked(left, wait=False) as is_stale:
+            if not is_stale:
+                return
+            if (left / REPLACED).is_dir():  # it had everything, and was putting it into place
+                for file in [path for path in left.iterdir() if path.is_file()]:
+                    os.replace(file, left.parent / file.name)
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _remove_if_empty(folder: Path) -> None:

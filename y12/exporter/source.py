@@ -155,8 +155,13 @@ def _source(config: ExportConfig) -> Source:
     if path.suffix == ".onnx":
         return _from_onnx(path, config)
     if path.suffix in ("", ".yaml", ".yml"):
-        note = f"{config.model} names a network without weights: they are seeded random ones, which detect nothing real"
         spec = spec_from_name(config.model, scale=config.scale, ratios=config.ratios)
+        if not path.suffix and not config.random_weights:
+            raise OptionsError(
+                f"MODEL: expected weights, found '{config.model}', a network's name: give its checkpoint, such as "
+                f"{config.model}.pt from its publisher (y12 ships none), or add --random-weights to see what it builds"
+            )
+        note = f"{config.model} names a network without weights: they are seeded random ones, which detect nothing real"
         return _from_detector(seeded_detector(spec), spec.name, notes=(note, *spec.notes))
     known = ", ".join((*CHECKPOINTS, ".onnx", ".yaml"))
     raise OptionsError(

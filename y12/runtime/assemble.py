@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
 from y12.runtime.agreement import check_agreement
+from y12.runtime.artefact.graph_refusals import check_graph
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.opened import Artefact, onnx_beside
 from y12.runtime.artefact.output_layout import output_layout
@@ -48,6 +49,7 @@ def pipeline_for(
 def _onnx_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor:
     from y12.runtime.backends.onnx_runtime import OrtExecutor
 
+    check_graph(artefact.path)
     executor = OrtExecutor(artefact.path, provider, device=gpu.device)
     check_agreement(artefact, executor.input_shape)
     return executor

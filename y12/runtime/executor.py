@@ -28,3 +28,11 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Free what the executor holds; a second call does nothing."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An executor whose runs can be stopped."""
+
+    def interrupt(self, thread: int) -> None:
+        """End the run that is under way in a thread, by its number; where there is none, do nothing."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import ExecutorError
-from y12.runtime.executor import Executor
+from y12.runtime.executor import Executor, Interruptible
 from y12.runtime.options import DetectOptions
 from y12.runtime.preprocess.images import check_pixels, image_from
 from y12.runtime.preprocess.letterbox import blob_from
@@ -22,9 +22,11 @@ class Pipeline(Protocol):
 
     Attributes:
         workers: batches that can be run at the same time.
+        interrupt: ends the run in a thread, by its number; None where nothing can.
     """
 
     workers: int
+    interrupt: Callable[[int], None] | None
 
     @property
     def description(self) -> str:
@@ -74,6 +76,9 @@ class HostPipeline:
         self._executor, self._task, self._least, self._input_hw = executor, task, least, input_hw
         self.load: Callable[[Any], NDArray[np.uint8]] = image_from
         self.close = executor.close
+        self.interrupt: Callable[[int], None] | None = None
+        if isinstance(executor, Interruptible):
+            self.interrupt = executor.interrupt
 
     @property
     def description(self) -> str:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -19,6 +20,7 @@ from y12.runtime.gpu.device import DeviceNetwork
 from y12.runtime.gpu.pipeline import GpuOptions
 from y12.runtime.options import DetectOptions
 from y12.runtime.results.detections import Detections
+from y12.runtime.runs import Runs
 from y12.runtime.stages import Stages, Timings
 from y12.runtime.stream import AHEAD, Outcome, Streams, detections_at_once, outcomes_streamed
 from y12.runtime.tasks import default_options, notes_on_options, resolved_options
@@ -30,6 +32,7 @@ __all__ = ["MAX_CHUNK", "GpuOptions", "Runtime", "Timings"]
 
 Item = TypeVar("Item")
 
+MAX_TIMEOUT_S = 1_000_000
 MAX_CHUNK = 32  # images per run where the network sets no limit: bounds the memory that one call takes
 
 
@@ -45,12 +48,14 @@ class Runtime:
         provider: for an .onnx: "auto", "cpu" or "cuda"; an engine runs on the GPU only.
         task: the task that the artefact must have, such as "segment"; None takes any.
         gpu: on a GPU: which one, and with how many workers; None takes the defaults.
+        timeout: seconds that a run of the network may take; None sets no limit. An .onnx is stopped at the end of the
+            node under way. An engine cannot be: the call ends with an error, and the runtime is closed.
 
     Raises:
         ArtefactError: the file is damaged or foreign, or contradicts itself.
         ExecutorError: it cannot be run on this machine.
-        InputError: `imgsz` is outside what the artefact accepts, `provider` is unknown, or the artefact has
-            another task.
+        InputError: `imgsz` is outside what the artefact accepts, `provider` is unknown, `timeout` is no time, or the
+            artefact has another task.
 
     Example:
         >>> with Runtime("yolov12n.onnx") as runtime:  # doctest: +SKIP
@@ -67,7 +72,10 @@ class Runtime:
         provider: str = "auto",
         task: str | None = None,
         gpu: GpuOptions | None = None,
+        timeout: float | None = None,
     ) -> None:
+        if timeout is not None and not 0 < timeout < MAX_TIMEOUT_S:
+            raise InputError(f"timeout: expected seconds, more than 0 and less than {MAX_TIMEOUT_S}, found {timeout}")
         self.artefact = path if isinstance(path, Artefact) else open_artefact(path)
         if task is not None and task != self.manifest.task:
             own = self.manifest.task
@@ -78,6 +86,7 @@ class Runtime:
         gpu = gpu or GpuOptions()
         backend = executor if executor is not None else backend_for(self.artefact, provider, gpu)
         self._pipeline = pipeline_for(backend, self.manifest, self.input_hw, gpu)
+        self._runs = Runs(timeout, self._pipeline.interrupt)
         for note in self.artefact.notes:
             warnings.warn(note, stacklevel=2)
 
@@ -232,7 +241,11 @@ class Runtime:
         """Return what is done with each batch; the options are resolved once."""
         for note in () if options is None else self.notes_on(options):
             warnings.warn(note, stacklevel=3)
-        return self._pipeline.stages(load, self.resolved_options(options or self.options))
+        stages = self._pipeline.stages(load, self.resolved_options(options or self.options))
+        execute = stages.execute
+        return replace(
+            stages, execute=lambda joined: self._runs.run(lambda: execute(joined)), interrupt=self._runs.interrupt
+        )
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
         """Return an (h, w, 3) array for images to be written into, again and again; not initialised.
@@ -249,7 +262,9 @@ class Runtime:
     def close(self) -> None:
         """End the streams that are still open, and free what the network holds; a second call does nothing."""
         self._streams.close()
-        self._pipeline.close()
+        self._runs.close()
+        if not self._runs.is_lost:  # it would be waited for
+            self._pipeline.close()
 
     def __enter__(self) -> Self:
         return self

@@ -19,6 +19,7 @@ class Stages:
         join: the end of preprocessing: one or more of these to the network's input.
         execute: the network; gives each image's outputs, for `postprocess`.
         postprocess: those of one image, and what `preprocess` said of it, to Detections.
+        interrupt: ends what `execute` does in a thread, by its number, where that can be ended.
     """
 
     load: Callable[[Any], Any]
@@ -26,6 +27,7 @@ class Stages:
     join: Callable[[list[Any]], Any]
     execute: Callable[[Any], Sequence[Any]]
     postprocess: Callable[[Any, Any], Detections]
+    interrupt: Callable[[int], None] = lambda thread: None
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ keep a stream from closing nor be read after it is closed.
 import os
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Generic, TypeVar
 
 from y12.errors import ExecutorError
@@ -28,6 +28,7 @@ from y12.runtime.stages import Stages, Timings
 __all__ = ["AHEAD", "Outcome", "Streams", "detections_at_once", "outcomes_streamed"]
 
 AHEAD = 2  # batches: one in the network, one ready for it
+_TOLD_AGAIN_S = 0.005  # a run that had not begun when it was told to stop does not know of it
 READERS = max(1, min(4, (os.cpu_count() or 1) // 2))  # more only matter where the network is faster than the decoding
 
 Item = TypeVar("Item")
@@ -194,22 +195,40 @@ class _Threads:
         self._readers = ThreadPoolExecutor(READERS, "y12-stream-read")
         self._runners = ThreadPoolExecutor(runners, "y12-stream-run")
         self._stopped = False
+        self._running: set[int] = set()  # the threads in which the network runs
+        self._interrupt: Callable[[int], None] = lambda thread: None
 
     def start(self, items: Sequence[Item], stages: Stages) -> _Started[Item]:
         """Send a batch on its way."""
         try:
+            self._interrupt = stages.interrupt
             prepared = self._readers.submit(_prepared, items, stages)
-            return prepared, self._runners.submit(lambda: _executed(prepared.result(), stages))
+            return prepared, self._runners.submit(self._run, prepared, stages)
         except RuntimeError as error:
             if self._stopped:  # by Runtime.close in another thread
                 raise _closed() from error
             raise
 
+    def _run(self, prepared: "Future[_Prepared[Item]]", stages: Stages) -> _Executed:
+        thread = threading.get_ident()
+        self._running.add(thread)  # first: `stop` looks there after it has said that it stops
+        try:
+            batch = prepared.result()
+            if self._stopped:
+                raise _closed()
+            return _executed(batch, stages)
+        finally:
+            self._running.discard(thread)
+
     def stop(self) -> None:
-        """Drop what has not begun, wait for what has, and end the threads."""
+        """Drop what has not begun, stop what has, and end the threads."""
         self._stopped = True
         for pool in (self._runners, self._readers):
             pool.shutdown(wait=False, cancel_futures=True)
+        while running := tuple(self._running):
+            for thread in running:
+                self._interrupt(thread)
+            sleep(_TOLD_AGAIN_S)
         for pool in (self._runners, self._readers):
             pool.shutdown()
 

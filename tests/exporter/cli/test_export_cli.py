@@ -75,8 +75,8 @@ def test_json_is_data_on_stdout_and_talk_is_on_stderr(tmp_path, capsys):
 
 ALIASES = [
     (["--format", "trt", "--quantize", "16"], "yolov12n-shapes_fp16.engine"),
-    (["yolov12n-v1", "--opset", "17", "--half"], "yolov12n-v1_fp16.onnx"),
-    (["yolov12", "--scale", "n", "--no-simplify"], "yolov12n.onnx"),
+    (["yolov12n-v1", "--random-weights", "--opset", "17", "--half"], "yolov12n-v1_fp16.onnx"),
+    (["yolov12", "--random-weights", "--scale", "n", "--no-simplify"], "yolov12n.onnx"),
     (
         ["--format", "tensorrt", "--sm", "89", "--tensorrt", "rtx", "--workspace", "1", "--no-simplify"],
         "yolov12n-shapes.engine",
@@ -134,7 +134,7 @@ CONTRADICTIONS = [
     (["--nms", "--max-det", "4000"], 1, "found max_det 4000"),
     (["--nms", "--conf", "1.5"], 1, "conf: expected a number from 0 to 1, found 1.5"),
     (["--nms", "--classes", "80", *QUICK], 1, "classes: expected ids of 0 to 9, found 80"),
-    (["--nms", "yolov12n-cls", *QUICK], 1, "found yolov12n-cls, a classifier; drop --nms"),
+    (["--nms", "yolov12n-cls", "--random-weights", *QUICK], 1, "found yolov12n-cls, a classifier; drop --nms"),
     (["--nms-outputs", "efficient"], 2, "--nms-outputs: expected packed, split, found 'efficient'"),
     (["--task", "depth"], 2, "--task: expected detect, segment, pose, obb, classify, multitask, found 'depth'"),
     (
@@ -176,6 +176,8 @@ CONTRADICTIONS = [
     (["nothere.onnx"], 1, "nothere.onnx"),
     (["nothere.yaml"], 1, "nothere.yaml"),
     (["yolov13n"], 1, "yolov13n"),
+    (["yolov12n"], 1, "expected weights, found 'yolov12n', a network's name: give its checkpoint, such as yolov12n.pt"),
+    (["model.pt", "--random-weights"], 1, "--random-weights is for a model's name or YAML"),
     (["model.engine"], 1, "expected a file ending in"),
     (["--images", "/nothere", "--imgsz", "64"], 1, "cannot verify on this image"),
 ]
@@ -275,7 +277,18 @@ def _heed_interrupts():
 def test_an_interrupted_export_leaves_nothing(tmp_path, stage, number):
     output = tmp_path / "out"
     # Not the demo model at its small size: its stages are over before the signal comes.
-    command = [*COMMAND, "yolov12n", "--format", "engine", "--half", "--output", str(output), "--imgsz", "320"]
+    command = [
+        *COMMAND,
+        "yolov12n",
+        "--random-weights",
+        "--format",
+        "engine",
+        "--half",
+        "--output",
+        str(output),
+        "--imgsz",
+        "320",
+    ]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment(), preexec_fn=_heed_interrupts
     )

@@ -40,6 +40,7 @@ def exported(tmp_path_factory):
     photos = photos_dir()
     config = ExportConfig(
         "yolov12n",
+        random_weights=True,
         format="engine",
         precision="int8",
         int8=Int8Options(photos, CalibrationOptions("max", symmetric=True), QuantizeOptions("trt")),

@@ -304,6 +304,7 @@ def test_video_frame_by_frame(make_onnx, tmp_path, capsys):
     assert main([str(make_onnx()), str(path), "--json", "--save", str(tmp_path / "out")]) == 0
     records = [json.loads(line) for line in lines(capsys)[0]]
     assert [r["frame"] for r in records] == [0, 1, 2]
+    assert [r["time_s"] for r in records] == [0, 0.1, 0.2]
     assert [r["detections"][0]["class_name"] for r in records] == ["red", "blue", "green"]
     assert len(list((tmp_path / "out").iterdir())) == 3
 
@@ -403,6 +404,12 @@ def test_the_results_are_those_of_infer(make_onnx, images, capsys):
     with Runtime(path) as runtime:
         expected = [runtime.infer(Path(r["source"])).as_records() for r in records]
     assert [r["detections"] for r in records] == json.loads(json.dumps(expected))
+
+
+def test_a_video_is_refused_before_the_work_where_nothing_reads_it(images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert main([str(tmp_path / "none.onnx"), str(images / "a.jpg"), "clip.mp4"]) == 1
+    assert "reading a video needs the package 'av' of y12's extra [video]" in lines(capsys)[1][-1]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no video"])

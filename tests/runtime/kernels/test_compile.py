@@ -134,3 +134,14 @@ def test_the_folder_is_the_users(xdg, expected, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", xdg)
     monkeypatch.setenv("HOME", "/home/me")
     assert str(cache_dir()) == expected
+
+
+def test_a_folder_that_others_can_write_to_is_not_used(tmp_path, caplog):
+    """What lies there is run."""
+    folder = tmp_path / "kernels"
+    assert cached(("a",), lambda: b"code", folder) == b"code"
+    folder.chmod(0o777)
+    assert cached(("a",), lambda: b"other", folder) == b"other"
+    assert "others can write to it" in caplog.text
+    folder.chmod(0o700)
+    assert cached(("a",), lambda: b"third", folder) == b"code"

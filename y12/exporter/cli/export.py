@@ -30,6 +30,7 @@ class Export(Options):
     model: ask.Model = None
     task: ask.ModelTask = None
     scale: ask.ModelScale = None
+    random_weights: ask.RandomWeights = False
     depth: ask.ModelDepth = None
     width: ask.ModelWidth = None
     max_channels: ask.ModelMaxChannels = None
@@ -112,6 +113,7 @@ def config_of(asked: Export) -> "ExportConfig":
     return ExportConfig(
         model=asked.model,
         scale=asked.scale,
+        random_weights=asked.random_weights,
         ratios=Ratios(asked.depth, asked.width, asked.max_channels),
         task=asked.task and asked.task.value,
         format=asked.format.value,

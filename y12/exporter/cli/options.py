@@ -37,13 +37,16 @@ Model = Annotated[
     typer.Argument(
         metavar="[MODEL]",
         help="a .pt or .safetensors checkpoint, an .onnx, or a model YAML or its name (yolov12n, yolov12l-v1, "
-        "yolov12s-seg); left out: y12's demo model",
+        "yolov12s-seg; with --random-weights); left out: y12's demo model",
     ),
 ]
 ModelTask = Annotated[Task | None, choice(Task, "--task", panel=INPUT, help="refuse a model that is for another task")]
 ModelScale = Annotated[
     str | None,
     option("--scale", metavar="n|s|m|l|x", panel=INPUT, help="scale of a model YAML whose name tells none"),
+]
+RandomWeights = Annotated[
+    bool, option("--random-weights", panel=INPUT, help="a name brings no weights: take random ones, which find nothing")
 ]
 ModelDepth = Annotated[
     float | None,

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from y12.errors import ArtefactError
 from y12.runtime.artefact.manifest import NmsSettings, end_to_end
-from y12.runtime.artefact.onnx_header import OnnxGraph, OnnxNode, TensorHeader
+from y12.runtime.artefact.onnx_graph import OnnxGraph, OnnxNode
+from y12.runtime.artefact.onnx_header import TensorHeader
 from y12.runtime.options import MAX_DETECTIONS, DetectOptions
 
 __all__ = ["BOXES", "GraphOutputs", "graph_outputs", "precision_of"]

@@ -21,7 +21,8 @@ from y12.errors import ArtefactError
 from y12.files import check_file
 from y12.runtime.artefact.graph_outputs import GraphOutputs, graph_outputs, precision_of
 from y12.runtime.artefact.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest, NmsSettings
-from y12.runtime.artefact.onnx_header import OnnxHeader, TensorHeader, read_onnx_graph, read_onnx_header
+from y12.runtime.artefact.onnx_graph import read_onnx_graph
+from y12.runtime.artefact.onnx_header import OnnxHeader, TensorHeader, read_onnx_header
 from y12.runtime.artefact.plan import PlanHeader, network_name_in_plan, plan_problem, read_plan_header
 from y12.runtime.artefact.ultralytics_metadata import is_foreign_metadata, manifest_from_metadata
 

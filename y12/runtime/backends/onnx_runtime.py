@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -51,6 +52,8 @@ class OrtExecutor:
                 f"device: expected 0, as the model runs on the CPU, found {device}: leave it out, or run it on CUDA "
                 f"with {_with_cuda()}"
             )
+        self._run_options = ort.RunOptions
+        self._under_way: dict[int, Any] = {}  # by the thread's number: a run's options, through which it is stopped
         self._name = "the ONNX model" if isinstance(model, bytes) else str(model)
         source = model if isinstance(model, bytes) else str(model)
         self._session: Any = _session(ort, source, self._name, provider, threads, device)
@@ -84,10 +87,21 @@ class OrtExecutor:
             wanted = ", ".join("any" if size is None else str(size) for size in self._input_shape)
             raise InputError(f"{self._name}: expected float32 images ({wanted}), found {images.dtype} {images.shape}")
         feed = {self._input_name: images.astype(self._input_type, copy=False)}
-        with _translated(f"{self._name}: ONNX Runtime could not run it", ExecutorError):
-            names = [output.name for output in self._session.get_outputs()]
-            arrays = self._session.run(names, feed)
+        names = [output.name for output in self._session.get_outputs()]
+        options, thread = self._run_options(), threading.get_ident()
+        options.log_severity_level = _ONLY_FATAL
+        self._under_way[thread] = options
+        try:
+            with _translated(f"{self._name}: ONNX Runtime could not run it", ExecutorError):
+                arrays = self._session.run(names, feed, options)
+        finally:
+            del self._under_way[thread]
         return {name: np.asarray(array, dtype=np.float32) for name, array in zip(names, arrays, strict=True)}
+
+    def interrupt(self, thread: int) -> None:
+        """End the run that is under way in a thread, by its number, when the node that it computes is done."""
+        if options := self._under_way.get(thread):
+            options.terminate = True
 
     def close(self) -> None:
         """Free the session; a second call does nothing."""

@@ -1,7 +1,7 @@
 """What every command of y12 does the same way: exit codes, messages, and what is written to a terminal.
 
-Exit codes: 0 done, 1 failed (one line on standard error), 2 a wrong command line, 130 interrupted,
-141 whoever read standard output went away.
+Exit codes: 0 done, 1 failed (one line on standard error), 2 a wrong command line, 130 interrupted by Ctrl-C or
+SIGTERM, 141 whoever read standard output went away.
 
 Whatever is written goes through `say`, `put` or `put_json`: none of them writes what a terminal would obey.
 """
@@ -9,11 +9,14 @@ Whatever is written goes through `say`, `put` or `put_json`: none of them writes
 import contextlib
 import os
 import re
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 from y12.errors import MissingPackageError, OutputError, Y12Error
+from y12.runtime.runs import is_any_lost
 from y12.text import LINE, one_line, printable_json, visible
 
 # Of the packages that are imported under another name than PyPI has them: what to ask pip for.
@@ -33,6 +36,14 @@ def run_command(body: Callable[[], int]) -> int:
     """Run a command's body and give its exit code; whatever is raised becomes one line."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # a command's standard error is for its own messages; -W shows them
+    with _sigterm_as_ctrl_c():
+        code = _code_of(body)
+    if is_any_lost():  # the interpreter would wait for it, or take its libraries from under it
+        os._exit(code)
+    return code
+
+
+def _code_of(body: Callable[[], int]) -> int:
     try:
         _prepare_streams()
         code = body()
@@ -119,6 +130,19 @@ def _written() -> Iterator[None]:
     except OSError as error:
         _drop_output()
         raise OutputError(f"standard output cannot be written ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: files are whole or not there, and what is half made is removed."""
+    if threading.current_thread() is not threading.main_thread():  # only there can it be said
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _drop_output() -> None:

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from y12.runtime.session import Runtime, Timings
 
 JSON_HELP = (
-    "print JSON Lines: one object per image or video frame with source, frame, height, width, detections "
-    "(box_xyxy in pixels of the image, confidence, class_id, class_name; of a pose model keypoints as x, y, "
-    "visibility; of oriented boxes xywhr and corners; with --masks segmentation), counts by class, truncated and ms "
-    "per stage; for a file that cannot be read, source and error. Stages of several images overlap"
+    "print JSON Lines: one object per image or video frame with source, frame, time_s (from the video's beginning), "
+    "height, width, detections (box_xyxy in pixels of the image, confidence, class_id, class_name; of a pose model "
+    "keypoints as x, y, visibility; of oriented boxes xywhr and corners; with --masks segmentation), counts by class, "
+    "truncated and ms per stage; for a file that cannot be read, source and error. Stages of several images overlap"
 )
 MASK_TASKS = ("segment", "multitask")
 
@@ -227,6 +227,7 @@ def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], masks:
     record: dict[str, Any] = {
         "source": str(frame.path),
         "frame": frame.number,
+        "time_s": None if frame.time_s is None else round(frame.time_s, 6),
         "height": height,
         "width": width,
         "detections": found.as_records(masks),

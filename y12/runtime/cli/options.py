@@ -166,6 +166,16 @@ class RuntimeOptions(Options):
         choice(Task, "--task", panel=RUNNING, help="refuse an artefact for another task; default: take any"),
     ] = None
 
+    timeout: Annotated[
+        float | None,
+        option(
+            parser=number,
+            metavar="S",
+            panel=RUNNING,
+            help="seconds that a run of the network may take; default: as long as it takes",
+        ),
+    ] = None
+
     @property
     def input_hw(self) -> tuple[int, int] | None:
         """The input size asked for, one number meaning a square."""
@@ -185,6 +195,7 @@ class RuntimeOptions(Options):
             imgsz=self.input_hw,
             provider=self.provider.value,
             task=None if self.task is None else self.task.value,
+            timeout=self.timeout,
         )
         for note in runtime.artefact.notes:
             say(f"note: {note}")

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +13,11 @@ from numpy.typing import NDArray
 from y12.errors import InputError
 from y12.files import IMAGE_SUFFIXES
 from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.video import images_from_video, import_av
 
-if TYPE_CHECKING:
-    import cv2
-
-VIDEO_SUFFIXES = frozenset([".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts"])
+VIDEO_SUFFIXES = frozenset(
+    (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
+)
 
 
 @dataclass
@@ -30,18 +29,20 @@ class Frame:
         number: counts a video's frames from 0; None for an image file.
         source: the decoded frame, (H, W, 3) BGR; an image file's path; or why a video cannot be read on.
         load_ms: how long decoding took so far.
+        time_s: of a video's frame, seconds from the video's beginning; None where its file does not say.
     """
 
     path: Path
     number: int | None
     source: NDArray[np.uint8] | Path | InputError
     load_ms: float = 0.0
+    time_s: float | None = None
 
     def load(self) -> NDArray[np.uint8]:
         """Return the picture as (H, W, 3) BGR, decoded now where it was not yet.
 
         Raises:
-            InputError: the file cannot be decoded, or a video ends before its first frame.
+            InputError: the file cannot be decoded, or a video cannot be read on.
         """
         if isinstance(self.source, InputError):
             raise self.source
@@ -60,6 +61,7 @@ def paths_from(arguments: list[str]) -> list[Path]:
 
     Raises:
         InputError: a folder or pattern holds nothing to look at.
+        MissingPackageError: there is a video, and nothing that reads it.
     """
     found: dict[Path, None] = {}
     for argument in arguments:
@@ -73,6 +75,8 @@ def paths_from(arguments: list[str]) -> list[Path]:
         if not paths:
             raise InputError(f"{argument}: expected images or videos there, found none")
         found.update(dict.fromkeys(paths))
+    if any(map(_is_video, found)):
+        import_av()  # said before the work begins
     return list(found)
 
 
@@ -83,7 +87,7 @@ def frames_from(paths: Sequence[Path], given_up: Collection[Path] = ()) -> Itera
     meanwhile, are left at the next frame.
     """
     for path in paths:
-        if path.suffix.lower() not in VIDEO_SUFFIXES:
+        if not _is_video(path):
             yield Frame(path, None, path)
             continue
         try:
@@ -95,31 +99,16 @@ def frames_from(paths: Sequence[Path], given_up: Collection[Path] = ()) -> Itera
             yield Frame(path, None, error)
 
 
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
 def _ms_since(started: float) -> float:
     return (perf_counter() - started) * 1e3
 
 
 def _frames_from_video(path: Path) -> Iterator[Frame]:
-    import cv2
-
-    if not path.is_file():
-        raise InputError(f"{path}: expected a video file, found none")
-    capture = cv2.VideoCapture(str(path))
-    try:
-        number = -1
+    started = perf_counter()
+    for number, image in enumerate(images_from_video(path)):
+        yield Frame(path, number, image.image_bgr, _ms_since(started), image.time_s)
         started = perf_counter()
-        for number, image in enumerate(_read_all(capture)):
-            yield Frame(path, number, image_from(image), _ms_since(started))
-            started = perf_counter()
-        if number < 0:
-            raise InputError(f"{path}: expected a video, found none that OpenCV can decode")
-    finally:
-        capture.release()
-
-
-def _read_all(capture: "cv2.VideoCapture") -> Iterator[NDArray[np.uint8]]:
-    while True:
-        ok, image = capture.read()
-        if not ok:
-            return
-        yield np.asarray(image, dtype=np.uint8)

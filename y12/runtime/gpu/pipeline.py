@@ -70,6 +70,7 @@ class GpuPipeline:
     ) -> None:
         assert task.layout is not None, "a classifier has another pipeline"
         self.workers = options.contexts
+        self.interrupt: Callable[[int], None] | None = None  # a kernel ends when it ends
         self._network, self._batch = network, batch
         self._changed = threading.Condition()
         self._idle: list[Worker] = []

@@ -8,13 +8,14 @@ A second folder, read first and never written to, is the one that $Y12_KERNELS n
 read there need be no compiler. A damaged one is refused.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-from y12.disk_cache import read_sound, user_cache, write_whole
+from y12.disk_cache import check_private, read_sound, user_cache, write_whole
 from y12.errors import ExecutorError
 
 __all__ = ["PREBUILT_VARIABLE", "cache_dir", "cached", "keep_prebuilt", "prebuilt", "prebuilt_dir"]
@@ -32,7 +33,7 @@ def cache_dir() -> Path:
 def cached(parts: tuple[str, ...], build: Callable[[], bytes], folder: Path) -> bytes:
     """Return the code that was built from `parts`, from disk if it is there and sound, else from `build`.
 
-    A folder that cannot be written costs the compilation each time, and is warned of.
+    A folder that cannot be written, or that others can write to, costs the compilation each time, and is warned of.
 
     Args:
         parts: everything the code depends on.
@@ -40,14 +41,17 @@ def cached(parts: tuple[str, ...], build: Callable[[], bytes], folder: Path) -> 
         folder: to keep it in; made if need be.
     """
     path = _place(parts, folder)
-    code = _read(path)
-    if code is None:
-        code = build()
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_whole(path, code)
-        except OSError as error:
-            LOG.warning("cannot keep compiled kernels in %s (%s): they are compiled at each start", folder, error)
+    with contextlib.suppress(OSError):  # said below
+        check_private(folder)
+        if (kept := _read(path)) is not None:
+            return kept
+    code = build()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_private(folder)
+        write_whole(path, code)
+    except OSError as error:
+        LOG.warning("cannot keep compiled kernels in %s (%s): they are compiled at each start", folder, error)
     return code
 
 

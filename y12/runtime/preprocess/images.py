@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from y12.errors import InputError
 from y12.files import check_file
+from y12.runtime.preprocess.whole import early_end
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,7 +107,10 @@ def _from_file(path: Path) -> NDArray[np.uint8]:
     with _translated(str(path)), path.open("rb") as stream:
         with _quiet():
             image = Image.open(stream, formats=_formats_here())
-        return _from_pil(image)
+        bgr = _from_pil(image)
+        if problem := early_end(stream):
+            raise InputError(f"expected a whole image, found one that was cut short ({problem})")
+        return bgr
 
 
 def _formats_here() -> list[str]:

@@ -13,6 +13,7 @@ from onnx.external_data_helper import uses_external_data
 from y12.errors import GraphError
 from y12.exporter.graph.index import GraphIndex, inner_graphs
 from y12.exporter.graph.passes import label
+from y12.runtime.artefact.external_data import external_data_problem
 
 __all__ = ["MAX_ROUNDS", "check_external_data", "check_kinds"]
 
@@ -43,36 +44,15 @@ def check_kinds(model: onnx.ModelProto) -> None:
 
 
 def check_external_data(model: onnx.ModelProto, folder: Path) -> None:
-    """Refuse tensors in files that are not there, too short, or outside of the model's folder.
+    """Refuse tensors in files that are not there, too short, or not of the model's own folder.
 
     Raises:
         GraphError: there is one; it is named.
     """
-    home = folder.resolve()
     for tensor in filter(uses_external_data, _all_tensors(model.graph)):
         place = {entry.key: entry.value for entry in tensor.external_data}
-        location = place.get("location", "")
-        try:
-            file = (home / location).resolve()
-            inside = bool(location) and not Path(location).is_absolute() and file.is_relative_to(home)
-            size = file.stat().st_size if inside and file.is_file() else -1
-            start, length = int(place.get("offset", 0)), int(place.get("length", 0))
-        except (OSError, ValueError) as error:
-            raise GraphError(f"'{tensor.name:.60}': where its data lie cannot be read ({error!s:.80})") from error
-        if not inside:
-            raise GraphError(
-                f"'{tensor.name:.60}': expected its data in the model's folder, found the location '{location:.80}'; "
-                "put the file beside the .onnx and save the model anew"
-            )
-        if size < 0:
-            raise GraphError(
-                f"'{tensor.name:.60}': expected its data in '{location:.80}' beside the .onnx, found no file"
-            )
-        if start < 0 or length < 0 or start + length > size:
-            raise GraphError(
-                f"'{tensor.name:.60}': expected {length} bytes at {start} of '{location:.80}', which has {size}; "
-                "copy it again"
-            )
+        if problem := external_data_problem(folder, place):
+            raise GraphError(f"'{tensor.name:.60}': {problem}")
 
 
 def _check_loop(index: GraphIndex, node: onnx.NodeProto) -> None:
