@@ -22,7 +22,7 @@ __all__ = ["check_best_rows", "compare_best_rows"]
 _SAME_PX, _SAME = 1e-2, 1e-5  # both sides have the same predictions, corners are computed in another order
 _ON_THE_EDGE = 0.05  # rows of one score's two sides: which of them are the last is decided by rounding
 
-Rows = NDArray[np.float32]  # (R, 6 + extras): x1 y1 x2 y2 score class ...
+Rows = NDArray[np.float32]  # (R, 6 + extras): x1 y1 x2 y2 score class ...; oriented x y width height score class angle
 
 
 def check_best_rows(raw: list[Outputs], chosen: list[Outputs], manifest: Manifest) -> int:
@@ -57,9 +57,10 @@ def _best(outputs: Outputs, manifest: Manifest, count: int, slack: float = 0.0) 
     places = np.flatnonzero(scores >= least)
     places = places[np.argsort(-scores[places], kind="stable")]
     classes, anchors = np.divmod(places, parts.scores.shape[1])
-    boxes = xyxy_from_xywh(parts.xywh[:, anchors].T)
-    columns = (boxes, scores[places, None], classes[:, None].astype(np.float32), parts.coefficients[:, anchors].T)
-    return np.concatenate(columns, 1)
+    boxes = parts.xywh[:, anchors].T
+    boxes = boxes if layout.is_oriented else xyxy_from_xywh(boxes)
+    added = (part[:, anchors].T for part in (parts.coefficients, parts.keypoints, parts.angles))
+    return np.concatenate((boxes, scores[places, None], classes[:, None].astype(np.float32), *added), 1)
 
 
 def _problem(best: Rows, rows: Rows) -> str:
@@ -109,4 +110,5 @@ def compare_best_rows(
 
 
 def _detections(rows: Rows, manifest: Manifest) -> Detections:
-    return Detections(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.intp), manifest.names, manifest.profile.opt_hw)
+    boxes = xyxy_from_xywh(rows[:, :4]) if manifest.task == "obb" else rows[:, :4]
+    return Detections(boxes, rows[:, 4], rows[:, 5].astype(np.intp), manifest.names, manifest.profile.opt_hw)

@@ -147,7 +147,9 @@ def test_rows_are_proven(cut, kind, task):
                 check(rows | {"output0": output0})
 
 
-@pytest.mark.parametrize(("kind", "task"), [("end2end", "segment"), ("nms", "pose")])
+@pytest.mark.parametrize(
+    ("kind", "task"), [("end2end", "segment"), ("end2end", "pose"), ("end2end", "obb"), ("nms", "pose")]
+)
 def test_an_engine_says_what_its_outputs_are(tmp_path, rtx, kind, task):
     path = tmp_path / "given.onnx"
     path.write_bytes(foreign_model(Ends(kind, task)).SerializeToString())
