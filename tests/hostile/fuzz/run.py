@@ -26,7 +26,7 @@ DEAD_SECONDS = 600.0  # of waiting
 def main() -> int:
     """Run, print, and say by the exit code whether all is well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=600, help="how long (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=600, help="of processor time (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="where to begin (default: somewhere)")
     parser.add_argument("--kind", action="append", default=[], help="fuzz these only; may be repeated")
     parser.add_argument("--keep", type=Path, help="where failures are kept (default: a temporary folder)")
@@ -38,7 +38,7 @@ def main() -> int:
     figures: dict[str, dict[str, float]] = {}
     failures: list[dict[str, str]] = []
     left = arguments.seconds
-    while left > 1 and len(failures) < 20:
+    while left > 0 and len(failures) < 20:
         began = time.monotonic()
         found = _worker(keep, left, seed, arguments.kind)
         failures += found["failures"]
@@ -48,7 +48,7 @@ def main() -> int:
                 total[key] = max(total[key], value) if key == "slowest" else total[key] + value
         if not found["figures"] and not found["failures"][0]["begun"]:
             break
-        left -= time.monotonic() - began
+        left = 0 if found["figures"] else left - (time.monotonic() - began)
         seed += 1
     for kind, own in figures.items():
         print(f"{kind:<26} {own['cases']:>7.0f} files, {own['refused']:>7.0f} refused, slowest {own['slowest']:.2f} s")
