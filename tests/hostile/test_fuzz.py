@@ -10,10 +10,10 @@ RUN = Path(__file__).with_name("fuzz") / "run.py"
 
 def test_half_a_minute():
     done = subprocess.run(
-        [sys.executable, str(RUN), "--seconds", "22"], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, str(RUN), "--seconds", "20"], capture_output=True, text=True, timeout=1200, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     counted = re.search(r"^(\d+) files, 0 failures$", done.stdout, re.MULTILINE)
     assert counted, done.stdout
-    assert int(counted[1]) > 300  # thousands, where nothing else runs
+    assert int(counted[1]) > 1500  # some 4,000
     assert done.stdout.count(" refused, slowest ") == 16

@@ -1,4 +1,4 @@
-"""One process of the fuzzing: reads edited files until its time is over, and writes down what went wrong.
+"""One process of the fuzzing: reads edited files until its processor time is over, and writes down what went wrong.
 
 usage: worker.py FOLDER SECONDS SEED [KIND]
 
@@ -31,7 +31,7 @@ class Worker:
 
     Args:
         folder: its own.
-        end: when to stop, by time.monotonic.
+        end: when to stop, by time.process_time.
     """
 
     def __init__(self, folder: Path, end: float) -> None:
@@ -46,7 +46,7 @@ class Worker:
         """Give each kind its turn, again and again."""
         for turn in itertools.count(seeds * 1000):
             for name, kind in names.items():
-                if time.monotonic() > self.end:
+                if time.process_time() > self.end:
                     return
                 self._batch(name, kind, turn)
 
@@ -61,7 +61,7 @@ class Worker:
         @seed(turn)
         @given(kind.contents)
         def read(content: bytes) -> None:
-            if time.monotonic() < self.end:
+            if time.process_time() < self.end:
                 self.case(name, kind, content)
 
         try:
@@ -104,7 +104,7 @@ def main() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    worker = Worker(folder, time.monotonic() + seconds)
+    worker = Worker(folder, time.process_time() + seconds)
     worker.run(names, seeds)
     (folder / "done").write_text(json.dumps({"figures": worker.figures, "failures": worker.failures}))
 

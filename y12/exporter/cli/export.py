@@ -4,14 +4,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from y12.exporter.cli import options as ask
 from y12.exporter.cli.choices import Bits, Flavour, Format
 from y12.exporter.cli.progress import stage
 from y12.runtime.cli import options as shared
 from y12.runtime.cli.app import Command, Options, main_of
-from y12.runtime.cli.common import put, put_json, require_packages, say
+from y12.runtime.cli.common import TORCH_MIB, put, put_json, require_packages, say
 from y12.runtime.cli.options import THRESHOLDS, given
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "pycocotools",
 class Export(Options):
     """What can be asked of y12-export."""
 
+    least_mib: ClassVar[int] = TORCH_MIB
     model: ask.Model = None
     task: ask.ModelTask = None
     scale: ask.ModelScale = None

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -13,7 +13,7 @@ from y12.exporter.cli import options as ask
 from y12.exporter.cli.choices import ClassLoss, Device, IouLoss, TrainPrecision
 from y12.exporter.cli.progress import bar
 from y12.runtime.cli.app import Command, Options, main_of
-from y12.runtime.cli.common import put, require_packages, say
+from y12.runtime.cli.common import TORCH_MIB, put, require_packages, say
 from y12.runtime.cli.options import OUTPUT, choice, number, option, whole
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _DATA, _NETWORK, _STEPS, _MACHINE = "Data", "Network", "Training", "Machine"
 class TuneOrder(Options):
     """What can be asked of y12-tune."""
 
+    least_mib: ClassVar[int] = TORCH_MIB
     data: Annotated[Path, typer.Argument(metavar="DATA", show_default=False, help="what to train on")]
     val: Annotated[
         Path | None, option(metavar="FILE", panel=_DATA, help="data to measure on; needed beside a COCO .json")

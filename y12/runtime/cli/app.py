@@ -39,9 +39,13 @@ Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_
 
 @dataclass(frozen=True, kw_only=True)
 class Options(ABC):
-    """What every command can be asked; a command adds its own fields."""
+    """What every command can be asked; a command adds its own fields.
 
-    loads_numpy: ClassVar[bool] = True
+    Attributes:
+        least_mib: without so much memory it is not begun; 0 where nothing large is loaded.
+    """
+
+    least_mib: ClassVar[int] = 128
 
     version: Version = False
 
@@ -98,8 +102,8 @@ def run(parser: click.Command, name: str, arguments: Sequence[str]) -> int:
         check_output()
         if not isinstance(asked, Options):
             return int(asked or 0)  # --help and its like have printed
-        if asked.loads_numpy:
-            check_memory()
+        if asked.least_mib:
+            check_memory(asked.least_mib)
         return asked.run()
 
     return run_command(body)

@@ -23,9 +23,9 @@ from y12.text import LINE, one_line, printable_json, visible
 _ON_PYPI = {"lightning_fabric": "lightning-fabric", "yaml": "pyyaml"}
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
+TORCH_MIB = 768  # of address space, without which torch may end the process while it is loaded
 TRACEBACK_VARIABLE = "Y12_TRACEBACK"
 DATA_LINE = 5000  # characters of a line of data at most: a long path, or many classes, and no more
-_LEAST_BYTES = 128 << 20
 # How Python, numpy, OpenCV, torch and the loader of libraries say that they were given no memory, or no thread.
 _NO_MEMORY = re.compile(
     r"(out of|not enough|insufficient|allocate) memory|bad.?alloc|map segment|start new thread|thread failed", re.I
@@ -81,18 +81,18 @@ def _in_words(error: Exception) -> str:
     )
 
 
-def check_memory() -> None:
-    """Refuse to load numpy where its OpenBLAS would end the process itself; what is asked for here is not touched.
+def check_memory(mib: int) -> None:
+    """Refuse to load libraries that end the process themselves where they are given too little: OpenBLAS, torch.
 
     Raises:
-        MemoryError: the machine, or `ulimit -v`, does not give what any command needs that runs a network.
+        MemoryError: the machine, or `ulimit -v`, does not give so much; what is asked for is not touched.
     """
     import mmap
 
     try:
-        mmap.mmap(-1, _LEAST_BYTES).close()
+        mmap.mmap(-1, mib << 20, mmap.MAP_PRIVATE).close()
     except OSError as error:
-        raise MemoryError(f"of {_LEAST_BYTES >> 20} MiB") from error
+        raise MemoryError(f"of {mib} MiB") from error
 
 
 def check_output() -> None:

@@ -30,7 +30,7 @@ _BOXES = {
 class Inspect(Options):
     """What can be asked of y12-inspect."""
 
-    loads_numpy: ClassVar[bool] = False
+    least_mib: ClassVar[int] = 0
 
     artefact: Annotated[str, typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine")]
     json: Json = False
