@@ -1,8 +1,8 @@
 """All of an export's files or none."""
 
 import os
-import subprocess
-import sys
+import signal
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -114,14 +114,13 @@ def test_a_file_system_that_is_read_only_is_refused(folder):
 
 
 NAMES = ["a.engine", "a.engine.json", "a.onnx"]
-KILLED = """\
-import os, signal, sys
-from pathlib import Path
-from y12.exporter.output import output_folder
+MOVES = (-1, 0, 1, 3, 5)  # before the export was killed; -1: it was still at work
 
-replace = os.replace
 
-def export(folder, left, names):
+def killed_export(folder, moves):
+    """Export, and kill this process after so many files were moved."""
+    replace, left = os.replace, moves
+
     def counted(source, target):
         nonlocal left
         if not left:
@@ -131,31 +130,28 @@ def export(folder, left, names):
 
     os.replace = counted
     with output_folder(folder) as outputs:
-        for name in names:
+        for name in NAMES:
             outputs.add(name, b"new")
-        if left < 0:
+        if moves < 0:
             os.kill(os.getpid(), signal.SIGKILL)
         outputs.commit()
 
-for moves in sys.argv[2].split(","):
-    child = os.fork()
+
+@pytest.fixture(params=MOVES)
+def killed(request, tmp_path):
+    """The folder of an export that was killed, and how many files it had moved."""
+    for name in NAMES:
+        (tmp_path / name).write_bytes(b"old")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which the child does not use
+        child = os.fork()
     if not child:
-        export(Path(sys.argv[1], moves), int(moves), sys.argv[3:])
+        try:
+            killed_export(tmp_path, request.param)
+        finally:
+            os._exit(1)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-"""
-MOVES = ("-1", "0", "1", "3", "5")  # before the export was killed; -1: it was still at work
-
-
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
-    """Folders of exports that were killed, by how many files these had moved."""
-    folder = tmp_path_factory.mktemp("killed")
-    for moves in MOVES:
-        (folder / moves).mkdir()
-        for name in NAMES:
-            (folder / moves / name).write_bytes(b"old")
-    subprocess.run([sys.executable, "-c", KILLED, folder, ",".join(MOVES), *NAMES], check=True)
-    return folder
+    return tmp_path, request.param
 
 
 def export(folder):
@@ -169,14 +165,13 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize("moves", MOVES)
-def test_what_a_killed_export_left_is_finished_or_swept_by_the_next(killed, moves):
+def test_what_a_killed_export_left_is_finished_or_swept_by_the_next(killed):
     """Three older files are put aside, then three new ones into their places, the artefact last."""
-    folder, had_begun = killed / moves, int(moves) > 0
-    assert contents(folder).get("a.engine") == (None if had_begun else b"old")  # the set is absent, not a mixture
+    folder, moves = killed
+    assert contents(folder).get("a.engine") == (None if moves > 0 else b"old")  # the set is absent, not a mixture
     assert len([path for path in folder.iterdir() if path.name.startswith(".y12-")]) == 1
     with output_folder(folder):
-        assert contents(folder) == dict.fromkeys(NAMES, b"old" if moves == "-1" else b"new")
+        assert contents(folder) == dict.fromkeys(NAMES, b"old" if moves < 0 else b"new")
     assert names(folder) == NAMES
 
 
