@@ -159,3 +159,16 @@ def test_names_that_no_artefact_has(command, name, folder, capsys):
     assert err.startswith("error: ")
     assert err[:-1].isprintable()
     assert len(err) <= LINE + 1
+
+
+def test_files_whose_names_are_not_utf8_can_be_used(folder, capsys):
+    names = [folder / f"{NO_UTF8}{suffix}" for suffix in (".onnx", ".ppm", ".csv")]
+    (folder / "a.onnx").rename(names[0])
+    (folder / "a.ppm").rename(names[1])
+    asked = [*map(str, names[:2]), "--save", str(folder / NO_UTF8), "--csv", str(names[2])]
+    assert infer.main(asked) == 0
+    out, err = capsys.readouterr()
+    assert "caf\\udce9.ppm: 8x8: 1 a (" in out
+    assert (out + err).replace("\n", "").isprintable()
+    assert (folder / NO_UTF8 / f"{NO_UTF8}_annotated.jpg").is_file()
+    assert "caf\\udce9.ppm,,1,0\n" in names[2].read_text()

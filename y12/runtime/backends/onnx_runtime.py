@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
 from y12.installing import install_command
-from y12.text import one_line
+from y12.text import is_text, one_line
 
 __all__ = ["PROVIDERS", "OrtExecutor", "import_onnxruntime", "refuse_telemetry"]
 
@@ -56,6 +56,8 @@ class OrtExecutor:
         self._under_way: dict[int, Any] = {}  # by the thread's number: a run's options, through which it is stopped
         self._name = "the ONNX model" if isinstance(model, bytes) else str(model)
         source = model if isinstance(model, bytes) else str(model)
+        if isinstance(source, str) and not is_text(source):  # ONNX Runtime takes names in UTF-8 only
+            source = Path(source).read_bytes()
         self._session: Any = _session(ort, source, self._name, provider, threads, device)
         self._input_name, self._input_type, self._input_shape = self._described_input()
         place = "CUDA" if self._session.get_providers()[0] == _CUDA else "CPU"
