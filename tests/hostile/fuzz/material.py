@@ -277,8 +277,14 @@ def _lines(data: dict[str, object]) -> str:
 
 
 def _with_metadata(entries: dict[str, str]) -> bytes:
+    """Return another exporter's graph: boxes and a sigmoid of scores, joined."""
     made = onnx.load_from_string(model(manifest(), outputs={"output0": ROWS}))
     del made.metadata_props[:]
+    del made.graph.node[:], made.graph.initializer[:]
+    weights = {"boxes": ROWS[:, :4], "logits": ROWS[:, 4:]}
+    made.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
+    made.graph.node.append(onnx.helper.make_node("Sigmoid", ["logits"], ["scores"]))
+    made.graph.node.append(onnx.helper.make_node("Concat", ["boxes", "scores"], ["output0"], axis=1))
     onnx.helper.set_model_props(made, entries)
     return made.SerializeToString()
 
