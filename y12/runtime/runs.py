@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from y12.errors import ExecutorError
 
-__all__ = ["Runs", "is_any_lost"]
+__all__ = ["Runs", "lost_runs"]
 
 Result = TypeVar("Result")
 
@@ -22,9 +22,9 @@ _TOLD_AGAIN_S = 0.02  # a run that had not begun when it was told to stop does n
 _LOST: list[threading.Thread] = []
 
 
-def is_any_lost() -> bool:
-    """Whether a run goes on that could not be stopped, so that the process cannot end as others do."""
-    return any(thread.is_alive() for thread in _LOST)
+def lost_runs() -> frozenset[threading.Thread]:
+    """Return the threads of the runs that go on, as they could not be stopped: no process can end as others do."""
+    return frozenset(thread for thread in _LOST if thread.is_alive())
 
 
 class _Task(Generic[Result]):

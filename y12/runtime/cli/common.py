@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 from y12.errors import MissingPackageError, OutputError, Y12Error
-from y12.runtime.runs import is_any_lost
+from y12.runtime.runs import lost_runs
 from y12.text import LINE, one_line, printable_json, visible
 
 # Of the packages that are imported under another name than PyPI has them: what to ask pip for.
@@ -36,9 +36,10 @@ def run_command(body: Callable[[], int]) -> int:
     """Run a command's body and give its exit code; whatever is raised becomes one line."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # a command's standard error is for its own messages; -W shows them
+    before = lost_runs()  # not this command's: whoever calls a command from Python may have lost some of its own
     with _sigterm_as_ctrl_c():
         code = _code_of(body)
-    if is_any_lost():  # the interpreter would wait for it, or take its libraries from under it
+    if lost_runs() - before:  # the interpreter would wait for it, or take its libraries from under it
         os._exit(code)
     return code
 
