@@ -1,0 +1,126 @@
+"""The labels of a picture: inside it, and none over another."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from y12.runtime.results.fonts import font_for
+from y12.runtime.results.objects import Objects
+from y12.runtime.results.style import Rgb, class_colour, text_colour
+from y12.text import NAME, visible
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+
+    from y12.runtime.results.fonts import Font
+
+__all__ = ["draw_labels", "placed"]
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+_PADDING = 2
+_MIN_TEXT = 10  # pixels, below which nobody reads it
+
+
+@dataclass(frozen=True)
+class _Label:
+    """Text on a ground; `offset_xy` is from the ground's corner to where Pillow begins to write."""
+
+    text: str
+    font: "Font"
+    size_wh: tuple[int, int]
+    offset_xy: tuple[float, float]
+
+
+def draw_labels(draw: "ImageDraw", found: Objects) -> None:
+    """Write each object's class and confidence beside its box; of a classifier, a list in the corner.
+
+    The best object's label comes first: where a picture is full, the last ones are left out.
+    """
+    height, width = found.image_hw
+    size = max(_MIN_TEXT, round(max(width, height) / 50))
+    taken: list[Box] = []
+    for i, class_id in enumerate(found.class_id.tolist()):
+        label = _fitted(draw, found.class_name[i], f"{found.confidence[i]:.2f}", size, width)
+        box: Box = (0, 0, 0, 0)
+        if not found.whole_image:
+            left, top, right, bottom = (round(float(v)) for v in found.xyxy[i])
+            box = (left, top, right, bottom)
+        place = None if label is None else placed(box, label.size_wh, taken, (width, height))
+        if label is None or place is None:
+            continue
+        taken.append(place)
+        colour = class_colour(class_id)
+        if not found.whole_image:
+            _join(draw, place, box, colour)
+        draw.rectangle((place[0], place[1], place[2] - 1, place[3] - 1), fill=colour)
+        start = (place[0] + label.offset_xy[0], place[1] + label.offset_xy[1])
+        draw.text(start, label.text, fill=text_colour(colour), font=label.font)
+
+
+def placed(box: Box, size_wh: tuple[int, int], taken: list[Box], picture_wh: tuple[int, int]) -> Box | None:
+    """Return where a label goes: at its box if there is room, else at the nearest free place; None in a full picture.
+
+    Args:
+        box: the object's.
+        size_wh: of the label.
+        taken: the labels that are there.
+        picture_wh: width and height of the picture.
+    """
+    (width, height), (picture_width, picture_height) = size_wh, picture_wh
+    if width > picture_width or height > picture_height:
+        return None
+    others = np.array(taken, np.int64).reshape(-1, 4)
+    for x, y in _at_box(box, size_wh):
+        x = min(max(x, 0), picture_width - width)
+        if 0 <= y <= picture_height - height and _is_free(np.array([[x, y]]), size_wh, others)[0]:
+            return x, y, x + width, y + height
+    xs = np.unique([*range(0, picture_width - width, max(1, width // 4)), picture_width - width])
+    ys = np.unique([*range(0, picture_height - height, max(1, height // 2)), picture_height - height])
+    places = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+    free = places[_is_free(places, size_wh, others)]
+    if not len(free):
+        return None
+    nearest = free[np.abs(free - (box[0], box[1] - height)).sum(axis=1).argmin()]
+    x, y = int(nearest[0]), int(nearest[1])
+    return x, y, x + width, y + height
+
+
+def _at_box(box: Box, size_wh: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield the corners of the places at a box, the best first: above it, in it, below it; left, then right."""
+    (left, top, right, bottom), (width, height) = box, size_wh
+    for x in (left, right - width):
+        yield x, top - height
+        yield x, top
+    for x in (left, right - width):
+        yield x, bottom
+        yield x, bottom - height
+
+
+def _is_free(places: NDArray[np.int64], size_wh: tuple[int, int], taken: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which (P, 2) corners leave a label clear of all that are there."""
+    low, high = places[:, None], places[:, None] + size_wh
+    apart: NDArray[np.bool_] = (low >= taken[:, 2:]) | (high <= taken[:, :2])
+    return np.asarray(np.all(np.any(apart, axis=2), axis=1))
+
+
+def _join(draw: "ImageDraw", place: Box, box: Box, colour: Rgb) -> None:
+    """Draw a line from a label to its box where they do not touch."""
+    apart = place[0] > box[2] or place[2] < box[0] or place[1] > box[3] or place[3] < box[1]
+    if apart:
+        draw.line([((place[0] + place[2]) / 2, (place[1] + place[3]) / 2), (box[0], box[1])], fill=colour, width=1)
+
+
+def _fitted(draw: "ImageDraw", name: str, score: str, size: int, width: int) -> _Label | None:
+    """Return the label, its name cut where the picture is narrower; None where not even the score fits."""
+    shown = visible(name, NAME)
+    font = font_for(shown, size)
+    for length in range(len(shown), -1, -1):
+        text = f"{shown[:length]}{'' if length == len(shown) else '…'} {score}"
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+        if right - left + 2 * _PADDING <= width or length == 0:
+            break
+    wide, high = round(right - left) + 2 * _PADDING, round(bottom - top) + 2 * _PADDING
+    return _Label(text, font, (wide, high), (_PADDING - left, _PADDING - top)) if wide <= width else None
