@@ -86,11 +86,10 @@ def changed(options: DetectOptions, names: Sequence[str], changes: Changes) -> D
     """
     if not changes:
         return options
+    known = Changes.__annotations__
     for name in changes:
-        if name not in Changes.__annotations__:
-            raise InputError(
-                f"expected options such as conf and classes, found {shown(name)}{_near(name, Changes.__annotations__)}"
-            )
+        if name not in known:
+            raise InputError(f"expected options of {', '.join(known)}, found {shown(name)}{_near(name, known)}")
     values = dict(changes)
     if changes.get("classes") is not None:
         values["classes"] = class_ids_from(changes["classes"], names)

@@ -171,3 +171,30 @@ def test_neighbouring_classes_differ_and_their_text_is_readable():
         assert abs(luma(colour) - luma(text_colour(colour))) > 80
     for a, b in pairwise(colours):
         assert sum(abs(x - y) for x, y in zip(a, b, strict=True)) > 100
+
+
+def test_the_sides_of_a_person_differ():
+    found = one_box([5, 40, 295, 295], (300, 300))
+    found.keypoints = person()
+    found.keypoints[0, 15, 2] = 1
+    drawn = annotated(np.zeros((300, 300, 3), np.uint8), found)
+    at = {i: drawn[y, x].tolist()[::-1] for i, (x, y, _) in enumerate(found.keypoints[0].round().astype(int).tolist())}
+    left, right = ({tuple(at[i]) for i in range(first, 17, 2)} for first in (1, 2))
+    assert len(left) == len(right) == 1
+    assert len(left | right | {tuple(at[0])}) == 3
+
+
+def test_supervision_draws_what_y12_alone_draws(monkeypatch, rng):
+    """The same places and colours but for the edges of lines: most pixels agree."""
+    image = rng.integers(0, 90, (200, 300, 3), dtype=np.uint8)
+    found = one_box([20, 40, 180, 190], (200, 300))
+    found.keypoints = person() * np.array([0.6, 0.6, 1], np.float32)
+    bitmap = np.zeros((1, 200, 300), bool)
+    bitmap[0, 50:180, 30:160] = True
+    found.masks = Masks.from_bitmaps(bitmap)
+    drawn = [annotated(image, found)]
+    monkeypatch.setattr("y12.runtime.results.draw.find_spec", lambda name: None)
+    drawn.append(annotated(image, found))
+    differ = (np.abs(drawn[0].astype(int) - drawn[1]) > 2).any(axis=2)
+    assert differ.mean() < 0.05
+    assert (drawn[1] != image).any(axis=2).mean() > 0.25

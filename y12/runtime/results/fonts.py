@@ -24,6 +24,7 @@ _HINTS = (
     *("malgun", "pingfang", "hiragino", "applesdgothic", "nanumgothic", "ipag", "freesans."),
 )
 _NO_CHARACTER = "\U0010ffff"  # no font has it: it looks as what is missing looks
+_COMBINING = "\u0300"  # from here on Pillow's own font has next to nothing
 _TRIED_SIZE = 24
 _told: set[str] = set()  # the characters that were named as missing
 
@@ -32,7 +33,7 @@ def font_for(text: str, size: int) -> "Font":
     """Return a font of `size` pixels that has the characters of `text`, or most of them; the lack is logged once."""
     from PIL import ImageFont
 
-    file, missing = _file_for(frozenset(c for c in text if not c.isascii() and not c.isspace()))
+    file, missing = _file_for(frozenset(text.replace(" ", ""))) if not text.isascii() else (None, frozenset())
     if missing and not _told:
         _told.update(missing)
         LOG.warning(
@@ -48,10 +49,13 @@ def _file_for(characters: frozenset[str]) -> tuple[str | None, frozenset[str]]:
     from PIL import ImageFont
 
     best: str | None = None
-    missing = _lacking(ImageFont.load_default(_TRIED_SIZE), characters)
+    latin = frozenset(c for c in characters if c < _COMBINING)
+    missing = characters - latin | _lacking(ImageFont.load_default(_TRIED_SIZE), latin)
     for file in _files() if missing else ():
         try:
-            lacks = _lacking(ImageFont.truetype(file, _TRIED_SIZE), characters)
+            # One character at a time: what shapes whole texts would put a lone accent on a circle, and so show it.
+            font = ImageFont.truetype(file, _TRIED_SIZE, layout_engine=ImageFont.Layout.BASIC)
+            lacks = _lacking(font, characters)
         except (OSError, ValueError):  # damaged, or of a kind that FreeType does not read
             continue
         if len(lacks) < len(missing):

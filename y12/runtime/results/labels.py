@@ -1,5 +1,6 @@
 """The labels of a picture: inside it, and none over another."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,12 +27,15 @@ _MIN_TEXT = 10  # pixels, below which nobody reads it
 
 @dataclass(frozen=True)
 class _Label:
-    """Text on a ground; `offset_xy` is from the ground's corner to where Pillow begins to write."""
+    """A name in a font of its script, and behind it a score in one that has digits, on one line; in pixels."""
 
-    text: str
-    font: "Font"
+    name: str
+    name_font: "Font"
+    score: str
+    score_font: "Font"
+    score_x: int
+    baseline: int
     size_wh: tuple[int, int]
-    offset_xy: tuple[float, float]
 
 
 def draw_labels(draw: "ImageDraw", found: Objects) -> None:
@@ -56,8 +60,7 @@ def draw_labels(draw: "ImageDraw", found: Objects) -> None:
         if not found.whole_image:
             _join(draw, place, box, colour)
         draw.rectangle((place[0], place[1], place[2] - 1, place[3] - 1), fill=colour)
-        start = (place[0] + label.offset_xy[0], place[1] + label.offset_xy[1])
-        draw.text(start, label.text, fill=text_colour(colour), font=label.font)
+        _write(draw, label, place, text_colour(colour))
 
 
 def placed(box: Box, size_wh: tuple[int, int], taken: list[Box], picture_wh: tuple[int, int]) -> Box | None:
@@ -113,14 +116,25 @@ def _join(draw: "ImageDraw", place: Box, box: Box, colour: Rgb) -> None:
         draw.line([((place[0] + place[2]) / 2, (place[1] + place[3]) / 2), (box[0], box[1])], fill=colour, width=1)
 
 
+def _write(draw: "ImageDraw", label: _Label, place: Box, colour: Rgb) -> None:
+    x, y = place[0] + _PADDING, place[1] + label.baseline
+    draw.text((x, y), label.name, fill=colour, font=label.name_font, anchor="ls")
+    draw.text((place[0] + label.score_x, y), label.score, fill=colour, font=label.score_font, anchor="ls")
+
+
 def _fitted(draw: "ImageDraw", name: str, score: str, size: int, width: int) -> _Label | None:
     """Return the label, its name cut where the picture is narrower; None where not even the score fits."""
     shown = visible(name, NAME)
-    font = font_for(shown, size)
+    name_font, score_font = font_for(shown, size), font_for(score, size)
+    space = round(draw.textlength(" ", score_font))
+    _, score_top, score_right, score_bottom = draw.textbbox((0, 0), score, font=score_font, anchor="ls")
     for length in range(len(shown), -1, -1):
-        text = f"{shown[:length]}{'' if length == len(shown) else '…'} {score}"
-        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-        if right - left + 2 * _PADDING <= width or length == 0:
-            break
-    wide, high = round(right - left) + 2 * _PADDING, round(bottom - top) + 2 * _PADDING
-    return _Label(text, font, (wide, high), (_PADDING - left, _PADDING - top)) if wide <= width else None
+        cut = shown if length == len(shown) else f"{shown[:length]}.."
+        _, top, right, bottom = draw.textbbox((0, 0), cut, font=name_font, anchor="ls")
+        score_x = _PADDING + math.ceil(right) + space
+        wide = score_x + math.ceil(score_right) + _PADDING
+        if wide <= width:
+            above, below = math.ceil(-min(top, score_top)), math.ceil(max(bottom, score_bottom))
+            size_wh = (wide, above + below + 2 * _PADDING)
+            return _Label(cut, name_font, score, score_font, score_x, above + _PADDING, size_wh)
+    return None
