@@ -69,8 +69,9 @@ def image_from(source: "ImageSource") -> NDArray[np.uint8]:
 
 def kept_source(source: Any) -> "ImageSource | None":
     """Return what a result remembers of its image: the source itself, uncopied; None of one on a GPU."""
-    is_kept = isinstance(source, str | os.PathLike | np.ndarray) or type(source).__module__.startswith("PIL.")
-    return source if is_kept else None
+    if isinstance(source, np.ndarray | str | os.PathLike) or type(source).__module__.startswith("PIL."):
+        return source
+    return None
 
 
 def check_pixels(height: int, width: int) -> None:
