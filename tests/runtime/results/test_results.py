@@ -16,6 +16,7 @@ import supervision as sv
 from PIL import Image
 
 from y12.errors import InputError, MissingPackageError, Y12Error
+from y12.runtime.preprocess.images import kept_source
 from y12.runtime.results.detections import Detections
 from y12.runtime.results.masks import Masks
 
@@ -230,6 +231,11 @@ def test_json_is_what_the_records_say():
     found = whole()
     assert json.loads(found.to_json(masks="polygon")) == found.as_records("polygon")
     assert make((0,), names=("人\x85\ud800",)).to_json().isprintable()
+
+
+def test_an_image_on_a_gpu_is_not_kept():
+    """Nobody would expect a result to hold a GPU's memory."""
+    assert kept_source(SimpleNamespace(__cuda_array_interface__={})) is None
 
 
 def test_a_result_from_a_path_holds_no_pixels(photograph):
