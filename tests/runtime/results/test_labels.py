@@ -66,7 +66,7 @@ def test_a_label_larger_than_the_picture_has_no_place(size_wh):
 def own_fonts(tmp_path, monkeypatch):
     """Only the fonts of a folder; the fonts of this machine are not looked at."""
     monkeypatch.setattr(fonts, "_folders", lambda: [tmp_path])
-    caches = (fonts._files, fonts._file_for)
+    caches = (fonts._files, fonts._file_for, fonts._loaded)
     for cache in caches:
         cache.cache_clear()
     monkeypatch.setattr(fonts, "_told", set())
@@ -150,3 +150,20 @@ def test_a_long_name_is_cut_where_the_picture_is_narrow(width):
     ground = drawn[:29].any(axis=2).any(axis=0)
     assert ground.any() == (width > 8)  # there even the score has no room
     assert not ground.any() or ground[0]
+
+
+def test_thousands_of_objects_fill_a_picture_once(monkeypatch, rng):
+    """When one label has found no place, those as large are not tried: the time would grow with each object."""
+    count, tried = 2000, []
+    corners = rng.uniform(0, 180, (count, 2))
+    boxes = np.concatenate([corners, corners + 20], axis=1).astype(np.float32)
+    found = Detections(boxes, np.full(count, 0.5, np.float32), np.zeros(count, int), ("person",), HW)
+
+    def counted(*arguments):
+        tried.append(placed(*arguments))
+        return tried[-1]
+
+    monkeypatch.setattr("y12.runtime.results.labels.placed", counted)
+    annotated(np.zeros((*HW, 3), np.uint8), found)
+    assert tried.count(None) == 1
+    assert 20 < len(tried) < 80

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from y12.runtime.results.labels import draw_labels
 from y12.runtime.results.objects import Objects
+from y12.runtime.results.oriented import corners_from_xywhr
 from y12.runtime.results.style import (
     MASK_OPACITY,
     SKELETONS,
@@ -79,7 +80,7 @@ def _draw_object(draw: "ImageDraw", found: Objects, i: int, thickness: int) -> N
     colour = class_colour(int(found.class_id[i]))
     left, top, right, bottom = (round(float(v)) for v in found.xyxy[i])
     if found.xywhr is not None:
-        corners = [(float(x), float(y)) for x, y in found.data["xyxyxyxy"][i]]
+        corners = [(float(x), float(y)) for x, y in corners_from_xywhr(found.xywhr[i : i + 1])[0]]
         draw.line([*corners, *corners[:2]], fill=colour, width=thickness, joint="curve")
     else:
         draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=thickness)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.runtime.results.objects import Objects
+from y12.runtime.results.oriented import corners_from_xywhr
 from y12.runtime.results.style import (
     MASK_OPACITY,
     SKELETONS,
@@ -50,7 +51,7 @@ def _one(supervision: ModuleType, found: Objects, i: int, with_mask: bool = Fals
         height, width = crop.bitmap.shape
         mask = np.zeros((1, *found.image_hw), np.bool_)
         mask[0, crop.top : crop.top + height, crop.left : crop.left + width] = crop.bitmap
-    data = {} if found.xywhr is None else {"xyxyxyxy": found.data["xyxyxyxy"][i : i + 1]}
+    data = {} if found.xywhr is None else {"xyxyxyxy": corners_from_xywhr(found.xywhr[i : i + 1])}
     return supervision.Detections(
         np.round(found.xyxy[i : i + 1]), mask=mask, class_id=found.class_id[i : i + 1].astype(int), data=data
     )

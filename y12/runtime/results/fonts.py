@@ -31,8 +31,6 @@ _told: set[str] = set()  # the characters that were named as missing
 
 def font_for(text: str, size: int) -> "Font":
     """Return a font of `size` pixels that has the characters of `text`, or most of them; the lack is logged once."""
-    from PIL import ImageFont
-
     file, missing = _file_for(frozenset(text.replace(" ", ""))) if not text.isascii() else (None, frozenset())
     if missing and not _told:
         _told.update(missing)
@@ -40,6 +38,13 @@ def font_for(text: str, size: int) -> "Font":
             "no font here has %s, which is drawn as boxes: install one, such as Debian's fonts-noto-cjk or fonts-noto",
             " ".join(sorted(missing)[:8]),
         )
+    return _loaded(file, size)
+
+
+@lru_cache(maxsize=32)
+def _loaded(file: str | None, size: int) -> "Font":
+    from PIL import ImageFont
+
     return ImageFont.load_default(size) if file is None else ImageFont.truetype(file, size)
 
 

@@ -46,14 +46,19 @@ def draw_labels(draw: "ImageDraw", found: Objects) -> None:
     height, width = found.image_hw
     size = max(_MIN_TEXT, round(max(width, height) / 50))
     taken: list[Box] = []
-    for i, class_id in enumerate(found.class_id.tolist()):
-        label = _fitted(draw, found.class_name[i], f"{found.confidence[i]:.2f}", size, width)
+    too_large = (width + 1, height + 1)  # a label had no place: one as large has none either, and is not tried
+    rows = zip(found.class_id.tolist(), found.class_name, found.confidence.tolist(), strict=True)
+    for i, (class_id, name, confidence) in enumerate(rows):
+        label = _fitted(draw, name, f"{confidence:.2f}", size, width)
+        if label is None or (label.size_wh[0] >= too_large[0] and label.size_wh[1] >= too_large[1]):
+            continue
         box: Box = (0, 0, 0, 0)
         if not found.whole_image:
             left, top, right, bottom = (round(float(v)) for v in found.xyxy[i])
             box = (left, top, right, bottom)
-        place = None if label is None else placed(box, label.size_wh, taken, (width, height))
-        if label is None or place is None:
+        place = placed(box, label.size_wh, taken, (width, height))
+        if place is None:
+            too_large = label.size_wh
             continue
         taken.append(place)
         colour = class_colour(class_id)
