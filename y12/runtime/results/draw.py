@@ -16,10 +16,10 @@ from y12.runtime.results.objects import Objects
 from y12.runtime.results.oriented import corners_from_xywhr
 from y12.runtime.results.style import (
     MASK_OPACITY,
-    SKELETONS,
     VISIBLE,
     Rgb,
     class_colour,
+    edges_by_colour,
     side_colour,
     text_colour,
     thickness_for,
@@ -92,10 +92,10 @@ def _draw_keypoints(draw: "ImageDraw", keypoints: NDArray[np.float32], middle: R
     """Draw (K, 3) points, and the lines between them where the skeleton is known, each side in its colour."""
     points = [(float(x), float(y)) for x, y, _ in keypoints]
     visible = keypoints[:, 2] >= VISIBLE
-    for a, b in SKELETONS.get(len(points), ()):
-        if visible[a] and visible[b]:
-            colour = side_colour((a, b), len(points), middle)
-            draw.line([points[a], points[b]], fill=colour, width=thickness)
+    for colour, edges in edges_by_colour(len(points), middle).items():
+        for a, b in edges:
+            if visible[a] and visible[b]:
+                draw.line([points[a], points[b]], fill=colour, width=thickness)
     radius = thickness + 1
     for number, (x, y) in enumerate(points):
         if visible[number]:

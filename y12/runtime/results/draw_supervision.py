@@ -1,6 +1,5 @@
 """Masks, boxes and skeletons by supervision's annotators; y12's labels come on top (`labels.py`)."""
 
-from itertools import groupby
 from types import ModuleType
 from typing import Any
 
@@ -11,10 +10,10 @@ from y12.runtime.results.objects import Objects
 from y12.runtime.results.oriented import corners_from_xywhr
 from y12.runtime.results.style import (
     MASK_OPACITY,
-    SKELETONS,
     VISIBLE,
     Rgb,
     class_colour,
+    edges_by_colour,
     side_colour,
     thickness_for,
 )
@@ -63,9 +62,8 @@ def _with_keypoints(
     """Draw the (K, 3) points of an object, and the lines between them, each side in its colour."""
     count = len(keypoints)
     xy = np.where(keypoints[:, 2:] >= VISIBLE, keypoints[:, :2], 0)  # at 0, 0 is what supervision leaves out
-    edges = sorted((side_colour(edge, count, middle), edge) for edge in SKELETONS.get(count, ()))
-    for colour, same in groupby(edges, key=lambda pair: pair[0]):
-        joined = [(a + 1, b + 1) for _, (a, b) in same]  # it counts from 1
+    for colour, edges in edges_by_colour(count, middle).items():
+        joined = [(a + 1, b + 1) for a, b in edges]  # it counts from 1
         annotator = supervision.EdgeAnnotator(supervision.Color(*colour), thickness, joined)
         scene = annotator.annotate(scene, supervision.KeyPoints(xy[None]))
     colours = [side_colour((point,), count, middle) for point in range(count)]

@@ -2,7 +2,17 @@
 
 import colorsys
 
-__all__ = ["MASK_OPACITY", "SKELETONS", "VISIBLE", "Rgb", "class_colour", "side_colour", "text_colour", "thickness_for"]
+__all__ = [
+    "MASK_OPACITY",
+    "SKELETONS",
+    "VISIBLE",
+    "Rgb",
+    "class_colour",
+    "edges_by_colour",
+    "side_colour",
+    "text_colour",
+    "thickness_for",
+]
 
 Rgb = tuple[int, int, int]
 _GOLDEN_RATIO = 0.618034  # steps of it round the colour circle never come close to an earlier one
@@ -38,6 +48,14 @@ def side_colour(points: tuple[int, ...], count: int, middle: Rgb) -> Rgb:
     if count not in SKELETONS or 0 in points or len({point % 2 for point in points}) > 1:
         return middle
     return _LEFT if points[0] % 2 else _RIGHT
+
+
+def edges_by_colour(count: int, middle: Rgb) -> dict[Rgb, list[tuple[int, int]]]:
+    """Return which of `count` keypoints are joined, by the lines' colour, in the order in which they are drawn."""
+    edges: dict[Rgb, list[tuple[int, int]]] = {}
+    for edge in SKELETONS.get(count, ()):
+        edges.setdefault(side_colour(edge, count, middle), []).append(edge)
+    return edges
 
 
 def thickness_for(side: int) -> int:
