@@ -15,7 +15,7 @@ import pytest
 from y12 import cli
 from y12.exporter.cli import choices
 from y12.exporter.config_parts import DEFAULT_NMS_CANDIDATES
-from y12.exporter.data.data_yaml import SPLITS
+from y12.exporter.data.splits import SPLITS
 from y12.exporter.export_config import FORMATS
 from y12.exporter.precision.quantization_options import METHODS, TARGETS
 from y12.exporter.train.losses.terms.classes import CLASS_LOSSES

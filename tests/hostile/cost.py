@@ -1,5 +1,6 @@
 """What something cost: processor time, and how much more memory the process had at most."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,11 +28,14 @@ def measured() -> Iterator[Cost]:
     cost = Cost()
     if _CLEAR.exists():
         _CLEAR.write_text("5")  # the highest resident memory starts anew
+    gc.collect()
+    gc.freeze()  # what thousands of tests before have left is not this one's to walk through
     before, began = _resident("VmRSS"), time.process_time()
     try:
         yield cost
     finally:
         cost.seconds = time.process_time() - began
+        gc.unfreeze()
         cost.mib = max(0.0, _resident("VmHWM") - before)
 
 

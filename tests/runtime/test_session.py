@@ -199,3 +199,45 @@ def test_an_engine_is_not_run_on_the_cpu(engine):
 
 def test_an_engine_with_an_executor_of_ours(engine, fake_executor):
     assert Runtime(engine, fake_executor(ONE_BOX)).infer(RED).class_name == ["red"]
+
+
+def test_a_call_may_change_single_options_and_name_classes(fake_executor, make_onnx):
+    both = np.array([[[32, 12], [32, 12], [8, 8], [8, 8], [0.9, 0.0], [0.0, 0.5], [0.0, 0.0]]], np.float32)
+    runtime = Runtime(make_onnx(), fake_executor(lambda blob: {"output0": both}))
+    for infer in (runtime, runtime.infer, lambda *a, **k: runtime.infer_batch([a[0]], *a[1:], **k)[0]):
+        assert infer(RED).class_name == ["red", "green"]
+        assert infer(RED, conf=0.6).class_name == ["red"]
+        assert infer(RED, classes=["green"]).class_name == ["green"]
+        assert infer(RED, DetectOptions(conf=0.6), classes="green").class_name == []
+    assert [d.class_name for d in runtime.stream([RED, RED], conf=0.6)] == [["red"]] * 2
+    assert runtime(RED, classes=None, max_det=1).class_name == ["red"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ["gren"]}, r"classes: expected names of the model's 3 \(red, green, blue\), found 'gren' "
+         r"\(did you mean 'green'\?\)"),
+        ({"conf": 2}, "conf: expected a number from 0 to 1, found 2"),
+        ({"confidence": 0.5}, "expected options of conf, iou, max_det, classes, .*, found 'confidence'$"),
+        ({"max_dets": 5}, r"found 'max_dets' \(did you mean 'max_det'\?\)"),
+        ({"classes": []}, "classes: expected None or a tuple of one or more"),
+    ],
+)  # fmt: skip
+def test_single_options_are_checked_before_anything_runs(fake_executor, make_onnx, changes, message):
+    executor = fake_executor(lambda blob: {})
+    runtime = Runtime(make_onnx(), executor)
+    for infer in (runtime, lambda image, **changes: runtime.stream([image], **changes)):
+        with pytest.raises(InputError, match=message):
+            infer(RED, **changes)
+    assert executor.blobs == []
+
+
+def test_a_result_knows_its_image_uncopied(make_onnx, tmp_path):
+    path = tmp_path / "red.png"
+    Image.fromarray(RED[..., ::-1]).save(path)
+    with Runtime(make_onnx()) as runtime:
+        assert runtime(RED).image is RED
+        assert [d.image for d in runtime.infer_batch([path, str(path)])] == [path, str(path)]
+        assert [d.image for d in runtime.stream([path, RED])] == [path, None]
+        assert runtime(path).plot().shape == RED.shape

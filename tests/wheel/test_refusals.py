@@ -6,8 +6,8 @@ import pytest
 
 from tests.wheel.environments import COMMANDS, MODULES
 
-ALONE = ("", "ort", "ort-gpu", "val", "video", "gpu", "rtx", "tensorrt", "export", "train")
-TOGETHER = ("val,ort", "rtx,gpu", "tensorrt,gpu", "export,rtx", "train,export")
+ALONE = ("", "ort", "ort-gpu", "val", "video", "draw", "gpu", "rtx", "tensorrt", "export", "train")
+TOGETHER = ("val,ort", "draw,ort", "rtx,gpu", "tensorrt,gpu", "export,rtx", "train,export")
 NEEDS = {  # the command, and what it needs in the order in which it asks: the extra, then the package that is missing
     ("y12-export", "yolov12n", "--no-verify"): ("export", {}, "torch"),
     ("y12-export", "yolov12n", "--val", "x.yaml"): ("export", {}, "torch"),
@@ -23,7 +23,7 @@ HAS = {
     "export": {"export", "train"},
     "train": {"train"},
     "gpu": {"gpu"},
-    "video": {"video"},
+    "video": {"video", "draw"},  # supervision brings av
 }
 
 

@@ -1,9 +1,13 @@
 """The thresholds a user may choose, refused at construction."""
 
-from dataclasses import dataclass
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from y12.errors import InputError
 from y12.runtime.thresholds import check_keep
+from y12.text import NAME, shown, visible
 
 MAX_DETECTIONS = 30_000
 
@@ -60,6 +64,81 @@ class DetectOptions:
         """
         if self.classes is not None and max(self.classes) >= count:
             raise InputError(f"classes: expected ids of 0 to {count - 1}, found {max(self.classes)}")
+
+
+class Changes(TypedDict, total=False):
+    """Some of the options, for one call; classes also by name."""
+
+    conf: float
+    iou: float
+    max_det: int
+    classes: str | Iterable[str | int] | None
+    agnostic: bool
+    multi_label: bool
+    keep: str | None
+
+
+def changed(options: DetectOptions, names: Sequence[str], changes: Changes) -> DetectOptions:
+    """Return `options` with what a call says itself; `names` are the model's classes.
+
+    Raises:
+        InputError: a value is out of range, or there is no such option or class; the nearest is told.
+    """
+    if not changes:
+        return options
+    known = Changes.__annotations__
+    for name in changes:
+        if name not in known:
+            raise InputError(f"expected options of {', '.join(known)}, found {shown(name)}{_near(name, known)}")
+    values = dict(changes)
+    if changes.get("classes") is not None:
+        values["classes"] = class_ids_from(changes["classes"], names)
+    return replace(options, **values)  # type: ignore[arg-type]  # checked when it is made
+
+
+def class_ids_from(classes: str | Iterable[str | int] | None, names: Sequence[str]) -> tuple[int, ...]:
+    """Return the ids of classes that are given by name or id; a name that several have gives all of theirs.
+
+    Raises:
+        InputError: no class has a name or id; the nearest names are told.
+    """
+    if isinstance(classes, str):
+        classes = (classes,)
+    if not isinstance(classes, Iterable):
+        raise InputError(f"classes: expected names or ids, as in ['person', 2], found {shown(classes)}")
+    ids: dict[int, None] = {}
+    unknown: list[str] = []
+    for wanted in classes:
+        if isinstance(wanted, str):
+            same = [i for i, name in enumerate(names) if name == wanted]
+            ids |= dict.fromkeys(same)
+            unknown += [] if same else [shown(wanted) + _near(wanted, names)]
+        else:
+            ids[_class_id(wanted, len(names))] = None
+    if unknown:
+        has = ", ".join(visible(name, NAME) for name in names[:5]) + (", …" if len(names) > 5 else "")
+        raise InputError(f"classes: expected names of the model's {len(names)} ({has}), found {', '.join(unknown)}")
+    return tuple(ids)
+
+
+def _class_id(wanted: object, count: int) -> int:
+    """Return a class id, of numpy too, as an int."""
+    try:
+        found = -1 if isinstance(wanted, bool) else operator.index(wanted)  # type: ignore[arg-type]  # it asks
+    except TypeError:
+        found = -1
+    if not 0 <= found < count:
+        raise InputError(f"classes: expected names, or ids of 0 to {count - 1}, found {shown(wanted)}")
+    return found
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" for the nearest of the known names, whatever its case; "" where none is near."""
+    from difflib import get_close_matches  # takes a while to load: only where there is something to say
+
+    by_lower = {name.lower(): name for name in known}
+    close = get_close_matches(word[:NAME].lower(), by_lower, n=1)
+    return f" (did you mean {shown(by_lower[close[0]])}?)" if close else ""
 
 
 def _is_whole(value: object) -> bool:

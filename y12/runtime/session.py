@@ -4,9 +4,10 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from y12.runtime.assemble import backend_for, pipeline_for
 from y12.runtime.executor import Executor
 from y12.runtime.gpu.device import DeviceNetwork
 from y12.runtime.gpu.pipeline import GpuOptions
-from y12.runtime.options import DetectOptions
+from y12.runtime.options import Changes, DetectOptions, changed
+from y12.runtime.preprocess.images import kept_source
 from y12.runtime.results.detections import Detections
 from y12.runtime.runs import Runs
 from y12.runtime.stages import Stages, Timings
@@ -129,24 +131,31 @@ class Runtime:
         """Return which options have no effect, as the graph has decided, in words; a run with them warns of it."""
         return notes_on_options(options, self.manifest)
 
-    def infer(self, image: "ImageSource", options: DetectOptions | None = None) -> Detections:
+    def infer(
+        self, image: "ImageSource", options: DetectOptions | None = None, **changes: Unpack[Changes]
+    ) -> Detections:
         """Find the objects in one image: a path, a PIL image or a uint8 BGR array (H, W, 3).
 
         Where the network is an engine, the array may also be on its GPU: anything that has DLPack or
         `__cuda_array_interface__`, such as a torch tensor, a cupy array or pycuda's GPUArray. It is not copied, and
         the work that makes it is waited for. Several threads may call at a time.
 
-        `options` None takes the artefact's own, `Runtime.options`. A classifier gives its best five classes, best
-        first, whatever their probability; with options, those above `conf` (0 keeps all), at most five.
+        `options` None takes the artefact's own, `Runtime.options`; `changes` are single ones, as in
+        `infer(image, conf=0.5, classes=["person"])`. `runtime(image)` is the same. A classifier gives its best five
+        classes, best first, whatever their probability; with options, those above `conf` (0 keeps all), at most five.
 
         Raises:
             InputError: the image or an option cannot be used.
             ExecutorError: the network failed, or gave NaN or infinity.
         """
-        return self.infer_batch([image], options)[0]
+        return self.infer_batch([image], options, **changes)[0]
 
-    def infer_batch(self, images: "Sequence[ImageSource]", options: DetectOptions | None = None) -> list[Detections]:
-        """Find the objects in each image, in the order given.
+    __call__ = infer
+
+    def infer_batch(
+        self, images: "Sequence[ImageSource]", options: DetectOptions | None = None, **changes: Unpack[Changes]
+    ) -> list[Detections]:
+        """Find the objects in each image, in the order given; options as for `infer`.
 
         More images than the network takes at once are split; where it takes only more, the last run is
         filled up with gray images whose results are dropped.
@@ -155,11 +164,13 @@ class Runtime:
             InputError: an image or an option cannot be used.
             ExecutorError: the network failed, or gave NaN or infinity.
         """
-        stages = self._stages(self._pipeline.load, options)
+        stages = self._stages(self._pipeline.load, self._changed(options, changes))
         detections: list[Detections] = []
         timings = Timings()
         for chunk in _chunks(images, self.manifest.profile.batch):
             chunk_detections, chunk_timings = detections_at_once(chunk, stages)
+            for found, image in zip(chunk_detections, chunk, strict=True):
+                found.image = kept_source(image)
             detections += chunk_detections
             timings += chunk_timings
         self.timings = timings
@@ -172,6 +183,7 @@ class Runtime:
         *,
         batch: int | None = None,
         ahead: int = AHEAD,
+        **changes: Unpack[Changes],
     ) -> Generator[Detections, None, None]:
         """Find the objects in each image of any iterable, endless ones too; equal to `infer` image by image.
 
@@ -186,12 +198,14 @@ class Runtime:
             batch: images per run of the network; None takes the fewest that it takes. More may be faster on a GPU.
             ahead: runs that are prepared beyond the one whose results are given; 0 for a live source, whose
                 results would otherwise come `ahead` x `batch` images late.
+            changes: single options, as for `infer`.
 
         Raises:
             InputError: an option, `batch` or `ahead` cannot be used; or, in its place, an image. What comes after
                 it is not given: `outcomes` goes on.
             ExecutorError: the network failed, gave NaN or infinity, or the runtime was closed meanwhile.
         """
+        options = self._changed(options, changes)
         return self._detections(self.outcomes(images, self._pipeline.load, options, batch=batch, ahead=ahead))
 
     def outcomes(
@@ -235,17 +249,20 @@ class Runtime:
                 self.timings = outcome.timings
                 if isinstance(outcome.result, Exception):
                     raise outcome.result
+                if isinstance(outcome.item, str | PathLike):  # arrays would fill memory where all results are kept
+                    outcome.result.image = outcome.item
                 yield outcome.result
 
-    def _stages(self, load: Callable[[Item], Any], options: DetectOptions | None) -> Stages:
+    def _changed(self, options: DetectOptions | None, changes: Changes) -> DetectOptions:
+        return changed(options or self.options, self.manifest.names, changes)
+
+    def _stages(self, load: Callable[[Item], Any], options: DetectOptions) -> Stages:
         """Return what is done with each batch; the options are resolved once."""
-        for note in () if options is None else self.notes_on(options):
+        for note in self.notes_on(options):
             warnings.warn(note, stacklevel=3)
-        stages = self._pipeline.stages(load, self.resolved_options(options or self.options))
-        execute = stages.execute
-        return replace(
-            stages, execute=lambda joined: self._runs.run(lambda: execute(joined)), interrupt=self._runs.interrupt
-        )
+        stages = self._pipeline.stages(load, self.resolved_options(options))
+        execute, runs = stages.execute, self._runs
+        return replace(stages, execute=lambda joined: runs.run(lambda: execute(joined)), interrupt=runs.interrupt)
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
         """Return an (h, w, 3) array for images to be written into, again and again; not initialised.
@@ -285,10 +302,7 @@ def _input_hw(profile: InputProfile, stride: int, imgsz: int | tuple[int, int] |
     if imgsz is None:
         return profile.opt_hw
     height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    for name, size, axis in (
-        ("height", height, profile.height),
-        ("width", width, profile.width),
-    ):
+    for name, size, axis in (("height", height, profile.height), ("width", width, profile.width)):
         if not axis.min <= size <= axis.max or size % stride:
             wanted = str(axis.min) if axis.is_fixed else f"a multiple of {stride} from {axis.min} to {axis.max}"
             raise InputError(f"imgsz: expected a {name} of {wanted}, as the artefact was exported for, found {size}")

@@ -29,7 +29,6 @@ from y12.runtime.cli.options import (
     given,
     option,
 )
-from y12.text import NAME, visible
 
 if TYPE_CHECKING:
     from y12.runtime.cli.saving import CountTable, Saver
@@ -239,13 +238,10 @@ def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], masks:
 
 
 def _text_line(frame: "Frame", found: "Detections", ms: dict[str, float]) -> str:
+    from y12.runtime.results.convert import words
+
     height, width = found.image_hw
-    counts = sorted(found.counts().items(), key=lambda item: -item[1])
-    words = [f"{n} {visible(name, NAME)}" for name, n in counts]
-    if found.whole_image:
-        scored = zip(found.class_name, found.confidence, strict=True)
-        words = [f"{visible(name, NAME)} {score:.2f}" for name, score in scored]
-    shows = ", ".join(words) or "nothing found"
+    shows = words(found) or "nothing found"
     number = "" if frame.number is None else f" frame {frame.number}"
     return f"{frame.path}{number}: {width}x{height}: {shows} ({sum(ms.values()):.1f} ms)"
 

@@ -67,6 +67,12 @@ def image_from(source: "ImageSource") -> NDArray[np.uint8]:
     )
 
 
+def kept_source(source: Any) -> "ImageSource | None":
+    """Return what a result remembers of its image: the source itself, uncopied; None of one on a GPU."""
+    is_kept = isinstance(source, np.ndarray | str | os.PathLike) or type(source).__module__.startswith("PIL.")
+    return source if is_kept else None
+
+
 def check_pixels(height: int, width: int) -> None:
     """Refuse an image without pixels, or with more than `MAX_PIXELS`.
 

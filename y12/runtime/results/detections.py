@@ -1,19 +1,29 @@
 """What was found in one image, with the field names of the `supervision` package, whose tools take it."""
 
-from collections.abc import Iterator, Sequence
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, Self, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import InputError
+from y12.runtime.options import class_ids_from
+from y12.runtime.results.checks import Index, check_arrays, row_index
+from y12.runtime.results.convert import described, supervision_from, table_from
 from y12.runtime.results.masks import Masks
 from y12.runtime.results.oriented import corners_from_xywhr
 from y12.runtime.results.records import coco_from, records_from
+from y12.text import printable_json
 
-Index = int | slice | Sequence[int] | Sequence[bool] | NDArray[np.bool_] | NDArray[np.integer[Any]]
+if TYPE_CHECKING:
+    import supervision
+
+    from y12.runtime.preprocess.images import ImageSource
 
 
 class Anchor(Protocol):
@@ -35,7 +45,7 @@ class Detection(NamedTuple):
     data: dict[str, str | NDArray[np.float32]]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Detections:
     """The N objects of one image, best first, as parallel arrays.
 
@@ -53,6 +63,8 @@ class Detections:
         tracker_id: (N,) integers; y12 leaves it empty for a tracker to fill.
         truncated: NMS in the graph, or on a GPU, saw only the best of the candidates: objects may be missing.
         whole_image: the rows are classes of the image as a whole, for a classifier; `xyxy` is what it looked at.
+        image: what `infer` was given, by reference, for `plot`: the path, or the array itself. None of a stream's
+            arrays, which would fill the memory, and of those on a GPU.
 
     Raises:
         InputError: an array's shape contradicts the others.
@@ -69,36 +81,16 @@ class Detections:
     tracker_id: NDArray[np.integer[Any]] | None = None
     truncated: bool = False
     whole_image: bool = False
+    image: "ImageSource | None" = None
 
     def __post_init__(self) -> None:
-        _check_shape("xyxy", np.shape(self.xyxy), ("N", 4))
-        count = len(self.xyxy)
-        _check_shape("confidence", np.shape(self.confidence), (count,))
-        _check_shape("class_id", np.shape(self.class_id), (count,))
-        if self.masks is not None:
-            _check_shape("masks", (len(self.masks), *self.masks.image_hw), (count, *self.image_hw))
-        if self.keypoints is not None:
-            _check_shape("keypoints", np.shape(self.keypoints), (count, "K", 3))
-        if self.xywhr is not None:
-            _check_shape("xywhr", np.shape(self.xywhr), (count, 5))
-        if self.tracker_id is not None:
-            _check_shape("tracker_id", np.shape(self.tracker_id), (count,))
-        if self.class_id.dtype.kind not in "iu":
-            raise InputError(f"class_id: expected integers, found {self.class_id.dtype}")
-        if count and not 0 <= self.class_id.min() <= self.class_id.max() < len(self.names):
-            found = f"{self.class_id.min()} to {self.class_id.max()}"
-            raise InputError(f"class_id: expected 0 to {len(self.names) - 1}, the indices of the names, found {found}")
+        check_arrays(self)
 
     @classmethod
     def empty(cls, names: tuple[str, ...] = (), image_hw: tuple[int, int] = (0, 0)) -> Self:
         """Return the result of an image in which nothing was found."""
-        return cls(
-            np.empty((0, 4), np.float32),
-            np.empty(0, np.float32),
-            np.empty(0, np.int64),
-            names=names,
-            image_hw=image_hw,
-        )
+        none = np.empty(0, np.float32)
+        return cls(none.reshape(0, 4), none, np.empty(0, np.int64), names=names, image_hw=image_hw)
 
     def __len__(self) -> int:
         return len(self.xyxy)
@@ -129,7 +121,7 @@ class Detections:
         """
         if isinstance(index, str):
             return self.data[index]
-        rows = _row_index(index)
+        rows = row_index(index)
         return replace(
             self,
             xyxy=self.xyxy[rows],
@@ -140,6 +132,62 @@ class Detections:
             xywhr=None if self.xywhr is None else self.xywhr[rows],
             tracker_id=None if self.tracker_id is None else self.tracker_id[rows],
         )
+
+    def __repr__(self) -> str:
+        return described(self)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the words and the picture."""
+        from y12.runtime.results.picture import html_of  # here and below: not loaded where nothing is drawn
+
+        return html_of(self)
+
+    def filter(self, classes: "str | Iterable[str | int] | None" = None, conf: float | None = None) -> Self:
+        """Return the objects of some classes only, by name or id, and those only whose confidence is above `conf`.
+
+        Raises:
+            InputError: no class has such a name or id; the nearest is told.
+        """
+        wanted = np.ones(len(self), np.bool_)
+        if classes is not None:
+            wanted &= np.isin(self.class_id, class_ids_from(classes, self.names))
+        if conf is not None:
+            wanted &= self.confidence > conf
+        return self[wanted]
+
+    def plot(self, image: "ImageSource | None" = None) -> NDArray[np.uint8]:
+        """Return a copy of `image`, (H, W, 3) uint8 BGR, with all drawn in; None takes `self.image`, a path again read.
+
+        Raises:
+            InputError: there is none, it cannot be read, or has another size.
+        """
+        from y12.runtime.results.picture import plotted
+
+        return plotted(self, image)
+
+    def save(self, path: str | os.PathLike[str], image: "ImageSource | None" = None) -> Path:
+        """Write that picture to a file, as its suffix says, and return its path.
+
+        Raises:
+            InputError: as `plot`; or it cannot be written there, or is the image's own file.
+        """
+        from y12.runtime.results.picture import saved
+
+        return saved(self, path, image)
+
+    @property
+    def xywh(self) -> NDArray[np.float32]:
+        """The boxes as centre x, centre y, width and height in pixels, (N, 4)."""
+        boxes = self.xyxy.copy()
+        boxes[:, 2:] -= boxes[:, :2]
+        boxes[:, :2] += boxes[:, 2:] / 2
+        return boxes
+
+    @property
+    def xyxyn(self) -> NDArray[np.float32]:
+        """`xyxy` in shares of the image's width and height, 0-1."""
+        height, width = self.image_hw
+        return np.asarray(self.xyxy / (width, height, width, height), np.float32)
 
     @property
     def class_name(self) -> list[str]:
@@ -211,6 +259,32 @@ class Detections:
         """
         return records_from(self, masks)
 
+    def to_json(self, masks: str | None = None) -> str:
+        """Return the records of `as_records` as JSON text, a list.
+
+        Raises:
+            InputError: as there.
+        """
+        return printable_json(json.dumps(self.as_records(masks), ensure_ascii=False))
+
+    def to_df(self) -> Any:
+        """Return a pandas DataFrame, a row an object, or one of polars where that alone is installed.
+
+        Raises:
+            Y12Error: neither is.
+        """
+        return table_from(self)
+
+    def to_supervision(self) -> "supervision.Detections":
+        """Return supervision's own Detections, for its slicers, zones and trackers; masks are drawn for it.
+
+        Keypoints, (N, K, 3), are its `data["keypoints"]`, and follow their objects.
+
+        Raises:
+            MissingPackageError: supervision is not installed.
+        """
+        return supervision_from(self)
+
     def to_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """Return COCO's results JSON, which pycocotools' `loadRes` takes.
 
@@ -222,25 +296,3 @@ class Detections:
             InputError: `category_ids` has not one id for each of the names.
         """
         return coco_from(self, image_id, category_ids)
-
-
-def _row_index(index: Index) -> Any:
-    """Turn an int into a slice of one row, and an empty list into an empty integer array."""
-    if isinstance(index, int | np.integer) and not isinstance(index, bool):
-        return [index]
-    if isinstance(index, slice):
-        return index
-    array = np.asarray(index)
-    return array if array.size else array.astype(np.intp)
-
-
-def _check_shape(name: str, found: tuple[int, ...], expected: tuple[int | str, ...]) -> None:
-    """Refuse an array whose shape differs from `expected`; a text stands for any size."""
-    if found == expected:  # before the loop, which takes longer than most of what is done with a result
-        return
-    fits = len(found) == len(expected) and all(
-        isinstance(e, str) or e == f for e, f in zip(expected, found, strict=True)
-    )
-    if not fits:
-        shown = "(" + ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "") + ")"
-        raise InputError(f"{name}: expected shape {shown}, found {found}")

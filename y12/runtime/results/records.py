@@ -6,30 +6,15 @@ a list of outlines, each a list of [x, y].
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import InputError
 from y12.runtime.results.masks import Masks
+from y12.runtime.results.objects import Objects
 from y12.runtime.results.oriented import corners_from_xywhr
-
-
-class Objects(Protocol):
-    """What is read of a `Detections`, which imports this file."""
-
-    xyxy: NDArray[np.float32]
-    confidence: NDArray[np.float32]
-    class_id: NDArray[np.integer[Any]]
-    names: tuple[str, ...]
-    masks: Masks | None
-    keypoints: NDArray[np.float32] | None
-    xywhr: NDArray[np.float32] | None
-
-    @property
-    def class_name(self) -> list[str]:
-        """The name of each object's class."""
 
 
 def records_from(detections: Objects, masks: str | None = None) -> list[dict[str, Any]]:
