@@ -21,7 +21,7 @@ from y12.exporter.precision.quantization_options import METHODS, TARGETS
 from y12.exporter.train.losses.terms.classes import CLASS_LOSSES
 from y12.exporter.train.losses.terms.iou import IOU_KINDS
 from y12.exporter.train.options import PRECISIONS
-from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, NMS_FORMS, TASKS
+from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, OWN_NMS_FORMS, TASKS
 from y12.runtime.cli.infer import Keep
 from y12.runtime.cli.options import Task
 from y12.runtime.thresholds import KEEPS
@@ -315,7 +315,7 @@ SAME = {
     choices.Format: FORMATS,
     choices.Method: METHODS,
     choices.Int8Target: TARGETS,
-    choices.NmsForm: NMS_FORMS,
+    choices.NmsForm: OWN_NMS_FORMS,
     choices.Split: SPLITS,
     choices.IouLoss: IOU_KINDS,
     choices.ClassLoss: CLASS_LOSSES,

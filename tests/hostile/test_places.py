@@ -39,7 +39,7 @@ def test_many_folders(tmp_path, monkeypatch):
     for i in range(20):
         (tmp_path / "images" / str(i)).mkdir(parents=True)
     (tmp_path / "data.yaml").write_text("val: images\nnames: [a]\n")
-    with pytest.raises(DatasetError, match="expected images in .*images, found none"):
+    with pytest.raises(DatasetError, match=r"expected images in .*images, found none"):
         labelled_dataset(tmp_path / "data.yaml")
     monkeypatch.setattr(image_lists, "MAX_FOLDERS", 20)
     with pytest.raises(DatasetError, match="expected at most 20 folders in it, found more"):
