@@ -18,7 +18,7 @@ from y12.runtime.artefact.manifest import NmsSettings
 from y12.runtime.cli.common import run_command
 from y12.runtime.cli.infer import Output, infer_files, main
 from y12.runtime.cli.saving import Saver
-from y12.runtime.cli.sources import frames_from, paths_from
+from y12.runtime.cli.sources import frames_from, sources_from
 from y12.runtime.options import DetectOptions
 from y12.runtime.session import Runtime
 
@@ -423,14 +423,14 @@ def test_bad_video(make_onnx, tmp_path, capsys, content):
 
 def test_sources(images, tmp_path):
     names = ["a.jpg", "b.png"]
-    assert [p.name for p in paths_from([str(images)])] == names
-    assert [p.name for p in paths_from([str(images / "*.[jp]*g"), str(images / "a.jpg")])] == names
+    assert [p.name for p in sources_from([str(images)])] == names
+    assert [p.name for p in sources_from([str(images / "*.[jp]*g"), str(images / "a.jpg")])] == names
     (images / "[1].jpg").write_bytes(b"")
-    assert paths_from([str(images / "[1].jpg")]) == [images / "[1].jpg"]  # a file's own name is no pattern
+    assert sources_from([str(images / "[1].jpg")]) == [images / "[1].jpg"]  # a file's own name is no pattern
     (tmp_path / "empty").mkdir()
     for nothing in (tmp_path / "empty", images / "*.bmp"):
         with pytest.raises(InputError, match="found none"):
-            paths_from([str(nothing)])
+            sources_from([str(nothing)])
 
 
 def raises(error):

@@ -28,12 +28,13 @@ from y12.runtime.cli.options import (
     choice,
     given,
     option,
+    positive,
 )
 from y12.text import NAME, visible
 
 if TYPE_CHECKING:
     from y12.runtime.cli.saving import CountTable, Saver
-    from y12.runtime.cli.sources import Frame
+    from y12.runtime.cli.sources import Frame, Source
     from y12.runtime.options import DetectOptions
     from y12.runtime.results.detections import Detections
     from y12.runtime.session import Runtime, Timings
@@ -44,6 +45,7 @@ JSON_HELP = (
     "keypoints as x, y, visibility; of oriented boxes xywhr and corners; with --masks segmentation), counts by class, "
     "truncated and ms per stage; for a file that cannot be read, source and error. Stages of several images overlap"
 )
+SOURCES = "Sources"
 MASK_TASKS = ("segment", "multitask")
 
 
@@ -75,11 +77,16 @@ class Infer(RuntimeOptions):
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE|DIR|GLOB|VIDEO...",
+            metavar="SOURCE...",
             show_default=False,
-            help="what to look at; folders are not searched deeper",
+            help="what to look at: images, videos, folders, patterns, lists (.txt), cameras by number (0), "
+            "rtsp:// and http(s):// addresses, - for an image on standard input",
         ),
     ]
+    recursive: Annotated[bool, option("--recursive", panel=SOURCES, help="search folders to the bottom")] = False
+    every: Annotated[
+        int, option("--every", parser=positive, metavar="N", panel=SOURCES, help="look at every N-th frame of videos")
+    ] = 1
     conf: Conf = None
     iou: Iou = None
     max_det: MaxDet = None
@@ -128,9 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _infer(asked: Infer) -> int:
     from y12.runtime.cli.saving import CountTable, Saver
-    from y12.runtime.cli.sources import paths_from
+    from y12.runtime.cli.sources import sources_from
 
-    paths = paths_from(asked.sources)
+    paths = sources_from(asked.sources, asked.recursive)
     saver = Saver(asked.save, paths) if asked.save else None
     with asked.open() as runtime:
         table = None if asked.csv is None else CountTable(asked.csv, runtime.manifest.task, runtime.manifest.names)
@@ -142,7 +149,7 @@ def _infer(asked: Infer) -> int:
         _tell_kept(runtime, wanted, options)
         for note in runtime.notes_on(options):
             say(f"note: {note}")
-        failed = infer_files(runtime, paths, options, output)
+        failed = infer_files(runtime, paths, options, output, asked.every)
     if table is not None:
         table.write()
     if failed:
@@ -165,13 +172,15 @@ def _check_masks(output: Output, task: str) -> None:
         raise InputError(f"--masks: expected a segmentation model, found one for the task {task!r}")
 
 
-def infer_files(runtime: "Runtime", paths: list[Path], options: "DetectOptions", output: Output) -> int:
+def infer_files(
+    runtime: "Runtime", paths: "Sequence[Source]", options: "DetectOptions", output: Output, every: int = 1
+) -> int:
     """Return what is found in each file, and give how many could not be used; of a video, the rest is then left."""
-    from y12.runtime.cli.sources import Frame, frames_from
+    from y12.runtime.cli.sources import Frame, Source, frames_from
 
-    failed: set[Path] = set()
+    failed: set[Source] = set()
     load = Frame.load_and_keep if output.saver else Frame.load
-    with closing(runtime.outcomes(frames_from(paths, failed), load, options)) as outcomes:
+    with closing(runtime.outcomes(frames_from(paths, failed, every), load, options)) as outcomes:
         for outcome in outcomes:
             path = outcome.item.path
             if path in failed:  # a frame that was read ahead
@@ -216,7 +225,7 @@ def _masks_ms(found: "Detections") -> float:
     return (perf_counter() - started) * 1e3
 
 
-def _report_failure(path: Path, message: str, as_json: bool) -> None:
+def _report_failure(path: "Source", message: str, as_json: bool) -> None:
     say(f"error: {message}")
     if as_json:
         put_json(json.dumps({"source": str(path), "error": message}, ensure_ascii=False))

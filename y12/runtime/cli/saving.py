@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from y12.errors import InputError
 from y12.files import write_atomically
 from y12.text import visible
+
+if TYPE_CHECKING:
+    from y12.runtime.cli.sources import Source
 
 __all__ = ["CountTable", "Saver"]
 
@@ -25,12 +29,12 @@ class Saver:
         inputs: files that are never written over, and whose numbering decides the names.
     """
 
-    def __init__(self, folder: Path, inputs: list[Path]) -> None:
+    def __init__(self, folder: Path, inputs: "Sequence[Source]") -> None:
         self._folder = folder
-        self._taken = {path.resolve() for path in inputs}
-        self._stems: dict[Path, str] = {}
+        self._taken = {path.resolve() for path in inputs if isinstance(path, Path)}
+        self._stems: dict[Source, str] = {}
 
-    def save(self, source: Path, number: int | None, image_bgr: NDArray[np.uint8]) -> Path:
+    def save(self, source: "Source", number: int | None, image_bgr: NDArray[np.uint8]) -> Path:
         """Write the picture of `source` (of its frame `number`, for a video) and give its path.
 
         Raises:
@@ -48,7 +52,7 @@ class Saver:
         write_atomically(path, content.tobytes())
         return path
 
-    def _free_stem(self, source: Path) -> str:
+    def _free_stem(self, source: "Source") -> str:
         """Find a name that no other input of this call uses and that is no input itself."""
         stem = f"{source.stem}_annotated"
         attempt, candidate = 1, stem
@@ -77,7 +81,7 @@ class CountTable:
         self._path, self._names = path, tuple(dict.fromkeys(names))
         self._rows: list[list[object]] = [["source", "frame", *(visible(name) for name in self._names)]]
 
-    def add(self, source: Path, number: int | None, counts: Mapping[str, int]) -> None:
+    def add(self, source: "Source", number: int | None, counts: Mapping[str, int]) -> None:
         """Take note of a picture, which is frame `number` of a video."""
         row: list[object] = [visible(source), "" if number is None else number]
         self._rows.append(row + [counts.get(name, 0) for name in self._names])
