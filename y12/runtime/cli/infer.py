@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -43,7 +43,8 @@ JSON_HELP = (
     "print JSON Lines: one object per image or video frame with source, frame, time_s (from the video's beginning), "
     "height, width, detections (box_xyxy in pixels of the image, confidence, class_id, class_name; of a pose model "
     "keypoints as x, y, visibility; of oriented boxes xywhr and corners; with --masks segmentation), counts by class, "
-    "truncated and ms per stage; for a file that cannot be read, source and error. Stages of several images overlap"
+    "truncated, ms per stage, with --save the file that shows it; for a file that cannot be read, source and error. "
+    "Stages of several images overlap"
 )
 SOURCES = "Sources"
 MASK_TASKS = ("segment", "multitask")
@@ -103,8 +104,16 @@ class Infer(RuntimeOptions):
         ),
     ] = None
     save: Annotated[
-        Path | None, option(metavar="DIR", panel=OUTPUT, help="write annotated pictures there, with all that is found")
+        Path | None,
+        option(
+            metavar="DIR",
+            panel=OUTPUT,
+            help="write annotated pictures there, of a video a video; into DIR_2 and so on where DIR holds anything",
+        ),
     ] = None
+    exist_ok: Annotated[
+        bool, option("--exist-ok", panel=OUTPUT, help="let --save write into DIR, over what is there")
+    ] = False
     csv: Annotated[
         Path | None,
         option(metavar="FILE", panel=OUTPUT, help="write how many objects of each class each image or frame shows"),
@@ -134,13 +143,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _infer(asked: Infer) -> int:
-    from y12.runtime.cli.saving import CountTable, Saver
+    from y12.runtime.cli.saving import CountTable
     from y12.runtime.cli.sources import sources_from
 
     paths = sources_from(asked.sources, asked.recursive)
-    saver = Saver(asked.save, paths) if asked.save else None
-    with asked.open() as runtime:
+    if asked.exist_ok and not asked.save:
+        raise InputError("--exist-ok: expected --save DIR beside it, found none")
+    with ExitStack() as stack:
+        runtime = stack.enter_context(asked.open())
         table = None if asked.csv is None else CountTable(asked.csv, runtime.manifest.task, runtime.manifest.names)
+        saver = _saver(asked, paths, stack)
         output = Output(saver, table, asked.json, None if asked.masks is None else asked.masks.value)
         wanted = replace(runtime.options, **given(asked, THRESHOLDS | {"keep": "keep"}))
         options = runtime.resolved_options(wanted)  # once, not once a file
@@ -155,6 +167,17 @@ def _infer(asked: Infer) -> int:
     if failed:
         say(f"error: {failed} of {len(paths)} files could not be used")
     return EXIT_FAILED if failed else 0
+
+
+def _saver(asked: Infer, sources: "Sequence[Source]", stack: ExitStack) -> "Saver | None":
+    """Return what saves pictures, if asked; at its end, also by Ctrl-C, it says where they are."""
+    from y12.runtime.cli.saving import Saver
+
+    if asked.save is None:
+        return None
+    saver = Saver(asked.save, sources, asked.exist_ok)
+    stack.callback(lambda: say(f"saved to {saver.folder}") if saver.count else None)
+    return stack.enter_context(saver)
 
 
 def _tell_kept(runtime: "Runtime", asked: "DetectOptions", used: "DetectOptions") -> None:
@@ -206,7 +229,7 @@ def _tell_found(runtime: "Runtime", frame: "Frame", found: "Detections", timings
     if found.truncated:
         say(f"{frame.path}: more candidates than the NMS looks at; some objects may be missing")
     if output.as_json:
-        put_json(_json_line(frame, found, ms, output.masks))
+        put_json(_json_line(frame, found, ms, output))
     else:
         put(_text_line(frame, found, ms))
     if output.table is not None:
@@ -214,7 +237,7 @@ def _tell_found(runtime: "Runtime", frame: "Frame", found: "Detections", timings
     if output.saver:
         from y12.runtime.results.draw import annotated
 
-        output.saver.save(frame.path, frame.number, annotated(frame.load(), found))
+        output.saver.save(frame.path, frame.number, annotated(frame.load(), found), frame.time_s)
 
 
 def _masks_ms(found: "Detections") -> float:
@@ -231,7 +254,7 @@ def _report_failure(path: "Source", message: str, as_json: bool) -> None:
         put_json(json.dumps({"source": str(path), "error": message}, ensure_ascii=False))
 
 
-def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], masks: str | None) -> str:
+def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], output: Output) -> str:
     height, width = found.image_hw
     record: dict[str, Any] = {
         "source": str(frame.path),
@@ -239,9 +262,10 @@ def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], masks:
         "time_s": None if frame.time_s is None else round(frame.time_s, 6),
         "height": height,
         "width": width,
-        "detections": found.as_records(masks),
+        "detections": found.as_records(output.masks),
         "counts": found.counts(),
         "truncated": found.truncated,
+        **({"saved": str(output.saver.path_of(frame.path, frame.number))} if output.saver else {}),
         "ms": {name: round(value, 3) for name, value in ms.items()},
     }
     return json.dumps(record, ensure_ascii=False)
