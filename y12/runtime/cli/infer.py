@@ -14,13 +14,13 @@ import typer
 
 from y12.errors import ArtefactError, InputError
 from y12.runtime.cli.app import Command, main_of
+from y12.runtime.cli.class_names import NamedClasses, class_ids_of
 from y12.runtime.cli.common import EXIT_FAILED, put, put_json, say
 from y12.runtime.cli.options import (
     NMS,
     OUTPUT,
     THRESHOLDS,
     AgnosticNms,
-    Classes,
     Conf,
     Iou,
     MaxDet,
@@ -91,7 +91,7 @@ class Infer(RuntimeOptions):
     conf: Conf = None
     iou: Iou = None
     max_det: MaxDet = None
-    classes: Classes = None
+    classes: NamedClasses = None
     agnostic_nms: AgnosticNms = None
     keep: Annotated[
         Keep | None,
@@ -154,7 +154,7 @@ def _infer(asked: Infer) -> int:
         table = None if asked.csv is None else CountTable(asked.csv, runtime.manifest.task, runtime.manifest.names)
         saver = _saver(asked, paths, stack)
         output = Output(saver, table, asked.json, None if asked.masks is None else asked.masks.value)
-        wanted = replace(runtime.options, **given(asked, THRESHOLDS | {"keep": "keep"}))
+        wanted = _wanted(asked, runtime)
         options = runtime.resolved_options(wanted)  # once, not once a file
         _check_masks(output, runtime.manifest.task)
         say(f"{asked.artefact} on {runtime.description}")
@@ -167,6 +167,14 @@ def _infer(asked: Infer) -> int:
     if failed:
         say(f"error: {failed} of {len(paths)} files could not be used")
     return EXIT_FAILED if failed else 0
+
+
+def _wanted(asked: Infer, runtime: "Runtime") -> "DetectOptions":
+    """Return the artefact's own options with what was asked in their place."""
+    values = given(asked, THRESHOLDS | {"keep": "keep"})
+    if asked.classes is not None:
+        values["classes"] = class_ids_of(asked.classes, runtime.manifest.names)
+    return replace(runtime.options, **values)
 
 
 def _saver(asked: Infer, sources: "Sequence[Source]", stack: ExitStack) -> "Saver | None":
