@@ -19,7 +19,7 @@ demo: .venv/installed  ## export the demo model to an FP16 engine, verify it, ru
 	$(BIN)/y12-export --format engine --half --output demo
 	rm -rf demo/scenes
 	$(BIN)/python -m y12.exporter.train.shapes demo/scenes --images 1 --seed 7
-	$(BIN)/y12-infer demo/yolov12n-shapes_fp16.onnx demo/scenes/images --save demo
+	$(BIN)/y12-infer demo/yolov12n-shapes_fp16.onnx demo/scenes/images --save demo --exist-ok
 	@echo "made: the engine, its ONNX, the report (.html) and an annotated scene, in the folder demo"
 
 # Two workers of one thread each: torch's threads spin at their barriers, and two processes with two threads on two

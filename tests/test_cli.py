@@ -91,7 +91,7 @@ WRONG = [
     ),
     ("y12-tune", ["shapes", "--epochs", "ten"], "--epochs: expected a whole number, found 'ten'"),
     ("y12-val", ["m", "d", "--conf-thres", "high"], "--conf: expected a number, found 'high'"),
-    ("y12-infer", ["m", "a", "--classes", "cat"], "--classes: expected class ids such as 0,2,5, found 'cat'"),
+    ("y12-export", ["m", "--classes", "cat"], "--classes: expected class ids such as 0,2,5, found 'cat'"),
     ("y12-bench", ["m", "--imgsz", "1,2,3"], "--imgsz: expected 640, or 480,640 as height,width, found '1,2,3'"),
     ("y12-bench", ["m", "--imgsz", "0"], "--imgsz: expected 640, or 480,640 as height,width, found '0'"),
     (

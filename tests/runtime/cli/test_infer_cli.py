@@ -5,8 +5,10 @@ import json
 import subprocess
 import sys
 import threading
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -15,10 +17,11 @@ from PIL import Image
 from tests.foreign_graphs import Ends, foreign_model
 from y12.errors import InputError
 from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.cli.class_names import class_ids_of
 from y12.runtime.cli.common import run_command
 from y12.runtime.cli.infer import Output, infer_files, main
 from y12.runtime.cli.saving import Saver
-from y12.runtime.cli.sources import frames_from, paths_from
+from y12.runtime.cli.sources import frames_from, sources_from
 from y12.runtime.options import DetectOptions
 from y12.runtime.session import Runtime
 
@@ -85,6 +88,8 @@ def test_a_bad_image_is_reported_and_the_others_are_done(make_onnx, images, caps
         (["--conf", "0.99"], 0),
         (["--classes", "1,2"], 0),
         (["--classes", "0"], 1),
+        (["--classes", "blue, Red"], 1),
+        (["--classes", "2,green"], 0),
         (["--max-det", "1", "--iou", "0.1", "--agnostic-nms", "--imgsz", "64"], 1),
         (["--conf-thres", "0.5", "--iou-thres", "0.5", "--imgsz", "64,64"], 1),
     ],
@@ -101,6 +106,10 @@ def test_options(make_onnx, images, capsys, options, found):
         (["--conf", "2"], "conf: expected a number from 0 to 1, found 2.0"),
         (["--max-det", "0"], "max_det"),
         (["--classes", "7"], "ids of 0 to 2, found 7"),
+        (["--classes", "-1"], "classes: expected ids of 0 or more, found -1"),
+        (["--classes", "red,gren"], "of the model's classes, found 'gren'; did you mean green?"),
+        (["--classes", "person"], "of the model's classes, found 'person'; y12-inspect --json lists the names"),
+        (["--classes", "0,,1"], "of the model's classes, found ''; y12-inspect"),
         (["--imgsz", "96"], "imgsz: expected a height of 64"),
     ],
 )
@@ -276,6 +285,7 @@ def _umask():
 def test_save_keeps_inputs_of_one_name_apart_and_never_writes_over_one(tmp_path):
     folder = tmp_path / "x"
     inputs = [tmp_path / "1/bus.jpg", tmp_path / "2/bus.png", folder / "bus_annotated.jpg"]
+    folder.mkdir()
     saver = Saver(folder, inputs)
     names = [saver.save(path, None, RED).name for path in inputs]
     assert names == ["bus_annotated_2.jpg", "bus_annotated_3.jpg", "bus_annotated_annotated.jpg"]
@@ -306,7 +316,7 @@ def test_video_frame_by_frame(make_onnx, tmp_path, capsys):
     assert [r["frame"] for r in records] == [0, 1, 2]
     assert [r["time_s"] for r in records] == [0, 0.1, 0.2]
     assert [r["detections"][0]["class_name"] for r in records] == ["red", "blue", "green"]
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["clip_annotated.mp4"]
 
 
 def test_counts_by_class_in_csv(make_onnx, images, tmp_path, capsys):
@@ -345,34 +355,42 @@ def test_images_and_videos_come_in_the_order_given(make_onnx, images, capsys):
     assert not [t.name for t in threading.enumerate() if t.name.startswith("y12-stream")]
 
 
+def write_growing_video(path):
+    """Write 40 pictures as JPEG, of which all but the first are larger: no video can hold them as they are."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for number in range(40):
+            picture = np.full((48 + 16 * (number > 0), 64, 3), (0, 0, 255), np.uint8)
+            packet = av.Packet(cv2.imencode(".jpg", picture)[1].tobytes())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 10)
+            file.mux(packet)
+    return path
+
+
 def test_a_video_whose_pictures_cannot_be_saved_is_left_and_the_others_are_done(make_onnx, images, tmp_path, capsys):
     """Frames that were read ahead are dropped without a word: one file, one error."""
-    clip = write_video(images / "clip.avi", frames=40)
+    clip = write_growing_video(images / "clip.mkv")
     out = tmp_path / "out"
-    (out / "clip_annotated_000001.jpg").mkdir(parents=True)
     arguments = [str(make_onnx()), str(images / "a.jpg"), str(clip), str(images / "b.png"), "--json"]
     assert main([*arguments, "--save", str(out)]) == 1
     records = [json.loads(line) for line in lines(capsys)[0]]
     assert [(Path(r["source"]).name, r.get("frame"), "error" in r) for r in records] == [
         ("a.jpg", None, False),
-        ("clip.avi", 0, False),
-        ("clip.avi", 1, False),
-        ("clip.avi", None, True),
+        ("clip.mkv", 0, False),
+        ("clip.mkv", 1, False),
+        ("clip.mkv", None, True),
         ("b.png", None, False),
     ]
-    assert {p.name for p in out.iterdir() if p.is_file()} == {
-        "a_annotated.jpg",
-        "b_annotated.jpg",
-        "clip_annotated_000000.jpg",
-    }
+    assert "expected pictures of one size for a video, found 64x64 after 64x48" in records[3]["error"]
+    assert {p.name for p in out.iterdir()} == {"a_annotated.jpg", "b_annotated.jpg", "clip_annotated.mp4"}
 
 
 def test_the_network_runs_no_further_on_a_video_whose_pictures_cannot_be_saved(make_onnx, fake_executor, tmp_path):
-    clip = write_video(tmp_path / "clip.avi", frames=40)
-    (tmp_path / "out" / "clip_annotated_000001.jpg").mkdir(parents=True)
-    output = Output(Saver(tmp_path / "out", [clip]), None, as_json=True, masks=None)
+    clip = write_growing_video(tmp_path / "clip.mkv")
     fake = fake_executor(lambda blob: {"output0": np.zeros((1, 7, 1), np.float32)})
-    with Runtime(make_onnx(), fake) as runtime:
+    with Runtime(make_onnx(), fake) as runtime, Saver(tmp_path / "out", [clip]) as saver:
+        output = Output(saver, None, as_json=True, masks=None)
         assert infer_files(runtime, [clip], runtime.options, output) == 1
     assert 2 <= len(fake.blobs) < 10
 
@@ -423,14 +441,18 @@ def test_bad_video(make_onnx, tmp_path, capsys, content):
 
 def test_sources(images, tmp_path):
     names = ["a.jpg", "b.png"]
-    assert [p.name for p in paths_from([str(images)])] == names
-    assert [p.name for p in paths_from([str(images / "*.[jp]*g"), str(images / "a.jpg")])] == names
+    assert [p.name for p in sources_from([str(images)])] == names
+    assert [p.name for p in sources_from([str(images / "*.[jp]*g"), str(images / "a.jpg")])] == names
     (images / "[1].jpg").write_bytes(b"")
-    assert paths_from([str(images / "[1].jpg")]) == [images / "[1].jpg"]  # a file's own name is no pattern
+    assert sources_from([str(images / "[1].jpg")]) == [images / "[1].jpg"]  # a file's own name is no pattern
     (tmp_path / "empty").mkdir()
     for nothing in (tmp_path / "empty", images / "*.bmp"):
         with pytest.raises(InputError, match="found none"):
-            paths_from([str(nothing)])
+            sources_from([str(nothing)])
+
+
+def test_a_name_that_several_classes_have_means_all_of_them():
+    assert class_ids_of("Car,1,car", ("car", "bus", "car", "Car")) == (3, 1, 0, 2)
 
 
 def raises(error):

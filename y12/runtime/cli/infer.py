@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,13 +14,13 @@ import typer
 
 from y12.errors import ArtefactError, InputError
 from y12.runtime.cli.app import Command, main_of
+from y12.runtime.cli.class_names import NamedClasses, class_ids_of
 from y12.runtime.cli.common import EXIT_FAILED, put, put_json, say
 from y12.runtime.cli.options import (
     NMS,
     OUTPUT,
     THRESHOLDS,
     AgnosticNms,
-    Classes,
     Conf,
     Iou,
     MaxDet,
@@ -28,11 +28,12 @@ from y12.runtime.cli.options import (
     choice,
     given,
     option,
+    positive,
 )
 
 if TYPE_CHECKING:
     from y12.runtime.cli.saving import CountTable, Saver
-    from y12.runtime.cli.sources import Frame
+    from y12.runtime.cli.sources import Frame, Source
     from y12.runtime.options import DetectOptions
     from y12.runtime.results.detections import Detections
     from y12.runtime.session import Runtime, Timings
@@ -41,8 +42,10 @@ JSON_HELP = (
     "print JSON Lines: one object per image or video frame with source, frame, time_s (from the video's beginning), "
     "height, width, detections (box_xyxy in pixels of the image, confidence, class_id, class_name; of a pose model "
     "keypoints as x, y, visibility; of oriented boxes xywhr and corners; with --masks segmentation), counts by class, "
-    "truncated and ms per stage; for a file that cannot be read, source and error. Stages of several images overlap"
+    "truncated, ms per stage, with --save the file that shows it; for a file that cannot be read, source and error. "
+    "Stages of several images overlap"
 )
+SOURCES = "Sources"
 MASK_TASKS = ("segment", "multitask")
 
 
@@ -74,15 +77,20 @@ class Infer(RuntimeOptions):
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE|DIR|GLOB|VIDEO...",
+            metavar="SOURCE...",
             show_default=False,
-            help="what to look at; folders are not searched deeper",
+            help="what to look at: images, videos, folders, patterns, lists (.txt), cameras by number (0), "
+            "rtsp:// and http(s):// addresses, - for an image on standard input",
         ),
     ]
+    recursive: Annotated[bool, option("--recursive", panel=SOURCES, help="search folders to the bottom")] = False
+    every: Annotated[
+        int, option("--every", parser=positive, metavar="N", panel=SOURCES, help="look at every N-th frame of videos")
+    ] = 1
     conf: Conf = None
     iou: Iou = None
     max_det: MaxDet = None
-    classes: Classes = None
+    classes: NamedClasses = None
     agnostic_nms: AgnosticNms = None
     keep: Annotated[
         Keep | None,
@@ -95,8 +103,16 @@ class Infer(RuntimeOptions):
         ),
     ] = None
     save: Annotated[
-        Path | None, option(metavar="DIR", panel=OUTPUT, help="write annotated pictures there, with all that is found")
+        Path | None,
+        option(
+            metavar="DIR",
+            panel=OUTPUT,
+            help="write annotated pictures there, of a video a video; into DIR_2 and so on where DIR holds anything",
+        ),
     ] = None
+    exist_ok: Annotated[
+        bool, option("--exist-ok", panel=OUTPUT, help="let --save write into DIR, over what is there")
+    ] = False
     csv: Annotated[
         Path | None,
         option(metavar="FILE", panel=OUTPUT, help="write how many objects of each class each image or frame shows"),
@@ -126,27 +142,49 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _infer(asked: Infer) -> int:
-    from y12.runtime.cli.saving import CountTable, Saver
-    from y12.runtime.cli.sources import paths_from
+    from y12.runtime.cli.saving import CountTable
+    from y12.runtime.cli.sources import sources_from
 
-    paths = paths_from(asked.sources)
-    saver = Saver(asked.save, paths) if asked.save else None
-    with asked.open() as runtime:
+    paths = sources_from(asked.sources, asked.recursive)
+    if asked.exist_ok and not asked.save:
+        raise InputError("--exist-ok: expected --save DIR beside it, found none")
+    with ExitStack() as stack:
+        runtime = stack.enter_context(asked.open())
         table = None if asked.csv is None else CountTable(asked.csv, runtime.manifest.task, runtime.manifest.names)
+        saver = _saver(asked, paths, stack)
         output = Output(saver, table, asked.json, None if asked.masks is None else asked.masks.value)
-        wanted = replace(runtime.options, **given(asked, THRESHOLDS | {"keep": "keep"}))
+        wanted = _wanted(asked, runtime)
         options = runtime.resolved_options(wanted)  # once, not once a file
         _check_masks(output, runtime.manifest.task)
         say(f"{asked.artefact} on {runtime.description}")
         _tell_kept(runtime, wanted, options)
         for note in runtime.notes_on(options):
             say(f"note: {note}")
-        failed = infer_files(runtime, paths, options, output)
+        failed = infer_files(runtime, paths, options, output, asked.every)
     if table is not None:
         table.write()
     if failed:
         say(f"error: {failed} of {len(paths)} files could not be used")
     return EXIT_FAILED if failed else 0
+
+
+def _wanted(asked: Infer, runtime: "Runtime") -> "DetectOptions":
+    """Return the artefact's own options with what was asked in their place."""
+    values = given(asked, THRESHOLDS | {"keep": "keep"})
+    if asked.classes is not None:
+        values["classes"] = class_ids_of(asked.classes, runtime.manifest.names)
+    return replace(runtime.options, **values)
+
+
+def _saver(asked: Infer, sources: "Sequence[Source]", stack: ExitStack) -> "Saver | None":
+    """Return what saves pictures, if asked; at its end, also by Ctrl-C, it says where they are."""
+    from y12.runtime.cli.saving import Saver
+
+    if asked.save is None:
+        return None
+    saver = Saver(asked.save, sources, asked.exist_ok)
+    stack.callback(lambda: say(f"saved to {saver.folder}") if saver.count else None)
+    return stack.enter_context(saver)
 
 
 def _tell_kept(runtime: "Runtime", asked: "DetectOptions", used: "DetectOptions") -> None:
@@ -164,13 +202,15 @@ def _check_masks(output: Output, task: str) -> None:
         raise InputError(f"--masks: expected a segmentation model, found one for the task {task!r}")
 
 
-def infer_files(runtime: "Runtime", paths: list[Path], options: "DetectOptions", output: Output) -> int:
+def infer_files(
+    runtime: "Runtime", paths: "Sequence[Source]", options: "DetectOptions", output: Output, every: int = 1
+) -> int:
     """Return what is found in each file, and give how many could not be used; of a video, the rest is then left."""
-    from y12.runtime.cli.sources import Frame, frames_from
+    from y12.runtime.cli.sources import Frame, Source, frames_from
 
-    failed: set[Path] = set()
+    failed: set[Source] = set()
     load = Frame.load_and_keep if output.saver else Frame.load
-    with closing(runtime.outcomes(frames_from(paths, failed), load, options)) as outcomes:
+    with closing(runtime.outcomes(frames_from(paths, failed, every), load, options)) as outcomes:
         for outcome in outcomes:
             path = outcome.item.path
             if path in failed:  # a frame that was read ahead
@@ -196,7 +236,7 @@ def _tell_found(runtime: "Runtime", frame: "Frame", found: "Detections", timings
     if found.truncated:
         say(f"{frame.path}: more candidates than the NMS looks at; some objects may be missing")
     if output.as_json:
-        put_json(_json_line(frame, found, ms, output.masks))
+        put_json(_json_line(frame, found, ms, output))
     else:
         put(_text_line(frame, found, ms))
     if output.table is not None:
@@ -204,7 +244,7 @@ def _tell_found(runtime: "Runtime", frame: "Frame", found: "Detections", timings
     if output.saver:
         from y12.runtime.results.draw import annotated
 
-        output.saver.save(frame.path, frame.number, annotated(frame.load(), found))
+        output.saver.save(frame.path, frame.number, annotated(frame.load(), found), frame.time_s)
 
 
 def _masks_ms(found: "Detections") -> float:
@@ -215,13 +255,13 @@ def _masks_ms(found: "Detections") -> float:
     return (perf_counter() - started) * 1e3
 
 
-def _report_failure(path: Path, message: str, as_json: bool) -> None:
+def _report_failure(path: "Source", message: str, as_json: bool) -> None:
     say(f"error: {message}")
     if as_json:
         put_json(json.dumps({"source": str(path), "error": message}, ensure_ascii=False))
 
 
-def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], masks: str | None) -> str:
+def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], output: Output) -> str:
     height, width = found.image_hw
     record: dict[str, Any] = {
         "source": str(frame.path),
@@ -229,9 +269,10 @@ def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], masks:
         "time_s": None if frame.time_s is None else round(frame.time_s, 6),
         "height": height,
         "width": width,
-        "detections": found.as_records(masks),
+        "detections": found.as_records(output.masks),
         "counts": found.counts(),
         "truncated": found.truncated,
+        **({"saved": str(output.saver.path_of(frame.path, frame.number))} if output.saver else {}),
         "ms": {name: round(value, 3) for name, value in ms.items()},
     }
     return json.dumps(record, ensure_ascii=False)

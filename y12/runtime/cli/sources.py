@@ -1,8 +1,9 @@
-"""What to look at: images and videos from paths, folders and patterns, each read when its turn comes."""
+"""What to look at: images, videos and streams that the arguments name, each read when its turn comes."""
 
 import glob
 import os
-from collections.abc import Collection, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -11,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import InputError
-from y12.files import IMAGE_SUFFIXES
-from y12.runtime.preprocess.images import image_from
+from y12.files import IMAGE_SUFFIXES, check_file
+from y12.runtime.cli.common import say
+from y12.runtime.preprocess.images import MAX_FILE_BYTES, image_from, image_from_bytes
+from y12.runtime.preprocess.streams import Stream, images_from_stream, stream_named
 from y12.runtime.preprocess.video import images_from_video, import_av
 
 VIDEO_SUFFIXES = frozenset(
@@ -20,21 +23,51 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
+MAX_LIST_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class StandardInput:
+    """One image, from whoever writes to this program."""
+
+    stem = "stdin"
+
+    def __str__(self) -> str:
+        return "-"
+
+    def image(self) -> NDArray[np.uint8]:
+        """Read it, to the end.
+
+        Raises:
+            InputError: it is closed, or holds no image.
+        """
+        if sys.stdin is None:
+            raise InputError("standard input: expected an image, found it closed")
+        try:
+            content = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise InputError(f"standard input: cannot be read ({error.strerror or error})") from error
+        return image_from_bytes(content, "standard input")
+
+
+Source = Path | Stream | StandardInput
+
+
 @dataclass
 class Frame:
-    """One picture: of an image file, or of a video.
+    """One picture: an image, or one of a video's or a stream's.
 
     Attributes:
-        path: the file.
-        number: counts a video's frames from 0; None for an image file.
-        source: the decoded frame, (H, W, 3) BGR; an image file's path; or why a video cannot be read on.
+        path: where it is from.
+        number: counts a video's frames from 0; None for an image.
+        source: the decoded frame, (H, W, 3) BGR; where an image is from; or why a video cannot be read on.
         load_ms: how long decoding took so far.
         time_s: of a video's frame, seconds from the video's beginning; None where its file does not say.
     """
 
-    path: Path
+    path: Source
     number: int | None
-    source: NDArray[np.uint8] | Path | InputError
+    source: NDArray[np.uint8] | Path | StandardInput | InputError
     load_ms: float = 0.0
     time_s: float | None = None
 
@@ -46,6 +79,8 @@ class Frame:
         """
         if isinstance(self.source, InputError):
             raise self.source
+        if isinstance(self.source, StandardInput):
+            return self.source.image()
         return image_from(self.source)
 
     def load_and_keep(self) -> NDArray[np.uint8]:
@@ -54,61 +89,109 @@ class Frame:
         return image_bgr
 
 
-def paths_from(arguments: list[str]) -> list[Path]:
-    """List the files that the arguments mean: files as they are; of a folder or a pattern, images and videos.
+def sources_from(arguments: list[str], recursive: bool = False) -> list[Source]:
+    """List what the arguments mean: images and videos, also those of folders, patterns and lists; streams.
 
-    Folders are not searched deeper. A file named twice is listed once.
+    What exists as a file is the file, whatever else its name could mean. A source named twice is listed once.
+
+    Args:
+        arguments: as on the command line.
+        recursive: search folders to the bottom.
 
     Raises:
-        InputError: a folder or pattern holds nothing to look at.
-        MissingPackageError: there is a video, and nothing that reads it.
+        InputError: a folder, pattern or list holds nothing to look at, or an address is of a kind that is not read.
+        MissingPackageError: there is a video or a stream, and nothing that reads it.
     """
-    found: dict[Path, None] = {}
+    found: dict[Source, None] = {}
     for argument in arguments:
-        path = Path(argument)
-        if os.path.isdir(argument):  # unlike Path's, it takes a name that no file can have
-            paths = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES]
-        elif not os.path.exists(argument) and glob.has_magic(argument):
-            paths = [Path(p) for p in sorted(glob.glob(argument, recursive=True)) if Path(p).is_file()]
-        else:
-            paths = [path]  # a missing file is reported when its turn comes
-        if not paths:
-            raise InputError(f"{argument}: expected images or videos there, found none")
-        found.update(dict.fromkeys(paths))
-    if any(map(_is_video, found)):
+        found.update(dict.fromkeys(_meant(argument, recursive)))
+    if any(map(_is_moving, found)):
         import_av()  # said before the work begins
     return list(found)
 
 
-def frames_from(paths: Sequence[Path], given_up: Collection[Path] = ()) -> Iterator[Frame]:
-    """Yield each image file, and each video frame by frame; what cannot be read tells so in its place.
+def _meant(argument: str, recursive: bool) -> list[Source]:
+    if argument == "-":
+        return [StandardInput()]
+    if os.path.isfile(argument) and argument.lower().endswith(".txt"):
+        return [source for line in _lines(Path(argument)) for source in _files(line, recursive)]
+    stream = None if os.path.isfile(argument) or os.path.isdir(argument) else stream_named(argument)
+    return [stream] if stream else [*_files(argument, recursive)]
 
-    Image files are not opened here, and only one frame of a video is in memory. Videos in `given_up`, which may grow
+
+def _files(argument: str, recursive: bool) -> list[Path]:
+    path = Path(argument)
+    if os.path.isdir(argument):  # unlike Path's, it takes a name that no file can have
+        inside = path.rglob("*") if recursive else path.iterdir()
+        paths = [p for p in sorted(inside) if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not p.is_dir()]
+    elif not os.path.exists(argument) and glob.has_magic(argument):
+        paths = [Path(p) for p in sorted(glob.glob(argument, recursive=True)) if Path(p).is_file()]
+    else:
+        paths = [path]  # a missing file is reported when its turn comes
+    if not paths:
+        deeper = " (--recursive searches deeper)" if os.path.isdir(argument) and not recursive else ""
+        raise InputError(f"{argument}: expected images or videos there, found none{deeper}")
+    return paths
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield what a list names, a line each: beside the list where it is there, else in the current folder."""
+    check_file(path, "a list of images and videos", MAX_LIST_BYTES)
+    names = [line.strip() for line in path.read_bytes().decode(errors="surrogateescape").splitlines()]
+    names = [name for name in names if name and not name.startswith("#")]
+    if not names:
+        raise InputError(f"{path}: expected a list of images and videos, found none in it")
+    for name in names:
+        # Whoever wrote the list is not who runs it: it cannot make this program open a connection.
+        if name == "-" or "://" in name or name.lower().endswith(".txt"):
+            raise InputError(f"{path}: expected images, videos, folders and patterns, found {name}: name it yourself")
+        beside = os.path.join(path.parent, name)
+        is_there = os.path.exists(beside) or (glob.has_magic(name) and glob.glob(beside, recursive=True))
+        yield beside if is_there else name
+
+
+def frames_from(
+    sources: Sequence[Source],
+    given_up: Collection[Source] = (),
+    every: int = 1,
+    tell: Callable[[str], None] = say,
+) -> Iterator[Frame]:
+    """Yield each image, and each video and stream frame by frame; what cannot be read tells so in its place.
+
+    Images are not opened here, and only one frame of a video is in memory. Videos in `given_up`, which may grow
     meanwhile, are left at the next frame.
+
+    Args:
+        sources: from `sources_from`.
+        given_up: those that are left.
+        every: of a video or stream, the first frame and each so many further ones.
+        tell: takes what there is to say about a stream.
     """
-    for path in paths:
-        if not _is_video(path):
-            yield Frame(path, None, path)
+    for source in sources:
+        if isinstance(source, StandardInput) or (isinstance(source, Path) and not _is_moving(source)):
+            yield Frame(source, None, source)
             continue
         try:
-            for frame in _frames_from_video(path):
-                yield frame
-                if path in given_up:
+            for frame in _frames_from_video(source, tell):
+                if (frame.number or 0) % every == 0:
+                    yield frame
+                if source in given_up:
                     break
         except InputError as error:
-            yield Frame(path, None, error)
+            yield Frame(source, None, error)
 
 
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
+def _is_moving(source: Source) -> bool:
+    return isinstance(source, Stream) or (isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES)
 
 
 def _ms_since(started: float) -> float:
     return (perf_counter() - started) * 1e3
 
 
-def _frames_from_video(path: Path) -> Iterator[Frame]:
+def _frames_from_video(source: Path | Stream, tell: Callable[[str], None]) -> Iterator[Frame]:
     started = perf_counter()
-    for number, image in enumerate(images_from_video(path)):
-        yield Frame(path, number, image.image_bgr, _ms_since(started), image.time_s)
+    images = images_from_stream(source, tell) if isinstance(source, Stream) else images_from_video(source)
+    for number, image in enumerate(images):
+        yield Frame(source, number, image.image_bgr, _ms_since(started), image.time_s)
         started = perf_counter()

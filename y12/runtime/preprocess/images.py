@@ -5,6 +5,7 @@ applied, alpha dropped (not composited), ICC profiles ignored, the first frame o
 by keeping the high byte. Everything else is refused in one line that names the file.
 """
 
+import io
 import os
 import sys
 import threading
@@ -12,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,15 +109,31 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
 def _from_file(path: Path) -> NDArray[np.uint8]:
     """Decode one file; only regular files of a bounded size are opened."""
     check_file(path, "an image file", MAX_FILE_BYTES)
+    with _translated(str(path)), path.open("rb") as stream:
+        return _from_open_file(stream)
+
+
+def image_from_bytes(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Return the image whose file has this content, as `image_from` does; `name` stands in the messages.
+
+    Raises:
+        InputError: it is no image that is read here, is damaged or too large.
+    """
+    if not 0 < len(content) <= MAX_FILE_BYTES:
+        raise InputError(f"{name}: expected an image of 1 to {MAX_FILE_BYTES} bytes, found {len(content)} or more")
+    with _translated(name):
+        return _from_open_file(io.BytesIO(content))
+
+
+def _from_open_file(stream: BinaryIO) -> NDArray[np.uint8]:
     from PIL import Image
 
-    with _translated(str(path)), path.open("rb") as stream:
-        with _quiet():
-            image = Image.open(stream, formats=_formats_here())
-        bgr = _from_pil(image)
-        if problem := early_end(stream):
-            raise InputError(f"expected a whole image, found one that was cut short ({problem})")
-        return bgr
+    with _quiet():
+        image = Image.open(stream, formats=_formats_here())
+    bgr = _from_pil(image)
+    if problem := early_end(stream):
+        raise InputError(f"expected a whole image, found one that was cut short ({problem})")
+    return bgr
 
 
 def _formats_here() -> list[str]:

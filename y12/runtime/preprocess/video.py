@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
     from av.container import InputContainer
 
-__all__ = ["FORMATS", "VideoImage", "images_from_video", "import_av"]
+__all__ = ["FORMATS", "Reading", "VideoImage", "images_from_video", "import_av", "opened", "upright", "video_of"]
 
 FORMATS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "flv")
 MAX_VIDEO_BYTES = 1 << 44
@@ -62,7 +62,7 @@ def images_from_video(path: Path) -> Iterator[VideoImage]:
     with _translated(av, path):
         # With "file:" before it, no name of a file is taken for an address.
         with opened(av, f"file:{path}", {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}) as video:
-            reading = _Reading(video)
+            reading = Reading(video)
             yield from reading.frames(av)
             problem = reading.damage or reading.shortfall()
         with path.open("rb") as file:
@@ -126,7 +126,7 @@ def upright(frame: "VideoFrame") -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))  # counterclockwise
 
 
-class _Reading:
+class Reading:
     """One way through a file: what was seen of it, and what that says of its end."""
 
     def __init__(self, container: "InputContainer") -> None:
