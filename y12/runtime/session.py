@@ -240,7 +240,7 @@ class Runtime:
             )
         if ahead < 0:
             raise InputError(f"ahead: expected 0 or more batches, found {ahead}")
-        stages = self._stages(load, options)
+        stages = self._stages(load, options or self.options)
         return outcomes_streamed(items, stages, self._streams, size, ahead, self._pipeline.workers)
 
     def _detections(self, outcomes: Generator[Outcome[Any], None, None]) -> Generator[Detections, None, None]:
