@@ -157,6 +157,9 @@ class _Connection:
 
     def _live(self, av: ModuleType, container: "InputContainer") -> Iterator[VideoImage]:
         """Yield what can be decoded whole: who joins a stream, or loses a packet, sees torn pictures at first."""
+        if any(one.codec_context and not one.width for one in container.streams.video):
+            self.problem = "it answers and sends no picture"  # RTSP's servers tell a size by their first one only
+            return
         video = video_of(container)
         video.thread_type = "SLICE"  # threads for frames would hold back as many
         first_s, seen_at, torn = None, monotonic(), 0
