@@ -1,7 +1,14 @@
 """Where y12-infer saves: a video's pictures as a video, upright and at their times; a folder for each run."""
 
+import contextlib
 import json
+import signal
+import subprocess
+import sys
+import threading
+import time
 from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import av
 import cv2
@@ -76,6 +83,9 @@ def test_each_run_has_its_folder(make_onnx, tmp_path, capsys):
         assert main([*asked, *more]) == 0
         folders.append(capsys.readouterr().err.splitlines()[-1].removeprefix("saved to "))
     assert folders == [str(out), f"{out}_2", str(out), f"{out}_3"]
+    assert main([*asked[:3], str(tmp_path / "none"), "--classes", "rde"]) == 1
+    assert "did you mean red?" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()  # refused before there was a folder
     assert main([*asked[:2], "--exist-ok"]) == 1
     assert "--exist-ok: expected --save DIR beside it" in capsys.readouterr().err
 
@@ -112,3 +122,36 @@ def test_nothing_is_left_of_a_video_that_cannot_be_written(tmp_path):
         list(map(writer.write, [RED] * 200, [None] * 200))
     with pytest.raises(InputError, match="cannot be written"):
         writer.close()
+
+
+def test_ctrl_c_ends_a_live_stream_and_leaves_its_video_whole(make_onnx, tmp_path):
+    parts = [b"--x\r\nContent-Type: image/jpeg\r\n\r\n" + cv2.imencode(".jpg", RED)[1].tobytes() + b"\r\n"] * 2
+
+    class Camera(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=x")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b"".join(parts))
+                    time.sleep(0.01)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        asked = [str(make_onnx()), f"http://127.0.0.1:{server.server_port}/live", "--save", str(tmp_path / "out")]
+        command = [sys.executable, "-m", "y12.runtime.cli.infer", *asked]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, text=True, **pipes) as process:
+            lines = [process.stdout.readline() for _ in range(10)]
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        server.shutdown()
+    assert process.returncode == 130
+    assert " frame 9: 64x48: 1 red" in lines[9]
+    assert err.splitlines()[1:] == [f"saved to {tmp_path / 'out'}"]
+    assert len(list(images_from_video(tmp_path / "out/live_annotated.mp4"))) >= 9

@@ -2,6 +2,9 @@
 
 import io
 import json
+import shutil
+import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -52,7 +55,7 @@ def found(record):
 
 
 @contextmanager
-def served(answer):
+def served(answer, tls=None):
     """Give the address of a server that answers each GET by `answer(handler)`; and how many there were."""
     asked = []
 
@@ -65,6 +68,9 @@ def served(answer):
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+            server.handle_error = lambda *_: None
         server.daemon_threads = True
         server.block_on_close = False
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -161,6 +167,26 @@ def test_nobody_there(make_onnx, capsys, scheme):
     err = records(capsys)[1]
     assert err[1] == f"error: {scheme}://127.0.0.1:1/x: expected a stream of pictures, found none (Connection refused)"
     assert len(err) == 3
+
+
+def test_a_servers_certificate_is_checked(make_onnx, tmp_path, capsys, monkeypatch):
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes a certificate, is not installed")
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    asked = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*asked, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    path = write_video(tmp_path / "clip.mp4", movflags="faststart")
+    with served(content_of(path), context) as (address, asked_for):
+        address = address.replace("http://127.0.0.1", "https://localhost")
+        assert main([str(make_onnx()), f"{address}/clip.mp4"]) == 1
+        assert asked_for == []
+        assert "expected a stream of pictures, found none (" in capsys.readouterr().err
+        monkeypatch.setenv("SSL_CERT_FILE", certificate)
+        assert main([str(make_onnx()), f"{address}/clip.mp4"]) == 0
+        assert asked_for == ["/clip.mp4"]
 
 
 def test_a_server_leads_to_no_file_and_no_other_address(make_onnx, tmp_path, capsys):

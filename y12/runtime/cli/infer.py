@@ -151,11 +151,11 @@ def _infer(asked: Infer) -> int:
     with ExitStack() as stack:
         runtime = stack.enter_context(asked.open())
         table = None if asked.csv is None else CountTable(asked.csv, runtime.manifest.task, runtime.manifest.names)
-        saver = _saver(asked, paths, stack)
-        output = Output(saver, table, asked.json, None if asked.masks is None else asked.masks.value)
         wanted = _wanted(asked, runtime)
         options = runtime.resolved_options(wanted)  # once, not once a file
-        _check_masks(output, runtime.manifest.task)
+        _check_masks(asked, runtime.manifest.task)
+        saver = _saver(asked, paths, stack)  # it makes a folder: what can be refused is refused before
+        output = Output(saver, table, asked.json, None if asked.masks is None else asked.masks.value)
         say(f"{asked.artefact} on {runtime.description}")
         _tell_kept(runtime, wanted, options)
         for note in runtime.notes_on(options):
@@ -194,11 +194,11 @@ def _tell_kept(runtime: "Runtime", asked: "DetectOptions", used: "DetectOptions"
         say(f"note: conf {asked.conf:g} of {thresholds.against} is {used.conf:.3g} here (keeps {asked.keep})")
 
 
-def _check_masks(output: Output, task: str) -> None:
+def _check_masks(asked: Infer, task: str) -> None:
     """Refuse --masks where it would do nothing."""
-    if output.masks and not output.as_json:
+    if asked.masks and not asked.json:
         raise InputError("--masks: expected --json beside it, found none: masks are written as JSON")
-    if output.masks and task not in MASK_TASKS:
+    if asked.masks and task not in MASK_TASKS:
         raise InputError(f"--masks: expected a segmentation model, found one for the task {task!r}")
 
 

@@ -122,6 +122,14 @@ def images_from_stream(stream: Stream, tell: Callable[[str], None]) -> Iterator[
         sleep(pause)
 
 
+def _verified() -> dict[str, str]:
+    """Let FFmpeg check a server's certificate, as it does not by itself; SSL_CERT_FILE says whom to trust."""
+    import ssl
+
+    trusted = ssl.get_default_verify_paths().cafile
+    return {"tls_verify": "1"} | ({"ca_file": trusted} if trusted else {})
+
+
 class _Connection:
     """A stream from where it is opened to where it ends or breaks; `problem` then says why, None for a good end."""
 
@@ -132,11 +140,13 @@ class _Connection:
     def images(self, av: ModuleType) -> Iterator[VideoImage]:
         stream = self._stream
         options = _OPTIONS.get(stream.scheme, {"format_whitelist": CAMERA_FORMAT})
+        if stream.scheme:  # http:// may lead on to https://
+            options = options | _verified()
         more = {"timeout": ANSWER_S} if stream.scheme else {"timeout": ANSWER_S, "format": CAMERA_FORMAT}
         try:
             with opened(av, stream.address, options, **more) as container:
                 ends = bool(container.duration) or container.size > 0
-                if ends and options is _HTTP:
+                if ends and stream.scheme.startswith("http"):
                     yield from self._of_file(av, container)
                 else:
                     yield from self._live(av, container)
@@ -157,6 +167,9 @@ class _Connection:
 
     def _live(self, av: ModuleType, container: "InputContainer") -> Iterator[VideoImage]:
         """Yield what can be decoded whole: who joins a stream, or loses a packet, sees torn pictures at first."""
+        if any(one.codec_context and not one.width for one in container.streams.video):
+            self.problem = "it answers and sends no picture"  # RTSP's servers tell a size by their first one only
+            return
         video = video_of(container)
         video.thread_type = "SLICE"  # threads for frames would hold back as many
         first_s, seen_at, torn = None, monotonic(), 0
