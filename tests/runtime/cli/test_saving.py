@@ -84,7 +84,7 @@ def test_each_run_has_its_folder(make_onnx, tmp_path, capsys):
         folders.append(capsys.readouterr().err.splitlines()[-1].removeprefix("saved to "))
     assert folders == [str(out), f"{out}_2", str(out), f"{out}_3"]
     assert main([*asked[:3], str(tmp_path / "none"), "--classes", "rde"]) == 1
-    assert "did you mean red?" in capsys.readouterr().err
+    assert "did you mean 'red'?" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()  # refused before there was a folder
     assert main([*asked[:2], "--exist-ok"]) == 1
     assert "--exist-ok: expected --save DIR beside it" in capsys.readouterr().err

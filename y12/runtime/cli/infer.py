@@ -14,7 +14,6 @@ import typer
 
 from y12.errors import ArtefactError, InputError
 from y12.runtime.cli.app import Command, main_of
-from y12.runtime.cli.class_names import NamedClasses, class_ids_of
 from y12.runtime.cli.common import EXIT_FAILED, put, put_json, say
 from y12.runtime.cli.options import (
     NMS,
@@ -24,6 +23,7 @@ from y12.runtime.cli.options import (
     Conf,
     Iou,
     MaxDet,
+    NamedClasses,
     RuntimeOptions,
     choice,
     given,
@@ -170,9 +170,13 @@ def _infer(asked: Infer) -> int:
 
 def _wanted(asked: Infer, runtime: "Runtime") -> "DetectOptions":
     """Return the artefact's own options with what was asked in their place."""
+    from y12.runtime.options import class_ids_from
+
     values = given(asked, THRESHOLDS | {"keep": "keep"})
     if asked.classes is not None:
-        values["classes"] = class_ids_of(asked.classes, runtime.manifest.names)
+        words = [word.strip() for word in asked.classes.split(",")]
+        wanted = [int(word) if word.removeprefix("-").isdecimal() else word for word in words]
+        values["classes"] = class_ids_from(wanted, runtime.manifest.names)
     return replace(runtime.options, **values)
 
 

@@ -134,6 +134,10 @@ MaxDet = Annotated[
         help=f"boxes per image at most ({_OWN} 300; a classifier's classes: 5)",
     ),
 ]
+NamedClasses = Annotated[
+    str | None,
+    option("--classes", metavar="ID|NAME,...", panel=NMS, help="keep these classes only, by id or name: person,car"),
+]
 Classes = Annotated[
     Numbers | None, option("--classes", parser=class_ids, metavar="ID,ID", panel=NMS, help="keep these class ids only")
 ]
