@@ -76,6 +76,7 @@ def names_in(report, kind):
     return [row.name for row in report.layers if row.graph == kind and row.operator != "Attention"]
 
 
+@pytest.mark.exhaustive  # with labels it is as in the test of all that is measured
 def test_a_budget_on_images_held_out_of_a_folder(make_config, photos, tmp_path):
     config = make_config(photos / "all" / "images", 0.2, shapes=TINY)
     images = int8_images(config.int8)

@@ -28,7 +28,6 @@ def measured() -> Iterator[Cost]:
     cost = Cost()
     if _CLEAR.exists():
         _CLEAR.write_text("5")  # the highest resident memory starts anew
-    gc.collect()
     gc.freeze()  # what thousands of tests before have left is not this one's to walk through
     before, began = _resident("VmRSS"), time.process_time()
     try:

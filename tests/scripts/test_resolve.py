@@ -32,6 +32,7 @@ def test_no_index_is_told_apart(closed_port):
 
 
 # The pin with which `make demo` failed wherever pip had PyPI alone: torch's build for CUDA asks for 13.0.88.
+@pytest.mark.exhaustive  # asks the index for a minute; what it looks for, `make resolve` tells in every CI run
 @pytest.mark.parametrize("pin", ["nvidia-cuda-nvrtc==13.5.37"])
 def test_a_pin_that_torch_contradicts_is_found(pin, tmp_path):
     name = pin.partition("==")[0]
