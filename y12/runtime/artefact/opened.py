@@ -15,16 +15,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from y12.errors import ArtefactError
 from y12.files import check_file
-from y12.runtime.artefact.graph_outputs import GraphOutputs, graph_outputs, precision_of
 from y12.runtime.artefact.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest, NmsSettings
-from y12.runtime.artefact.onnx_graph import read_onnx_graph
 from y12.runtime.artefact.onnx_header import OnnxHeader, TensorHeader, read_onnx_header
 from y12.runtime.artefact.plan import PlanHeader, network_name_in_plan, plan_problem, read_plan_header
 from y12.runtime.artefact.ultralytics_metadata import is_foreign_metadata, manifest_from_metadata
+
+if TYPE_CHECKING:
+    from y12.runtime.artefact.graph_outputs import GraphOutputs
 
 MAX_ENGINE_BYTES = 8 << 30
 
@@ -53,7 +54,7 @@ class Artefact:
     inputs: tuple[TensorHeader, ...] = ()
     outputs: tuple[TensorHeader, ...] = ()
     plan_header: PlanHeader | None = None
-    found: GraphOutputs | None = None
+    found: "GraphOutputs | None" = None
     notes: tuple[str, ...] = ()
 
     def read_model(self) -> bytes:
@@ -117,6 +118,9 @@ def _open_onnx(path: Path) -> Artefact:
 
 def _open_foreign(path: Path, header: OnnxHeader) -> Artefact:
     """Open another exporter's .onnx: what its operators and weights show goes before what its metadata say."""
+    from y12.runtime.artefact.graph_outputs import graph_outputs, precision_of  # y12's own files need neither
+    from y12.runtime.artefact.onnx_graph import read_onnx_graph
+
     graph = read_onnx_graph(path)
     images = _images(tuple(tensor for tensor in header.inputs if tensor.name not in graph.weights))
     said = manifest_from_metadata(header.metadata, images.shape)
