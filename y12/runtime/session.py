@@ -17,9 +17,7 @@ from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 from y12.runtime.artefact.opened import Artefact, open_artefact
 from y12.runtime.assemble import backend_for, pipeline_for
 from y12.runtime.executor import Executor
-from y12.runtime.gpu.device import DeviceNetwork
-from y12.runtime.gpu.pipeline import GpuOptions
-from y12.runtime.options import Changes, DetectOptions, changed
+from y12.runtime.options import Changes, DetectOptions, GpuOptions, changed
 from y12.runtime.preprocess.images import kept_source
 from y12.runtime.results.detections import Detections
 from y12.runtime.runs import Runs
@@ -28,6 +26,7 @@ from y12.runtime.stream import AHEAD, Outcome, Streams, detections_at_once, outc
 from y12.runtime.tasks import default_options, notes_on_options, resolved_options
 
 if TYPE_CHECKING:
+    from y12.runtime.gpu.device import DeviceNetwork
     from y12.runtime.preprocess.images import ImageSource
 
 __all__ = ["MAX_CHUNK", "GpuOptions", "Runtime", "Timings"]
@@ -68,7 +67,7 @@ class Runtime:
     def __init__(
         self,
         path: str | Path | Artefact,
-        executor: Executor | DeviceNetwork | None = None,
+        executor: "Executor | DeviceNetwork | None" = None,
         *,
         imgsz: int | tuple[int, int] | None = None,
         provider: str = "auto",

@@ -18,8 +18,8 @@ from y12.exporter.evaluate.inference import Inference, Progress
 from y12.exporter.evaluate.predictions import CocoResults
 from y12.exporter.evaluate.report import ValReport
 from y12.exporter.evaluate.results_json import read_results, result_kinds
-from y12.runtime.options import DetectOptions
-from y12.runtime.session import GpuOptions, Runtime
+from y12.runtime.options import DetectOptions, GpuOptions
+from y12.runtime.session import Runtime
 
 if TYPE_CHECKING:
     from y12.runtime.executor import Executor

@@ -191,7 +191,8 @@ class RuntimeOptions(Options):
         Raises:
             Y12Error: whatever `Runtime` refuses.
         """
-        from y12.runtime.session import GpuOptions, Runtime
+        from y12.runtime.options import GpuOptions
+        from y12.runtime.session import Runtime
 
         runtime = Runtime(
             self.artefact,
