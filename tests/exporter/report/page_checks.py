@@ -141,11 +141,23 @@ def _sensitivity(page, report):
         "drop": f"{chosen.drop:.2f}",
         "kept": ", ".join(chosen.fp16_blocks),
     }
+    assert f"90 % interval {chosen.low:.2f} to {chosen.high:.2f}" in choice.text
+    rows = table(page, "losses")
+    assert rows == {
+        f"{loss.figure}, against {loss.truth}": {
+            "Points lost": f"{loss.points:.2f}",
+            "90 % interval": f"{loss.low:.2f} to {loss.high:.2f}",
+        }
+        for loss in chosen.losses
+    }
+    assert f"cannot tell {budget.max_drop:.2f} points" in page.text
+    assert f"is {budget.undecided:.2f} points wide" in page.text
     rows = table(page, "divisions")
     assert list(rows) == [f"{100 * point.int8_macs:.1f} %" for point in budget.curve]
     for point, cells in zip(budget.curve, rows.values(), strict=True):
         assert cells == {
             "Points lost": f"{point.drop:.2f}",
+            "90 % interval": f"{point.low:.2f} to {point.high:.2f}",
             "Chosen": "yes" if point == chosen else "",
             "Blocks in FP16": ", ".join(point.fp16_blocks) or "none",
         }

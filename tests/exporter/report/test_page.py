@@ -195,7 +195,7 @@ def test_verdicts_have_their_colours(report):
 def test_the_lines_tell_what_was_measured(report):
     text = "\n".join(report.summary())
     chosen = report.budget.chosen
-    assert f"{chosen.drop:.2f} of {report.budget.max_drop:g} points lost" in text
+    assert f"{chosen.drop:.2f} points lost, 90 % interval {chosen.low:.2f} to {chosen.high:.2f}, of 0.5 allowed" in text
     assert f"not in INT8: {', '.join(chosen.fp16_blocks)}" in text
     for score in report.accuracy.scores:
         name, value = next(iter(score.figures.items()))

@@ -16,10 +16,9 @@ from y12.exporter.evaluate.coco import KIND_NAMES, evaluate
 from y12.exporter.evaluate.evaluation_set import EvaluationSet
 from y12.exporter.evaluate.graph_results import CONF, Outcome
 
-__all__ = ["Figures", "Truth", "budgeted", "figures_of", "points_lost", "truth_from"]
+__all__ = ["Figures", "Truth", "figures_of", "truth_from"]
 
 _SEEN = 0.5  # a keypoint of less visibility is not one that has to be found
-_BUDGETED = ("AP50-95", "top-1")
 
 Figures = Mapping[str, float]
 
@@ -89,19 +88,6 @@ def figures_of(truth: Truth, outcome: Outcome) -> Figures:
     if not figures:
         raise DatasetError(f"expected objects to find, found none among {len(truth.coco['annotations'])} {truth.words}")
     return figures
-
-
-def budgeted(figures: Figures) -> Figures:
-    """Return the figures that budgets are in."""
-    return {name: value for name, value in figures.items() if name.endswith(_BUDGETED)}
-
-
-def points_lost(reference: Figures, candidate: Figures) -> float:
-    """Return how many points of 100 are lost, of the figure that loses most among those that budgets are in.
-
-    Below 0 where the candidate is better in all of them.
-    """
-    return max(100 * (value - candidate[name]) for name, value in budgeted(reference).items())
 
 
 def _classes_of(pairs: Iterable[tuple[int, int]]) -> GroundTruth:

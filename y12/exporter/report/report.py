@@ -118,9 +118,13 @@ class ExportReport:
             chosen, budget = self.budget.chosen, self.budget
             kept = ", ".join(chosen.fp16_blocks) or "nothing"
             lines.append(
-                f"budget       {chosen.drop:.2f} of {budget.max_drop:g} points lost ({budget.measure}; {budget.data}; "
-                f"{budget.truth})"
+                f"budget       {chosen.drop:.2f} points lost, 90 % interval {chosen.low:.2f} to {chosen.high:.2f}, of "
+                f"{budget.max_drop:g} allowed ({budget.measure}; {budget.data}; {budget.truth})"
             )
+            lines += [
+                f"             {loss.figure} by {loss.truth}: {loss.points:.2f} ({loss.low:.2f} to {loss.high:.2f})"
+                for loss in chosen.losses
+            ]
             lines.append(f"             {chosen.int8_macs:.0%} of the MACs in INT8; not in INT8: {kept}")
         if self.accuracy is not None:
             lines.append(f"accuracy     {self.accuracy.data}; {self.accuracy.truth}")

@@ -2,9 +2,10 @@
 
 import math
 
+from y12.exporter.evaluate.results import CurvePoint
 from y12.runtime.artefact.manifest import InputProfile, Manifest, NmsSettings
 
-__all__ = ["NOTHING", "choice_in_words", "drop", "number", "points", "points_lost", "profile_in_words", "share"]
+__all__ = ["NOTHING", "choice_in_words", "drop", "lost", "number", "points", "points_lost", "profile_in_words", "share"]
 
 NOTHING = "\u2013"  # a dash: what stands where there is no value
 _MINUS = "\u2212"  # as wide as the plus
@@ -40,6 +41,11 @@ def drop(value: float) -> str:
     """Return what a division costs: points lost, or won."""
     shown = number(abs(value), 2)
     return f"{shown} points won" if value < 0 and shown != "0.00" else f"{shown} points lost"
+
+
+def lost(point: CurvePoint) -> str:
+    """Return what a division costs, with its interval."""
+    return f"{drop(point.drop)} ({number(point.low, 2)} to {number(point.high, 2)})"
 
 
 def choice_in_words(manifest: Manifest) -> str:
