@@ -46,7 +46,7 @@ class Unseen:
 def unseen_of(graph: onnx.ModelProto, manifest: Manifest, data: Path) -> Unseen:
     """Run FP32 on a set."""
     evaluation_set = open_evaluation_set(data, manifest.task, manifest.names, manifest.kpt_shape)
-    fp32 = outcome_of(graph, manifest, evaluation_set)
+    fp32 = outcome_of(graph, manifest, evaluation_set, every_kind=True)
     by_labels = [] if evaluation_set.labels is None else [Yardstick(truth_from(evaluation_set, fp32), fp32)]
     agreement = Yardstick(truth_from(evaluation_set, fp32, labels=False), fp32)
     return Unseen(evaluation_set, fp32, (*by_labels, agreement))
@@ -83,7 +83,7 @@ def rows(model: Path, arguments: argparse.Namespace, folder: Path) -> Iterator[t
             yield [model.stem, f"{max_drop:g}", *words, made.data, *cells(loss)], True
         typed, _ = graph_and_manifest(result.artefact)
         for one in sets:
-            outcome = outcome_of(typed, manifest, one.evaluation_set)
+            outcome = outcome_of(typed, manifest, one.evaluation_set, every_kind=True)
             for loss in (loss for yardstick in one.yardsticks for loss in yardstick.losses(outcome)):
                 yield [model.stem, f"{max_drop:g}", *words, one.evaluation_set.data, *cells(loss)], holds(loss, made)
 

@@ -79,6 +79,16 @@ def test_labels_of_each_task(make_yaml, task):
     assert figures_of(agreement, reference)[f"{TASKS[task][0]} AP50"] == pytest.approx(1)
 
 
+def test_every_kind_is_there_for_agreement_where_the_labels_have_boxes_alone(make_yaml):
+    manifest, graph = manifest_of("segment"), network("segment")
+    evaluation_set = set_for(make_yaml(box_line), manifest)
+    reference = outcome_of(graph, manifest, evaluation_set, every_kind=True)
+    assert list(Yardstick(truth_from(evaluation_set, reference), reference).figures) == ["boxes AP50-95"]
+    agreement = Yardstick(truth_from(evaluation_set, reference, labels=False), reference)
+    assert agreement.figures == {"boxes AP50-95": pytest.approx(1), "masks AP50-95": pytest.approx(1)}
+    assert outcome_of(graph, manifest, evaluation_set).kinds == ("bbox",)
+
+
 def test_labels_say_what_fp32_misses(make_yaml):
     manifest = manifest_of()
     path = make_yaml(box_line)

@@ -201,8 +201,8 @@ MaxDrop = Annotated[
         parser=number,
         metavar="POINTS",
         panel=INT8,
-        help="keep the fewest blocks in FP16 with which at most so many points of AP are lost (without labels, or where "
-        "the images cannot tell so few: of agreement with FP32), and refuse INT8 where FP16 is the better choice",
+        help="keep the fewest blocks in FP16 with which at most so many points of AP are lost (where the images "
+        "cannot tell so few, or have no labels: of agreement with FP32); refuse INT8 where FP16 is the better choice",
     ),
 ]
 MaxDropData = Annotated[

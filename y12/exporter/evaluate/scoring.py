@@ -53,7 +53,7 @@ def truth_from(evaluation_set: EvaluationSet, reference: Outcome, *, labels: boo
         by_image = zip(evaluation_set.labels.samples, evaluation_set.labels.labels, strict=True)
         return Truth("labels", (), _classes_of((sample.image_id, label) for sample, label in by_image))
     if labels and isinstance(evaluation_set.labels, Dataset):
-        return Truth("labels", reference.kinds, evaluation_set.labels.ground_truth(reference.sizes_hw))
+        return Truth("labels", reference.labelled, evaluation_set.labels.ground_truth(reference.sizes_hw))
     words = "detections of FP32"
     if not reference.kinds:
         return Truth(words, (), _classes_of((r["image_id"], r["category_id"]) for r in reference.results))

@@ -222,9 +222,9 @@ def test_ranking_takes_images_evenly_and_passes_over_those_without_detections(ma
     write_image(folder / "picture0.png", [])
     measured_on = []
 
-    def watched(graph, manifest, evaluation_set):
+    def watched(graph, manifest, evaluation_set, **options):
         measured_on.append([sample.path.stem[-1] for sample in evaluation_set.samples])
-        return outcome_of(graph, manifest, evaluation_set)
+        return outcome_of(graph, manifest, evaluation_set, **options)
 
     monkeypatch.setattr(budget, "_RANKING_IMAGES", 3)
     monkeypatch.setattr(budget, "outcome_of", watched)

@@ -26,7 +26,7 @@ __all__ = ["LEAST_IMAGES", "Divisible", "Progress", "budget_kept"]
 
 LEAST_IMAGES = 32  # of fewer no interval tells anything
 
-_RANKING_IMAGES, _RANKING_CLASSIFIED = 32, 256  # of a classifier each image says right or wrong, and no more
+_RANKING_IMAGES, _RANKING_CLASSIFIED = 24, 256  # of a classifier each image says right or wrong, and no more
 
 Progress = Callable[[int, int], None]
 Quantized = Callable[[frozenset[str]], onnx.ModelProto]
@@ -124,7 +124,7 @@ class _Search:
         self._network, self._evaluation_set, self._progress = network, evaluation_set, progress
         self._blocks = {block.name: block for block in network.blocks}
         self._done, self._most = 0, 1 + len(self._blocks) + _most_points(len(self._blocks))
-        self._fp32 = outcome_of(network.fp32, network.manifest, evaluation_set)
+        self._fp32 = outcome_of(network.fp32, network.manifest, evaluation_set, every_kind=True)
         self._measured: dict[frozenset[str], tuple[Loss, ...]] = {}
         self.yardsticks = _yardsticks(evaluation_set, self._fp32)
         self._count()
@@ -173,7 +173,7 @@ class _Search:
 
     def _outcome(self, fp16_blocks: frozenset[str], images: EvaluationSet) -> Outcome:
         convolutions = frozenset(name for block in fp16_blocks for name in self._blocks[block].convolutions)
-        outcome = outcome_of(self._network.quantized(convolutions), self._network.manifest, images)
+        outcome = outcome_of(self._network.quantized(convolutions), self._network.manifest, images, every_kind=True)
         self._count()
         return outcome
 
