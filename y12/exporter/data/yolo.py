@@ -71,6 +71,7 @@ def yolo_labels(images: Sequence[Path], data: DataYaml, *, oriented: bool = Fals
             | {"categories": [{"id": i, "name": name} for i, name in enumerate(data.names)]}
         ),
         points=data.kpt_shape[0] if data.kpt_shape else None,
+        flip_idx=data.flip_idx,
         notes=(*notes, *_notes(flat, repeated)),
     )
 
