@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.errors import InputError
+from y12.errors import ExecutorError, InputError
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 from y12.runtime.artefact.opened import Artefact, open_artefact
 from y12.runtime.assemble import backend_for, pipeline_for
 from y12.runtime.executor import Executor
+from y12.runtime.forks import kept_for_ever, told_of_forks
 from y12.runtime.options import Changes, DetectOptions, GpuOptions, changed
 from y12.runtime.preprocess.images import kept_source
 from y12.runtime.results.detections import Detections
@@ -88,6 +89,8 @@ class Runtime:
         backend = executor if executor is not None else backend_for(self.artefact, provider, gpu)
         self._pipeline = pipeline_for(backend, self.manifest, self.input_hw, gpu)
         self._runs = Runs(timeout, self._pipeline.interrupt)
+        self._is_inherited = False
+        told_of_forks(self)
         for note in self.artefact.notes:
             warnings.warn(note, stacklevel=2)
 
@@ -257,6 +260,7 @@ class Runtime:
 
     def _stages(self, load: Callable[[Item], Any], options: DetectOptions) -> Stages:
         """Return what is done with each batch; the options are resolved once."""
+        self._check_own()
         for note in self.notes_on(options):
             warnings.warn(note, stacklevel=3)
         stages = self._pipeline.stages(load, self.resolved_options(options))
@@ -273,14 +277,32 @@ class Runtime:
             InputError: it would have no pixels, or too many.
             ExecutorError: the machine does not give the memory.
         """
+        self._check_own()
         return self._pipeline.image_buffer(height, width)
 
     def close(self) -> None:
         """End the streams that are still open, and free what the network holds; a second call does nothing."""
         self._streams.close()
+        if self._is_inherited:
+            return
         self._runs.close()
         if not self._runs.is_lost:  # it would be waited for
             self._pipeline.close()
+
+    def after_fork(self) -> None:
+        """Leave threads, and what is on a GPU, to the process that this one was forked from."""
+        self._runs.after_fork()
+        self._streams.after_fork()
+        if self._pipeline.on_gpu:
+            kept_for_ever(self._pipeline)  # to free it would be to speak to a GPU that this process does not have
+            self._is_inherited = True
+
+    def _check_own(self) -> None:
+        if self._is_inherited:
+            raise ExecutorError(
+                f"{self.artefact.path}: expected a runtime of this process, found one on a GPU that was opened before "
+                "a fork: open it in the process that uses it, or start processes by spawn"
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -40,7 +40,7 @@ class GpuPipeline:
         self, network: DeviceNetwork, task: Task, batch: AxisRange, input_hw: tuple[int, int], options: GpuOptions
     ) -> None:
         assert task.layout is not None, "a classifier has another pipeline"
-        self.workers = options.contexts
+        self.workers, self.on_gpu = options.contexts, True
         self.interrupt: Callable[[int], None] | None = None  # a kernel ends when it ends
         self._network, self._batch = network, batch
         self._changed = threading.Condition()

@@ -243,6 +243,16 @@ class _Shares:
 _LARGE_IMAGES = _Shares(MAX_PIXELS)
 
 
+def _renew_locks() -> None:
+    """Replace what a thread may have held in the process that this one was forked from."""
+    global _QUIET, _LARGE_IMAGES
+    _QUIET, _LARGE_IMAGES = threading.Lock(), _Shares(MAX_PIXELS)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Pillow's warnings about headers to ourselves: sizes are checked here, odd EXIF does not matter.
