@@ -34,7 +34,8 @@ def test_the_page_says_what_the_report_says(report, pictures):
 # Each changes one place of the template as a slip of the hand would.
 SLIPS = {
     "p95 for the median": ("{{ shift.median|", "{{ shift.p95|"),
-    "two columns": ("<td>{{ c.matched }}</td><td>{{ c.lost }}</td>", "<td>{{ c.lost }}</td><td>{{ c.matched }}</td>"),
+    "two columns": ("<td>{{ c.matched }}</td><td>{{ c.lost }}", "<td>{{ c.lost }}</td><td>{{ c.matched }}"),
+    "another limit": ('c.limits[name].get("p95")', 'c.limits[name].get("max")'),
     "two headings": ('"Matched", "Lost"', '"Lost", "Matched"'),
     "the graph for the engine": ('{{ row.engine or "no engine" }}', "{{ row.graph }}"),
     "the median for p90": ("{{ speed.p90_ms|number(2) }}", "{{ speed.median_ms|number(2) }}"),
@@ -184,12 +185,13 @@ def test_a_licence_is_shown_where_the_report_has_one(report):
 
 def test_verdicts_have_their_colours(report):
     moods = {}
-    for verdict in ("verified: equal", "different", "inconclusive", "not verified"):
+    unseen = "verified: equal; no real object was seen (0 of 25 detections above 0.25): give --images that show some"
+    for verdict in ("verified: equal", "different", "inconclusive", "not verified", unseen):
         page = page_from_text(
             page_from_report(replace(report, verification=replace(report.verification, verdict=verdict)))
         )
         moods[verdict] = page.one("p", id="verdict").attributes["class"].split()[1]
-    assert list(moods.values()) == ["good", "bad", "unsure", "unsure"]
+    assert list(moods.values()) == ["good", "bad", "unsure", "unsure", "unsure"]
 
 
 def test_the_lines_tell_what_was_measured(report):

@@ -50,7 +50,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": words.share, "number": words.number}
+    environment.filters |= {"share": words.share, "number": words.number, "allowed": words.allowed}
     environment.globals |= {
         "views": views,
         "capital": lambda text: text[:1].upper() + text[1:],

@@ -9,6 +9,7 @@ from y12.exporter.graph.simplify import SimplifyReport
 from y12.exporter.precision.cast import CastReport
 from y12.exporter.precision.qdq.qdq import QdqReport
 from y12.exporter.report.layers import LayerRow
+from y12.exporter.report.words import allowed
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.verify import Verification
 from y12.runtime.thresholds import ConfidenceTable
@@ -20,6 +21,7 @@ __all__ = ["ExportReport"]
 _SHOWN = {
     "box_px": ("boxes px", ".3f"),
     "score": ("scores", ".5f"),
+    "logit": ("logits", ".4f"),
     "keypoint_px": ("points px", ".3f"),
     "mask": ("1-IoU", ".4f"),
     "angle_deg": ("angle deg", ".3f"),
@@ -166,11 +168,16 @@ def _comparison_lines(c: Comparison) -> list[str]:
     return [
         f"compared     {c.candidate} with {c.reference}: {c.verdict}",
         f"             {c.images} images, {c.matched} of {c.detections} detections matched "
-        f"({c.above_threshold} above 0.25), {c.lost} lost, {c.new} new",
-        *(
-            f"             {_SHOWN[name][0]:<9} median {s['median']:{_SHOWN[name][1]}} "
-            f"p95 {s['p95']:{_SHOWN[name][1]}} max {s['max']:{_SHOWN[name][1]}}"
-            for name, s in c.shifts.items()
-            if name in _SHOWN
-        ),
+        f"({c.above_threshold} above 0.25), {c.lost} lost (allowed {c.max_lost}), {c.new} new (allowed {c.max_lost})",
+        *(f"             {_shift_line(name, c)}" for name in c.shifts if name in _SHOWN),
     ]
+
+
+def _shift_line(name: str, c: Comparison) -> str:
+    """Return how far one thing lies from the model's, each figure with its limit where it has one."""
+    words, digits = _SHOWN[name]
+    figures = [
+        f"{statistic} {value:{digits}}{allowed(c.limits[name].get(statistic))}"
+        for statistic, value in c.shifts[name].items()
+    ]
+    return f"{words:<9} {', '.join(figures)}"

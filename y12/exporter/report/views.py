@@ -12,6 +12,7 @@ from y12.exporter.report.charts import macs_bar
 from y12.exporter.report.layers import LayerRow
 from y12.exporter.report.report import ExportReport
 from y12.exporter.report.words import number, points, points_lost, share
+from y12.exporter.verify.headline import NO_OBJECT
 
 __all__ = [
     "Block",
@@ -68,7 +69,9 @@ class Reason:
 
 
 def mood(verdict: str) -> str:
-    """Return whether a verdict is "good", "bad" or neither: "unsure"."""
+    """Return whether a verdict is "good", "bad" or neither: "unsure", as of one on images that showed nothing."""
+    if NO_OBJECT in verdict:
+        return "unsure"
     return next((mood for begin, mood in _MOODS.items() if verdict.startswith(begin)), "unsure")
 
 

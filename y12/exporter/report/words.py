@@ -4,7 +4,17 @@ import math
 
 from y12.runtime.artefact.manifest import InputProfile, Manifest, NmsSettings
 
-__all__ = ["NOTHING", "choice_in_words", "drop", "number", "points", "points_lost", "profile_in_words", "share"]
+__all__ = [
+    "NOTHING",
+    "allowed",
+    "choice_in_words",
+    "drop",
+    "number",
+    "points",
+    "points_lost",
+    "profile_in_words",
+    "share",
+]
 
 NOTHING = "\u2013"  # a dash: what stands where there is no value
 _MINUS = "\u2212"  # as wide as the plus
@@ -34,6 +44,11 @@ def points_lost(value: float | None, reference: float | None) -> str:
         return NOTHING
     text = number(100 * (value - reference), 2)
     return text if text[0] in (_MINUS, NOTHING) or float(text) == 0 else f"+{text}"
+
+
+def allowed(limit: float | None) -> str:
+    """Return what stands behind a figure: the limit that it is held to; nothing where there is none."""
+    return "" if limit is None else f" (allowed {limit:g})"
 
 
 def drop(value: float) -> str:
