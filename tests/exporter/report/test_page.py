@@ -198,7 +198,8 @@ def test_the_lines_tell_what_was_measured(report):
     text = "\n".join(report.summary())
     chosen = report.budget.chosen
     assert f"{chosen.drop:.2f} of {report.budget.max_drop:g} points lost" in text
-    assert f"not in INT8: {', '.join(chosen.fp16_blocks)}" in text
+    share = f"{100 * chosen.int8_macs:.1f} % of the MACs in INT8; kept in FP16 for it: {', '.join(chosen.fp16_blocks)}"
+    assert share in text
     for score in report.accuracy.scores:
         name, value = next(iter(score.figures.items()))
         assert f"{score.precision.upper()} {name} {value:.4f}" in text

@@ -45,7 +45,7 @@ class BlockCost:
     Attributes:
         name: such as "model.6"; its convolutions' names begin with it.
         convolutions: how many of them INT8 is possible for.
-        macs: their share of all convolutions' MACs, 0 to 1.
+        macs: their share of the MACs of all layers, convolutions and attentions, 0 to 1.
         drop: points of agreement with FP32 that are lost where only this block is in INT8.
     """
 
@@ -60,8 +60,8 @@ class CurvePoint:
     """One way to divide the network.
 
     Attributes:
-        fp16_blocks: names of the blocks that stay in FP16.
-        int8_macs: the share of all convolutions' MACs that are done in INT8, 0 to 1.
+        fp16_blocks: names of the blocks that stay in FP16, or in FP32 where that is the remainder's precision.
+        int8_macs: the share of all layers' MACs that are done in INT8, 0 to 1.
         drop: points lost against FP32.
     """
 
@@ -83,6 +83,7 @@ class Budget:
         blocks: the most costly first.
         curve: every division that was measured, most MACs in INT8 first; the last one is FP16 throughout.
         chosen: the division of the artefact.
+        remainder: the precision of what is not in INT8: "fp16", or "fp32" for ONNX Runtime.
     """
 
     max_drop: float
@@ -93,6 +94,7 @@ class Budget:
     blocks: tuple[BlockCost, ...]
     curve: tuple[CurvePoint, ...]
     chosen: CurvePoint
+    remainder: str = "fp16"
 
 
 @dataclass(frozen=True)

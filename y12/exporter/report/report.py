@@ -1,6 +1,7 @@
 """What an export made and what was proved of it, as JSON and as a few lines for the terminal."""
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 
 from y12.exporter.engine.inspect import EngineFacts
@@ -8,8 +9,8 @@ from y12.exporter.evaluate.results import Accuracy, Budget, Speed
 from y12.exporter.graph.simplify import SimplifyReport
 from y12.exporter.precision.cast import CastReport
 from y12.exporter.precision.qdq.qdq import QdqReport
-from y12.exporter.report.layers import LayerRow
-from y12.exporter.report.words import allowed
+from y12.exporter.report.layers import LayerRow, macs_by_precision
+from y12.exporter.report.words import allowed, share
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.verify import Verification
 from y12.runtime.thresholds import ConfidenceTable
@@ -87,9 +88,15 @@ class ExportReport:
         """What the export was found to be."""
         return "not verified" if self.verification is None else self.verification.verdict
 
+    @property
+    def macs(self) -> dict[str, float]:
+        """The share of the MACs of all layers that is done in each precision, 0 to 1."""
+        return macs_by_precision(self.layers)
+
     def to_json(self, indent: int | None = 2, *, ascii_only: bool = False) -> str:
         """Return the report as JSON text."""
-        text = json.dumps({"verdict": self.verdict, **asdict(self)}, indent=indent, ensure_ascii=ascii_only)
+        data = {"verdict": self.verdict, "macs": self.macs, **asdict(self)}
+        text = json.dumps(data, indent=indent, ensure_ascii=ascii_only)
         return printable_json(text)
 
     def summary(self) -> list[str]:
@@ -102,9 +109,7 @@ class ExportReport:
             halves, floats, casts = self.cast.half_nodes, self.cast.float_nodes, self.cast.casts
             lines.append(f"precision    {halves} nodes FP16, {floats} FP32 (the decode), {casts} casts")
         if self.quantization is not None:
-            done = self.quantization
-            lines.append(f"calibrated   {self.calibration}")
-            lines.append(f"precision    {done.quantized} of {done.convolutions} convolutions INT8, for {done.target}")
+            lines += self._int8_lines(self.quantization)
         if self.engine is not None:
             lines += self._engine_lines(self.engine)
         lines += self._measured_lines()
@@ -114,16 +119,30 @@ class ExportReport:
         lines += [f"wrote        {file}" for file in self.files]
         return lines
 
+    def _int8_lines(self, done: QdqReport) -> list[str]:
+        attentions = [row for row in self.layers if row.operator == "Attention"]
+        reasons = Counter(row.why for row in self.layers if row.why)
+        inside = f"{done.quantized} of {done.convolutions} convolutions"
+        if attentions:
+            inside += f" and {sum(row.graph == 'int8' for row in attentions)} of {len(attentions)} attentions"
+        lines = [f"calibrated   {self.calibration}", f"precision    {inside} INT8, for {done.target}"]
+        if self.macs:
+            parts = ", ".join(f"{share(part)} {precision.upper()}" for precision, part in self.macs.items())
+            lines.append(f"             MACs: {parts}")
+        if reasons:
+            lines.append(f"not in INT8  {', '.join(f'{count} {why}' for why, count in reasons.most_common())}")
+        return lines
+
     def _measured_lines(self) -> list[str]:
         lines = []
         if self.budget is not None:
             chosen, budget = self.budget.chosen, self.budget
-            kept = ", ".join(chosen.fp16_blocks) or "nothing"
+            kept = f"{budget.remainder.upper()} for it: {', '.join(chosen.fp16_blocks) or 'no block'}"
             lines.append(
                 f"budget       {chosen.drop:.2f} of {budget.max_drop:g} points lost ({budget.measure}; {budget.data}; "
                 f"{budget.truth})"
             )
-            lines.append(f"             {chosen.int8_macs:.0%} of the MACs in INT8; not in INT8: {kept}")
+            lines.append(f"             {share(chosen.int8_macs)} of the MACs in INT8; kept in {kept}")
         if self.accuracy is not None:
             lines.append(f"accuracy     {self.accuracy.data}; {self.accuracy.truth}")
             lines += [

@@ -3,6 +3,7 @@
 import math
 
 from y12.runtime.artefact.manifest import InputProfile, Manifest, NmsSettings
+from y12.text import percent
 
 __all__ = [
     "NOTHING",
@@ -30,7 +31,7 @@ def number(value: float | None, digits: int = 0) -> str:
 
 def share(value: float | None) -> str:
     """Return a share, 0 to 1, in percent."""
-    return NOTHING if value is None else f"{number(100 * value, 1)} %"
+    return NOTHING if value is None or not math.isfinite(value) else percent(value)
 
 
 def points(value: float | None) -> str:

@@ -20,6 +20,7 @@ from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint
 from y12.exporter.evaluate.scoring import Figures, Truth, budgeted, figures_of, points_lost, truth_from
 from y12.exporter.precision.mixed.blocks import Block
 from y12.runtime.artefact.manifest import Manifest
+from y12.text import percent
 
 __all__ = ["Divisible", "Progress", "budget_kept"]
 
@@ -40,6 +41,7 @@ class Divisible:
         blocks: that INT8 is possible for.
         manifest: of the model.
         remainder: what is not in INT8: "fp16", or "fp32" for ONNX Runtime.
+        always: the share of all layers' MACs that is in INT8 whichever blocks are: of attention.
     """
 
     fp32: onnx.ModelProto
@@ -47,6 +49,7 @@ class Divisible:
     blocks: Sequence[Block]
     manifest: Manifest
     remainder: str = "fp16"
+    always: float = 0.0
 
 
 def budget_kept(
@@ -70,12 +73,11 @@ def budget_kept(
     costs = search.costs()
     curve = search.curve([cost.name for cost in costs], max_drop)
     chosen = next((point for point in curve if point.drop <= max_drop), None)
-    if chosen is None or not chosen.int8_macs:
+    if chosen is None or len(chosen.fp16_blocks) == len(network.blocks):
         raise BudgetError(_refusal(curve, max_drop, evaluation_set, network.remainder))
     measure = ", ".join(search.reference)
-    return Budget(
-        max_drop, evaluation_set.data, len(evaluation_set.samples), evaluation_set.truth, measure, costs, curve, chosen
-    )
+    measured = (evaluation_set.data, len(evaluation_set.samples), evaluation_set.truth, measure)
+    return Budget(max_drop, *measured, costs, curve, chosen, network.remainder)
 
 
 class _Search:
@@ -110,7 +112,7 @@ class _Search:
 
         def fits(fp16_count: int) -> bool:
             if fp16_count not in points:
-                macs = sum(self._blocks[name].macs for name in order[fp16_count:])
+                macs = self._network.always + sum(self._blocks[name].macs for name in order[fp16_count:])
                 drop = self._drop(self._yardstick, frozenset(order[:fp16_count]))
                 points[fp16_count] = CurvePoint(tuple(order[:fp16_count]), macs, drop)
             return points[fp16_count].drop <= max_drop
@@ -191,6 +193,6 @@ def _refusal(curve: Sequence[CurvePoint], max_drop: float, evaluation_set: Evalu
     return (
         f"--max-drop {max_drop:g}: {rest} is the better choice here, {advice}: INT8 throughout loses "
         f"{curve[0].drop:.2f} points on {evaluation_set.data} ({evaluation_set.truth}), and with INT8 for "
-        f"{best.int8_macs:.0%} of the "
+        f"{percent(best.int8_macs)} of the "
         f"MACs still {best.drop:.2f}; {rest} loses {curve[-1].drop:.2f}"
     )
