@@ -24,10 +24,11 @@ from y12.exporter.graph.nms.nms import with_nms
 from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, simplify
 from y12.exporter.input_profile import with_profile
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
-from y12.exporter.output import ExportedArtefact, files_of, output_folder, write_files
+from y12.exporter.output import ExportedArtefact, files_of, output_folder, what_is_replaced, write_files
 from y12.exporter.precision.cast import cast_to_fp16
 from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
+from y12.exporter.report.provenance import made_now
 from y12.exporter.report.report import ExportReport
 from y12.exporter.report.words import choice_in_words, profile_in_words
 from y12.exporter.source import Source, choice_of, source_from_config, with_nms_where_needed
@@ -70,13 +71,14 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
         Y12Error: the child says which stage failed; nothing is written then.
     """
     config = _for_builder(config if isinstance(config, ExportConfig) else ExportConfig(config))
-    clock = _Clock(progress)
+    clock, made = _Clock(progress), made_now(config.command)
     with output_folder(config.output) as outputs:
         with clock("load"):
             source = source_from_config(config)
             images = None if config.int8 is None else int8_images(config.int8, source.learned)
         config = with_nms_where_needed(config, source)
         stem = _stem(config, source)
+        replaces = what_is_replaced(config, stem)
         source, profile = with_profile(config, source)
         manifest = _manifest(config, source, profile)
         evaluation_set = _evaluation_set(config.val, source, clock)
@@ -129,8 +131,11 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 licence=source.licence,
                 seconds=clock.seconds,
                 files=[outputs.path(name) for name in files],
+                made=made,
+                replaces=replaces,
+                source_sha256=source.sha256,
             )
-            write_files(outputs, stem, ExportedArtefact(final, built, manifest, pictures), report)
+            report = write_files(outputs, stem, ExportedArtefact(final, built, manifest, pictures), report)
     return ExportResult(report, report.files[0])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -64,6 +65,9 @@ def test_json_is_data_on_stdout_and_talk_is_on_stderr(tmp_path, capsys):
     report = json.loads(out)
     assert report["precision"] == "fp16"
     assert sorted(report["files"]) == sorted(str(p) for p in tmp_path.iterdir())
+    words = shlex.split(report["made"]["command"])
+    assert words == ["y12-export", "--json", *QUICK, "--output", str(tmp_path), "--fp16"]
+    assert list(report)[:2] == ["schema", "verdict"]
     assert "note: " in err
     # what was made, cut short, is refused
     whole = (tmp_path / "yolov12n-shapes_fp16.onnx").read_bytes()

@@ -48,6 +48,11 @@ def _built(page, report):
         assert sorted(words) == sorted(f"{n} {precision.upper()}" for precision, n in counts.items())
     assert built["Attention"] == f"{facts.attentions_fused} of {facts.attentions_expected} fused"
     assert built["Files"].split() == [PurePath(file).name for file in report.files]
+    assert (built["Made"], built["Command"]) == (report.made.date, "none: asked for from Python")
+    assert built["Versions"] == ", ".join(f"{name} {version}" for name, version in report.made.versions.items())
+    digests = {heading.split()[-1]: text for heading, text in built.items() if heading.startswith("SHA-256 of ")}
+    assert digests == report.sha256
+    assert len(digests) == 3
     assert [item.text for item in page.one("ul", id="notes").all("li")] == report.notes
 
 

@@ -111,6 +111,9 @@ Folder = Annotated[
     Path,
     typer.Option(metavar="DIR", rich_help_panel=OUTPUT, show_default=False, help="folder to write to (default: here)"),
 ]
+Overwrite = Annotated[
+    bool, option("--overwrite", panel=OUTPUT, help="let --no-verify take the place of an export that was verified")
+]
 ReportJson = Annotated[bool, option("--json", panel=OUTPUT, help="print the report as JSON")]
 
 TensorRT = Annotated[

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import fsum
 
 import onnx
 
@@ -77,10 +78,10 @@ def precision_of(row: LayerRow) -> str:
 
 def macs_by_precision(rows: Iterable[LayerRow]) -> dict[str, float]:
     """Return the share of the MACs by precision, the lowest precision first."""
-    macs: dict[str, float] = {}
+    parts: dict[str, list[float]] = {}
     for row in rows:
-        macs[precision_of(row)] = macs.get(precision_of(row), 0.0) + row.macs
-    return {precision: macs[precision] for precision in in_order(macs)}
+        parts.setdefault(precision_of(row), []).append(row.macs)
+    return {precision: fsum(parts[precision]) for precision in in_order(parts)}
 
 
 def in_order(precisions: Iterable[str]) -> list[str]:

@@ -10,13 +10,16 @@ from y12.exporter.graph.simplify import SimplifyReport
 from y12.exporter.precision.cast import CastReport
 from y12.exporter.precision.qdq.qdq import QdqReport
 from y12.exporter.report.layers import LayerRow, macs_by_precision
+from y12.exporter.report.provenance import Made, Replaced
 from y12.exporter.report.words import allowed, share
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.verify import Verification
 from y12.runtime.thresholds import ConfidenceTable
 from y12.text import printable_json
 
-__all__ = ["ExportReport"]
+__all__ = ["SCHEMA", "ExportReport"]
+
+SCHEMA = 1  # of the JSON: one more where a key is gone or means something else
 
 # What a comparison shows of its shifts, with the digits that matter.
 _SHOWN = {
@@ -57,6 +60,10 @@ class ExportReport:
         licence: what the user has to know of the weights' licence.
         seconds: by stage.
         files: what was written.
+        made: when, how and with what; None where that was not noted.
+        replaces: the export that lay there before; None where none did.
+        source_sha256: of the weights' file; empty where they are seeded.
+        sha256: of the files that were written, but for the report itself, by their names.
     """
 
     model: str
@@ -82,6 +89,10 @@ class ExportReport:
     licence: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    made: Made | None = None
+    replaces: Replaced | None = None
+    source_sha256: str = ""
+    sha256: dict[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -95,7 +106,7 @@ class ExportReport:
 
     def to_json(self, indent: int | None = 2, *, ascii_only: bool = False) -> str:
         """Return the report as JSON text."""
-        data = {"verdict": self.verdict, "macs": self.macs, **asdict(self)}
+        data = {"schema": SCHEMA, "verdict": self.verdict, "macs": self.macs, **asdict(self)}
         text = json.dumps(data, indent=indent, ensure_ascii=ascii_only)
         return printable_json(text)
 
@@ -103,6 +114,8 @@ class ExportReport:
         """Return the report as lines for people."""
         lines = [f"model        {self.model} from {self.source or 'seeded random weights'}"]
         lines += [f"input        {self.input}, {self.precision}"]
+        if self.replaces is not None:
+            lines.append(f"replaces     {self.replaces}")
         if self.simplification is not None:
             lines.append(f"graph        {self._graph_line(self.simplification)}")
         if self.cast is not None:

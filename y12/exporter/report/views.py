@@ -131,7 +131,20 @@ def built_rows(report: ExportReport) -> list[tuple[str, str]]:
         rows.append(("NMS in the graph", report.nms))
     if report.engine is not None:
         rows += [("built by", report.builder), ("runs on", report.gpus), *_engine_rows(report.engine)]
-    return rows
+    return rows + _provenance_rows(report)
+
+
+def _provenance_rows(report: ExportReport) -> list[tuple[str, str]]:
+    rows = []
+    if report.made is not None:
+        versions = ", ".join(f"{name} {version}" for name, version in report.made.versions.items())
+        rows += [("made", report.made.date), ("command", report.made.command or "none: asked for from Python")]
+        rows.append(("versions", versions))
+    if report.replaces is not None:
+        rows.append(("replaces", str(report.replaces)))
+    if report.source_sha256:
+        rows.append(("SHA-256 of the weights' file", report.source_sha256))
+    return rows + [(f"SHA-256 of {name}", digest) for name, digest in report.sha256.items()]
 
 
 def highlights(report: ExportReport) -> list[tuple[str, str]]:

@@ -95,7 +95,7 @@ def test_the_first_is_taken_that_no_other_is_clearly_better_than(factors, chosen
     best = best_ranges(measure, lambda ranges: graphs[ranges.method], tried, lambda *call: calls.append(call))
     assert best.method == chosen
     assert best.notes[-1].startswith(f"{chosen} chosen")
-    assert "taken is the first that no other betters by 5% or more" in best.notes[-1]
+    assert "taken is the first that no other betters by 5 % or more" in best.notes[-1]
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 

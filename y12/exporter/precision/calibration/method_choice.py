@@ -29,7 +29,7 @@ _IMAGES = 16
 _BEST_ANCHORS = 100  # of an image
 _MARGIN = 0.05  # what is better by less is better by chance, on 16 images
 # What decides, in words: it stands behind the errors wherever they are told.
-_RULE = f"taken is the first that no other betters by {_MARGIN:.0%} or more, as less is chance on so few images"
+_RULE = f"taken is the first that no other betters by {100 * _MARGIN:g} % or more, as less is chance on so few images"
 _LEAST = 1e-6  # of a score, so that its logit is finite
 
 Scores = NDArray[np.float64]
