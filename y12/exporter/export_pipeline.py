@@ -112,7 +112,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 source=source.file,
                 precision=config.precision,
                 input=profile_in_words(manifest.profile),
-                notes=_notes(source, simplification, typed, evaluation_set, engine),
+                notes=_notes(source, simplification, typed, evaluation_set, accuracy, engine),
                 simplification=simplification,
                 cast=typed.cast,
                 calibration=typed.calibration,
@@ -255,13 +255,15 @@ def _notes(
     simplification: SimplifyReport | None,
     typed: Typed,
     evaluation_set: EvaluationSet | None,
+    accuracy: Measured | None,
     engine: Engine | None,
 ) -> list[str]:
     """Return what the user must be told, each once."""
     of_graph = () if simplification is None else simplification.notes
     of_images = () if evaluation_set is None else evaluation_set.notes
+    of_figures = () if accuracy is None else accuracy.accuracy.notes
     of_engine = () if engine is None else engine_notes(engine.manifest.precision, engine.facts, engine.flavour)
-    return list(dict.fromkeys([*source.notes, *of_graph, *typed.notes, *of_images, *of_engine]))
+    return list(dict.fromkeys([*source.notes, *of_graph, *typed.notes, *of_images, *of_figures, *of_engine]))
 
 
 def _runs_here(typed: Typed, verification: Verification | None) -> bool:

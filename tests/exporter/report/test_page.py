@@ -154,6 +154,13 @@ def test_speed_that_was_not_measured_says_that_the_engine_did_not_run(report):
     assert "the engine was built, not executed (why)" in page.one("section", aria_labelledby="h-speed").text
 
 
+def test_figures_of_nothing_are_no_highlight(report):
+    nothing = [replace(score, figures=dict.fromkeys(score.figures, 0.0)) for score in report.accuracy.scores]
+    page = page_from_text(page_from_report(replace(report, accuracy=replace(report.accuracy, scores=tuple(nothing)))))
+    assert "points of" not in page.one("dl", id="highlights").text
+    assert "points of" in page_from_text(page_from_report(report)).one("dl", id="highlights").text
+
+
 def test_agreement_is_not_called_accuracy(report):
     agreement = replace(report.accuracy, truth="detections of FP32")
     page = page_from_text(page_from_report(replace(report, accuracy=agreement)))

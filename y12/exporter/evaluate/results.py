@@ -29,6 +29,7 @@ class Accuracy:
         truth: "labels", or "detections of FP32" where there are no labels; FP32 itself then has 1.
         scores: of each graph, FP32 first.
         worst: images whose detections differ most from FP32's, the worst first: file name → agreement, 0 to 1.
+        notes: what the figures do not say.
     """
 
     data: str
@@ -36,6 +37,12 @@ class Accuracy:
     truth: str
     scores: tuple[Score, ...]
     worst: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def says_something(self) -> bool:
+        """Whether FP32 was right in something, so that another precision could lose it."""
+        return any(self.scores[0].figures.values())
 
 
 @dataclass(frozen=True)

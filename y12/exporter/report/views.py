@@ -153,7 +153,7 @@ def highlights(report: ExportReport) -> list[tuple[str, str]]:
     if report.macs:
         lowest, part = next(iter(report.macs.items()))
         shown.append((share(part), f"of the MACs in {lowest.upper()}"))
-    if report.accuracy is not None and len(report.accuracy.scores) > 1:
+    if report.accuracy is not None and len(report.accuracy.scores) > 1 and report.accuracy.says_something:
         first, last = (report.accuracy.scores[i] for i in (0, -1))
         name = next(iter(first.figures))
         change = points_lost(last.figures.get(name), first.figures[name])
