@@ -63,9 +63,9 @@ class Export(Options):
     end2end: ask.End2end = None
     nms_outputs: ask.NmsOutputs = None
     nms_candidates: ask.NmsCandidates = None
-    conf: shared.Conf = None
-    iou: shared.Iou = None
-    max_det: shared.MaxDet = None
+    conf: ask.NmsConf = None
+    iou: ask.NmsIou = None
+    max_det: ask.NmsMaxDet = None
     classes: shared.Classes = None
     agnostic_nms: shared.AgnosticNms = None
 
