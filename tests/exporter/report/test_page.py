@@ -213,6 +213,23 @@ def test_the_lines_tell_what_was_measured(report):
     assert all(f"{one.what}: median {one.median_ms:.1f} ms" in text for one in report.speed)
 
 
+def test_every_figure_has_its_limit_beside_it_in_the_lines(report):
+    (comparison,) = report.verification.comparisons
+    text, told = "\n".join(report.summary()), "{lost} lost (allowed {max_lost}), {new} new (allowed {max_lost})"
+    assert told.format(lost=comparison.lost, new=comparison.new, max_lost=comparison.max_lost) in text
+    moved, limit = comparison.shifts["box_px"], comparison.limits["box_px"]
+    assert f"median {moved['median']:.3f} (allowed 4), p95 {moved['p95']:.3f} (allowed 24), max" in text
+    assert limit == {"median": 4.0, "p95": 24.0}
+    assert f"p95 {comparison.shifts['logit']['p95']:.4f} (allowed 2)" in text
+    assert "engine was built, not executed" in text or "executed in" in text
+
+
+def test_layers_that_are_not_in_int8_are_counted_with_their_reasons(report):
+    (line,) = [line for line in report.summary() if line.startswith("not in INT8  ")]
+    told = dict(part.split(" ", 1)[::-1] for part in line.removeprefix("not in INT8  ").split("; "))
+    assert sum(map(int, told.values())) == sum(bool(row.why) for row in report.layers) > 10
+
+
 def test_what_was_not_measured_has_no_line(report):
     text = "\n".join(replace(report, budget=None, accuracy=None, speed=()).summary())
     assert not any(f"\n{word} " in text for word in ("budget", "accuracy", "speed"))

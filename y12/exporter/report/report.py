@@ -143,7 +143,7 @@ class ExportReport:
             parts = ", ".join(f"{share(part)} {precision.upper()}" for precision, part in self.macs.items())
             lines.append(f"             MACs: {parts}")
         if reasons:
-            lines.append(f"not in INT8  {', '.join(f'{count} {why}' for why, count in reasons.most_common())}")
+            lines.append(f"not in INT8  {'; '.join(f'{count} {why}' for why, count in reasons.most_common())}")
         return lines
 
     def _measured_lines(self) -> list[str]:
