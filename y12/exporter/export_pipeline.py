@@ -1,8 +1,5 @@
 """The whole story of an export: source → trace → simplify → precision → NMS → engine → verification → files."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +21,7 @@ from y12.exporter.graph.nms.nms import with_nms
 from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, simplify
 from y12.exporter.input_profile import with_profile
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
-from y12.exporter.output import ExportedArtefact, files_of, output_folder, what_is_replaced, write_files
+from y12.exporter.output import ExportedArtefact, files_of, left_behind, output_folder, what_is_replaced, write_files
 from y12.exporter.precision.cast import cast_to_fp16
 from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
@@ -32,6 +29,7 @@ from y12.exporter.report.provenance import made_now
 from y12.exporter.report.report import ExportReport
 from y12.exporter.report.words import choice_in_words, profile_in_words
 from y12.exporter.source import Source, choice_of, source_from_config, with_nms_where_needed
+from y12.exporter.stages import Clock, Progress, silent
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
 from y12.exporter.verify.engine_precision import check_engine_precision, engine_notes
@@ -44,9 +42,6 @@ from y12.text import visible
 
 __all__ = ["ExportResult", "export"]
 
-Advance = Callable[[int, int], None]  # how much is done, and how much there is
-Progress = Callable[[str], AbstractContextManager[Advance | None]]
-
 
 @dataclass(frozen=True)
 class ExportResult:
@@ -56,11 +51,7 @@ class ExportResult:
     artefact: str
 
 
-def _silent(_stage: str) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
-def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silent) -> ExportResult:
+def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent) -> ExportResult:
     """Do one export; long, as it is the story of all its stages and puts their results together.
 
     Args:
@@ -71,7 +62,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
         Y12Error: the child says which stage failed; nothing is written then.
     """
     config = _for_builder(config if isinstance(config, ExportConfig) else ExportConfig(config))
-    clock, made = _Clock(progress), made_now(config.command)
+    clock, made = Clock(progress), made_now(config.command)
     with output_folder(config.output) as outputs:
         with clock("load"):
             source = source_from_config(config)
@@ -112,7 +103,10 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 source=source.file,
                 precision=config.precision,
                 input=profile_in_words(manifest.profile),
-                notes=_notes(source, simplification, typed, evaluation_set, accuracy, engine),
+                notes=[
+                    *_notes(source, simplification, typed, evaluation_set, accuracy, engine),
+                    *left_behind(config.output, stem, files),
+                ],
                 simplification=simplification,
                 cast=typed.cast,
                 calibration=typed.calibration,
@@ -146,21 +140,6 @@ def _for_builder(config: ExportConfig) -> ExportConfig:
     return replace(config, int8=replace(config.int8, quantize=replace(config.int8.quantize, depthwise=False)))
 
 
-class _Clock:
-    """Times stages while showing progress."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[Advance | None]:
-        started = time.perf_counter()
-        with self._progress(stage) as advance:
-            yield advance
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
-
-
 def _stem(config: ExportConfig, source: Source) -> str:
     """Return what the artefacts' names begin with.
 
@@ -175,7 +154,7 @@ def _stem(config: ExportConfig, source: Source) -> str:
     return stem
 
 
-def _evaluation_set(data: Path | None, source: Source, clock: _Clock) -> EvaluationSet | None:
+def _evaluation_set(data: Path | None, source: Source, clock: Clock) -> EvaluationSet | None:
     """Return the images that the accuracy is measured on, where any are named."""
     if data is None:
         return None
@@ -184,7 +163,7 @@ def _evaluation_set(data: Path | None, source: Source, clock: _Clock) -> Evaluat
 
 
 def _simplified(
-    config: ExportConfig, source: Source, profile: InputProfile, clock: _Clock
+    config: ExportConfig, source: Source, profile: InputProfile, clock: Clock
 ) -> tuple[onnx.ModelProto, SimplifyReport | None]:
     graph, passes = source.graph, FOREIGN_PASSES
     if graph is None:
@@ -199,7 +178,7 @@ def _simplified(
 
 
 def _typed(
-    config: ExportConfig, images: Int8Images | None, simplified: onnx.ModelProto, manifest: Manifest, clock: _Clock
+    config: ExportConfig, images: Int8Images | None, simplified: onnx.ModelProto, manifest: Manifest, clock: Clock
 ) -> Typed:
     if config.int8 is not None and images is not None:
         return int8_from_fp32(simplified, manifest, images, config.int8, clock)
@@ -211,7 +190,7 @@ def _typed(
 
 
 def _measured(
-    evaluation_set: EvaluationSet | None, simplified: onnx.ModelProto, typed: Typed, manifest: Manifest, clock: _Clock
+    evaluation_set: EvaluationSet | None, simplified: onnx.ModelProto, typed: Typed, manifest: Manifest, clock: Clock
 ) -> tuple[Measured | None, tuple[Picture, ...]]:
     """Return the accuracy, and pictures of the images on which FP32 and the artefact differ most."""
     if evaluation_set is None:
@@ -225,7 +204,7 @@ def _measured(
         return results, pictures_of(results, simplified, typed.graph, manifest)
 
 
-def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.ModelProto:
+def _final(graph: onnx.ModelProto, manifest: Manifest, clock: Clock) -> onnx.ModelProto:
     """Return the typed graph with the NMS or the best rows that were asked for, and the manifest in its metadata."""
     nms = manifest.nms
     if nms is not None and nms.is_end_to_end:
@@ -239,7 +218,7 @@ def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.Mo
 
 
 def _engine(
-    config: ExportConfig, typed: Typed, final: onnx.ModelProto, manifest: Manifest, clock: _Clock
+    config: ExportConfig, typed: Typed, final: onnx.ModelProto, manifest: Manifest, clock: Clock
 ) -> Engine | None:
     """Return the engine, which computes in the precision that was asked for; None where none was asked for."""
     if config.format != "engine":

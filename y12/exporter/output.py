@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from y12.exporter.report.report import ExportReport
 from y12.runtime.artefact.manifest import Manifest
 from y12.text import visible
 
-__all__ = ["ExportedArtefact", "Outputs", "files_of", "output_folder", "what_is_replaced", "write_files"]
+__all__ = ["ExportedArtefact", "Outputs", "files_of", "left_behind", "output_folder", "what_is_replaced", "write_files"]
 
 
 PREFIX = ".y12-"
@@ -214,6 +214,17 @@ def what_is_replaced(config: ExportConfig, stem: str) -> Replaced | None:
             f"{visible(found, 120)}; name another --output, or add --overwrite"
         )
     return found
+
+
+def left_behind(folder: Path, stem: str, written: Sequence[str]) -> list[str]:
+    """Return a note where files of an earlier export of the same name stay beside those that are written."""
+    known = files_of(stem, engine=True, curve=True)
+    left = [name for name in known if name not in written and (folder / name).is_file()]
+    if not left:
+        return []
+    return [
+        f"of an earlier export, and not what this report tells of: {', '.join(left)} in '{folder}'; remove what is old"
+    ]
 
 
 def write_files(outputs: Outputs, stem: str, artefact: ExportedArtefact, report: ExportReport) -> ExportReport:
