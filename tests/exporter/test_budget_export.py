@@ -1,6 +1,7 @@
 """Whole exports with a budget and with accuracy, of a trained network on photographs it was not trained on."""
 
 import json
+import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,7 @@ from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.options import DetectOptions
+from y12.text import percent
 
 SMALL, TINY = (ShapeOptions(imgsz=((side, side),)) for side in (320, 160))
 
@@ -111,8 +113,7 @@ def test_a_budget_on_images_held_out_of_a_folder(make_config, photos, tmp_path):
     reasons = {row.why for row in report.layers if row.name in fp16_layers}
     assert reasons <= {"kept out of INT8 by --max-drop", "last before the decode"}
     in_int8 = sum(row.macs for row in report.layers if row.graph == "int8")
-    of_all = sum(row.macs for row in report.layers if row.operator != "Attention")
-    assert in_int8 / of_all == pytest.approx(budget.chosen.int8_macs)
+    assert in_int8 == pytest.approx(budget.chosen.int8_macs)
     assert len(names_in(report, "int8")) == report.quantization.quantized
     assert (tmp_path / "out" / "yolo11n_int8.curve.svg").read_text().startswith("<?xml")
 
@@ -175,9 +176,26 @@ def test_everything_that_is_measured_is_in_what_is_made(make_config, photos, tmp
     page = (out / "yolo11n_int8.report.html").read_text()
     for name in accuracy.worst:
         assert name in page
-    assert f"{100 * budget.chosen.int8_macs:.0f}" in page
+    assert shares_told(report, page, (out / "yolo11n_int8.curve.svg").read_text()) == {percent(written["macs"]["int8"])}
     with Runtime(out / "yolo11n_int8.onnx") as runtime:
         keeps(runtime, report.thresholds, photos)
+
+
+def shares_told(report, page, curve):
+    """Every share of the artefact's MACs that is told to be in INT8, as it stands there."""
+    terminal, highlight = "\n".join(report.summary()), r"of the MACs in INT8</dt><dd>([^<]*)</dd>"
+    places = [
+        (terminal, r"MACs: (.*?) INT8"),
+        (terminal, r"(\S+ %) of the MACs in INT8; kept"),
+        (page, highlight),
+        (page, r'<b data-precision="int8">([^<]*)</b>'),
+        (page, r'<b data-is="macs">([^<]*)</b>'),
+        (page, r"chosen: (.*?) of the MACs"),
+        (curve, r"chosen: (.*?) of the MACs"),
+    ]
+    found = [re.findall(pattern, text) for text, pattern in places]
+    assert [len(shares) for shares in found] == [1] * len(places)
+    return {share for shares in found for share in shares}
 
 
 def keeps(runtime, table, photos):

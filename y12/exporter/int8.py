@@ -18,7 +18,7 @@ from y12.exporter.precision.calibration.calibrate import calibrate
 from y12.exporter.precision.calibration.calibration_images import calibration_images, calibration_notes
 from y12.exporter.precision.calibration.method_choice import ScoreError, best_ranges
 from y12.exporter.precision.cast import CastReport
-from y12.exporter.precision.macs import mac_shares, macs_of
+from y12.exporter.precision.macs import layer_macs, mac_shares
 from y12.exporter.precision.mixed.blocks import blocks_of
 from y12.exporter.precision.mixed.budget import LEAST_IMAGES, Divisible, budget_kept
 from y12.exporter.precision.qat.learned import LearnedRanges
@@ -28,6 +28,7 @@ from y12.exporter.precision.qdq.qdq import QdqReport, quantize, tensors_to_calib
 from y12.exporter.precision.quantization_options import QuantizeOptions
 from y12.exporter.precision.ranges import Ranges
 from y12.runtime.artefact.manifest import Manifest
+from y12.text import percent
 
 __all__ = ["Int8Images", "Typed", "as_trained", "int8_from_fp32", "int8_images"]
 
@@ -210,15 +211,17 @@ def _evaluation_set(options: Int8Options, images: Int8Images, manifest: Manifest
 
 def _divisible(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions, manifest: Manifest) -> Divisible:
     left = plan_of(graph, options).left
-    macs = macs_of(graph, manifest.profile)
-    convolutions = [name for name in _convolutions(graph) if name not in left]
-    shares = mac_shares(macs, _convolutions(graph))
+    macs = layer_macs(graph, manifest.profile)
+    shares, all_convolutions = mac_shares(macs, macs), _convolutions(graph)
+    convolutions = [name for name in all_convolutions if name not in left]
+    # A budget divides the convolutions; attention is in INT8 where it was asked for, and else not.
+    always = sum(shares[name] for name in shares.keys() - set(all_convolutions)) if options.attention else 0.0
 
     def quantized(fp16_convolutions: frozenset[str]) -> onnx.ModelProto:
         return _quantized(graph, replace(options, keep=options.keep | fp16_convolutions), ranges)
 
     remainder = "fp16" if options.target == "trt" else "fp32"
-    return Divisible(graph, quantized, blocks_of(convolutions, shares), manifest, remainder)
+    return Divisible(graph, quantized, blocks_of(convolutions, shares), manifest, remainder, always)
 
 
 def _quantized(graph: onnx.ModelProto, options: QuantizeOptions, ranges: Ranges) -> onnx.ModelProto:
@@ -252,6 +255,6 @@ def _budget_notes(budget: Budget, remainder: str) -> list[str]:
         other = "--half" if remainder == "fp16" else "an export without --int8"
         notes.append(
             f"{remainder.upper()} may be the better choice: within --max-drop {budget.max_drop:g} only "
-            f"{chosen.int8_macs:.0%} of the MACs are in INT8; compare with {other}"
+            f"{percent(chosen.int8_macs)} of the MACs are in INT8; compare with {other}"
         )
     return notes

@@ -97,6 +97,11 @@ def _all_labels(images: Sequence[Path], data: DataYaml, oriented: bool) -> list[
     labels = [_labels_of(label_path(image), form, problems) for image in images]
     problems.raise_if_any(str(data.file))
     if not any(labels):
+        if files := sum(os.path.exists(label_path(image)) for image in images):
+            raise DatasetError(
+                f"{data.file}: expected labelled objects in {len(images)} images, found none: the {files} label files "
+                f"there are, such as {label_path(images[0])}, are empty; name images with objects"
+            )
         raise DatasetError(
             f"{data.file}: expected labels for {len(images)} images, found none; looked for files such as "
             f"{label_path(images[0])}"

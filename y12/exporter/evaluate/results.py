@@ -29,6 +29,7 @@ class Accuracy:
         truth: "labels", or "detections of FP32" where there are no labels; FP32 itself then has 1.
         scores: of each graph, FP32 first.
         worst: images whose detections differ most from FP32's, the worst first: file name → agreement, 0 to 1.
+        notes: what the figures do not say.
     """
 
     data: str
@@ -36,6 +37,12 @@ class Accuracy:
     truth: str
     scores: tuple[Score, ...]
     worst: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def says_something(self) -> bool:
+        """Whether FP32 was right in something, so that another precision could lose it."""
+        return any(self.scores[0].figures.values())
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class BlockCost:
     Attributes:
         name: such as "model.6"; its convolutions' names begin with it.
         convolutions: how many of them INT8 is possible for.
-        macs: their share of all convolutions' MACs, 0 to 1.
+        macs: their share of the MACs of all layers, convolutions and attentions, 0 to 1.
         drop: points of agreement with FP32 that are lost where only this block is in INT8.
     """
 
@@ -78,8 +85,8 @@ class CurvePoint:
     """One way to divide the network.
 
     Attributes:
-        fp16_blocks: names of the blocks that stay in FP16.
-        int8_macs: the share of all convolutions' MACs that are done in INT8, 0 to 1.
+        fp16_blocks: names of the blocks that stay in FP16, or in FP32 where that is the remainder's precision.
+        int8_macs: the share of all layers' MACs that are done in INT8, 0 to 1.
         losses: what it loses, of every figure and against everything there is to hold it against.
         drop: points lost against FP32, of the figure that decides.
         low, high: their 90 % interval; `high` is within the budget, or is not.
@@ -107,6 +114,7 @@ class Budget:
         blocks: the most costly first.
         curve: every division that was measured, most MACs in INT8 first; the last one is FP16 throughout.
         chosen: the division of the artefact.
+        remainder: the precision of what is not in INT8: "fp16", or "fp32" for ONNX Runtime.
     """
 
     max_drop: float
@@ -118,6 +126,7 @@ class Budget:
     blocks: tuple[BlockCost, ...]
     curve: tuple[CurvePoint, ...]
     chosen: CurvePoint
+    remainder: str = "fp16"
 
 
 @dataclass(frozen=True)

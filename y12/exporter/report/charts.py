@@ -47,7 +47,7 @@ def blocks_chart(budget: Budget) -> str:
         add(chart, "text", "quiet", f"{tick:g}", x=x(tick), y=bottom + 17, text_anchor="middle")
     add(chart, "text", "quiet", f"points of {budget.measure} lost", x=120, y=bottom + 33)
     add(chart, "line", "axis", x1=x(0), x2=x(0), y1=26, y2=bottom)
-    legend(chart, {"int8": "in INT8 in the artefact", "fp16": "kept in FP16"})
+    legend(chart, {"int8": "in INT8 in the artefact", "fp16": f"kept in {budget.remainder.upper()}"})
     for i, block in enumerate(rows):
         top, kept = 30 + 22 * i, block.name in budget.chosen.fp16_blocks
         left, right = sorted((x(0), x(block.drop)))
@@ -93,7 +93,7 @@ def _curve(budget: Budget) -> ET.Element:
     for point, place in sorted(zip(shown, places, strict=True), key=lambda both: both[0] == budget.chosen):
         look = "chosen" if point == budget.chosen else "beyond" if point.drop > top else "point"
         entries |= {look: others[look]} if look in others else {}
-        _mark(chart, point, place, look)
+        _mark(chart, point, place, look, budget.remainder)
     legend(chart, entries)
     return chart
 
@@ -112,12 +112,12 @@ def _axes(chart: ET.Element, x: Scale, y: Scale, measure: str) -> None:
     title.set("transform", f"translate(16 {(y.start + y.end) / 2:g}) rotate(-90)")
 
 
-def _mark(chart: ET.Element, point: CurvePoint, xy: tuple[float, float], look: str) -> None:
+def _mark(chart: ET.Element, point: CurvePoint, xy: tuple[float, float], look: str, remainder: str) -> None:
     mark = add(chart, "circle", look, cx=xy[0], cy=xy[1], r=7 if look == "chosen" else 4)
     mark.attrib |= {"data-macs": f"{point.int8_macs:.6f}", "data-drop": f"{point.drop:.6f}"}
     if look == "chosen":
         mark.set("data-chosen", "true")
-    kept = f"blocks kept in FP16: {len(point.fp16_blocks)}"
+    kept = f"blocks kept in {remainder.upper()}: {len(point.fp16_blocks)}"
     add(mark, "title", text=f"{share(point.int8_macs)} of the MACs in INT8, {kept}; {lost(point)}")
 
 

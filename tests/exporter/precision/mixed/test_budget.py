@@ -112,6 +112,15 @@ def test_nothing_is_kept_where_nothing_is_lost(evaluation_set):
     assert steps_of(budget) == [0, 6]
 
 
+def test_what_is_in_int8_whatever_is_kept_counts_in_every_share(evaluation_set):
+    """Attention that was asked for in INT8 belongs to no block, and does not make FP16 throughout a choice."""
+    without, beside = (budget_kept(divisible({3: HARM}, always=a), evaluation_set, 0.5) for a in (0.0, 0.25))
+    assert [p.int8_macs for p in beside.curve] == pytest.approx([0.25 + p.int8_macs for p in without.curve])
+    assert beside.curve[-1].int8_macs == 0.25
+    with pytest.raises(BudgetError, match="FP16 is the better choice here"):
+        budget_kept(divisible(dict.fromkeys(range(6), HARM), always=0.25), evaluation_set, 0.001)
+
+
 @pytest.mark.parametrize("depth", [4, 6, 12, 17])
 def test_progress_does_not_exceed_its_total(evaluation_set, depth):
     seen = []

@@ -21,6 +21,7 @@ from y12.exporter.evaluate.scoring import truth_from
 from y12.exporter.evaluate.yardstick import Yardstick
 from y12.exporter.precision.mixed.blocks import Block
 from y12.runtime.artefact.manifest import Manifest
+from y12.text import percent
 
 __all__ = ["LEAST_IMAGES", "Divisible", "Progress", "budget_kept"]
 
@@ -42,6 +43,7 @@ class Divisible:
         blocks: that INT8 is possible for.
         manifest: of the model.
         remainder: what is not in INT8: "fp16", or "fp32" for ONNX Runtime.
+        always: the share of all layers' MACs that is in INT8 whichever blocks are: of attention.
     """
 
     fp32: onnx.ModelProto
@@ -49,6 +51,7 @@ class Divisible:
     blocks: Sequence[Block]
     manifest: Manifest
     remainder: str = "fp16"
+    always: float = 0.0
 
 
 def budget_kept(
@@ -73,11 +76,11 @@ def budget_kept(
     rule = _rule_for(search.losses(frozenset()), max_drop)
     curve = search.curve(costs, rule)
     chosen = next((point for point in curve if rule.allows(point)), None)
-    if chosen is None or not chosen.int8_macs:
+    if chosen is None or len(chosen.fp16_blocks) == len(network.blocks):
         raise BudgetError(_refusal(curve, rule, evaluation_set, network.remainder))
     measure = ", ".join(loss.figure for loss in chosen.losses if loss.truth == rule.truth)
-    images = len(evaluation_set.samples)
-    return Budget(max_drop, evaluation_set.data, images, rule.truth, measure, rule.undecided, costs, curve, chosen)
+    measured = (evaluation_set.data, len(evaluation_set.samples), rule.truth, measure, rule.undecided)
+    return Budget(max_drop, *measured, costs, curve, chosen, network.remainder)
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class _Search:
 
         def fits(fp16_count: int) -> bool:
             fp16_blocks = order[:fp16_count]
-            macs = sum(self._blocks[name].macs for name in order[fp16_count:])
+            macs = self._network.always + sum(self._blocks[name].macs for name in order[fp16_count:])
             points[fp16_count] = rule.point(fp16_blocks, macs, self.losses(frozenset(fp16_blocks)))
             return rule.allows(points[fp16_count])
 
@@ -259,8 +262,8 @@ def _refusal(curve: Sequence[CurvePoint], rule: _Rule, evaluation_set: Evaluatio
         advice += f", or allow more: {rest} does not keep to it either"
     return (
         f"--max-drop {rule.max_drop:g}: {rest} is the better choice here, {advice}: INT8 throughout loses "
-        f"{_range(curve[0])} points on {evaluation_set.data} ({rule.truth}), and with INT8 for {best.int8_macs:.0%} of "
-        f"the MACs still {_range(best)}; {rest} loses {_range(curve[-1])}"
+        f"{_range(curve[0])} points on {evaluation_set.data} ({rule.truth}), and with INT8 for "
+        f"{percent(best.int8_macs)} of the MACs still {_range(best)}; {rest} loses {_range(curve[-1])}"
     )
 
 
