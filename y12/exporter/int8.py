@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 
 from y12.errors import OptionsError
+from y12.exporter.data.dataset import Sample
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, evaluation_set_of_images, open_evaluation_set
 from y12.exporter.evaluate.results import Budget
 from y12.exporter.export_config import NEEDS_IMAGES, Int8Options
@@ -128,7 +129,9 @@ def int8_from_fp32(
     if options.budget is not None and evaluation_set is not None:
         with stage("budget") as advance:
             network = _divisible(graph, ranges, quantized, manifest)
-            budget = budget_kept(network, evaluation_set, options.budget.max_drop, advance)
+            calibrated = tuple(Sample(i, image) for i, image in enumerate(images.calibration, 1))
+            ranking = EvaluationSet("calibration images", calibrated) if calibrated else None
+            budget = budget_kept(network, evaluation_set, options.budget.max_drop, advance, ranking)
         convolutions = {block.name: block.convolutions for block in network.blocks}
         quantized = replace(
             quantized, keep=quantized.keep.union(*(convolutions[name] for name in budget.chosen.fp16_blocks))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from y12.exporter.data.bounds import NothingError, ShapeError
 from y12.exporter.data.label_lines import Label, LabelForm, LabelLineError, parse_line
 
 BOXES = LabelForm(3)
@@ -47,21 +48,41 @@ REFUSED = [
     ("0 320 240 64 64", BOXES, "expected coordinates from 0 to 1 (fractions of the image), found 320"),
     ("0 1.011 0.5 0.2 0.2", BOXES, "found 1.011"),
     ("0 0.5 -0.011 0.2 0.2", BOXES, "found -0.011"),
-    ("0 0.5 0.5 0 0.2", BOXES, "expected a width and height above 0"),
     ("0 0.5 0.5 0.2 -0.005", BOXES, "expected a width and height above 0"),
     ("0 1.01 0.5 0.01 0.2", BOXES, "expected a box that touches the image"),
     ("0 0.1 0.2 0.5 0.2 0.5 1.02", BOXES, "found 1.02"),
-    ("0 0.1 0.2 0.5 0.2 0.9 0.2", BOXES, "expected an outline that encloses an area"),
     ("0 0.5 0.5 1 1", POSE, "expected 11 values (class, box and 2 keypoints of 3), found 5"),
     ("0 .5 .5 1 1 .1 .2 2 .3 .4 3", POSE, "expected a visibility of 0, 1 or 2, found 3"),
-    ("0 .5 .5 1 1 .1 .2 2 .3 1.4 1", POSE, "found 1.4"),
+    ("0 .5 .5 1 1 .1 .2 2 .3 2.1 1", POSE, "found 2.1"),
     ("0 .5 .5 1 1", ORIENTED, "expected 9 values (class and four corners x y) for oriented boxes, found 5"),
-    ("0 .1 .2 .5 .2 .5 .6 .1 1.6", ORIENTED, "found 1.6"),
+    ("0 .1 .2 .5 .2 .5 .6 .1 -1.1", ORIENTED, "found -1.1"),
 ]
+
+
+NOTHING = [
+    ("0 0.5 0.5 0 0.2", BOXES),
+    ("0 0.5 0.5 0.2 0", BOXES),
+    ("0 0.5 0.5 0 0", BOXES),
+    ("0 0.1 0.2 0.5 0.2 0.9 0.2", BOXES),
+    ("0 .5 .5 0 1 .1 .2 2 .3 .4 1", POSE),
+    ("0 .1 .2 .5 .2 .7 .2 .3 .2", ORIENTED),
+]
+
+
+@pytest.mark.parametrize(("text", "form"), NOTHING)
+def test_a_label_of_nothing_is_told_from_a_wrong_one(text, form):
+    with pytest.raises(NothingError, match=r"expected a width and height above 0|encloses an area"):
+        parse_line(text, form)
+
+
+def test_points_and_turned_corners_may_lie_outside():
+    assert parse_line("0 .5 .5 1 1 -.5 1.9 2 2 -1 1", POSE).keypoints == (-0.5, 1.9, 2, 2, -1, 1)
+    assert parse_line("0 -.2 .5 .5 -.2 1.2 .5 .5 1.2", ORIENTED).outline == (-0.2, 0.5, 0.5, -0.2, 1.2, 0.5, 0.5, 1.2)
+    assert parse_line("0 .5 .5 1 1 9 9 0 .3 .4 1", POSE).keypoints == (0, 0, 0, 0.3, 0.4, 1)  # not labelled
 
 
 @pytest.mark.parametrize(("text", "form", "message"), REFUSED)
 def test_lines_are_refused(text, form, message):
-    with pytest.raises(LabelLineError) as error:
+    with pytest.raises((LabelLineError, ShapeError)) as error:
         parse_line(text, form)
     assert message in str(error.value)

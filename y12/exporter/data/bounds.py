@@ -18,9 +18,11 @@ from y12.text import shown
 __all__ = [
     "MAX_LABELS",
     "ImageTotals",
+    "NothingError",
     "ShapeError",
     "check_box",
     "check_keypoints",
+    "check_place",
     "check_polygons",
     "check_segmentation",
     "is_whole",
@@ -37,6 +39,10 @@ _MAX_RLE_CHARS = 16 << 20
 
 class ShapeError(ValueError):
     """An entry is wrong; the message says what was expected and what was found."""
+
+
+class NothingError(ShapeError):
+    """A label is of nothing: it has no area. It is left out and told, unless all has to be in order."""
 
 
 def numbers(value: object, what: str, count: int | None = None) -> list[float]:
@@ -69,6 +75,19 @@ def check_box(value: object) -> None:
     box = numbers(value, "a bbox", 4)
     if min(box[2:]) < 0:
         raise ShapeError(f"expected a bbox [left, top, width, height], found {shown(value)}")
+
+
+def check_place(value: float, what: str) -> float:
+    """Return a coordinate, as a fraction of the picture's side, that lies on the picture or not far beside it.
+
+    Corners of turned boxes and points of bodies at the border lie outside; beyond twice the picture it is a mistake.
+
+    Raises:
+        ShapeError: it is farther out than the picture is large.
+    """
+    if not -1 <= value <= 2:
+        raise ShapeError(f"expected {what} from 0 to 1 (fractions of the image; outside it up to 2), found {value:g}")
+    return value
 
 
 def check_keypoints(value: object, points: int | None = None) -> int:

@@ -10,16 +10,18 @@ from typing import Any
 from y12.errors import DatasetError
 from y12.exporter.data.bounds import (
     ImageTotals,
+    NothingError,
     ShapeError,
     check_box,
     check_keypoints,
+    check_place,
     check_segmentation,
     is_whole,
     numbers,
 )
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_json
-from y12.exporter.data.problems import Problems
+from y12.exporter.data.problems import LeftOut, Problems
 from y12.text import is_text, shown
 
 __all__ = ["coco_dataset", "coco_ground_truth", "ground_truth_kinds"]
@@ -27,17 +29,19 @@ __all__ = ["coco_dataset", "coco_ground_truth", "ground_truth_kinds"]
 _PARTS = ("images", "annotations", "categories")
 
 
-def coco_dataset(path: Path, images: Path | None = None) -> Dataset:
+def coco_dataset(path: Path, images: Path | None = None, *, strict: bool = False) -> Dataset:
     """Read a COCO JSON and find its images.
 
     Args:
         path: the JSON.
         images: the folder that its file names start from; None looks beside the JSON.
+        strict: refuse labels of nothing, which are otherwise left out and told.
 
     Raises:
         DatasetError: entries are wrong (the first ten are named), or images are missing.
     """
-    truth = coco_ground_truth(path)
+    nothing = LeftOut()
+    truth = coco_ground_truth(path, None if strict else nothing)
     folder = _image_folder(path, [image["file_name"] for image in truth["images"]], images)
     annotated = {annotation["image_id"] for annotation in truth["annotations"]}
     categories, unused, notes = _categories(truth)
@@ -54,12 +58,16 @@ def coco_dataset(path: Path, images: Path | None = None) -> Dataset:
         ground_truth=lambda sizes_hw: truth | {"images": [_with_size(image, sizes_hw) for image in truth["images"]]},
         points=_points(truth),
         unused=unused,
-        notes=notes,
+        notes=(*notes, *nothing.notes),
     )
 
 
-def coco_ground_truth(path: Path) -> GroundTruth:
+def coco_ground_truth(path: Path, nothing: LeftOut | None = None) -> GroundTruth:
     """Read a COCO JSON, without looking for the images.
+
+    Args:
+        path: the JSON.
+        nothing: is told of the labels of nothing, which are left out; None refuses them.
 
     Raises:
         DatasetError: it is damaged or contradicts itself; the first ten wrong entries are named.
@@ -80,10 +88,13 @@ def coco_ground_truth(path: Path) -> GroundTruth:
         {image["id"]: (image.get("height"), image.get("width")) for image in data["images"]},
         {category["id"] for category in data["categories"]},
     )
+    annotations = []
     for i, entry in enumerate(data["annotations"]):
-        _checked(f"annotations[{i}]", problems, known.check, entry)
+        if _checked(f"annotations[{i}]", problems, known.check, entry, nothing):
+            annotations.append(entry)
     problems.raise_if_any(str(path))
-    if not data["annotations"]:
+    data["annotations"] = annotations
+    if not annotations:
         raise DatasetError(f"{path}: expected annotations, found none")
     if len({len(a["keypoints"]) for a in data["annotations"] if "keypoints" in a}) > 1:
         raise DatasetError(f"{path}: expected as many keypoints in each annotation, found different numbers")
@@ -124,14 +135,20 @@ def _points(truth: GroundTruth) -> int | None:
     return next((len(a["keypoints"]) // 3 for a in truth["annotations"] if "keypoints" in a), None)
 
 
-def _checked(where: str, problems: Problems, check: Any, entry: object) -> None:
+def _checked(where: str, problems: Problems, check: Any, entry: object, nothing: LeftOut | None = None) -> bool:
+    """Return whether an entry is of use; what is wrong with it is noted."""
     if not isinstance(entry, dict):
         problems.add(f"{where}: expected a mapping, found {shown(entry)}")
-        return
+        return False
     try:
         check(entry)
     except ShapeError as error:
-        problems.add(f"{where}: {error}")
+        if nothing is not None and isinstance(error, NothingError):
+            nothing.add(where)
+        else:
+            problems.add(f"{where}: {error}")
+        return False
+    return True
 
 
 def _check_image(image: dict[str, Any]) -> None:
@@ -167,12 +184,15 @@ class _Known:
             raise ShapeError(f"expected the image_id of one of the images, found {shown(image_id)}")
         if not is_whole(category_id) or category_id not in self.categories:
             raise ShapeError(f"expected the category_id of one of the categories, found {shown(category_id)}")
+        if annotation.get("iscrowd", 0) is None:  # as some tools write "no"
+            annotation["iscrowd"] = 0
         if type(annotation.get("iscrowd", 0)) not in (int, bool) or annotation.get("iscrowd", 0) not in (0, 1):
             raise ShapeError(f"expected iscrowd 0 or 1, found {shown(annotation['iscrowd'])}")
         if "bbox" not in annotation and not annotation.get("segmentation"):
             raise ShapeError("expected a bbox or a segmentation, found neither")
         if "bbox" in annotation:
             check_box(annotation["bbox"])
+            _check_box_in(annotation["bbox"], self.sizes_hw[image_id])
         if "area" in annotation and numbers([annotation["area"]], "an area")[0] < 0:
             raise ShapeError(f"expected an area of 0 or more, found {shown(annotation['area'])}")
         sides = 0.0
@@ -183,7 +203,28 @@ class _Known:
             sides = check_segmentation(annotation["segmentation"], (height, width))
         if "keypoints" in annotation:
             check_keypoints(annotation["keypoints"])
+            _check_keypoints_in(annotation["keypoints"], self.sizes_hw[image_id])
         self.totals[image_id].add(sides)
+
+
+def _check_box_in(box: list[float], image_hw: tuple[int | None, int | None]) -> None:
+    """Refuse a box that is nothing, or that lies farther out than the image is large."""
+    left, top, width, height = box
+    if min(width, height) == 0:
+        raise NothingError(f"expected a width and height above 0, found {width:g} and {height:g}")
+    for low, size, side in ((left, width, image_hw[1]), (top, height, image_hw[0])):
+        if side is not None:
+            check_place(low / side, "the corners of a bbox")
+            check_place((low + size) / side, "the corners of a bbox")
+
+
+def _check_keypoints_in(keypoints: list[float], image_hw: tuple[int | None, int | None]) -> None:
+    """Refuse a labelled keypoint that lies farther out than the image is large."""
+    height, width = image_hw
+    for x, y, visibility in zip(keypoints[0::3], keypoints[1::3], keypoints[2::3], strict=True):
+        if visibility and height is not None and width is not None:
+            check_place(x / width, "keypoints")
+            check_place(y / height, "keypoints")
 
 
 def _image_folder(path: Path, names: Sequence[str], images: Path | None) -> Path:

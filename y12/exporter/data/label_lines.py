@@ -9,7 +9,7 @@ class cx cy w h (x y [v]) x K      a box and K keypoints; v is 0 not labelled, 1
 import math
 from dataclasses import dataclass
 
-from y12.exporter.data.bounds import ShapeError, check_polygons
+from y12.exporter.data.bounds import NothingError, ShapeError, check_place, check_polygons
 from y12.text import shown
 
 __all__ = ["TOLERANCE", "Label", "LabelForm", "LabelLineError", "parse_line"]
@@ -39,7 +39,7 @@ class Label:
         class_id: the index of its class.
         box: left, top, right, bottom, inside the image.
         outline: x, y of each corner of a polygon (inside the image) or of an oriented box (as labelled).
-        keypoints: x, y, visibility of each keypoint.
+        keypoints: x, y, visibility of each keypoint; one that is labelled may lie outside the image, as in COCO.
         clipped: the box reached beyond the image by more than rounding.
         sides: how long the outline is to draw, the image's longer side being 1; 0 without one.
     """
@@ -57,6 +57,7 @@ def parse_line(text: str, form: LabelForm) -> Label:
 
     Raises:
         LabelLineError: the number of values, a value or the class is wrong, or the outline is too long to draw.
+        NothingError: it is of nothing: no width, no height or no area.
     """
     if len(text) > _MAX_CHARS:
         raise LabelLineError(f"expected at most {_MAX_CHARS} characters in a line, found {len(text)}")
@@ -115,7 +116,8 @@ def _box(values: list[float]) -> tuple[tuple[float, float, float, float], bool]:
     for value in values:
         _check_range(value)
     if width <= 0 or height <= 0:
-        raise LabelLineError(f"expected a width and height above 0, found {width:g} and {height:g}")
+        error = LabelLineError if min(width, height) < 0 else NothingError
+        raise error(f"expected a width and height above 0, found {width:g} and {height:g}")
     corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     left, top, right, bottom = (min(max(value, 0.0), 1.0) for value in corners)
     if right <= left or bottom <= top:
@@ -128,7 +130,7 @@ def _extent(outline: tuple[float, ...]) -> tuple[float, float, float, float]:
     xs, ys = outline[0::2], outline[1::2]
     box = (min(xs), min(ys), max(xs), max(ys))
     if box[2] <= box[0] or box[3] <= box[1]:
-        raise LabelLineError("expected an outline that encloses an area, found corners on one line")
+        raise NothingError("expected an outline that encloses an area, found corners on one line")
     return box
 
 
@@ -138,7 +140,7 @@ def _oriented(class_id: int, values: list[float]) -> Label:
             f"expected 9 values (class and four corners x y) for oriented boxes, found {len(values) + 1}"
         )
     for value in values:
-        _check_range(value)
+        check_place(value, "corners")
     return Label(class_id, _extent(tuple(values)), tuple(values))
 
 
@@ -160,4 +162,6 @@ def _keypoint(row: list[float]) -> tuple[float, float, float]:
     visibility = row[2] if len(row) == 3 else 2.0 * (x != 0 or y != 0)
     if visibility not in (0, 1, 2):
         raise LabelLineError(f"expected a visibility of 0, 1 or 2, found {visibility:g}")
-    return (_inside(x), _inside(y), visibility) if visibility else (0.0, 0.0, 0.0)
+    if not visibility:
+        return 0.0, 0.0, 0.0
+    return check_place(x, "keypoints"), check_place(y, "keypoints"), visibility

@@ -3,10 +3,34 @@
 from dataclasses import dataclass, field
 
 from y12.errors import DatasetError
+from y12.text import visible
 
-__all__ = ["MAX_SHOWN", "Problems"]
+__all__ = ["MAX_SHOWN", "LeftOut", "Problems"]
 
 MAX_SHOWN = 10
+
+
+@dataclass
+class LeftOut:
+    """Labels of nothing, without width, height or area: no mistake that would spoil a figure, but one to be told."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, where: str) -> None:
+        """Note one, by its file and line, or its entry."""
+        self.count += 1
+        self.first = self.first or where
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know; nothing where there are none."""
+        if not self.count:
+            return ()
+        plural = "s" * (self.count > 1)
+        return (
+            f"{self.count} label{plural} without width, height or area left out, the first in {visible(self.first)}",
+        )
 
 
 @dataclass

@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from y12.errors import DatasetError
-from y12.exporter.data.bounds import MAX_LABELS, ImageTotals, ShapeError
+from y12.exporter.data.bounds import MAX_LABELS, ImageTotals, NothingError, ShapeError
 from y12.exporter.data.data_yaml import DataYaml, read_data_yaml
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_text
 from y12.exporter.data.label_lines import Label, LabelForm, LabelLineError, parse_line
 from y12.exporter.data.label_pixels import annotation_from_label
 from y12.exporter.data.passed_over import labels_without_image, unread_images
-from y12.exporter.data.problems import Problems
+from y12.exporter.data.problems import LeftOut, Problems
 from y12.exporter.data.splits import images_of
 
 __all__ = ["label_path", "yolo_dataset", "yolo_labels"]
@@ -26,13 +26,14 @@ __all__ = ["label_path", "yolo_dataset", "yolo_labels"]
 _MAX_LABEL_BYTES = 64 << 20
 
 
-def yolo_dataset(path: Path, split: str, *, oriented: bool = False) -> Dataset:
+def yolo_dataset(path: Path, split: str, *, oriented: bool = False, strict: bool = False) -> Dataset:
     """Read the labels of a split; all of them are checked before any image is looked at.
 
     Args:
         path: the data.yaml.
         split: "train", "val" or "test".
         oriented: the labels are oriented boxes of four corners.
+        strict: refuse labels of nothing, which are otherwise left out and told.
 
     Raises:
         DatasetError: the data.yaml or labels are wrong; the first ten wrong lines are named.
@@ -40,23 +41,27 @@ def yolo_dataset(path: Path, split: str, *, oriented: bool = False) -> Dataset:
     data = read_data_yaml(path)
     assert data.splits is not None  # a file's
     images = images_of(data.splits, split, DatasetError)
-    dataset = yolo_labels(images, data, oriented=oriented)
+    dataset = yolo_labels(images, data, oriented=oriented, strict=strict)
     unused = (*labels_without_image(images, label_path), *unread_images([image.parent for image in images]))
     return replace(dataset, notes=(*data.splits.notes(split), *dataset.notes, *unused))
 
 
-def yolo_labels(images: Sequence[Path], data: DataYaml, *, oriented: bool = False) -> Dataset:
+def yolo_labels(images: Sequence[Path], data: DataYaml, *, oriented: bool = False, strict: bool = False) -> Dataset:
     """Read the labels of images; all of them are checked before any image is looked at.
 
     Args:
         images: files; their labels are where `label_path` says.
         data: tells the classes and the keypoints of the labels.
         oriented: the labels are oriented boxes of four corners.
+        strict: refuse labels of nothing, which are otherwise left out and told.
 
     Raises:
         DatasetError: labels are wrong, or there are none; the first ten wrong lines are named.
     """
-    labels = _all_labels(images, data, oriented)
+    nothing = LeftOut()
+    labels = _all_labels(
+        images, data, LabelForm(len(data.names), data.kpt_shape, oriented), None if strict else nothing
+    )
     unique = [_without_repeats(one) for one in labels]
     repeated = sum(map(len, labels)) - sum(map(len, unique))
     samples = tuple(Sample(i, image) for i, image in zip(_image_ids(images), images, strict=True))
@@ -75,7 +80,7 @@ def yolo_labels(images: Sequence[Path], data: DataYaml, *, oriented: bool = Fals
         ),
         points=data.kpt_shape[0] if data.kpt_shape else None,
         flip_idx=data.flip_idx,
-        notes=(*notes, *_notes(flat, repeated)),
+        notes=(*notes, *_notes(flat, repeated), *nothing.notes),
     )
 
 
@@ -91,10 +96,11 @@ def label_path(image: Path) -> Path:
     return Path(*parts, image.stem + ".txt")
 
 
-def _all_labels(images: Sequence[Path], data: DataYaml, oriented: bool) -> list[tuple[Label, ...]]:
-    form = LabelForm(len(data.names), data.kpt_shape, oriented)
+def _all_labels(
+    images: Sequence[Path], data: DataYaml, form: LabelForm, nothing: LeftOut | None
+) -> list[tuple[Label, ...]]:
     problems = Problems()
-    labels = [_labels_of(label_path(image), form, problems) for image in images]
+    labels = [_labels_of(label_path(image), form, problems, nothing) for image in images]
     problems.raise_if_any(str(data.file))
     if not any(labels):
         if files := sum(os.path.exists(label_path(image)) for image in images):
@@ -109,7 +115,7 @@ def _all_labels(images: Sequence[Path], data: DataYaml, oriented: bool) -> list[
     return labels
 
 
-def _labels_of(path: Path, form: LabelForm, problems: Problems) -> tuple[Label, ...]:
+def _labels_of(path: Path, form: LabelForm, problems: Problems, nothing: LeftOut | None) -> tuple[Label, ...]:
     if not os.path.exists(path) or (os.path.isfile(path) and os.path.getsize(path) == 0):
         return ()  # background
     text = read_text(path, "a label file", _MAX_LABEL_BYTES).replace("\r\n", "\n").replace("\r", "\n")
@@ -125,7 +131,10 @@ def _labels_of(path: Path, form: LabelForm, problems: Problems) -> tuple[Label, 
             totals.add(label.sides)
             labels.append(label)
         except (LabelLineError, ShapeError) as error:
-            problems.add(f"{path}, line {number}: {error}")
+            if nothing is not None and isinstance(error, NothingError):
+                nothing.add(f"{path.name}, line {number}")
+            else:
+                problems.add(f"{path}, line {number}: {error}")
     return tuple(labels)
 
 

@@ -226,6 +226,25 @@ def test_labels_rank_where_fp32_is_sure_of_nothing(make_yaml):
     assert budget.chosen.fp16_blocks == ("model.3",)
 
 
+def test_blocks_are_ranked_on_other_images_than_they_are_judged_on(evaluation_set, make_folder, tmp_path, monkeypatch):
+    """On black images nothing is found; the calibration images alone tell which block does harm."""
+    measured_on = []
+
+    def watched(graph, manifest, images, **options):
+        measured_on.append(images.data)
+        return outcome_of(graph, manifest, images, **options)
+
+    monkeypatch.setattr(budget, "outcome_of", watched)
+    ranking = replace(evaluation_set, data="calibrated on")
+    found = budget_kept(divisible({3: HARM}), evaluation_set, 0.5, ranking=ranking)
+    assert found.chosen.fp16_blocks == ("model.3",)
+    assert measured_on == [
+        "images, 6 images",  # FP32
+        *["calibrated on"] * 7,  # FP32, and each block
+        *["images, 6 images"] * len(found.curve),
+    ]
+
+
 def test_ranking_takes_images_evenly_and_passes_over_those_without_detections(make_folder, monkeypatch):
     folder = make_folder()
     write_image(folder / "picture0.png", [])

@@ -2,9 +2,9 @@
 
 First each block alone is put into INT8, and the others are not: what that costs ranks them. Then the fewest of the most
 costly ones are looked for that have to stay in FP16, beginning with as many as would do if what each costs added up.
-Ranking is by agreement with FP32 on a part of the images. What is kept is decided on all of them, by the upper end of
-an interval and not by a figure that may be luck: of AP by labels where it is no wider than the budget, else of
-agreement, which varies far less from image to image.
+Ranking is by agreement with FP32 on some images; on others, lest blocks be chosen by luck, it is decided what is kept:
+by the upper end of an interval, of AP by labels where it is no wider than the budget, else of agreement, which varies
+far less from image to image.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +55,11 @@ class Divisible:
 
 
 def budget_kept(
-    network: Divisible, evaluation_set: EvaluationSet, max_drop: float, progress: Progress | None = None
+    network: Divisible,
+    evaluation_set: EvaluationSet,
+    max_drop: float,
+    progress: Progress | None = None,
+    ranking: EvaluationSet | None = None,
 ) -> Budget:
     """Return the division that keeps within the budget.
 
@@ -64,13 +68,15 @@ def budget_kept(
         evaluation_set: images that were not calibrated on.
         max_drop: points that may be lost.
         progress: called after each measurement with how many are done, and how many there are at most.
+        ranking: images to rank the blocks by agreement on, such as those calibrated on; None takes `evaluation_set`, on
+            which what is then measured looks better than it is: the blocks were chosen by what they lose there.
 
     Raises:
         BudgetError: only FP16 throughout keeps it, or not even that.
         DatasetError: there are no labels and FP32 finds nothing, or FP32 has less than may be lost.
         Y12Error: an image cannot be used.
     """
-    search = _Search(network, evaluation_set, progress)
+    search = _Search(network, evaluation_set, ranking or evaluation_set, progress)
     _check_reference(search.yardsticks[0], evaluation_set, max_drop)
     costs = search.costs()
     rule = _rule_for(search.losses(frozenset()), max_drop)
@@ -123,8 +129,11 @@ class _Search:
         yardsticks: labels, where there are any; agreement with FP32, where it finds anything.
     """
 
-    def __init__(self, network: Divisible, evaluation_set: EvaluationSet, progress: Progress | None) -> None:
+    def __init__(
+        self, network: Divisible, evaluation_set: EvaluationSet, ranking: EvaluationSet, progress: Progress | None
+    ) -> None:
         self._network, self._evaluation_set, self._progress = network, evaluation_set, progress
+        self._ranked_on = ranking
         self._blocks = {block.name: block for block in network.blocks}
         self._done, self._most = 0, 1 + len(self._blocks) + _most_points(len(self._blocks))
         self._fp32 = outcome_of(network.fp32, network.manifest, evaluation_set, every_kind=True)
@@ -165,13 +174,18 @@ class _Search:
 
     def _ranking(self) -> tuple[EvaluationSet, Yardstick]:
         """Return what ranks the blocks: agreement on images in which FP32 finds something, evenly out of all."""
-        evaluation_set, seen = self._evaluation_set, {result["image_id"] for result in self._fp32.sure}
-        samples = [sample for sample in evaluation_set.samples if sample.image_id in seen]
+        images, fp32 = self._ranked_on, self._fp32
+        if images is not self._evaluation_set:
+            few = tuple(evenly(images.samples, 2 * _RANKING_IMAGES if fp32.kinds else _RANKING_CLASSIFIED))
+            images = replace(images, samples=few)
+            fp32 = outcome_of(self._network.fp32, self._network.manifest, images, every_kind=True)
+        seen = {result["image_id"] for result in fp32.sure}
+        samples = [sample for sample in images.samples if sample.image_id in seen]
         if not samples:
-            return evaluation_set, self.yardsticks[0]  # there are labels, of a model that is sure of nothing
-        count = _RANKING_IMAGES if self._fp32.kinds else _RANKING_CLASSIFIED
-        fewer = replace(evaluation_set, samples=tuple(evenly(samples, count)))
-        reference = self._fp32.of({sample.image_id for sample in fewer.samples})
+            return self._evaluation_set, self.yardsticks[0]  # there are labels, of a model that is sure of nothing
+        count = _RANKING_IMAGES if fp32.kinds else _RANKING_CLASSIFIED
+        fewer = replace(images, samples=tuple(evenly(samples, count)))
+        reference = fp32.of({sample.image_id for sample in fewer.samples})
         return fewer, Yardstick(truth_from(fewer, reference, labels=False), reference)
 
     def _outcome(self, fp16_blocks: frozenset[str], images: EvaluationSet) -> Outcome:
