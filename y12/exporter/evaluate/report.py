@@ -8,7 +8,7 @@ from typing import Any
 from y12.exporter.evaluate.coco import KIND_NAMES, ClassFigures, Figures
 from y12.text import NAME, printable_json, visible
 
-__all__ = ["COLUMNS", "ValReport"]
+__all__ = ["COLUMNS", "ValReport", "plain"]
 
 COLUMNS = {
     "AP": "AP50-95",
@@ -66,7 +66,7 @@ class ValReport:
         yield f"{self.artefact} on {self.data}"
         yield f"{self.images} images, {self.background} of them without labels; {self.labels} labels"
         if self.settings:
-            yield ", ".join(f"{name} {_plain(value)}" for name, value in self.settings.items())
+            yield ", ".join(f"{name} {plain(value)}" for name, value in self.settings.items())
         if self.figures:
             yield _row("", COLUMNS.values())
             for figures in self.figures:
@@ -102,5 +102,6 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """Return a setting in words."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

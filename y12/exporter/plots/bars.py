@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SIZES", "Bar", "class_bars", "class_picture", "size_picture", "top1_bars", "top1_picture"]
 
-SIZES = {"small": "below 32²", "medium": "32² to 96²", "large": "above 96²"}  # pixels, as COCO has them
+SIZES = {"small": "below 32² px", "medium": "32² to 96² px", "large": "above 96² px"}  # pixels, as COCO has them
 _MOST, _ENDS = 40, 20  # bars; of more classes the lowest and the highest
 
 
@@ -61,12 +61,12 @@ def size_picture(study: KindStudy) -> bytes:
 
 def _draw_sizes(axes: "Axes", study: KindStudy) -> None:
     values, sizes = study.figures.values, list(study.labels_by_size)
-    axes.set_title(f"{KIND_NAMES[study.figures.kind]}: AP50-95 by size of the object, in pixels of the photograph")
+    axes.set_title(f"{KIND_NAMES[study.figures.kind]}: AP50-95 by object size")
     axes.grid(visible=False, axis="y")
     for row, size in enumerate(sizes):
         value, labels = values.get(f"AP{size}"), study.labels_by_size[size]
         axes.barh(row, value or 0, color=ACCENT, height=0.6)
-        words = "no labels" if value is None else f"{value:.4f}   {labels} labels"
+        words = "no labels" if value is None else f"{value:.4f}   {labels} label{'s' * (labels != 1)}"
         axes.text((value or 0) + 0.01, row, words, va="center")
     axes.set_yticks(range(len(sizes)), [f"{size}, {SIZES[size]}" for size in sizes])
     axes.set(xlim=(0, 1.25), xlabel="AP50-95", xticks=[0, 0.2, 0.4, 0.6, 0.8, 1])

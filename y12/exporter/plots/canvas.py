@@ -22,8 +22,9 @@ COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7c6fb0", "#8c564b", "#000000", "#9aa1a9"),
 )
 NAME_LENGTH = 24  # characters of a class' name beside an axis
-_DPI = 144
+_DPI = 120
 _LOOK: dict[Any, Any] = {
+    "axes.axisbelow": True,
     "axes.edgecolor": "#868e96",
     "axes.grid": True,
     "axes.labelcolor": "#343a40",
@@ -36,7 +37,8 @@ _LOOK: dict[Any, Any] = {
     "font.size": 10,
     "grid.color": "#e4e7eb",
     "legend.fontsize": 8.5,
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.85,
     "text.color": "#343a40",
     "text.parse_math": False,  # a class may be called "$"
     "xtick.color": "#5c6773",

@@ -96,5 +96,6 @@ def _class_lines(
         lines = [axes.plot(x, curve, lw=1.2, color=c)[0] for curve, c in zip(curves, COLOURS, strict=False)]
         return list(zip(names, lines, strict=True))
     drawn = curves[np.linspace(0, len(curves) - 1, min(_DRAWN, len(curves))).astype(int)]
-    first, *_ = axes.plot(x, drawn.T, lw=0.6, color=QUIET, alpha=0.35)
-    return [(f"{len(drawn)} of the {len(names)} classes, each alone", first)]
+    axes.plot(x, drawn.T, lw=0.6, color=QUIET, alpha=0.35)
+    (strong,) = axes.plot([], [], lw=1, color=QUIET)  # a faint line cannot be seen in a legend
+    return [(f"{len(drawn)} of the {len(names)} classes, each alone", strong)]

@@ -61,7 +61,7 @@ def matrix_picture(confusion: Confusion) -> bytes:
     """Return the matrix as PNG: how often, coloured by the share of the row."""
     shown = shown_matrix(confusion)
     rows = len(shown.rows)
-    side = min(3.2 + 0.62 * rows, 13) if rows > 1 else 4.0
+    side = 3.2 + 0.5 * rows if rows <= _LARGE else 3.0 + 0.27 * rows
     return chart_png(lambda axes: _draw(axes, confusion, shown), (side + 1.2, side), shown.rows)
 
 
@@ -82,7 +82,7 @@ def _draw(axes: "Axes", confusion: Confusion, shown: ShownMatrix) -> None:
     words = f"{confusion.of}: labelled (rows) and found (columns)"
     if confusion.conf is not None:
         words += f"\nconfidence above {confusion.conf:g}, overlap from {confusion.iou:g}"
-    axes.set_title(f"{words}\n{shown.note}" if shown.note else words, wrap=True)
+    axes.set_title("\n".join([words, *filter(None, shown.note.split("; "))]), fontsize=9)
     axes.grid(visible=False)
     if not shown.counts.size or not shown.counts.any():
         axes.set(xticks=[], yticks=[])

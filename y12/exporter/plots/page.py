@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from y12.exporter.evaluate.coco import KIND_NAMES
-from y12.exporter.evaluate.report import COLUMNS, ValReport
+from y12.exporter.evaluate.report import COLUMNS, ValReport, plain
 from y12.exporter.evaluate.study import Study
 from y12.exporter.plots.bars import SIZES, top1_bars
 from y12.exporter.plots.matrix import shown_matrix
@@ -41,6 +41,8 @@ def page_from(report: ValReport, study: Study, charts: Mapping[str, bytes], pair
     style = "".join((Path(__file__).parents[1] / name).read_text(encoding="utf-8") for name in _STYLES)
     return _template().render(
         report=report,
+        name=Path(report.artefact).name,
+        data=Path(report.data).name,
         study=study,
         style=Markup(style),
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
@@ -68,7 +70,7 @@ def _template() -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure"] = _figure
+    environment.filters |= {"figure": _figure, "plain": plain}
     environment.globals |= {"columns": COLUMNS, "sizes": SIZES}
     return environment.get_template("page.html.jinja")
 

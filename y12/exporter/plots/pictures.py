@@ -19,7 +19,7 @@ from y12.text import visible
 
 __all__ = ["Pair", "pairs_of", "sheet_png", "words_for"]
 
-_SIDE = 640  # pixels of an image on the page at most
+_SIDE = 480  # pixels of an image on the page at most
 _QUALITY = 80
 _CELL_WH, _LINE = (320, 240), 22  # of the sheet
 _ACROSS = 2  # pairs
@@ -51,7 +51,7 @@ def words_for(image: WorstImage, names: Sequence[str]) -> str:
         found = image.found[0]
         taken, label = visible(names[found["category_id"]], 60), visible(names[image.labels[0]["category_id"]], 60)
         return f"labelled {label}, found {taken} {found['score']:.2f}"
-    parts = {"missed": one.missed, "found where there is nothing": one.extra, "taken for another class": one.confused}
+    parts = {"missed": one.missed, "without a label": one.extra, "as another class": one.confused}
     wrong = ", ".join(f"{count} {words}" for words, count in parts.items() if count)
     return f"{wrong}; {one.right} right; F1 {one.f1:.2f}"
 
@@ -62,10 +62,12 @@ def sheet_png(pairs: Sequence[Pair]) -> bytes:
 
     wide, high = _CELL_WH
     rows = -(-len(pairs) // _ACROSS)
-    sheet = Image.new("RGB", (min(len(pairs), _ACROSS) * 2 * wide, rows * (high + _LINE)), "white")
+    sheet = Image.new("RGB", (min(len(pairs), _ACROSS) * 2 * wide, rows * (high + _LINE) + _LINE), "white")
     draw = ImageDraw.Draw(sheet)
+    title = "the worst images: labels left, what is found right"
+    draw.text((4, 4), title, fill="#64748b", font=font_for(title, 12))
     for i, pair in enumerate(pairs):
-        left, top = i % _ACROSS * 2 * wide, i // _ACROSS * (high + _LINE)
+        left, top = i % _ACROSS * 2 * wide, _LINE + i // _ACROSS * (high + _LINE)
         name = visible(pair.name, 24)
         draw.text((left + 4, top + 4), f"{name}: {visible(pair.words, 80)}", fill="#1f2933", font=font_for(name, 12))
         for k, jpeg in enumerate((pair.labelled, pair.found)):
