@@ -22,7 +22,7 @@ __all__ = ["NOTHING", "OVERLAPS", "curve_pictures"]
 
 OVERLAPS = {"bbox": "IoU", "segm": "mask IoU", "keypoints": "OKS", "obb": "ProbIoU"}
 NOTHING = "no labelled object counts: there is nothing to draw"
-_SIZE = (6.4, 4.4)
+_SIZE = (6.4, 4.9)
 _NAMED = 10  # lines that can be told apart; of more classes all are gray
 _DRAWN = 300  # lines that do not fill the picture
 _RECALLS = np.linspace(0, 1, 101)
@@ -83,7 +83,9 @@ def _confidence(axes: "Axes", study: KindStudy, word: str, curves: NDArray[np.fl
 
 
 def _legend(axes: "Axes", entries: "Sequence[Entry]") -> None:
-    axes.legend([line for _, line in entries], [words for words, _ in entries], loc="best")
+    """Name the lines below the axes, where they are in the way of none."""
+    lines, words = [line for _, line in entries], [words for words, _ in entries]
+    axes.legend(lines, words, loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2 if len(entries) > 3 else 1)
 
 
 def _class_lines(

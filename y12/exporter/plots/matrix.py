@@ -42,7 +42,8 @@ def shown_matrix(confusion: Confusion) -> ShownMatrix:
     """Return a matrix that can be read: classes that occur, at most `MOST_SHOWN`; then the rest and the background."""
     occurring = sorted({k for pair in confusion.counts for k in pair if k != BACKGROUND})
     chosen = occurring if len(occurring) <= MOST_SHOWN else _most_confused(confusion.counts, occurring)
-    order = [*chosen, *([_REST] if len(chosen) < len(occurring) else []), *([BACKGROUND] if confusion.conf else [])]
+    with_background = occurring and confusion.conf is not None
+    order = [*chosen, *[_REST] * (len(chosen) < len(occurring)), *[BACKGROUND] * bool(with_background)]
     places = {k: at for at, k in enumerate(order)}
     counts = np.zeros((len(order), len(order)), np.int64)
     for (labelled, found), count in confusion.counts.items():

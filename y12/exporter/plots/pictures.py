@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from y12.exporter.data.rle import decoded
 from y12.exporter.evaluate.coco import Result
 from y12.exporter.evaluate.study import Study, WorstImage
 from y12.runtime.preprocess.images import image_from
@@ -128,7 +129,7 @@ def _bitmap(entry: Result, image_hw: tuple[int, int]) -> NDArray[np.bool_] | Non
         outline = mask.merge(mask.frPyObjects(outline, *image_hw))
     elif isinstance(outline["counts"], list):
         outline = mask.frPyObjects(outline, *image_hw)
-    return np.asarray(mask.decode(outline), np.bool_)
+    return decoded(outline).astype(np.bool_)
 
 
 def _box(entry: Result, bitmap: NDArray[np.bool_] | None, image_hw: tuple[int, int]) -> tuple[float, ...]:

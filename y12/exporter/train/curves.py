@@ -73,6 +73,7 @@ def _draw(figure: "Figure", curves: RunCurves) -> None:
     _scale(losses, [value for curve in curves["loss"].values() for _, value in curve])
     rate.set_ylim(bottom=0)
     rate.set_xlabel("steps")
+    rate.xaxis.get_major_locator().set_params(integer=True)
     for axes, ones in ((accuracy, curves["accuracy"]), (losses, curves["loss"])):
         if ones:
             axes.legend(loc="best")
