@@ -52,6 +52,25 @@ def test_accuracy_is_measured(environments, demo, scenes, extras):
     assert "masks" in table
 
 
+def test_accuracy_is_drawn(environments, demo, scenes):
+    env = environments["plots,val,ort"]
+    ran(env, "y12-val", artefact(demo, "onnx"), scenes / "instances.json", "--plots", env.home / "plots")
+    names = {path.name for path in (env.home / "plots").iterdir()}
+    assert {"report.html", "report.json", "confusion.png", "bbox_pr.png", "segm_f1.png", "worst.png"} <= names
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "mlflow"])
+def test_a_training_run_is_told_to_others(environments, scenes, tracker):
+    env = environments[f"{tracker},train"]
+    steps = ("--imgsz", "64", "--epochs", "1", "--batch", "4", "--device", "cpu", "--no-augment", "--plots")
+    words = (scenes / "data.yaml", "--model", "yolov12n", *steps, f"--{tracker}", "--output", env.home / "run")
+    # MLflow's own database needs more packages than mlflow-skinny has.
+    ran(env, "env", "MLFLOW_TRACKING_URI=mlruns", "MLFLOW_ALLOW_FILE_STORE=true", "y12-tune", *words)
+    left = {"tensorboard": "tensorboard/events*", "mlflow": "mlflow-run-id.txt"}[tracker]
+    assert list((env.home / "run").glob(left))
+    assert (env.home / "run" / "plots" / "report.html").is_file()
+
+
 def test_export_does_int8_within_a_budget_and_measures(environments, scenes):
     env = environments["export"]
     data = scenes / "data.yaml"

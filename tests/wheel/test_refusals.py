@@ -6,20 +6,37 @@ import pytest
 
 from tests.wheel.environments import COMMANDS, MODULES
 
-ALONE = ("", "ort", "ort-gpu", "val", "video", "draw", "gpu", "rtx", "tensorrt", "export", "train")
-TOGETHER = ("val,ort", "draw,ort", "rtx,gpu", "tensorrt,gpu", "export,rtx", "train,export")
+ALONE = ("", "ort", "ort-gpu", "val", "plots", "video", "draw", "gpu", "rtx", "tensorrt", "export", "train")
+ALONE += ("tensorboard", "mlflow")
+TOGETHER = (
+    "val,ort",
+    "plots,val,ort",
+    "tensorboard,train",
+    "mlflow,train",
+    "draw,ort",
+    "rtx,gpu",
+    "tensorrt,gpu",
+    "export,rtx",
+    "train,export",
+)
 NEEDS = {  # the command, and what it needs in the order in which it asks: the extra, then the package that is missing
     ("y12-export", "yolov12n", "--no-verify"): ("export", {}, "torch"),
     ("y12-export", "yolov12n", "--val", "x.yaml"): ("export", {}, "torch"),
     ("y12-tune", "shapes"): ("train", {"export": "lightning-fabric"}, "torch"),
     ("y12-val", "found.json", "truth.json"): ("val", {}, "pycocotools"),
     ("python", "-m", "y12.exporter.train.shapes", "drawn"): ("val", {}, "pycocotools"),
+    ("y12-val", "found.json", "truth.json", "--plots", "x"): ("plots", {"draw": "jinja2"}, "matplotlib"),
+    ("y12-tune", "shapes", "--tensorboard"): ("tensorboard", {}, "tensorboard"),
+    ("y12-tune", "shapes", "--mlflow"): ("mlflow", {}, "mlflow-skinny"),
     ("y12-infer", "model.onnx", "clip.mp4"): ("video", {}, "av"),
     ("python", "-m", "y12.runtime.cli.prebuild", "--sm", "89", "--output", "kernels"): ("gpu", {}, "nvidia-cuda-nvrtc"),
 }
 # torch itself brings jinja2, the one package of `export` that is not in `train`
 HAS = {
     "val": {"val", "export", "train"},
+    "plots": {"plots", "train"},  # supervision brings matplotlib
+    "tensorboard": {"tensorboard"},
+    "mlflow": {"mlflow"},
     "export": {"export", "train"},
     "train": {"train"},
     "gpu": {"gpu"},

@@ -42,6 +42,7 @@ class Recorder:
         self.log = RunLog(folder)
         self.stop_after = stop_after
         self.best: list[int] = []
+        self.ended: tuple[int, int] | None = None
 
     def started(self, step: int, steps: int) -> None:
         self.log.started(step)
@@ -56,6 +57,9 @@ class Recorder:
         self.log.measured(step, figures)
         if best is not None:
             self.best.append(step)
+
+    def stopped(self, step: int, best_step: int) -> None:
+        self.ended = (step, best_step)
 
 
 def new_detector() -> Detector:
@@ -100,6 +104,62 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     assert rows_of(tmp_path / ACCURACY_FILE) == rows_of(whole / ACCURACY_FILE)
     assert (tmp_path / STATE_FILE).read_bytes() == (whole / STATE_FILE).read_bytes()
     assert resumed.steps == 6
+
+
+class Figures:
+    """Gives accuracies that are known, one after the other."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = list(values)
+
+    def __call__(self, _detector: Detector) -> dict[str, float]:
+        return {"AP": self.values.pop(0)}
+
+
+def patient(folder: Path, patience: int, validate: Figures, first: bool = False, epochs: int = 6) -> Recorder:
+    """Run epochs of two steps each."""
+    folder.mkdir(exist_ok=True)
+    options = replace(OPTIONS, epochs=epochs, patience=patience)
+    recorder = Recorder(folder)
+    course = Course(Noise(), 2, validate, measure_first=first)
+    train(fabric_for(options), new_detector(), course, options, folder, recorder)
+    return recorder
+
+
+def test_a_run_stops_when_it_has_not_been_better_for_long(tmp_path: Path) -> None:
+    """Best after epoch 2 of 6; two epochs later, after step 8, patience ends."""
+    recorder = patient(tmp_path, 2, Figures(0.1, 0.3, 0.3, 0.2))
+    assert recorder.ended == (8, 4)
+    assert [row["step"] for row in rows_of(tmp_path / ACCURACY_FILE)] == ["2", "4", "6", "8"]
+    again = patient(tmp_path, 2, Figures())
+    assert again.ended == (8, 4)  # it has stopped: nothing more is measured
+    assert len(rows_of(tmp_path / STEPS_FILE)) == 8
+    on = patient(tmp_path, 3, Figures(0.25))  # an epoch more of patience is one more
+    assert on.ended == (10, 4)
+
+
+def test_a_run_with_enough_patience_goes_to_its_end(tmp_path: Path) -> None:
+    recorder = patient(tmp_path, 3, Figures(0.5, 0.4, 0.3), epochs=3)
+    assert recorder.ended is None
+    assert recorder.best == [2]
+
+
+def test_the_weights_that_are_begun_with_are_step_0(tmp_path: Path) -> None:
+    recorder = patient(tmp_path, 0, Figures(0.5, 0.4, 0.6), first=True, epochs=2)
+    assert [row["step"] for row in rows_of(tmp_path / ACCURACY_FILE)] == ["0", "2", "4"]
+    assert recorder.best == [0, 4]
+
+
+def test_weights_that_find_nothing_are_not_kept_before_training(tmp_path: Path) -> None:
+    recorder = patient(tmp_path, 0, Figures(0.0, 0.0, 0.0), first=True, epochs=2)
+    assert recorder.best == [2]
+
+
+def test_a_run_that_was_killed_before_its_first_state_begins_its_log_anew(tmp_path: Path) -> None:
+    patient(tmp_path, 0, Figures(0.5, 0.4), first=True, epochs=1)
+    (tmp_path / STATE_FILE).unlink()
+    patient(tmp_path, 0, Figures(0.5, 0.4), first=True, epochs=1)
+    assert [row["step"] for row in rows_of(tmp_path / ACCURACY_FILE)] == ["0", "2"]
 
 
 def test_a_finished_run_is_not_trained_further(whole: Path) -> None:

@@ -1,6 +1,5 @@
 import json
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from y12.errors import OptionsError
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.cli.export import main as export
 from y12.exporter.cli.tune import main
+from y12.exporter.train.curves import _scale, best_point, curves_of, curves_png
 from y12.exporter.train.datasets import SHAPES, DataChoice, material_for
 from y12.exporter.train.examples.options import UNCHANGED
 from y12.exporter.train.initial import NetworkChoice, network_from
@@ -17,6 +17,7 @@ from y12.exporter.train.log import ACCURACY_FILE, STEPS_FILE, rows_of
 from y12.exporter.train.options import TuneOptions
 from y12.exporter.train.scenes.write import INSTANCES, write_shapes
 from y12.exporter.train.state import STATE_FILE
+from y12.exporter.train.trackers import EVENTS_FOLDER, RUN_ID_FILE
 from y12.exporter.train.tune import CURVES_FILE, Tune, tune
 from y12.runtime.session import Runtime
 
@@ -57,9 +58,108 @@ def test_a_run_leaves_weights_log_and_picture(tuned: Path) -> None:
 
 
 def test_the_picture_shows_every_curve_of_the_log(tuned: Path) -> None:
-    svg = ET.parse(tuned / CURVES_FILE).getroot()
-    shown = [line.get("data-name") for line in svg.iter("{http://www.w3.org/2000/svg}polyline")]
-    assert shown == ["boxes AP", "boxes AP50", "class", "box", "dfl"]
+    curves = curves_of(tuned)
+    assert {panel: list(ones) for panel, ones in curves.items()} == {
+        "accuracy": ["boxes AP", "boxes AP50"],
+        "loss": ["class", "box", "dfl"],
+        "learning rate": ["learning rate"],
+    }
+    with Image.open(tuned / CURVES_FILE) as picture:
+        pixels = np.asarray(picture.convert("RGB"), int)
+    assert 0.01 < (np.abs(pixels - 255).max(axis=2) > 60).mean() < 0.3
+
+
+def test_weights_are_measured_before_the_first_step_and_drawn_at_the_end(
+    scenes: Path, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a rate of next to nothing no step changes what is found: all measurements are of the weights begun with."""
+    more = ("--weights", str(tuned / "yolov12n.safetensors"), "--lr", "1e-12", "--plots", "--tensorboard")
+    pytest.importorskip("tensorboard")
+    assert main(arguments(scenes, tmp_path / "run", *more)) == 0
+    rows = rows_of(tmp_path / "run" / ACCURACY_FILE)
+    assert [row["step"] for row in rows] == ["0", "2", "4"]
+    plots = tmp_path / "run" / "plots"
+    assert f"plots        {plots / 'report.html'}" in capsys.readouterr().out
+    drawn = json.loads((plots / "report.json").read_text())
+    last = best_point(curves_of(tmp_path / "run")["accuracy"])
+    assert drawn["figures"]["bbox"]["values"]["AP"] == pytest.approx(last[1] if last else 0, abs=1e-4)
+    assert drawn["images"] == 8
+    assert drawn["artefact"].endswith("yolov12n.safetensors")
+    assert events_in(tmp_path / "run" / EVENTS_FOLDER) == {
+        **{f"accuracy/{name}": [0, 2, 4] for name in ("boxes AP", "boxes AP50")},
+        **{f"loss/{name}": [1, 2, 3, 4] for name in ("box", "class", "dfl")},
+        "learning_rate": [1, 2, 3, 4],
+    }
+
+
+def events_in(folder: Path) -> dict[str, list[int]]:
+    """The steps that TensorBoard itself finds of each figure."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_mlflow_is_told_the_figures(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="mlflow-skinny is not installed: pip install mlflow-skinny")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # its database needs more packages than mlflow-skinny has
+    assert main(arguments(scenes, tmp_path / "run", "--mlflow")) == 0
+    run = mlflow.get_run((tmp_path / "run" / RUN_ID_FILE).read_text().strip())
+    assert run.info.status == "FINISHED"
+    assert run.data.params["epochs"] == "2"
+    accuracy = [float(row["boxes AP"]) for row in rows_of(tmp_path / "run" / ACCURACY_FILE)]
+    assert run.data.metrics["accuracy/boxes AP"] == pytest.approx(accuracy[-1], abs=1e-6)
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "mlflow"])
+def test_a_tracker_that_is_not_installed_is_one_line(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tracker: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == tracker else name)
+    assert main(arguments(scenes, tmp_path / "run", f"--{tracker}")) == 1
+    line = capsys.readouterr().err
+    assert f"error: y12-tune --{tracker} needs the package '{tracker}" in line
+    assert "pip install '" in line
+    assert line.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+BEST = [
+    ([(0, 0.0), (5, 0.0), (10, 0.0)], (5, 0.0)),  # what finds nothing is not kept before training
+    ([(0, 0.3), (5, 0.2)], (0, 0.3)),
+    ([(5, 0.1), (10, 0.4), (15, 0.4)], (10, 0.4)),  # the first of equal ones
+    ([(0, 0.0)], None),
+    ([], None),
+]
+
+
+@pytest.mark.parametrize(("points", "best"), BEST)
+def test_the_best_step_is_the_loop_s(points: list[tuple[float, float]], best: tuple[float, float] | None) -> None:
+    assert best_point({"boxes AP": points, "boxes AP50": [(step, 1.0) for step, _ in points]}) == best
+
+
+def test_losses_over_more_than_a_decade_have_plain_numbers_on_a_logarithmic_axis() -> None:
+    from matplotlib.figure import Figure
+
+    for values, scale, expected in (
+        ([5.62, 3.16, 0.178], "log", {"0.2", "0.5", "1", "2", "5"}),
+        ([5.62, 3.16, 1.78], "linear", {"0", "2", "4"}),
+    ):
+        figure = Figure()
+        axes = figure.add_subplot()
+        axes.plot(values)
+        _scale(axes, values)
+        figure.canvas.draw()
+        assert axes.get_yscale() == scale
+        shown = {label.get_text() for label in axes.get_yticklabels()}
+        assert expected <= shown, shown
+        assert not shown & {"5.62", "3.16", "1.78"}
+
+
+def test_a_run_without_a_measurement_is_drawn(tmp_path: Path) -> None:
+    assert curves_png(tmp_path).startswith(b"\x89PNG")
 
 
 def test_what_was_trained_is_exported_and_runs(tuned: Path, tmp_path: Path) -> None:
@@ -111,6 +211,7 @@ def test_two_processes_share_a_batch(scenes: Path, tmp_path: Path) -> None:
         (("--model", "yolov12n-cls"), "expected a folder of images for each class"),
         (("--model", "yolov12n-pose"), "keypoints"),
         (("--weights", "none.pt"), "none.pt"),
+        (("--patience", "3", "--validate-every", "0"), "--patience: expected --validate-every of 1 or more"),
         (("--freeze", "22"), "--freeze: expected fewer than the network's 22 rows"),
         (("--batch", "3", "--devices", "65"), "--devices: expected a whole number from 0 to 64"),
     ],

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from y12.exporter.train.tune import Progress, Tune
 
 
-_TRAINING = ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools", "yaml", "rich")
+_TRAINING = (
+    "torch",
+    "lightning_fabric",
+    "kornia",
+    "safetensors",
+    "pycocotools",
+    "yaml",
+    "rich",
+    "matplotlib",
+    "jinja2",
+)
 _PACKAGES = (*_TRAINING, "onnx", "onnxruntime", "onnxsim")  # for --qat, which is placed by the network's graph
 _DATA, _NETWORK, _STEPS, _MACHINE = "Data", "Network", "Training", "Machine"
 
@@ -94,6 +104,10 @@ class TuneOrder(Options):
     validate_every: Annotated[
         int, option(parser=whole, metavar="N", panel=_STEPS, help="epochs between measurements; 0: at the end only")
     ] = 1
+    patience: Annotated[
+        int,
+        option(parser=whole, metavar="N", panel=_STEPS, help="stop after N epochs without a better accuracy; 0: never"),
+    ] = 0
     precision: Annotated[
         TrainPrecision, choice(TrainPrecision, "--precision", panel=_MACHINE, help="auto: bf16 on a GPU, 32 on a CPU")
     ] = TrainPrecision.AUTO
@@ -108,8 +122,30 @@ class TuneOrder(Options):
     output: Annotated[Path, option(metavar="DIR", panel=OUTPUT, help="the run's folder")] = Path("tuned")
     resume: Annotated[bool, option("--resume", panel=OUTPUT, help="go on with the run in --output")] = False
 
+    plots: Annotated[
+        bool,
+        option(
+            "--plots",
+            panel=OUTPUT,
+            help="draw at the end what y12-val --plots draws, of the weights that are written, into plots/",
+        ),
+    ] = False
+    tensorboard: Annotated[
+        bool, option("--tensorboard", panel=OUTPUT, help="write TensorBoard's events into tensorboard/")
+    ] = False
+    mlflow: Annotated[
+        bool, option("--mlflow", panel=OUTPUT, help="tell MLflow the figures, where $MLFLOW_TRACKING_URI says")
+    ] = False
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """Who else is told the figures."""
+        return tuple(name for name in ("tensorboard", "mlflow") if getattr(self, name))
+
     def run(self) -> int:
         """Train, and print where the weights are."""
+        for name in self.trackers:
+            require_packages((name,), name, f"y12-tune --{name}")
         require_packages(_PACKAGES, "train", "y12-tune")
         job = _job(self)
         from y12.exporter.train.tune import tune
@@ -118,7 +154,9 @@ class TuneOrder(Options):
             weights = tune(job, say, progress)
         if weights is not None:
             put(f"weights      {weights}")
-            put(f"log          {weights.parent}/steps.csv, accuracy.csv, curves.svg")
+            put(f"log          {weights.parent}/steps.csv, accuracy.csv, curves.png")
+            if self.plots:
+                put(f"plots        {weights.parent}/plots/report.html")
         return 0
 
 
@@ -158,6 +196,7 @@ def _job(asked: TuneOrder) -> "Tune":
         devices=asked.devices,
         workers=asked.workers,
         validate_every=asked.validate_every,
+        patience=asked.patience,
         optimizer=optimizer,
         losses=losses,
     )
@@ -170,6 +209,8 @@ def _job(asked: TuneOrder) -> "Tune":
         asked.resume,
         asked.half,
         QatOptions() if asked.qat else None,
+        asked.plots,
+        asked.trackers,
         options,
     )
 

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,11 +72,28 @@ class Val(RuntimeOptions):
     save_json: Annotated[
         Path | None, option("--save-json", metavar="FILE", panel=OUTPUT, help="write the results in COCO's form")
     ] = None
+    plots: Annotated[
+        Path | None,
+        option(
+            "--plots",
+            metavar="DIR",
+            panel=OUTPUT,
+            help="draw curves, confusion matrix, AP by class and size and the worst images into DIR, as a page and "
+            "PNGs; into DIR_2, DIR_3 … where DIR holds anything",
+        ),
+    ] = None
+    exist_ok: Annotated[
+        bool, option("--exist-ok", panel=OUTPUT, help="let --plots write into DIR, over what is there")
+    ] = False
 
     def run(self) -> int:
-        """Evaluate, print the report, and write the results where they are asked for."""
+        """Evaluate, print the report, and write the results and draw where that is asked for."""
+        if self.plots is not None:
+            require_packages(("matplotlib", "jinja2"), "plots", "y12-val --plots")
         require_packages(("pycocotools", "yaml", "rich"), "val", "y12-val")
-        validation = _validated(self, options_of(self))
+        with _plots_folder(self) as folder:
+            validation = _validated(self, options_of(self))
+            page = _drawn(validation, folder)
         report = validation.report
         if self.json:
             put_json(report.to_json())
@@ -85,6 +103,8 @@ class Val(RuntimeOptions):
             say(f"note: {note}")
         if self.save_json:
             _save(self.save_json, validation.results)
+        if page is not None:
+            say(f"plots: {page}")
         return 0
 
 
@@ -127,10 +147,41 @@ def _validated(asked: Val, options: "ValOptions") -> "Validation":
     artefact = Path(asked.artefact)
     if artefact.suffix.lower() != ".json":
         with stage("evaluate") as progress:
-            return validate(artefact, asked.data, options, progress=progress)
+            return validate(artefact, asked.data, options, progress=progress, study=asked.plots is not None)
     if options != ValOptions(provider=options.provider, device=options.device):
         raise DatasetError(f"{artefact}: results were made before: thresholds, sizes and images cannot be chosen now")
-    return validate_results(artefact, asked.data)
+    return validate_results(artefact, asked.data, study=asked.plots is not None)
+
+
+@contextmanager
+def _plots_folder(asked: Val) -> Iterator[Path | None]:
+    """Give the folder that is drawn into, made before the work begins; a failure leaves no empty one behind."""
+    from y12.errors import InputError
+
+    if asked.plots is None:
+        if asked.exist_ok:
+            raise InputError("--exist-ok: expected --plots DIR beside it, found none")
+        yield None
+        return
+    from y12.runtime.cli.saving import run_folder
+
+    folder = run_folder(asked.plots, asked.exist_ok)
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # what was there stays
+            folder.rmdir()
+        raise
+
+
+def _drawn(validation: "Validation", folder: Path | None) -> Path | None:
+    """Draw what is asked for, and return the page."""
+    if folder is None:
+        return None
+    from y12.exporter.plots.write import write_plots
+
+    with stage("draw"):
+        return write_plots(validation, folder)
 
 
 def _save(path: Path, results: list[dict[str, Any]]) -> None:

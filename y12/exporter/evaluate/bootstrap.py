@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from y12.exporter.data.dataset import GroundTruth
 from y12.exporter.evaluate.coco import Result, prepared
 
-__all__ = ["DRAWS", "ClassMatches", "average_precision", "draws_of", "interval_of", "matches_of"]
+__all__ = ["DRAWS", "ClassMatches", "average_precision", "draws_of", "interval_of", "matches_in", "matches_of"]
 
 DRAWS = 400
 _LEVEL = 90  # percent, of the interval: 5 % of the draws lie below it, 5 % above
@@ -33,12 +33,14 @@ class ClassMatches:
         hits: (T, D) whether it matches a label, at each of COCO's T thresholds of overlap.
         misses: (T, D) whether it counts as wrong; neither where it lies on what is not to be found.
         labels: (I,) of each image how many labels count.
+        scores: (D,) of the results.
     """
 
     images: NDArray[np.intp]
     hits: NDArray[np.bool_]
     misses: NDArray[np.bool_]
     labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
 
 
 def draws_of(images: int) -> NDArray[np.float64]:
@@ -68,7 +70,7 @@ def matches_of(truth: GroundTruth, results: Sequence[Result], kind: str) -> tupl
         evaluation = prepared(truth, results, kind)
         evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
         evaluation.evaluate()
-    return tuple(_classes_in(evaluation))
+    return tuple(matches_in(evaluation))
 
 
 def average_precision(classes: Sequence[ClassMatches], draws: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -88,9 +90,18 @@ def average_precision(classes: Sequence[ClassMatches], draws: NDArray[np.float64
 
 
 def _of_class(one: ClassMatches, draws: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    one = _up_to_the_last_hit(one)
+    if not one.images.size:
+        return np.zeros(len(draws))
     rows = max(1, _AT_A_TIME // one.hits.size)
     parts = range(0, len(draws), rows)
     return np.concatenate([_of_draws(one, draws[at : at + rows], labels[at : at + rows]) for at in parts])
+
+
+def _up_to_the_last_hit(one: ClassMatches) -> ClassMatches:
+    """Leave out the results behind it: of average precision they change nothing."""
+    last = int(np.flatnonzero(one.hits.any(axis=0)).max(initial=-1)) + 1
+    return ClassMatches(one.images[:last], one.hits[:, :last], one.misses[:, :last], one.labels, one.scores[:last])
 
 
 def _of_draws(one: ClassMatches, draws: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -109,12 +120,13 @@ def _of_draws(one: ClassMatches, draws: NDArray[np.float64], labels: NDArray[np.
 _RECALLS = np.linspace(0, 1, 101)
 
 
-def _classes_in(evaluation: Any) -> Iterator[ClassMatches]:
-    """Yield the matches of each category, without the results behind the last hit: they change nothing."""
-    count = len(evaluation.params.imgIds)
+def matches_in(evaluation: Any) -> Iterator[ClassMatches]:
+    """Yield the matches of each category, of any size, in an evaluation of pycocotools that has run."""
+    count, sizes = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
     most, thresholds = evaluation.params.maxDets[-1], len(evaluation.params.iouThrs)
     for k in range(len(evaluation.params.catIds)):
-        found = [(i, one) for i, one in enumerate(evaluation.evalImgs[k * count : (k + 1) * count]) if one is not None]
+        first = k * sizes * count  # of a category the sizes one after the other, any size first
+        found = [(i, one) for i, one in enumerate(evaluation.evalImgs[first : first + count]) if one is not None]
         labels = np.zeros(count, np.int64)
         for i, one in found:
             labels[i] = np.count_nonzero(np.asarray(one["gtIgnore"]) == 0)
@@ -123,8 +135,7 @@ def _classes_in(evaluation: Any) -> Iterator[ClassMatches]:
         images = np.concatenate([np.full(len(one["dtScores"][:most]), i) for i, one in found]) if found else best
         matched, ignored = (_side_by_side(found, key, most, thresholds)[:, best] for key in ("dtMatches", "dtIgnore"))
         hits, misses = matched & ~ignored, ~matched & ~ignored
-        last = int(np.flatnonzero(hits.any(axis=0)).max(initial=-1)) + 1
-        yield ClassMatches(images[best][:last].astype(np.intp), hits[:, :last], misses[:, :last], labels)
+        yield ClassMatches(images[best].astype(np.intp), hits, misses, labels, np.asarray(scores[best], np.float64))
 
 
 def _side_by_side(found: Sequence[tuple[int, Any]], key: str, most: int, thresholds: int) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from y12.exporter.data.image_lists import images_in
 from y12.exporter.data.splits import SPLITS, class_folder, splits_of
 from y12.exporter.evaluate.inference import Inference
 
-__all__ = ["ClassTree", "TopFigures", "class_tree", "top_figures"]
+__all__ = ["ClassTree", "Guess", "TopFigures", "class_tree", "guesses_of", "top_figures"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,15 @@ class ClassTree:
     samples: tuple[Sample, ...]
     labels: tuple[int, ...]
     classes: ClassMap
+
+
+@dataclass(frozen=True)
+class Guess:
+    """An image's class, the best five that are found, the best first, and their probabilities."""
+
+    label: int
+    ranked: tuple[int, ...]
+    scores: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -66,14 +75,19 @@ def class_tree(data: Path, split: str | None, names: Sequence[str]) -> ClassTree
     return ClassTree(tuple(samples), tuple(labels), classes)
 
 
-def top_figures(tree: ClassTree, inference: Inference) -> TopFigures:
+def guesses_of(tree: ClassTree, inference: Inference) -> list[Guess]:
+    """Return what is found in each image."""
+    found = zip(inference.over(tree.samples), tree.labels, strict=True)
+    return [
+        Guess(label, tuple(one.class_id.tolist()[:5]), tuple(one.confidence.tolist()[:5])) for (_, one), label in found
+    ]
+
+
+def top_figures(guesses: Sequence[Guess]) -> TopFigures:
     """Return the figures over all images."""
-    best = among_five = 0
-    for (_, detections), label in zip(inference.over(tree.samples), tree.labels, strict=True):
-        ranked = detections.class_id.tolist()[:5]
-        best += ranked[:1] == [label]
-        among_five += label in ranked
-    return TopFigures(best / len(tree.labels), among_five / len(tree.labels))
+    best = sum(guess.ranked[:1] == (guess.label,) for guess in guesses)
+    among_five = sum(guess.label in guess.ranked for guess in guesses)
+    return TopFigures(best / len(guesses), among_five / len(guesses))
 
 
 def _folder(data: Path, split: str | None) -> Path:

@@ -17,8 +17,11 @@ __all__ = [
     "ClassFigures",
     "Figures",
     "Result",
+    "accumulated",
     "coco_sigmas_exist",
     "evaluate",
+    "evaluation_of",
+    "figures_in",
     "prepared",
     "require_pycocotools",
 ]
@@ -79,14 +82,40 @@ def evaluate(ground_truth: GroundTruth, results: Sequence[Result], kind: str) ->
     Raises:
         MissingPackageError: pycocotools is not installed.
     """
+    return figures_in(accumulated(ground_truth, results, kind), kind)
+
+
+def accumulated(ground_truth: GroundTruth, results: Sequence[Result], kind: str) -> Any:
+    """Return pycocotools' evaluation after all of it has run; the arguments are those of `evaluate`.
+
+    Raises:
+        MissingPackageError: pycocotools is not installed.
+    """
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
         evaluation = prepared(ground_truth, results, kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
+    return evaluation
+
+
+def figures_in(evaluation: Any, kind: str) -> Figures:
+    """Return the figures of an evaluation that has run."""
     names = _KEYPOINT_FIGURES if kind == "keypoints" else _BOX_FIGURES
     values = {name: None if stat < 0 else float(stat) for name, stat in zip(names, evaluation.stats, strict=True)}
     return Figures(kind, values, tuple(_class_figures(evaluation)))
+
+
+def evaluation_of(images: Any, annotations: list[dict[str, Any]], results: list[dict[str, Any]], kind: str) -> Any:
+    """Return pycocotools' evaluation, before it has run, of entries that another evaluation has prepared.
+
+    Args:
+        images: COCO's `dataset` with the images and the categories.
+        annotations: with all fields that pycocotools looks at.
+        results: the same.
+        kind: as of `evaluate`.
+    """
+    return _evaluation(_index(annotations, images), _index(results, images), kind)
 
 
 def prepared(ground_truth: GroundTruth, results: Sequence[Result], kind: str) -> Any:

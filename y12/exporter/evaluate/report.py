@@ -8,9 +8,9 @@ from typing import Any
 from y12.exporter.evaluate.coco import KIND_NAMES, ClassFigures, Figures
 from y12.text import NAME, printable_json, visible
 
-__all__ = ["ValReport"]
+__all__ = ["COLUMNS", "ValReport", "plain"]
 
-_COLUMNS = {
+COLUMNS = {
     "AP": "AP50-95",
     "AP50": "AP50",
     "AP75": "AP75",
@@ -66,13 +66,13 @@ class ValReport:
         yield f"{self.artefact} on {self.data}"
         yield f"{self.images} images, {self.background} of them without labels; {self.labels} labels"
         if self.settings:
-            yield ", ".join(f"{name} {_plain(value)}" for name, value in self.settings.items())
+            yield ", ".join(f"{name} {plain(value)}" for name, value in self.settings.items())
         if self.figures:
-            yield _row("", _COLUMNS.values())
+            yield _row("", COLUMNS.values())
             for figures in self.figures:
                 values = {**figures.values}
                 values.setdefault("AR100", values.get("AR"))
-                yield _row(KIND_NAMES[figures.kind], (_number(values.get(name)) for name in _COLUMNS))
+                yield _row(KIND_NAMES[figures.kind], (_number(values.get(name)) for name in COLUMNS))
         if self.top1 is not None:
             yield _row("", ("top-1", "top-5"))
             yield _row("classes", (_number(self.top1), _number(self.top5)))
@@ -102,5 +102,6 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """Return a setting in words."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

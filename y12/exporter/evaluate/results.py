@@ -70,7 +70,7 @@ class Loss:
         figure: such as "boxes AP50-95".
         truth: what both are held against: "labels" or "detections of FP32".
         points: of 100; below 0 where the graph is better.
-        low, high: what 90 % of the draws of a bootstrap over the images lie between.
+        low, high: the 90 % interval of what it loses on as many other images, by a bootstrap.
     """
 
     figure: str

@@ -50,11 +50,16 @@ class Yardstick:
         return max(100 * (value - float(own[name][0])) for name, value in self.figures.items())
 
     def losses(self, outcome: Outcome) -> tuple[Loss, ...]:
-        """Return what a graph loses of each figure, with the bootstrap's 90 % interval over the images."""
+        """Return what a graph loses of each figure, with the 90 % interval of what it loses on as many other images.
+
+        Both these images and the others are one draw out of many: the interval is that of the difference of two draws
+        of the bootstrap, about what is lost here.
+        """
         own = self._measured(outcome, self._draws)
         lost = {name: 100 * (values - own[name]) for name, values in self._reference.items()}
         return tuple(
-            Loss(name, self.truth, float(points[0]), *interval_of(points[1:])) for name, points in lost.items()
+            Loss(name, self.truth, float(points[0]), *interval_of(points[0] + points[1:] - np.roll(points[1:], 1)))
+            for name, points in lost.items()
         )
 
     def _measured(self, outcome: Outcome, draws: NDArray[np.float64]) -> _Drawn:

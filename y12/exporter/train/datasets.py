@@ -57,12 +57,14 @@ class Material:
     Attributes:
         names: the classes, by id.
         course: the batches, and what measures.
+        validation: what measures, to be asked for more than figures.
         calibration: images that stand for those trained on.
         notes: what the user has to know of the data.
     """
 
     names: tuple[str, ...]
     course: Course
+    validation: Validation
     calibration: tuple[Path, ...]
     notes: tuple[str, ...]
 
@@ -96,8 +98,9 @@ def material_for(
     steps = -(-len(made.source) // options.batch)
     measured = f"trained on {len(made.source)} images an epoch, measured on {len(made.labels.samples)}"
     identity = {"model": spec.name, "data": str(choice.data), "imgsz": imgsz, "augment": asdict(choice.augment)}
-    course = Course(batches, steps, Validation(made.labels, imgsz), identity)
-    return Material(made.source.names, course, made.calibration, (*made.source.notes, measured))
+    validation = Validation(made.labels, imgsz)
+    course = Course(batches, steps, validation, identity)
+    return Material(made.source.names, course, validation, made.calibration, (*made.source.notes, measured))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,10 @@ class RunLog:
         self._folder = folder
 
     def started(self, step: int) -> None:
-        """Drop what was written of steps after `step`, which are done again."""
+        """Drop what was written of steps after `step`, which are done again; of a run begun anew, everything."""
+        if step == 0:
+            for name in (STEPS_FILE, ACCURACY_FILE):
+                (self._folder / name).unlink(missing_ok=True)
         for name in (STEPS_FILE, ACCURACY_FILE):
             rows = rows_of(self._folder / name)
             kept = [row for row in rows if int(row["step"]) <= step]

@@ -71,6 +71,9 @@ class Observer(Protocol):
     def measured(self, step: int, figures: dict[str, float], best: Detector | None) -> None:
         """Take note of an accuracy of the averaged weights; of the best so far it is given the detector, to keep."""
 
+    def stopped(self, step: int, best_step: int) -> None:
+        """Take note that the run ends early, as the accuracy has not been better since `best_step`."""
+
 
 @dataclass(frozen=True)
 class _Run:
@@ -93,12 +96,14 @@ class Course:
         steps_per_epoch: how many steps make an epoch.
         validate: measures the averaged weights.
         identity: what else the losses depend on, as JSON values; a run that goes on must have the same.
+        measure_first: measure the weights that are begun with, as step 0.
     """
 
     batches: Batches
     steps_per_epoch: int
     validate: Validate
     identity: Mapping[str, Any] = field(default_factory=dict)
+    measure_first: bool = False
 
 
 def train(
@@ -128,6 +133,11 @@ def train(
 
 def _loop(run: _Run, course: Course, options: TuneOptions, folder: Path, observer: Observer) -> None:
     chief = run.fabric.global_rank == 0
+    identity = {**options.decides_losses, **course.identity}
+    if chief and course.measure_first and run.state.step == 0:
+        _measure(run, course.validate, observer)
+    if _has_to_stop(run, course, options, observer):
+        return  # it had stopped before, and goes on with more patience only
     saved = started = perf_counter()
     for batch in _loaded(run, course.batches, options):
         log = _step(run, batch, options, started)
@@ -138,10 +148,25 @@ def _loop(run: _Run, course: Course, options: TuneOptions, folder: Path, observe
         due = rest == 0 and options.validate_every > 0 and epoch % options.validate_every == 0
         if chief and (done or due):
             _measure(run, course.validate, observer)
-        if chief and (done or perf_counter() - saved > _SAVE_SECONDS):
-            save_state(folder, run.state, {**options.decides_losses, **course.identity})
+        stop = due and _has_to_stop(run, course, options, observer)
+        if chief and (done or stop or perf_counter() - saved > _SAVE_SECONDS):
+            save_state(folder, run.state, identity)
             saved = perf_counter()
+        if stop:
+            return
         started = perf_counter()
+
+
+def _has_to_stop(run: _Run, course: Course, options: TuneOptions, observer: Observer) -> bool:
+    """Return, in all processes alike, whether the accuracy has not been better for as long as there is patience."""
+    if not options.patience:
+        return False
+    state = run.state
+    worse = state.step - state.best_step >= options.patience * course.steps_per_epoch and state.step < run.steps
+    stop: bool = run.fabric.broadcast(worse)  # the first process alone measures
+    if stop and run.fabric.global_rank == 0:
+        observer.stopped(state.step, state.best_step)
+    return stop
 
 
 def fabric_for(options: TuneOptions) -> Fabric:
@@ -227,7 +252,9 @@ def _measure(run: _Run, validate: Validate, observer: Observer) -> None:
     assert isinstance(run.ema.network, Detector)
     figures = validate(run.ema.network)
     first = next(iter(figures.values()))
-    best = run.state.best is None or first > run.state.best  # equal ones are not better: the earlier trained less
+    # Equal ones are not better: the earlier trained less. Weights that find nothing before any training are not kept.
+    known = run.state.best if run.state.best is not None else -1.0 if run.state.step else 0.0
+    best = first > known
     if best:
-        run.state.best = first
+        run.state.best, run.state.best_step = first, run.state.step
     observer.measured(run.state.step, figures, run.ema.network if best else None)

@@ -54,6 +54,7 @@ class TuneOptions:
         devices: how many; 0 is all GPUs, or one CPU process.
         workers: processes that prepare images; 0 prepares them in between.
         validate_every: epochs between two measurements of accuracy; 0 measures at the end only.
+        patience: epochs without a better accuracy after which training stops; 0 never stops.
         optimizer: the optimiser's and its schedule's.
         losses: what is learnt.
     """
@@ -67,6 +68,7 @@ class TuneOptions:
     devices: int = 0
     workers: int = 0
     validate_every: int = 1
+    patience: int = 0
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     losses: LossOptions = field(default_factory=LossOptions)
 
@@ -79,11 +81,14 @@ class TuneOptions:
             ("devices", 0, 64),
             ("workers", 0, 256),
             ("validate_every", 0, 100_000),
+            ("patience", 0, 100_000),
         ):
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= most:
                 option = name.replace("_", "-")
                 raise OptionsError(f"--{option}: expected a whole number from {least} to {most}, found {value}")
+        if self.patience and not self.validate_every:
+            raise OptionsError("--patience: expected --validate-every of 1 or more, by which it stops, found 0")
         if self.precision not in PRECISIONS:
             raise OptionsError(f"--precision: expected one of {', '.join(PRECISIONS)}, found {self.precision!r}")
         if self.accelerator not in ("auto", "cpu", "cuda"):
@@ -91,8 +96,8 @@ class TuneOptions:
 
     @property
     def decides_losses(self) -> dict[str, Any]:
-        """What a resumed run must share with the one it goes on with; where it runs is not part of it."""
+        """What a resumed run must share with the one it goes on with; where it runs and when it ends are not."""
         shared = asdict(self)
-        for name in ("accelerator", "devices", "workers", "validate_every"):
+        for name in ("accelerator", "devices", "workers", "validate_every", "patience"):
             del shared[name]
         return shared

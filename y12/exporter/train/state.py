@@ -30,6 +30,7 @@ class RunState:
         optimizer: its own tensors are kept; its learning rate follows from the step.
         step: how many steps were done.
         best: the best accuracy so far, 0-1; None before the first measurement.
+        best_step: after which step it was measured; 0 before the first measurement.
     """
 
     network: nn.Module
@@ -37,6 +38,7 @@ class RunState:
     optimizer: torch.optim.Optimizer
     step: int = 0
     best: float | None = None
+    best_step: int = 0
 
 
 def save_state(folder: Path, state: RunState, options: Mapping[str, Any]) -> None:
@@ -45,7 +47,13 @@ def save_state(folder: Path, state: RunState, options: Mapping[str, Any]) -> Non
     Raises:
         Y12Error: the folder cannot be written.
     """
-    header = {"schema": _SCHEMA, "step": state.step, "best": state.best, "options": options}
+    header = {
+        "schema": _SCHEMA,
+        "step": state.step,
+        "best": state.best,
+        "best_step": state.best_step,
+        "options": options,
+    }
     tensors = {name: tensor.contiguous() for name, tensor in _tensors(state).items()}
     write_atomically(folder / STATE_FILE, save(tensors, {"run": json.dumps(header)}))
 
@@ -75,6 +83,7 @@ def load_state(folder: Path, state: RunState, options: Mapping[str, Any]) -> Non
         raise CheckpointError(f"{path}: expected the state of this network, found another's tensors")
     _fill(path, state, tensors)
     state.step, state.best = header["step"], header["best"]
+    state.best_step = header.get("best_step", state.step)  # earlier releases did not keep it
 
 
 def _tensors(state: RunState) -> dict[str, Tensor]:
@@ -90,6 +99,8 @@ def _check_header(path: Path, header: object, options: Mapping[str, Any]) -> Non
         raise CheckpointError(f"{path}: expected the state of a run, found something else")
     if header.get("best") is not None and not isinstance(header["best"], float):
         raise CheckpointError(f"{path}: best: expected a number, found {shown(header['best'])}")
+    if type(header.get("best_step", 0)) is not int:
+        raise CheckpointError(f"{path}: best_step: expected a whole number, found {shown(header['best_step'])}")
     own, saved = json.loads(json.dumps(options)), header.get("options")
     if own == saved:
         return

@@ -1,29 +1,35 @@
 """The whole story of a training run: data, network, loop, and what it leaves."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 from y12.errors import OptionsError, OutputError
+from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import LICENCE_KEY, RANGES_KEY, SIDE_KEY, yaml_of_spec
 from y12.exporter.checkpoint.save import write_checkpoint
 from y12.exporter.model.detector import Detector
+from y12.exporter.plots.write import write_plots
 from y12.exporter.precision.qat.convert import convert
 from y12.exporter.precision.qat.prepare import PreparedDetector, QatOptions, initial_ranges, prepare
 from y12.exporter.precision.quantization_options import CalibrationOptions
 from y12.exporter.train.batch_norm import are_folded, unfold
-from y12.exporter.train.curves import curves_svg
+from y12.exporter.train.curves import curves_png
 from y12.exporter.train.datasets import DataChoice, Material, material_for
 from y12.exporter.train.initial import NetworkChoice, network_from, starting_detector
 from y12.exporter.train.log import RunLog
 from y12.exporter.train.loop import StepLog, fabric_for, train
 from y12.exporter.train.options import TuneOptions
 from y12.exporter.train.state import STATE_FILE
+from y12.exporter.train.trackers import Tracker, losses_of, opened_trackers
 from y12.files import write_atomically
 
 __all__ = ["Tune", "tune"]
 
-CURVES_FILE = "curves.svg"
+CURVES_FILE, PLOTS_FOLDER = "curves.png", "plots"
 _UNFOLD_BATCHES = 8
 
 Progress = Callable[[int, int, str], None]  # steps done, steps altogether, the last losses in words
@@ -42,6 +48,8 @@ class Tune:
         resume: go on with the run in that folder.
         half: write the weights in FP16.
         qat: train for INT8: the weights are then written with the ranges to export them with.
+        plots: draw at the end what the written weights find in the images that are measured on.
+        trackers: who else is told the figures: of "tensorboard" and "mlflow".
         options: how to train.
     """
 
@@ -52,6 +60,8 @@ class Tune:
     resume: bool = False
     half: bool = False
     qat: QatOptions | None = None
+    plots: bool = False
+    trackers: tuple[str, ...] = ()
     options: TuneOptions = field(default_factory=TuneOptions)
 
     def __post_init__(self) -> None:
@@ -65,7 +75,8 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
     """Train, and give the file with the weights that were most accurate; None in all processes but the first.
 
     Beside that file, NAME.safetensors, the run's folder holds NAME.yaml (the network), steps.csv and accuracy.csv
-    (the log), curves.svg (their picture) and the state that a killed run goes on from.
+    (the log), curves.png (their picture) and the state that a killed run goes on from; with `plots` also a folder with
+    the page of what is written, and with `trackers` their files.
 
     Args:
         job: what to do.
@@ -93,10 +104,31 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
     elif job.network.weights is not None and not job.resume and are_folded(detector):
         images = unfold(detector, (material.course.batches[i].images for i in range(_UNFOLD_BATCHES)))
         heard(f"BatchNorm was folded into the weights: its statistics were measured anew, on {images} images")
-    course = replace(material.course, identity={**material.course.identity, "qat": job.qat is not None})
+    identity = {**material.course.identity, "qat": job.qat is not None}
+    course = replace(material.course, identity=identity, measure_first=_has_start_to_measure(job))
     extra = {SIDE_KEY: str(job.imgsz), LICENCE_KEY: network.licence}
-    train(fabric, detector, course, job.options, job.output, _Observer(job, weights, extra, tell, progress))
-    return weights if fabric.is_global_zero else None
+    observer = _Observer(job, weights, extra, tell, progress)
+    with closing(observer):
+        train(fabric, detector, course, job.options, job.output, observer)
+    if not fabric.is_global_zero:
+        return None
+    if job.plots:
+        _draw(job, weights, material, fabric.device, tell)
+    return weights
+
+
+def _has_start_to_measure(job: Tune) -> bool:
+    """Return whether there are weights that may find something before the first step, and measurements on the way."""
+    return job.network.weights is not None and job.options.validate_every > 0
+
+
+def _draw(job: Tune, weights: Path, material: Material, device: torch.device, tell: Tell) -> None:
+    """Draw what the weights that were written find, as `y12-val --plots` draws an artefact's."""
+    detector = detector_from_checkpoint(read_checkpoint(weights)).eval().to(device)
+    measured = material.validation.validated(detector, job.choice.val or job.choice.data, study=True)
+    report = replace(measured.report, artefact=str(weights))
+    page = write_plots(replace(measured, report=report), job.output / PLOTS_FOLDER)
+    tell(f"drawn, of the weights as they are written: {page}")
 
 
 def _check_folder(job: Tune) -> None:
@@ -128,10 +160,13 @@ class _Observer:
         self._tell, self._progress = tell, progress
         self._log = RunLog(job.output)
         self._steps = 0
+        self._trackers: list[Tracker] = []
 
     def started(self, step: int, steps: int) -> None:
         self._steps = steps
         self._log.started(step)
+        asked = {"data": self._job.choice.data, "imgsz": self._job.imgsz, **self._job.options.decides_losses}
+        self._trackers = opened_trackers(self._job.trackers, self._job.output, step, asked)
         if step:
             self._tell(f"resumed after step {step} of {steps}")
 
@@ -139,6 +174,8 @@ class _Observer:
         self._log.stepped(log)
         losses = ", ".join(f"{name} {value:.3f}" for name, value in log.losses.items())
         self._progress(log.step, self._steps, losses)
+        for tracker in self._trackers:
+            tracker.add(log.step, losses_of(log))
 
     def measured(self, step: int, figures: dict[str, float], best: Detector | None) -> None:
         self._log.measured(step, figures)
@@ -149,4 +186,14 @@ class _Observer:
             write_checkpoint(self._weights, plain, extra={**self._extra, RANGES_KEY: ranges.to_json()})
         elif best is not None:
             write_checkpoint(self._weights, best, half=self._job.half, extra=self._extra)
-        write_atomically(self._job.output / CURVES_FILE, curves_svg(self._job.output).encode())
+        write_atomically(self._job.output / CURVES_FILE, curves_png(self._job.output))
+        for tracker in self._trackers:
+            tracker.add(step, {f"accuracy/{name}": value for name, value in figures.items()})
+
+    def stopped(self, step: int, best_step: int) -> None:
+        patience = self._job.options.patience
+        self._tell(f"stopped after step {step}: no better for {patience} epochs, since step {best_step}")
+
+    def close(self) -> None:
+        for tracker in self._trackers:
+            tracker.close()

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from y12.exporter.data.classes import class_map
 from y12.exporter.data.dataset import Dataset
-from y12.exporter.evaluate.classification import ClassTree, top_figures
-from y12.exporter.evaluate.coco import KIND_NAMES, evaluate
+from y12.exporter.evaluate.classification import ClassTree
+from y12.exporter.evaluate.coco import KIND_NAMES
 from y12.exporter.evaluate.evaluate_options import ValOptions
-from y12.exporter.evaluate.fit import detect_options, kinds_for
-from y12.exporter.evaluate.inference import Inference
-from y12.exporter.evaluate.predictions import CocoResults
+from y12.exporter.evaluate.run import Validation as Measured
+from y12.exporter.evaluate.run import validate_opened
 from y12.exporter.model.detector import Detector
 from y12.exporter.verify.backends import TorchExecutor
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
@@ -56,26 +54,25 @@ class Validation:
             DatasetError: the labels do not fit the detector.
             Y12Error: an image cannot be used.
         """
+        report = self.validated(detector).report
+        if report.top1 is not None and report.top5 is not None:
+            return {"top1": report.top1, "top5": report.top5}
+        figures = {
+            f"{KIND_NAMES[one.kind]} {name}": one.values[name] or 0.0
+            for one in report.figures
+            for name in ("AP", "AP50")
+        }
+        averages = [value for name, value in figures.items() if name.endswith(" AP")]
+        return {"mean AP": sum(averages) / len(averages), **figures} if len(averages) > 1 else figures
+
+    def validated(self, detector: Detector, data: Path = Path(), *, study: bool = False) -> Measured:
+        """Return all that measuring tells, as `y12-val` does; `data` is what to call the labels.
+
+        Raises:
+            DatasetError: the labels do not fit the detector.
+            Y12Error: an image cannot be used.
+        """
         manifest = manifest_of(detector, self._imgsz)
         artefact = Artefact(Path(manifest.model), "onnx", manifest, "the network itself")
         with Runtime(artefact, TorchExecutor(detector)) as runtime:
-            if isinstance(self._labels, ClassTree):
-                tops = top_figures(self._labels, Inference(runtime, runtime.options))
-                return {"top1": tops.top1, "top5": tops.top5}
-            return _detected(runtime, self._labels)
-
-
-def _detected(runtime: Runtime, labels: Dataset) -> dict[str, float]:
-    manifest = runtime.manifest
-    classes = class_map(manifest.names, labels.categories, str(labels.origin), unused=labels.unused)
-    collected = CocoResults(classes, kinds_for(labels, manifest.task, manifest.kpt_shape)[0])
-    inference = Inference(runtime, detect_options(ValOptions(), manifest.nms, classes))
-    for sample, detections in inference.over(labels.samples):
-        collected.keep(sample, detections)
-    truth = labels.ground_truth(collected.sizes_hw)
-    figures: dict[str, float] = {}
-    for kind in collected.kinds_to_evaluate:
-        values = evaluate(truth, collected.results, kind).values
-        figures |= {f"{KIND_NAMES[kind]} {name}": values[name] or 0.0 for name in ("AP", "AP50")}
-    averages = [value for name, value in figures.items() if name.endswith(" AP")]
-    return {"mean AP": sum(averages) / len(averages), **figures} if len(averages) > 1 else figures
+            return validate_opened(runtime, self._labels, ValOptions(), data, study=study)

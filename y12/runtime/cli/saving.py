@@ -18,7 +18,7 @@ from y12.text import visible
 if TYPE_CHECKING:
     from y12.runtime.cli.sources import Source
 
-__all__ = ["CountTable", "Saver"]
+__all__ = ["CountTable", "Saver", "run_folder"]
 
 QUALITY = 95  # JPEG
 
@@ -38,7 +38,7 @@ class Saver:
     """
 
     def __init__(self, folder: Path, inputs: "Sequence[Source]", exist_ok: bool = False) -> None:
-        self.folder = _made(folder, exist_ok)
+        self.folder = run_folder(folder, exist_ok)
         self._taken = {path.resolve() for path in inputs if isinstance(path, Path)}
         self._paths: dict[Source, Path] = {}
         self._video: VideoWriter | None = None
@@ -98,8 +98,12 @@ class Saver:
         return candidate
 
 
-def _made(folder: Path, exist_ok: bool) -> Path:
-    """Create a run's folder, or the first of its numbered neighbours that is free."""
+def run_folder(folder: Path, exist_ok: bool) -> Path:
+    """Create a run's folder, or the first of its numbered neighbours that is free.
+
+    Raises:
+        InputError: there can be no such folder.
+    """
     try:
         for number in count(1):
             candidate = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")

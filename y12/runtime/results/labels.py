@@ -41,7 +41,8 @@ class _Label:
 def draw_labels(draw: "ImageDraw", found: Objects) -> None:
     """Write each object's class and confidence beside its box; of a classifier, a list in the corner.
 
-    The best object's label comes first: where a picture is full, the last ones are left out.
+    The best object's label comes first: where a picture is full, the last ones are left out. A confidence of NaN, of
+    what somebody has labelled, is not written.
     """
     height, width = found.image_hw
     size = max(_MIN_TEXT, round(max(width, height) / 50))
@@ -49,7 +50,7 @@ def draw_labels(draw: "ImageDraw", found: Objects) -> None:
     too_large = (width + 1, height + 1)  # a label had no place: one as large has none either, and is not tried
     rows = zip(found.class_id.tolist(), found.class_name, found.confidence.tolist(), strict=True)
     for i, (class_id, name, confidence) in enumerate(rows):
-        label = _fitted(draw, name, f"{confidence:.2f}", size, width)
+        label = _fitted(draw, name, "" if math.isnan(confidence) else f"{confidence:.2f}", size, width)
         if label is None or (label.size_wh[0] >= too_large[0] and label.size_wh[1] >= too_large[1]):
             continue
         box: Box = (0, 0, 0, 0)
