@@ -1,5 +1,6 @@
 """Options that several commands share, each declared once, and the values that they read from text."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NewType
 
 import typer
 
+from y12.errors import InputError
 from y12.runtime.cli.app import Options
 from y12.runtime.cli.common import say
 from y12.text import shown
 
 if TYPE_CHECKING:
+    from y12.runtime.artefact.manifest import AxisRange
     from y12.runtime.session import Runtime
 
 THRESHOLDS = {"conf": "conf", "iou": "iou", "max_det": "max_det", "classes": "classes", "agnostic": "agnostic_nms"}
@@ -85,6 +88,12 @@ def _at_least_one(text: str) -> int:
     return int(text)
 
 
+def _zero_or_more(text: str) -> float:
+    if not 0 <= float(text) < math.inf:
+        raise ValueError
+    return float(text)
+
+
 def _image_size(text: str) -> Numbers:
     sides = _numbers(text.replace("x", ","))
     if len(sides) > 2 or min(sides) < 1:
@@ -99,6 +108,7 @@ def _numbers(text: str) -> Numbers:
 whole = reader(int, "a whole number")
 number = reader(float, "a number")
 positive = reader(_at_least_one, "a whole number of 1 or more")
+distance = reader(_zero_or_more, "a number of 0 or more")
 image_size = reader(_image_size, "640, or 480,640 as height,width")
 class_ids = reader(_numbers, "class ids such as 0,2,5")
 
@@ -204,6 +214,21 @@ class RuntimeOptions(Options):
         for note in runtime.artefact.notes:
             say(f"note: {note}")
         return runtime
+
+
+def check_batch(batch: int | None, limits: "AxisRange") -> None:
+    """Refuse a number of images that the network is not made for.
+
+    Raises:
+        InputError: it is outside the artefact's profile.
+    """
+    if batch is None or limits.min <= batch <= limits.max:
+        return
+    if limits.is_fixed:
+        wanted, remedy = f"{limits.min}, which the artefact is fixed to", "export it with --batch 1:4:8 for others"
+    else:
+        wanted, remedy = f"{limits.min} to {limits.max}", f"its profile is {limits.min}:{limits.opt}:{limits.max}"
+    raise InputError(f"--batch: expected {wanted}, found {batch}; {remedy}")
 
 
 def given(asked: object, names: Mapping[str, str]) -> dict[str, Any]:
