@@ -150,6 +150,21 @@ def test_a_data_set_for_pycocotools_and_supervision(segmenter, images, tmp_path,
     assert coco.loadRes(json.loads(path.read_text())["annotations"]).getAnnIds() == [1, 2, 3, 4]
 
 
+def test_ids_of_images_are_their_numbers_or_free_ones(make_onnx, tmp_path, capsys):
+    names = ("a.jpg", "1.jpg", "b.jpg", "x/1.jpg", "00002.jpg", "9" * 20 + ".jpg")
+    (tmp_path / "x").mkdir()
+    for name in names:
+        cv2.imwrite(str(tmp_path / name), RED)
+    clip = write_video(tmp_path / "3.mp4")
+    asked = [*(str(tmp_path / name) for name in names), str(clip), "--save-coco", str(tmp_path / "found.json")]
+    assert main([str(make_onnx()), *asked]) == 0
+    images = json.loads((tmp_path / "found.json").read_text())["images"]
+    assert [image["id"] for image in images] == [4, 1, 5, 6, 2, 7, 8, 9, 10, 11, 12]
+    assert [image["file_name"] for image in images[:7]] == [*names, "3_0.jpg"]
+    assert (images[-1]["video"], images[-1]["frame"]) == ("3.mp4", 4)
+    capsys.readouterr()
+
+
 def test_results_for_pycocotools(segmenter, images, tmp_path, capsys):
     coco_module = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
     truth, results = tmp_path / "truth.json", tmp_path / "results.json"
@@ -249,15 +264,17 @@ def test_refused_before_the_work_in_one_line(make_onnx, images, tmp_path, capsys
     assert names_in(tmp_path) == ["colours.onnx", "file", "in/000139.jpg", "in/b/c.png"]
 
 
-def test_a_full_disk_ends_the_run_in_one_line(make_onnx, images, capsys):
+def test_a_full_disk_ends_the_run_in_one_line(make_onnx, images, tmp_path, capsys):
+    full, null = tmp_path / "full", tmp_path / "null"
+    full.symlink_to("/dev/full")  # were a link replaced, the device itself would not be
+    null.symlink_to("/dev/null")
     for option in ("--save-coco", "--csv", "--csv-objects"):
-        assert main([str(make_onnx()), str(images / "000139.jpg"), option, "/dev/full"]) == 1
+        assert main([str(make_onnx()), str(images / "000139.jpg"), option, str(full)]) == 1
         assert capsys.readouterr().err.splitlines()[1:] == [
-            "error: /dev/full: cannot be written (No space left on device)"
+            f"error: {full}: cannot be written (No space left on device)"
         ]
-        assert Path("/dev/full").is_char_device()
-    assert main([str(make_onnx()), str(images / "000139.jpg"), "--csv", "/dev/null"]) == 0
-    assert Path("/dev/null").is_char_device()
+    assert main([str(make_onnx()), str(images / "000139.jpg"), "--csv", str(null)]) == 0
+    assert (full.is_char_device(), null.is_char_device()) == (True, True)
     capsys.readouterr()
 
 
