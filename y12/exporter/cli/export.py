@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from y12.exporter.cli import options as ask
 from y12.exporter.cli.choices import Bits, Flavour, Format
-from y12.exporter.cli.progress import stage
 from y12.runtime.cli import options as shared
 from y12.runtime.cli.app import Command, Options, main_of
 from y12.runtime.cli.common import TORCH_MIB, put, put_json, require_packages, say
 from y12.runtime.cli.options import THRESHOLDS, given
+from y12.runtime.cli.progress import stage
 
 if TYPE_CHECKING:
     from y12.exporter.export_config import ExportConfig

@@ -1,8 +1,7 @@
 """y12-tune: train a network on labelled images, or go on training one."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -11,13 +10,13 @@ import typer
 
 from y12.exporter.cli import options as ask
 from y12.exporter.cli.choices import ClassLoss, Device, IouLoss, TrainPrecision
-from y12.exporter.cli.progress import bar
 from y12.runtime.cli.app import Command, Options, main_of
 from y12.runtime.cli.common import TORCH_MIB, put, require_packages, say
 from y12.runtime.cli.options import OUTPUT, choice, number, option, whole
+from y12.runtime.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from y12.exporter.train.tune import Progress, Tune
+    from y12.exporter.train.tune import Tune
 
 
 _TRAINING = ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools", "yaml", "rich")
@@ -114,7 +113,7 @@ class TuneOrder(Options):
         job = _job(self)
         from y12.exporter.train.tune import tune
 
-        with _progress() as progress:
+        with Progress("train", "steps") as progress:
             weights = tune(job, say, progress)
         if weights is not None:
             put(f"weights      {weights}")
@@ -172,18 +171,6 @@ def _job(asked: TuneOrder) -> "Tune":
         QatOptions() if asked.qat else None,
         options,
     )
-
-
-@contextmanager
-def _progress() -> "Iterator[Progress]":
-    """Give what shows how a run goes on: a bar on a terminal, every hundredth step elsewhere."""
-    with bar("train", remaining=True) as advance:
-        yield advance or _tell_some
-
-
-def _tell_some(done: int, total: int, losses: str) -> None:
-    if done % 100 == 0:
-        say(f"step {done} of {total}: {losses}")
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ import typer
 
 from y12.exporter.cli.choices import Split
 from y12.exporter.cli.options import CocoImages
-from y12.exporter.cli.progress import stage
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import put, put_json, require_packages, say
 from y12.runtime.cli.options import NMS, OUTPUT, RuntimeOptions, choice, number, option, whole
+from y12.runtime.cli.progress import stage
 
 if TYPE_CHECKING:
     from y12.exporter.evaluate.evaluate_options import ValOptions

@@ -31,6 +31,7 @@ from y12.runtime.cli.options import (
     option,
     positive,
 )
+from y12.runtime.cli.progress import Progress
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -121,7 +122,7 @@ class Infer(RuntimeOptions):
         option("--save-crop", metavar="DIR", panel=OUTPUT, help="write each object's picture there, a folder a class"),
     ] = None
     exist_ok: Annotated[
-        bool, option("--exist-ok", panel=OUTPUT, help="let --save… write into DIR, over what is there")
+        bool, option("--exist-ok", panel=OUTPUT, help="let these folders hold something, and write over it")
     ] = False
     save_coco: Annotated[
         Path | None, option("--save-coco", metavar="FILE", panel=OUTPUT, help="write all that is found as COCO's JSON")
@@ -197,7 +198,8 @@ def _infer(asked: Infer) -> int:
         for note in runtime.notes_on(options):
             say(f"note: {note}")
         output = Output(takers, asked.json, masks, tolerance)
-        failed = infer_files(runtime, sources, options, output, every=asked.every, batch=asked.batch)
+        progress = stack.enter_context(Progress("y12-infer", "pictures"))
+        failed = infer_files(runtime, sources, options, output, every=asked.every, batch=asked.batch, progress=progress)
     if failed:
         say(f"error: {failed} of {len(sources)} files could not be used")
     return EXIT_FAILED if failed else 0

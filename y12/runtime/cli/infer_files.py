@@ -1,7 +1,7 @@
 """All pictures of a run, one after the other: what is found in each is written, and then printed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from y12.errors import ArtefactError, InputError
 from y12.runtime.cli.common import put, put_json, say
-from y12.runtime.cli.sources import Frame, Source, frames_from
+from y12.runtime.cli.progress import Advance
+from y12.runtime.cli.sources import Frame, Source, frames_from, is_moving
 from y12.runtime.results.convert import words
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def infer_files(
     *,
     every: int = 1,
     batch: int | None = None,
+    progress: Advance | None = None,
 ) -> int:
     """Tell what is found in each source, and give how many could not be used; of a video, the rest is then left.
 
@@ -56,11 +58,14 @@ def infer_files(
         output: what to do with it.
         every: of a video or stream, the first frame and each so many further ones.
         batch: pictures per run of the network; None takes the fewest that it takes.
+        progress: is told how far it is.
     """
     failed: set[Source] = set()
+    tell = _telling(progress, sources)
     load = Frame.load_and_keep if any(taker.needs_image for taker in output.takers) else Frame.load
     with closing(runtime.outcomes(frames_from(sources, failed, every), load, options, batch=batch)) as outcomes:
-        for outcome in outcomes:
+        for number, outcome in enumerate(outcomes, 1):
+            tell(number, outcome.item)
             source = outcome.item.path
             if source in failed:  # a frame that was read ahead
                 continue
@@ -72,6 +77,20 @@ def infer_files(
                 failed.add(source)
                 _report_failure(source, str(error), output.as_json)
     return len(failed)
+
+
+def _telling(progress: Advance | None, sources: Sequence[Source]) -> Callable[[int, Frame], None]:
+    """Return what tells how far it is: of images, by their number; of videos, by how much of each is done."""
+    if progress is None:
+        return lambda number, frame: None
+    known = None if any(map(is_moving, sources)) else len(sources)
+    before = {source: place for place, source in enumerate(sources)}
+
+    def tell(number: int, frame: Frame) -> None:
+        share = None if frame.share is None else (before[frame.path] + frame.share) / len(sources)
+        progress(number, known, share=share)
+
+    return tell
 
 
 def _tell_found(runtime: "Runtime", frame: Frame, found: "Detections", timings: "Timings", output: Output) -> None:
