@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from y12.exporter.cli import options as ask
+from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import Bits, Flavour, Format
 from y12.runtime.cli import options as shared
 from y12.runtime.cli.app import Command, Options, main_of
@@ -133,6 +134,7 @@ def config_of(asked: Export) -> "ExportConfig":
 def _exported(config: "ExportConfig") -> "ExportResult":
     """Do the export; what it needs is looked for before anything is loaded that takes long."""
     require_packages(_PACKAGES, "export", "y12-export")
+    _check_files(config)
     if config.format == "engine":
         from y12.exporter.engine.build_engine import bindings_for_build
 
@@ -144,6 +146,23 @@ def _exported(config: "ExportConfig") -> "ExportResult":
     with stage("start"):  # torch takes seconds to load
         from y12.exporter.export_pipeline import export
     return export(config, stage)
+
+
+def _check_files(config: "ExportConfig") -> None:
+    """Refuse a model or data that is not there, and a name that no network has."""
+    from y12.exporter.export_config import NAMED, named_spec
+
+    if config.suffix in NAMED:
+        named_spec(config)
+    elif isinstance(config.model, str):
+        check_there("a model's file", {"MODEL": config.model})
+    if config.verify is not None and isinstance(config.verify.images, Path):
+        check_there("a folder of images", {"--images": config.verify.images})
+    if config.int8 is not None:
+        check_there("a folder of images or a data.yaml", {"--calib": config.int8.images})
+        if config.int8.budget is not None:
+            check_there("a data.yaml, a COCO .json or a folder", {"--max-drop-data": config.int8.budget.data})
+    check_there("a data.yaml, a COCO .json or a folder", {"--val": config.val})
 
 
 if __name__ == "__main__":

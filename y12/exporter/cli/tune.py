@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from y12.exporter.cli import options as ask
+from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import ClassLoss, Device, IouLoss, TrainPrecision
 from y12.runtime.cli.app import Command, Options, main_of
 from y12.runtime.cli.common import TORCH_MIB, put, require_packages, say
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _TRAINING = ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools", "yaml", "rich")
 _PACKAGES = (*_TRAINING, "onnx", "onnxruntime", "onnxsim")  # for --qat, which is placed by the network's graph
+DRAWN = "shapes"  # y12.exporter.train.datasets.SHAPES
 _DATA, _NETWORK, _STEPS, _MACHINE = "Data", "Network", "Training", "Machine"
 
 
@@ -110,6 +112,7 @@ class TuneOrder(Options):
     def run(self) -> int:
         """Train, and print where the weights are."""
         require_packages(_PACKAGES, "train", "y12-tune")
+        _check_files(self)
         job = _job(self)
         from y12.exporter.train.tune import tune
 
@@ -133,6 +136,21 @@ COMMAND = Command(
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train, give the exit code."""
     return main_of(COMMAND, argv)
+
+
+def _check_files(asked: TuneOrder) -> None:
+    """Refuse data or weights that are not there, and a name that no network has, before torch is loaded."""
+    check_there("a data.yaml, a COCO .json or a folder", {"--val": asked.val})
+    if str(asked.data) != DRAWN:
+        kinds = f"a data.yaml, a COCO .json, a folder of classes, or the word {DRAWN}"
+        check_there(kinds, {"DATA": asked.data})
+    check_there("a folder of images", {"--images": asked.images})
+    check_there("a weights file", {"--weights": asked.weights})
+    if asked.model is not None:
+        from y12.exporter.model.scaling import Ratios
+        from y12.exporter.model.spec import spec_from_name
+
+        spec_from_name(asked.model, scale=asked.scale, ratios=Ratios(asked.depth, asked.width, asked.max_channels))
 
 
 def _job(asked: TuneOrder) -> "Tune":

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import Split
 from y12.exporter.cli.options import CocoImages
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import put, put_json, require_packages, say
 from y12.runtime.cli.options import NMS, OUTPUT, RuntimeOptions, choice, number, option, whole
+from y12.runtime.cli.places import checked_file
 from y12.runtime.cli.progress import stage
 
 if TYPE_CHECKING:
@@ -75,6 +77,11 @@ class Val(RuntimeOptions):
     def run(self) -> int:
         """Evaluate, print the report, and write the results where they are asked for."""
         require_packages(("pycocotools", "yaml", "rich"), "val", "y12-val")
+        check_there("an .onnx, an .engine or COCO results (.json)", {"ARTEFACT": self.artefact})
+        check_there("a data.yaml, a COCO .json or a folder of classes", {"DATA": self.data})
+        check_there("a folder of images", {"--images": self.images})
+        if self.save_json:
+            checked_file(self.save_json, "--save-json", [Path(self.artefact), self.data])
         validation = _validated(self, options_of(self))
         report = validation.report
         if self.json:
