@@ -19,7 +19,7 @@ WRONG = {  # command, arguments, what is said
         (["none.h5"], "MODEL: expected a file ending in .pt"),
         (["own.yaml", "--scale", "n"], "expected a model YAML, found no file own.yaml"),
         (["--val", "none"], "--val: expected a data.yaml, a COCO .json or a folder, found nothing at none"),
-        (["--images", "none"], "--images: expected a folder of images, found nothing at none"),
+        (["--images", "none"], "--images: expected photographs, found nothing at none"),
         (["--int8", "--calib", "none"], "--calib: expected a folder of images or a data.yaml, found nothing at none"),
         (
             ["--int8", "--calib", ".", "--max-drop", "1", "--max-drop-data", "none"],

@@ -88,7 +88,8 @@ def test_a_wrong_file_is_one_line(files, capsys, tmp_path):
     assert "COCO results (.json), found nothing at" in refused(capsys, tmp_path / "none.json", files[1])
     assert "expected a list of COCO results" in refused(capsys, files[1], files[1])
     assert "expected a COCO JSON with lists of" in refused(capsys, files[0], files[0])
-    assert "expected a COCO JSON to evaluate results with" in refused(capsys, files[0], "data.yaml")
+    (tmp_path / "data.yaml").write_text("names: [cat]")
+    assert "expected a COCO JSON to evaluate results with" in refused(capsys, files[0], tmp_path / "data.yaml")
     assert "expected a file named *.onnx" in refused(capsys, "model.bin", files[1])
 
 

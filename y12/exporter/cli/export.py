@@ -157,7 +157,7 @@ def _check_files(config: "ExportConfig") -> None:
     elif isinstance(config.model, str):
         check_there("a model's file", {"MODEL": config.model})
     if config.verify is not None and isinstance(config.verify.images, Path):
-        check_there("a folder of images", {"--images": config.verify.images})
+        check_there("photographs", {"--images": config.verify.images})
     if config.int8 is not None:
         check_there("a folder of images or a data.yaml", {"--calib": config.int8.images})
         if config.int8.budget is not None:
