@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from y12.runtime.preprocess.images import ImageSource
 
 __all__ = ["MAX_CHUNK", "GpuOptions", "Runtime", "Timings"]
-
 Item = TypeVar("Item")
 MAX_TIMEOUT_S = 1_000_000
 MAX_CHUNK = 32  # images per run where the network sets no limit: bounds the memory that one call takes
@@ -109,8 +108,8 @@ class Runtime:
     def check_options(self, options: DetectOptions) -> None:
         """Refuse options that the artefact cannot follow.
 
-        Where y12's NMS is in the graph, a higher conf, a smaller max_det and fewer classes can be asked for; the
-        rest was decided when the artefact was exported. Of another exporter's graph, it is told: `notes_on`.
+        Where y12's NMS is in the graph, a higher conf, a smaller max_det and fewer classes can be asked for; the rest
+        was decided by the export. Of another exporter's graph, it is told: `notes_on`.
 
         Raises:
             InputError: there is one.
@@ -162,8 +161,7 @@ class Runtime:
         """Find the objects in each image, in the order given; options as for `infer`.
 
         More images than the network takes at once are split; where it takes only more, the last run is
-        filled up with gray images whose results are dropped. `batch` is how many images a run takes; None takes as
-        many as it can, at most 32.
+        filled up with gray images whose results are dropped. A run takes `batch`; None: as many as it can, at most 32.
 
         Raises:
             InputError: an image, an option or `batch` cannot be used.
@@ -172,9 +170,9 @@ class Runtime:
         limits = self.manifest.profile.batch
         size = self._batch_size(batch, max(limits.min, min(limits.max, MAX_CHUNK)))
         stages = self._stages(self._pipeline.load, self._changed(options, changes))
-        detections: list[Detections] = []
-        timings = Timings()
-        for chunk in (images[start : start + size] for start in range(0, len(images), size)):
+        detections, timings = list[Detections](), Timings()
+        for start in range(0, len(images), size):
+            chunk = images[start : start + size]
             chunk_detections, chunk_timings = detections_at_once(chunk, stages)
             for found, image in zip(chunk_detections, chunk, strict=True):
                 found.image = kept_source(image)
@@ -223,6 +221,7 @@ class Runtime:
         *,
         batch: int | None = None,
         ahead: int = AHEAD,
+        announced: bool = False,
     ) -> Generator[Outcome[Item], None, None]:
         """Do as `stream` for items of any kind, go on after an item that cannot be read, and tell which is which.
 
@@ -233,6 +232,7 @@ class Runtime:
             options: as for `stream`.
             batch: as for `stream`.
             ahead: as for `stream`.
+            announced: give `y12.runtime.stream.BEGUN` first, once the first batches are on their way.
 
         Raises:
             InputError: an option, `batch` or `ahead` cannot be used.
@@ -243,7 +243,7 @@ class Runtime:
         if ahead < 0:
             raise InputError(f"ahead: expected 0 or more batches, found {ahead}")
         stages = self._stages(load, options or self.options)
-        return outcomes_streamed(items, stages, self._streams, size, ahead, self._pipeline.workers)
+        return outcomes_streamed(items, stages, self._streams, size, ahead, self._pipeline.workers, announced)
 
     def _detections(self, outcomes: Generator[Outcome[Any], None, None]) -> Generator[Detections, None, None]:
         with closing(outcomes):  # an error's traceback would keep it open

@@ -90,7 +90,8 @@ def test_a_wrong_file_is_one_line(files, capsys, tmp_path):
     assert "expected a COCO JSON with lists of" in refused(capsys, files[0], files[0])
     (tmp_path / "data.yaml").write_text("names: [cat]")
     assert "expected a COCO JSON to evaluate results with" in refused(capsys, files[0], tmp_path / "data.yaml")
-    assert "expected a file named *.onnx" in refused(capsys, "model.bin", files[1])
+    (tmp_path / "model.bin").write_bytes(b"model")
+    assert "expected a file named *.onnx" in refused(capsys, tmp_path / "model.bin", files[1])
 
 
 @pytest.mark.parametrize("line", [[], ["a.onnx"], ["a.onnx", "b.json", "--split", "valid"], ["a", "b", "--conf", "x"]])

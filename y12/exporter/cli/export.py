@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from y12.exporter.export_config import ExportConfig
     from y12.exporter.export_pipeline import ExportResult
 
-_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "pycocotools", "rich", "safetensors", "yaml")
+_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "pycocotools", "safetensors", "yaml")
 
 
 @dataclass(frozen=True, kw_only=True)

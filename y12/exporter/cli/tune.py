@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from y12.exporter.train.tune import Tune
 
 
-_TRAINING = ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools", "yaml", "rich")
+_TRAINING = ("torch", "lightning_fabric", "kornia", "safetensors", "pycocotools", "yaml")
 _PACKAGES = (*_TRAINING, "onnx", "onnxruntime", "onnxsim")  # for --qat, which is placed by the network's graph
 DRAWN = "shapes"  # y12.exporter.train.datasets.SHAPES
 _DATA, _NETWORK, _STEPS, _MACHINE = "Data", "Network", "Training", "Machine"

@@ -76,7 +76,7 @@ class Val(RuntimeOptions):
 
     def run(self) -> int:
         """Evaluate, print the report, and write the results where they are asked for."""
-        require_packages(("pycocotools", "yaml", "rich"), "val", "y12-val")
+        require_packages(("pycocotools", "yaml"), "val", "y12-val")
         check_there("an .onnx, an .engine or COCO results (.json)", {"ARTEFACT": self.artefact})
         check_there("a data.yaml, a COCO .json or a folder of classes", {"DATA": self.data})
         check_there("a folder of images", {"--images": self.images})

@@ -8,8 +8,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from y12.runtime.cli.app import Command, main_of
+from y12.runtime.cli.batch import check_batch
 from y12.runtime.cli.common import put, put_json, say
-from y12.runtime.cli.options import Json, RuntimeOptions, check_batch, option, positive
+from y12.runtime.cli.options import Json, RuntimeOptions, option, positive
 from y12.runtime.cli.progress import Advance, Progress
 
 if TYPE_CHECKING:

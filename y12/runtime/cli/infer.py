@@ -12,6 +12,7 @@ import typer
 
 from y12.errors import InputError
 from y12.runtime.cli.app import Command, main_of
+from y12.runtime.cli.batch import check_batch
 from y12.runtime.cli.common import EXIT_FAILED, say
 from y12.runtime.cli.options import (
     NMS,
@@ -24,7 +25,6 @@ from y12.runtime.cli.options import (
     MaxDet,
     NamedClasses,
     RuntimeOptions,
-    check_batch,
     choice,
     distance,
     given,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from y12.runtime.cli.sources import Source
     from y12.runtime.options import DetectOptions
     from y12.runtime.session import Runtime
+    from y12.runtime.several import Several
 
 JSON_HELP = (
     "print JSON Lines: one object per image or video frame with source, frame, time_s (from the video's beginning), "
@@ -186,14 +187,15 @@ def _infer(asked: Infer) -> int:
     sources = sources_from(asked.sources, asked.recursive)
     masks, tolerance = asked.masks and asked.masks.value, asked.tolerance or 0.0
     with ExitStack() as stack:
-        runtime = stack.enter_context(asked.open())
+        runtimes = asked.open_each(stack)
+        runtime = runtimes[0]
         check_batch(asked.batch, runtime.manifest.profile.batch)
         wanted = _wanted(asked, runtime)
         options = runtime.resolved_options(wanted)  # once, not once a file
         _check_task(asked, runtime.manifest.task)
         # It makes folders: what can be refused is refused before.
         takers = stack.enter_context(_outputs(asked, sources, runtime.manifest))
-        say(f"{asked.artefact} on {runtime.description}")
+        say(f"{asked.artefact} on {'; '.join(dict.fromkeys(each.description for each in runtimes))}")
         _tell_kept(runtime, wanted, options)
         for note in runtime.notes_on(options):
             say(f"note: {note}")
@@ -203,6 +205,14 @@ def _infer(asked: Infer) -> int:
     if failed:
         say(f"error: {failed} of {len(sources)} files could not be used")
     return EXIT_FAILED if failed else 0
+
+
+def _together(runtimes: "list[Runtime]") -> "Runtime | Several":
+    if len(runtimes) == 1:
+        return runtimes[0]
+    from y12.runtime.several import Several
+
+    return Several(runtimes)
 
 
 def _wanted(asked: Infer, runtime: "Runtime") -> "DetectOptions":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from y12.runtime.options import DetectOptions
     from y12.runtime.results.detections import Detections
     from y12.runtime.session import Runtime, Timings
+    from y12.runtime.several import Several
 
 __all__ = ["Output", "infer_files"]
 
@@ -40,7 +41,7 @@ class Output:
 
 
 def infer_files(
-    runtime: "Runtime",
+    runtime: "Runtime | Several",
     sources: "Sequence[Source]",
     options: "DetectOptions",
     output: Output,
@@ -93,7 +94,9 @@ def _telling(progress: Advance | None, sources: Sequence[Source]) -> Callable[[i
     return tell
 
 
-def _tell_found(runtime: "Runtime", frame: Frame, found: "Detections", timings: "Timings", output: Output) -> None:
+def _tell_found(
+    runtime: "Runtime | Several", frame: Frame, found: "Detections", timings: "Timings", output: Output
+) -> None:
     """Write and print what was found in one picture."""
     if output.masks and found.masks is None:
         raise ArtefactError(f"{runtime.artefact.path}: expected masks from the model, found none: leave out --masks")
