@@ -297,6 +297,25 @@ def test_a_disk_that_fills_up(make_onnx, images, tmp_path, option):
     assert names_in(tmp_path / "out") == []
 
 
+def test_a_video_that_cannot_be_finished_is_not_said_to_be_saved(make_onnx, images, tmp_path, capsys):
+    clip, out = write_video(tmp_path / "clip.mp4"), tmp_path / "out"
+    (out / "clip_annotated.mp4").mkdir(parents=True)
+    assert main([str(make_onnx()), str(clip), str(images), "--save", str(out), "--exist-ok"]) == 1
+    err = capsys.readouterr().err.splitlines()
+    assert err[1:] == [f"error: {out}/clip_annotated.mp4: cannot be written (it is a folder)"]
+    asked = [str(make_onnx()), str(clip), "--save", str(tmp_path / "x")]
+    code = (
+        "import sys; from y12.runtime.cli import infer, video_out\n"
+        "def full(*paths): raise OSError(28, 'No space left on device')\n"
+        f"video_out.os.replace = full; sys.exit(infer.main({asked!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=False)
+    assert done.returncode == 1
+    error = f"error: {tmp_path}/x/clip_annotated.mp4: the video cannot be written (No space left on device)"
+    assert done.stderr.splitlines()[1:] == [error]
+    assert names_in(tmp_path / "x") == []
+
+
 def test_an_input_is_never_written_over(make_onnx, tmp_path, capsys):
     crops = tmp_path / "crops/red"
     crops.mkdir(parents=True)

@@ -155,5 +155,8 @@ def test_ctrl_c_ends_a_live_stream_and_leaves_its_video_whole(make_onnx, tmp_pat
         server.shutdown()
     assert process.returncode == 130
     assert " frame 9: 64x48: 1 red" in lines[9]
-    assert err.splitlines()[1:] == [f"saved to {tmp_path / 'out'}"]
+    told = [
+        line for line in err.splitlines()[1:] if not line.endswith(" …")
+    ]  # which tell how far it is, on a slow machine
+    assert told == [f"saved to {tmp_path / 'out'}"]
     assert len(list(images_from_video(tmp_path / "out/live_annotated.mp4"))) >= 9

@@ -42,7 +42,7 @@ class Saver:
         self._taken = {path.resolve() for path in inputs if isinstance(path, Path)}
         self._paths: dict[Source, Path] = {}
         self._video: VideoWriter | None = None
-        self.count = 0  # of pictures, a video's each
+        self.count = self._pending = 0  # pictures that were saved; those of a video that is not finished
 
     def __enter__(self) -> "Saver":
         return self
@@ -59,6 +59,8 @@ class Saver:
         video, self._video = self._video, None
         if video is not None:
             video.close()
+            self.count += self._pending
+        self._pending = 0
 
     def take(self, frame: "Frame", found: "Detections") -> dict[str, Any]:
         """Draw and write a picture; give the file, as `saved`.
@@ -92,12 +94,13 @@ class Saver:
             self.close()
         if number is None:
             write_jpeg(path, image_bgr)
+            self.count += 1
         else:
             if self._video is None:
                 height, width = image_bgr.shape[:2]
                 self._video = VideoWriter(path, (height, width))
             self._video.write(image_bgr, time_s)
-        self.count += 1
+            self._pending += 1
         return path
 
     def _free_path(self, source: "Source", suffix: str) -> Path:
