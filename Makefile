@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 EXTRAS := export,train,val,video,rtx,gpu,dev
 
-.PHONY: demo test test-processors test-all test-gpu test-wheel fuzz check format constraints hashes resolve bench clean-env clean mutants FORCE
+.PHONY: demo test test-processors test-all test-gpu test-wheel fuzz check format docs constraints hashes resolve bench clean-env clean mutants FORCE
 
 # TORCH_INDEX=URL chooses where torch comes from; scripts/set_up.py says what is taken without it. The file keeps what was
 # asked, so that asking for another build is not passed over.
@@ -55,6 +55,9 @@ format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: .venv/installed  ## the documents as a site, in the folder site; a link that leads nowhere is a failure
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: .venv/installed  ## the figures in docs/benchmarks.md
 	$(BIN)/python benchmarks/export_cost.py
 	$(BIN)/python benchmarks/startup.py
@@ -90,7 +93,7 @@ clean-env:  ## a runtime-only install: no torch, no onnx, and everything of it w
 	! .venv-runtime/bin/python -c "import torch" 2> /dev/null
 
 clean:
-	rm -rf .venv .venv-runtime .venv-uv demo
+	rm -rf .venv .venv-runtime .venv-uv demo site
 
 mutants: .venv/installed  ## plant faults, one at a time, and tell which of them the tests notice
 	$(BIN)/python tests/mutants/run.py

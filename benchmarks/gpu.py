@@ -34,7 +34,7 @@ from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
 from y12.runtime.artefact.opened import Artefact, open_artefact
 from y12.runtime.gpu.cuda import Gpu
 from y12.runtime.gpu.device import DeviceNetwork
-from y12.runtime.gpu.pipeline import GpuOptions
+from y12.runtime.options import GpuOptions
 
 FRAME_HW = (720, 1280)
 ANCHORS, CANDIDATES = 8400, 300

@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
+import click
 import pytest
 
 from y12 import cli
@@ -22,6 +23,7 @@ from y12.exporter.train.losses.terms.classes import CLASS_LOSSES
 from y12.exporter.train.losses.terms.iou import IOU_KINDS
 from y12.exporter.train.options import PRECISIONS
 from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, OWN_NMS_FORMS, TASKS
+from y12.runtime.cli.app import command_line, run
 from y12.runtime.cli.infer import Keep
 from y12.runtime.cli.options import Task
 from y12.runtime.thresholds import KEEPS
@@ -168,6 +170,22 @@ def test_help_has_a_short_name(command, capsys):
     short = capsys.readouterr()
     assert MAINS[command](["--help"]) == 0
     assert short == capsys.readouterr()
+
+
+def test_a_command_knows_how_it_was_called_while_it_runs():
+    """As it would be typed: quoted for a shell, by the name it was called by."""
+    heard = []
+
+    @click.command(context_settings={"ignore_unknown_options": True})
+    @click.argument("words", nargs=-1)
+    def listener(words):
+        heard.append(command_line())
+        return 0
+
+    for name in ("y12-export", "y12"):
+        assert run(listener, name, ["export", "my model.pt", "--conf=$x"]) == 0
+    assert heard == [f"{name} export 'my model.pt' '--conf=$x'" for name in ("y12-export", "y12")]
+    assert command_line() == ""
 
 
 def test_a_wrong_command_line_needs_no_standard_output():

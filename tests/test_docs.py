@@ -1,5 +1,6 @@
 """What the documents say must be there, and they may speak of nothing but the project."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -43,6 +44,27 @@ def test_options_in_the_documents_are_the_command_s() -> None:
     ]
     assert len(shown) > 40
     assert [found for found in shown if found[2] not in options_of(found[1])] == []
+
+
+def messages() -> str:
+    """Return every text in the product, with a mark for what is put into it."""
+    texts = []
+    for file in ROOT.glob("y12/**/*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_lines_in_troubleshooting_are_the_product_s() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    rows = re.findall(r"^\| (`.+`) \|", text, re.MULTILINE)
+    lines = [line for row in rows for line in re.findall(r"`([^`]+)`", row)]
+    assert len(lines) >= 15
+    said = messages()
+    assert [line for line in lines if line not in said] == []
 
 
 def test_make_targets_in_the_documents_exist() -> None:

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, Y12Error
     from y12.exporter.export_config import ExportConfig
     from y12.exporter.export_pipeline import export
-    from y12.runtime.gpu.pipeline import GpuOptions
-    from y12.runtime.options import DetectOptions
+    from y12.runtime.options import DetectOptions, GpuOptions
     from y12.runtime.results.detections import Detections
     from y12.runtime.session import Runtime
 
@@ -39,7 +38,7 @@ if not TYPE_CHECKING:  # a type checker takes the imports above, and so still fi
     _MODULES = {  # the others are errors
         "Detections": "runtime.results.detections",
         "DetectOptions": "runtime.options",
-        "GpuOptions": "runtime.gpu.pipeline",
+        "GpuOptions": "runtime.options",
         "ExportConfig": "exporter.export_config",
         "Runtime": "runtime.session",
         "export": "exporter.export_pipeline",

@@ -8,8 +8,34 @@ from y12.errors import InputError, Y12Error
 
 # What `runtime.preprocess.images.FORMATS` are called on disk; kept here, as those who only list files need no numpy.
 IMAGE_SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+    (
+        *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo"),
+        *(".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+    )
 )
+# Pictures that are not read: their names are told where they lie among images, or they would be missed by nobody.
+_OTHER_IMAGES = frozenset(
+    (
+        *(".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".hif", ".ico", ".jxl", ".jxr"),
+        *(".nef", ".orf", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga"),
+    )
+)
+_LITTER = frozenset((".ds_store", "desktop.ini", "thumbs.db", "__macosx"))
+
+
+def is_litter(name: str) -> bool:
+    """Return whether a file or folder of this name is what archives and file managers leave behind."""
+    return name.startswith("._") or name.lower() in _LITTER
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file of this name is taken for an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not is_litter(name)
+
+
+def looks_like_image(name: str) -> bool:
+    """Return whether a file of this name is a picture in a format that is not read."""
+    return os.path.splitext(name)[1].lower() in _OTHER_IMAGES and not is_litter(name)
 
 
 def check_file(path: Path, what: str, max_bytes: int, error_type: type[Y12Error] = InputError) -> None:

@@ -4,7 +4,7 @@ import reprlib
 from collections.abc import Iterable
 from typing import TypeGuard
 
-__all__ = ["LINE", "MESSAGE", "NAME", "is_text", "one_line", "printable_json", "shown", "visible"]
+__all__ = ["LINE", "MESSAGE", "NAME", "is_text", "one_line", "percent", "printable_json", "shown", "visible"]
 
 LINE = 500  # characters of any line that tells people something
 MESSAGE = 490  # of an error's: it stands behind "error: "
@@ -86,6 +86,16 @@ def is_text(value: object) -> TypeGuard[str]:
 def one_line(text: str, limit: int = 300) -> str:
     """Return what another library says on one line of at most `limit` characters."""
     return visible(" ".join(text.split()), limit)
+
+
+def percent(share: float) -> str:
+    """Return a share, 0 to 1, in percent; "100.0 %" is the whole, and nothing that is less.
+
+    >>> percent(0.9996), percent(1.0)
+    ('99.9 %', '100.0 %')
+    """
+    whole = share >= 1 - 1e-9  # a sum of parts is not to the bit what they are parts of
+    return f"{100 * share if whole else min(100 * share, 99.9):.1f} %"
 
 
 def printable_json(text: str) -> str:

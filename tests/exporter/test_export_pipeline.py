@@ -1,5 +1,6 @@
 """The whole export in one process: files, manifests, reports, and the .onnx as a starting point."""
 
+import hashlib
 import json
 from contextlib import contextmanager
 from dataclasses import replace
@@ -91,14 +92,38 @@ def test_the_runtime_runs_the_graph(demo):
     np.testing.assert_allclose(*best, rtol=0, atol=0.01)
 
 
-def test_the_same_export_gives_the_same_bytes(demo, tmp_path):
+def test_the_same_export_gives_the_same_bytes_on_another_day(demo, tmp_path, monkeypatch):
     folder, first, _ = demo
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     config = ExportConfig(
         "yolov12n", random_weights=True, shapes=SMALL, format="engine", precision="fp16", verify=None, output=tmp_path
     )
-    assert export(config, silent).report.engine == first.report.engine
+    second = export(config, silent).report
+    assert second.engine == first.report.engine
+    assert second.made.date == "2023-11-14T22:13:20Z" != first.report.made.date
+    assert second.sha256 == first.report.sha256
     for name in ("yolov12n_fp16.engine", "yolov12n_fp16.onnx", "yolov12n_fp16.engine.json"):
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+        content = (tmp_path / name).read_bytes()
+        assert content == (folder / name).read_bytes(), name
+        assert second.sha256[name] == hashlib.sha256(content).hexdigest()
+
+
+def test_an_export_says_what_it_replaces_and_only_a_verified_one_replaces_a_verified_one(tmp_path):
+    config = ExportConfig("yolov12n", random_weights=True, shapes=SMALL, verify=TWO, output=tmp_path)
+    assert (first := export(config, silent).report).replaces is None
+    second = export(config, silent).report
+    assert (second.replaces.verdict, second.replaces.date) == (first.verdict, first.made.date)
+    assert f"replaces     an export of {first.made.date}: {first.verdict}" in second.summary()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    unproved = replace(config, verify=None)
+    with pytest.raises(
+        OptionsError, match=r"^--no-verify: expected nothing that was verified at '.*yolov12n.onnx', found"
+    ):
+        export(unproved, silent)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    third = export(replace(unproved, overwrite=True), silent).report
+    assert (third.verdict, third.replaces.verdict) == ("not verified", second.verdict)
+    assert export(unproved, silent).report.replaces.verdict == "not verified"  # which anything may replace
 
 
 def test_an_fp32_graph_of_ours_is_a_starting_point(demo, tmp_path):
@@ -163,7 +188,8 @@ def test_what_cannot_be_verified_is_not_written(armor_file, tmp_path):
         export(config, silent)
     assert not (tmp_path / "out").exists()
     allowed = replace(config, verify=replace(config.verify, allow_inconclusive=True))
-    assert export(allowed, silent).report.verdict == "inconclusive"
+    assert export(allowed, silent).report.verdict.startswith("inconclusive: only ")
+    assert "no real object was seen" in export(replace(allowed, output=tmp_path / "again"), silent).report.verdict
     assert (tmp_path / "out").exists()
 
 

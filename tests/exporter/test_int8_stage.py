@@ -42,7 +42,8 @@ def test_a_block_that_is_kept_has_the_biases_and_weights_of_fp32(network):
                 np.testing.assert_array_equal(stored[f"{name}_fp16"], fp32[name].astype(np.float16))
 
 
-def test_images_are_held_out_only_where_the_budget_names_none(tmp_path):
+def test_images_are_held_out_only_where_the_budget_names_none(tmp_path, monkeypatch):
+    monkeypatch.setattr("y12.exporter.int8.LEAST_IMAGES", 2)
     calibrated = int8_images(Int8Options(photos_dir()))
     assert (calibrated.calibration, calibrated.held_out) == (PHOTOS, [])
     own = int8_images(Int8Options(photos_dir(), budget=BudgetOptions(1.0)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from y12.errors import OutputError
-from y12.exporter.output import output_folder
+from y12.exporter.output import files_of, left_behind, output_folder
 
 
 def names(folder):
@@ -46,6 +46,16 @@ def test_nothing_is_left_after_a_failure(tmp_path, error):
     with pytest.raises(error):
         export()
     assert names(tmp_path) == []
+
+
+def test_files_of_an_earlier_export_that_stay_are_told(tmp_path):
+    written = files_of("net", engine=False, curve=False)
+    assert left_behind(tmp_path, "net", written) == []
+    for name in ("net.engine", "net.onnx", "net.curve.svg", "other.engine"):
+        (tmp_path / name).write_bytes(b"old")
+    (note,) = left_behind(tmp_path, "net", written)
+    assert note.startswith("of an earlier export, and not what this report tells of: net.engine, net.curve.svg in ")
+    assert left_behind(tmp_path, "net", files_of("net", engine=True, curve=True)) == []
 
 
 def test_folders_that_were_there_stay(tmp_path):

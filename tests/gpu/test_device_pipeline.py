@@ -35,8 +35,7 @@ from y12 import Runtime
 from y12.errors import ExecutorError, InputError
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.gpu.cuda import Gpu
-from y12.runtime.gpu.pipeline import GpuOptions
-from y12.runtime.options import DetectOptions
+from y12.runtime.options import DetectOptions, GpuOptions
 
 pytestmark = pytest.mark.gpu
 

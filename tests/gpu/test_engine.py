@@ -18,7 +18,7 @@ from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.backends.tensorrt.executor import TrtExecutor, TrtNetwork, read_engine_name
 from y12.runtime.gpu.cuda import Gpu
 from y12.runtime.gpu.device import StagedArray
-from y12.runtime.gpu.pipeline import GpuOptions
+from y12.runtime.options import GpuOptions
 from y12.runtime.preprocess.images import image_from
 
 pytestmark = pytest.mark.gpu

@@ -16,6 +16,7 @@ from y12.errors import InputError, Y12Error
 from y12.exporter.evaluate.coco import ClassFigures, Figures
 from y12.exporter.evaluate.report import ValReport
 from y12.exporter.report.page import page_from_report
+from y12.exporter.report.provenance import Made, Replaced
 from y12.exporter.report.report import ExportReport
 from y12.exporter.report.svg import chart_of, text_of
 from y12.runtime.cli import infer, inspect
@@ -151,7 +152,15 @@ def test_tables_pages_and_pictures(name, tmp_path):
     assert not steers("".join(rows))
     assert max(map(len, rows)) < 200
     assert not steers(report.to_json().replace("\n", ""))
-    export = ExportReport(text, text, "fp32", text, notes=[text], licence=text, files=[f"/x/{text}"])
+    export = ExportReport(
+        *(text, text, "fp32", text),
+        notes=[text],
+        licence=text,
+        files=[f"/x/{text}"],
+        made=Made(text, text, {text: text}),
+        replaces=Replaced(text, text),
+        sha256={text: text},
+    )
     assert not steers(page_from_report(export).replace("\n", ""))
     assert json.loads(export.to_json().encode())["model"] == text
     assert not steers(text_of(chart_of(10, text)))

@@ -155,6 +155,8 @@ class ExportConfig:
         verify: what to verify on; None leaves it out.
         val: images to measure the accuracy on, labelled or not; None measures none.
         output: the folder to write to.
+        overwrite: let an export that is not verified take the place of one that was.
+        command: the command line that asks for it, for the report; empty from Python.
     """
 
     model: "str | nn.Module | None" = None
@@ -174,6 +176,8 @@ class ExportConfig:
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
     val: Path | None = None
     output: Path = Path()
+    overwrite: bool = False
+    command: str = ""
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:

@@ -1,8 +1,5 @@
 """The whole story of an export: source → trace → simplify → precision → NMS → engine → verification → files."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -24,13 +21,15 @@ from y12.exporter.graph.nms.nms import with_nms
 from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, simplify
 from y12.exporter.input_profile import with_profile
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
-from y12.exporter.output import ExportedArtefact, files_of, output_folder, write_files
+from y12.exporter.output import ExportedArtefact, files_of, left_behind, output_folder, what_is_replaced, write_files
 from y12.exporter.precision.cast import cast_to_fp16
 from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
+from y12.exporter.report.provenance import made_now
 from y12.exporter.report.report import ExportReport
 from y12.exporter.report.words import choice_in_words, profile_in_words
 from y12.exporter.source import Source, choice_of, source_from_config, with_nms_where_needed
+from y12.exporter.stages import Clock, Progress, silent
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
 from y12.exporter.verify.engine_precision import check_engine_precision, engine_notes
@@ -43,9 +42,6 @@ from y12.text import visible
 
 __all__ = ["ExportResult", "export"]
 
-Advance = Callable[[int, int], None]  # how much is done, and how much there is
-Progress = Callable[[str], AbstractContextManager[Advance | None]]
-
 
 @dataclass(frozen=True)
 class ExportResult:
@@ -55,11 +51,7 @@ class ExportResult:
     artefact: str
 
 
-def _silent(_stage: str) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
-def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silent) -> ExportResult:
+def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent) -> ExportResult:
     """Do one export; long, as it is the story of all its stages and puts their results together.
 
     Args:
@@ -70,13 +62,14 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
         Y12Error: the child says which stage failed; nothing is written then.
     """
     config = _for_builder(config if isinstance(config, ExportConfig) else ExportConfig(config))
-    clock = _Clock(progress)
+    clock, made = Clock(progress), made_now(config.command)
     with output_folder(config.output) as outputs:
         with clock("load"):
             source = source_from_config(config)
             images = None if config.int8 is None else int8_images(config.int8, source.learned)
         config = with_nms_where_needed(config, source)
         stem = _stem(config, source)
+        replaces = what_is_replaced(config, stem)
         source, profile = with_profile(config, source)
         manifest = _manifest(config, source, profile)
         evaluation_set = _evaluation_set(config.val, source, clock)
@@ -110,7 +103,10 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 source=source.file,
                 precision=config.precision,
                 input=profile_in_words(manifest.profile),
-                notes=_notes(source, simplification, typed, evaluation_set, engine),
+                notes=[
+                    *_notes(source, simplification, typed, evaluation_set, accuracy, engine),
+                    *left_behind(config.output, stem, files),
+                ],
                 simplification=simplification,
                 cast=typed.cast,
                 calibration=typed.calibration,
@@ -129,8 +125,11 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = _silen
                 licence=source.licence,
                 seconds=clock.seconds,
                 files=[outputs.path(name) for name in files],
+                made=made,
+                replaces=replaces,
+                source_sha256=source.sha256,
             )
-            write_files(outputs, stem, ExportedArtefact(final, built, manifest, pictures), report)
+            report = write_files(outputs, stem, ExportedArtefact(final, built, manifest, pictures), report)
     return ExportResult(report, report.files[0])
 
 
@@ -139,21 +138,6 @@ def _for_builder(config: ExportConfig) -> ExportConfig:
     if config.int8 is None or config.format != "engine" or bindings_for_build(config.target.tensorrt).flavour != "rtx":
         return config
     return replace(config, int8=replace(config.int8, quantize=replace(config.int8.quantize, depthwise=False)))
-
-
-class _Clock:
-    """Times stages while showing progress."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[Advance | None]:
-        started = time.perf_counter()
-        with self._progress(stage) as advance:
-            yield advance
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
 def _stem(config: ExportConfig, source: Source) -> str:
@@ -170,7 +154,7 @@ def _stem(config: ExportConfig, source: Source) -> str:
     return stem
 
 
-def _evaluation_set(data: Path | None, source: Source, clock: _Clock) -> EvaluationSet | None:
+def _evaluation_set(data: Path | None, source: Source, clock: Clock) -> EvaluationSet | None:
     """Return the images that the accuracy is measured on, where any are named."""
     if data is None:
         return None
@@ -179,7 +163,7 @@ def _evaluation_set(data: Path | None, source: Source, clock: _Clock) -> Evaluat
 
 
 def _simplified(
-    config: ExportConfig, source: Source, profile: InputProfile, clock: _Clock
+    config: ExportConfig, source: Source, profile: InputProfile, clock: Clock
 ) -> tuple[onnx.ModelProto, SimplifyReport | None]:
     graph, passes = source.graph, FOREIGN_PASSES
     if graph is None:
@@ -194,7 +178,7 @@ def _simplified(
 
 
 def _typed(
-    config: ExportConfig, images: Int8Images | None, simplified: onnx.ModelProto, manifest: Manifest, clock: _Clock
+    config: ExportConfig, images: Int8Images | None, simplified: onnx.ModelProto, manifest: Manifest, clock: Clock
 ) -> Typed:
     if config.int8 is not None and images is not None:
         return int8_from_fp32(simplified, manifest, images, config.int8, clock)
@@ -206,7 +190,7 @@ def _typed(
 
 
 def _measured(
-    evaluation_set: EvaluationSet | None, simplified: onnx.ModelProto, typed: Typed, manifest: Manifest, clock: _Clock
+    evaluation_set: EvaluationSet | None, simplified: onnx.ModelProto, typed: Typed, manifest: Manifest, clock: Clock
 ) -> tuple[Measured | None, tuple[Picture, ...]]:
     """Return the accuracy, and pictures of the images on which FP32 and the artefact differ most."""
     if evaluation_set is None:
@@ -220,7 +204,7 @@ def _measured(
         return results, pictures_of(results, simplified, typed.graph, manifest)
 
 
-def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.ModelProto:
+def _final(graph: onnx.ModelProto, manifest: Manifest, clock: Clock) -> onnx.ModelProto:
     """Return the typed graph with the NMS or the best rows that were asked for, and the manifest in its metadata."""
     nms = manifest.nms
     if nms is not None and nms.is_end_to_end:
@@ -234,7 +218,7 @@ def _final(graph: onnx.ModelProto, manifest: Manifest, clock: _Clock) -> onnx.Mo
 
 
 def _engine(
-    config: ExportConfig, typed: Typed, final: onnx.ModelProto, manifest: Manifest, clock: _Clock
+    config: ExportConfig, typed: Typed, final: onnx.ModelProto, manifest: Manifest, clock: Clock
 ) -> Engine | None:
     """Return the engine, which computes in the precision that was asked for; None where none was asked for."""
     if config.format != "engine":
@@ -250,13 +234,15 @@ def _notes(
     simplification: SimplifyReport | None,
     typed: Typed,
     evaluation_set: EvaluationSet | None,
+    accuracy: Measured | None,
     engine: Engine | None,
 ) -> list[str]:
     """Return what the user must be told, each once."""
     of_graph = () if simplification is None else simplification.notes
     of_images = () if evaluation_set is None else evaluation_set.notes
+    of_figures = () if accuracy is None else accuracy.accuracy.notes
     of_engine = () if engine is None else engine_notes(engine.manifest.precision, engine.facts, engine.flavour)
-    return list(dict.fromkeys([*source.notes, *of_graph, *typed.notes, *of_images, *of_engine]))
+    return list(dict.fromkeys([*source.notes, *of_graph, *typed.notes, *of_images, *of_figures, *of_engine]))
 
 
 def _runs_here(typed: Typed, verification: Verification | None) -> bool:

@@ -18,9 +18,9 @@ from y12.exporter.precision.calibration.calibrate import calibrate
 from y12.exporter.precision.calibration.calibration_images import calibration_images, calibration_notes
 from y12.exporter.precision.calibration.method_choice import ScoreError, best_ranges
 from y12.exporter.precision.cast import CastReport
-from y12.exporter.precision.macs import mac_shares, macs_of
+from y12.exporter.precision.macs import layer_macs, mac_shares
 from y12.exporter.precision.mixed.blocks import blocks_of
-from y12.exporter.precision.mixed.budget import Divisible, budget_kept
+from y12.exporter.precision.mixed.budget import LEAST_IMAGES, Divisible, budget_kept
 from y12.exporter.precision.qat.learned import LearnedRanges
 from y12.exporter.precision.qat.prepare import PreparedDetector, QatOptions, prepare
 from y12.exporter.precision.qdq.plan import CONVOLUTIONS, plan_of
@@ -28,6 +28,7 @@ from y12.exporter.precision.qdq.qdq import QdqReport, quantize, tensors_to_calib
 from y12.exporter.precision.quantization_options import QuantizeOptions
 from y12.exporter.precision.ranges import Ranges
 from y12.runtime.artefact.manifest import Manifest
+from y12.text import percent
 
 __all__ = ["Int8Images", "Typed", "as_trained", "int8_from_fp32", "int8_images"]
 
@@ -86,7 +87,7 @@ def int8_images(options: Int8Options, learned: LearnedRanges | None = None) -> I
 
     Raises:
         CalibrationError: there are none.
-        OptionsError: none are named and there are no ranges, or there is one image only, and a budget that names none.
+        OptionsError: none are named and there are no ranges, or too few for a budget that names none.
     """
     if options.images is None:
         if learned is None:
@@ -95,11 +96,7 @@ def int8_images(options: Int8Options, learned: LearnedRanges | None = None) -> I
     images, notes = calibration_images(options.images, options.limit), calibration_notes(options.images)
     if options.budget is None or options.budget.data is not None:
         return Int8Images(images, [], learned, notes)
-    if len(images) < 2:
-        raise OptionsError(
-            f"--max-drop: expected images to measure on that are not calibrated on, found {len(images)} image in all; "
-            "add images, or name others with --max-drop-data"
-        )
+    _check_enough(len(images) // 2, f"every second one of {len(images)} is held out from calibration")
     return Int8Images(images[::2], images[1::2], learned, notes)
 
 
@@ -117,8 +114,10 @@ def int8_from_fp32(
 
     Raises:
         BudgetError: FP16 is the better choice.
+        OptionsError: there are too few images for a budget.
         Y12Error: a child says what else failed.
     """
+    evaluation_set = _evaluation_set(options, images, manifest)  # before the minutes that calibration takes
     if images.learned is not None and not images.calibration:
         options = replace(options, quantize=images.learned.options_for(graph, options.quantize))
         ranges, notes = images.learned.ranges, [_LEARNED]
@@ -126,9 +125,8 @@ def int8_from_fp32(
         ranges = _calibrated(graph, manifest, images, options, stage)
         notes = [*images.notes, *ranges.notes, *[_NOT_LEARNED] * (images.learned is not None)]
     quantized, budget = options.quantize, None
-    if options.budget is not None:
+    if options.budget is not None and evaluation_set is not None:
         with stage("budget") as advance:
-            evaluation_set = _evaluation_set(options, images, manifest.task, manifest.names, manifest.kpt_shape)
             network = _divisible(graph, ranges, quantized, manifest)
             budget = budget_kept(network, evaluation_set, options.budget.max_drop, advance)
         convolutions = {block.name: block.convolutions for block in network.blocks}
@@ -151,6 +149,14 @@ def int8_from_fp32(
         budget=budget,
         notes=tuple(notes),
     )
+
+
+def _check_enough(images: int, words: str) -> None:
+    if images < LEAST_IMAGES:
+        raise OptionsError(
+            f"--max-drop: expected at least {LEAST_IMAGES} images to measure on, found {images} ({words}): fewer "
+            "cannot tell what is lost from chance; add images, or name others with --max-drop-data"
+        )
 
 
 def as_trained(
@@ -189,28 +195,33 @@ def _calibrated(
         return best_ranges(measure, quantized_with, candidates, advance)
 
 
-def _evaluation_set(
-    options: Int8Options, images: Int8Images, task: str, names: tuple[str, ...], kpt_shape: tuple[int, int] | None
-) -> EvaluationSet:
-    assert options.budget is not None
+def _evaluation_set(options: Int8Options, images: Int8Images, manifest: Manifest) -> EvaluationSet | None:
+    """Return what a budget is measured on; None where there is no budget."""
+    if options.budget is None:
+        return None
+    of_model = manifest.task, manifest.names, manifest.kpt_shape
     if options.budget.data is not None:
-        return open_evaluation_set(options.budget.data, task, names, kpt_shape)
+        evaluation_set = open_evaluation_set(options.budget.data, *of_model)
+        _check_enough(len(evaluation_set.samples), evaluation_set.data)
+        return evaluation_set
     assert options.images is not None  # held out of them
-    evaluation_set = evaluation_set_of_images(images.held_out, options.images, task, names, kpt_shape)
+    evaluation_set = evaluation_set_of_images(images.held_out, options.images, *of_model)
     return replace(evaluation_set, data=f"{evaluation_set.data} held out from calibration")
 
 
 def _divisible(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions, manifest: Manifest) -> Divisible:
     left = plan_of(graph, options).left
-    macs = macs_of(graph, manifest.profile)
-    convolutions = [name for name in _convolutions(graph) if name not in left]
-    shares = mac_shares(macs, _convolutions(graph))
+    macs = layer_macs(graph, manifest.profile)
+    shares, all_convolutions = mac_shares(macs, macs), _convolutions(graph)
+    convolutions = [name for name in all_convolutions if name not in left]
+    # A budget divides the convolutions; attention is in INT8 where it was asked for, and else not.
+    always = sum(shares[name] for name in shares.keys() - set(all_convolutions)) if options.attention else 0.0
 
     def quantized(fp16_convolutions: frozenset[str]) -> onnx.ModelProto:
         return _quantized(graph, replace(options, keep=options.keep | fp16_convolutions), ranges)
 
     remainder = "fp16" if options.target == "trt" else "fp32"
-    return Divisible(graph, quantized, blocks_of(convolutions, shares), manifest, remainder)
+    return Divisible(graph, quantized, blocks_of(convolutions, shares), manifest, remainder, always)
 
 
 def _quantized(graph: onnx.ModelProto, options: QuantizeOptions, ranges: Ranges) -> onnx.ModelProto:
@@ -232,12 +243,18 @@ def _seen_notes(evaluation_set: EvaluationSet, images: Int8Images) -> list[str]:
 def _budget_notes(budget: Budget, remainder: str) -> list[str]:
     """Return what a reader of the figures has to know, and where the remainder's precision may be the better choice."""
     chosen, notes = budget.chosen, []
-    if budget.truth != "labels":
+    if budget.undecided is not None:
+        notes.append(
+            f"--max-drop: AP by labels cannot tell {budget.max_drop:g} points from {budget.images} images (its 90 % "
+            f"interval is {budget.undecided:.2f} points wide); points are of agreement with FP32's detections above "
+            "0.25"
+        )
+    elif budget.truth != "labels":
         notes.append("--max-drop: there are no labels; points are of agreement with FP32's detections above 0.25")
     if chosen.int8_macs < _SMALL_SHARE:
         other = "--half" if remainder == "fp16" else "an export without --int8"
         notes.append(
             f"{remainder.upper()} may be the better choice: within --max-drop {budget.max_drop:g} only "
-            f"{chosen.int8_macs:.0%} of the MACs are in INT8; compare with {other}"
+            f"{percent(chosen.int8_macs)} of the MACs are in INT8; compare with {other}"
         )
     return notes

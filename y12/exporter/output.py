@@ -5,26 +5,30 @@ the next one finishes the renaming where that had begun, and removes it.
 """
 
 import fcntl
+import hashlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 
-from y12.errors import OutputError
+from y12.errors import OptionsError, OutputError
 from y12.exporter.engine.build_engine import BuiltEngine
+from y12.exporter.export_config import ExportConfig
 from y12.exporter.report.charts import curve_svg
 from y12.exporter.report.page import page_from_report
 from y12.exporter.report.pictures import Picture
+from y12.exporter.report.provenance import Replaced, replaced_in
 from y12.exporter.report.report import ExportReport
 from y12.runtime.artefact.manifest import Manifest
+from y12.text import visible
 
-__all__ = ["ExportedArtefact", "Outputs", "files_of", "output_folder", "write_files"]
+__all__ = ["ExportedArtefact", "Outputs", "files_of", "left_behind", "output_folder", "what_is_replaced", "write_files"]
 
 
 PREFIX = ".y12-"
@@ -196,14 +200,46 @@ def files_of(stem: str, *, engine: bool, curve: bool) -> list[str]:
     return [stem + ending for ending in (*endings, ".report.html", ".report.json")]
 
 
-def write_files(outputs: Outputs, stem: str, artefact: ExportedArtefact, report: ExportReport) -> None:
-    """Write the artefact, its manifest and its report as JSON and as a page."""
+def what_is_replaced(config: ExportConfig, stem: str) -> Replaced | None:
+    """Return the export whose place this one is to take; None where there is none.
+
+    Raises:
+        OptionsError: it was verified, and what is to take its place is not to be.
+    """
+    names = files_of(stem, engine=config.format == "engine", curve=False)
+    found = replaced_in(config.output, names)
+    if found is not None and found.was_verified and config.verify is None and not config.overwrite:
+        raise OptionsError(
+            f"--no-verify: expected nothing that was verified at '{config.output / names[0]}', found "
+            f"{visible(found, 120)}; name another --output, or add --overwrite"
+        )
+    return found
+
+
+def left_behind(folder: Path, stem: str, written: Sequence[str]) -> list[str]:
+    """Return a note where files of an earlier export of the same name stay beside those that are written."""
+    known = files_of(stem, engine=True, curve=True)
+    left = [name for name in known if name not in written and (folder / name).is_file()]
+    if not left:
+        return []
+    return [
+        f"of an earlier export, and not what this report tells of: {', '.join(left)} in '{folder}'; remove what is old"
+    ]
+
+
+def write_files(outputs: Outputs, stem: str, artefact: ExportedArtefact, report: ExportReport) -> ExportReport:
+    """Write the artefact, its manifest and its report as JSON and as a page; return the report, with their SHA-256."""
+    contents: dict[str, bytes] = {}
     if artefact.built is not None:
-        outputs.add(f"{stem}.engine", artefact.built.plan)
-        outputs.add(f"{stem}.engine.json", artefact.manifest.to_json(indent=2).encode())
-    outputs.add(f"{stem}.onnx", artefact.graph.SerializeToString())
+        contents[f"{stem}.engine"] = artefact.built.plan
+        contents[f"{stem}.engine.json"] = artefact.manifest.to_json(indent=2).encode()
+    contents[f"{stem}.onnx"] = artefact.graph.SerializeToString()
     if report.budget is not None:
-        outputs.add(f"{stem}.curve.svg", curve_svg(report.budget).encode())
+        contents[f"{stem}.curve.svg"] = curve_svg(report.budget).encode()
+    report = replace(report, sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
+    for name, content in contents.items():
+        outputs.add(name, content)
     outputs.add(f"{stem}.report.html", page_from_report(report, artefact.pictures).encode())
     outputs.add(f"{stem}.report.json", report.to_json().encode())
     outputs.commit()
+    return report

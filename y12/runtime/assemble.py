@@ -1,6 +1,7 @@
 """What runs an artefact's network, on what size of input, and what is put around it."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
 from y12.runtime.agreement import check_agreement
@@ -9,15 +10,17 @@ from y12.runtime.artefact.manifest import InputProfile, Manifest
 from y12.runtime.artefact.opened import Artefact, onnx_beside
 from y12.runtime.artefact.output_layout import output_layout
 from y12.runtime.executor import Executor
-from y12.runtime.gpu.device import DeviceNetwork
-from y12.runtime.gpu.pipeline import GpuOptions, GpuPipeline
+from y12.runtime.options import GpuOptions
 from y12.runtime.pipeline import HostPipeline, Pipeline
 from y12.runtime.tasks import task_for
+
+if TYPE_CHECKING:
+    from y12.runtime.gpu.device import DeviceNetwork
 
 __all__ = ["backend_for", "input_hw_of", "pipeline_for"]
 
 
-def backend_for(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor | DeviceNetwork:
+def backend_for(artefact: Artefact, provider: str, gpu: GpuOptions) -> "Executor | DeviceNetwork":
     """Open what runs an artefact: ONNX Runtime or TensorRT.
 
     Args:
@@ -34,7 +37,7 @@ def backend_for(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor 
 
 
 def pipeline_for(
-    backend: Executor | DeviceNetwork, manifest: Manifest, input_hw: tuple[int, int], gpu: GpuOptions
+    backend: "Executor | DeviceNetwork", manifest: Manifest, input_hw: tuple[int, int], gpu: GpuOptions
 ) -> Pipeline:
     """Put what belongs before and after the network around it, where the network's tensors are.
 
@@ -43,6 +46,8 @@ def pipeline_for(
     """
     if isinstance(backend, Executor):
         return HostPipeline(backend, task_for(manifest), manifest.profile.batch.min, input_hw)
+    from y12.runtime.gpu.pipeline import GpuPipeline  # an .onnx needs none of it
+
     return GpuPipeline(backend, task_for(manifest), manifest.profile.batch, input_hw, gpu)
 
 
@@ -71,7 +76,7 @@ def _onnx_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executo
     return executor
 
 
-def _engine_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor | DeviceNetwork:
+def _engine_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> "Executor | DeviceNetwork":
     if provider not in ("auto", "cuda"):
         raise InputError(
             f"{artefact.path}: an engine runs on an NVIDIA GPU only, found provider {provider!r}{_other_way(artefact)}"
@@ -93,7 +98,7 @@ def _other_way(artefact: Artefact) -> str:
     return f"; {onnx} runs without a GPU" if onnx.is_file() else ""
 
 
-_BACKENDS: dict[str, Callable[[Artefact, str, GpuOptions], Executor | DeviceNetwork]] = {
+_BACKENDS: dict[str, Callable[[Artefact, str, GpuOptions], "Executor | DeviceNetwork"]] = {
     "onnx": _onnx_backend,
     "engine": _engine_backend,
 }

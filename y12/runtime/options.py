@@ -1,4 +1,4 @@
-"""The thresholds a user may choose, refused at construction."""
+"""What a user may choose of an inference, refused at construction: thresholds, and where an engine runs."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,33 @@ from y12.runtime.thresholds import check_keep
 from y12.text import NAME, shown, visible
 
 MAX_DETECTIONS = 30_000
+MAX_CONTEXTS = 64
+
+
+@dataclass(frozen=True)
+class GpuOptions:
+    """Where and how an engine runs.
+
+    Attributes:
+        device: which GPU, as CUDA counts those that CUDA_VISIBLE_DEVICES leaves.
+        contexts: workers, each with a stream, memory and network contexts of its own: as many threads can infer at
+            the same time. With two, the copies of one batch overlap with the network's work on another.
+        cuda_graph: replay captured graphs; False launches each kernel by itself, for profilers and for engines that
+            cannot be captured.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    device: int = 0
+    contexts: int = 2
+    cuda_graph: bool = True
+
+    def __post_init__(self) -> None:
+        if self.device < 0:
+            raise InputError(f"device: expected 0 or more, found {self.device}")
+        if not 1 <= self.contexts <= MAX_CONTEXTS:
+            raise InputError(f"contexts: expected 1 to {MAX_CONTEXTS}, found {self.contexts}")
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,12 @@ class Pipeline(Protocol):
 
     Attributes:
         workers: batches that can be run at the same time.
+        on_gpu: what it holds is on a GPU, which a forked process does not have.
         interrupt: ends the run in a thread, by its number; None where nothing can.
     """
 
     workers: int
+    on_gpu: bool
     interrupt: Callable[[int], None] | None
 
     @property
@@ -74,6 +76,7 @@ class HostPipeline:
 
     def __init__(self, executor: Executor, task: Task, least: int, input_hw: tuple[int, int]) -> None:
         self._executor, self._task, self._least, self._input_hw = executor, task, least, input_hw
+        self.on_gpu = bool(getattr(executor, "on_gpu", False))
         self.load: Callable[[Any], NDArray[np.uint8]] = image_from
         self.close = executor.close
         self.interrupt: Callable[[int], None] | None = None

@@ -123,6 +123,10 @@ class Runs:
 
     __del__ = close
 
+    def after_fork(self) -> None:
+        """Forget the threads of the process that this one was forked from, and the lock that one may have held."""
+        self._lock, self._idle, self._places, self.is_lost = threading.Lock(), [], {}, False
+
     def _stopped(self, worker: _Worker, task: _Task[Any]) -> None:
         """Stop a run, and wait for its end; without one it is lost."""
         until = monotonic() + GRACE_S
@@ -142,11 +146,7 @@ class Runs:
 
     def _taken(self) -> _Worker:
         with self._lock:
-            while self._idle:
-                worker = self._idle.pop()
-                if worker.thread.is_alive():  # it is not in a process that was forked
-                    return worker
-        return _Worker()
+            return self._idle.pop() if self._idle else _Worker()
 
     def _give_back(self, worker: _Worker) -> None:
         with self._lock:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.errors import InputError
+from y12.errors import ExecutorError, InputError
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.opened import Artefact, open_artefact
 from y12.runtime.assemble import backend_for, input_hw_of, pipeline_for
 from y12.runtime.executor import Executor
-from y12.runtime.gpu.device import DeviceNetwork
-from y12.runtime.gpu.pipeline import GpuOptions
-from y12.runtime.options import Changes, DetectOptions, changed
+from y12.runtime.forks import kept_for_ever, told_of_forks
+from y12.runtime.options import Changes, DetectOptions, GpuOptions, changed
 from y12.runtime.preprocess.images import kept_source
 from y12.runtime.results.detections import Detections
 from y12.runtime.runs import Runs
@@ -28,6 +27,7 @@ from y12.runtime.stream import AHEAD, Outcome, Streams, detections_at_once, outc
 from y12.runtime.tasks import default_options, notes_on_options, resolved_options
 
 if TYPE_CHECKING:
+    from y12.runtime.gpu.device import DeviceNetwork
     from y12.runtime.preprocess.images import ImageSource
 
 __all__ = ["MAX_CHUNK", "GpuOptions", "Runtime", "Timings"]
@@ -66,7 +66,7 @@ class Runtime:
     def __init__(
         self,
         path: str | Path | Artefact,
-        executor: Executor | DeviceNetwork | None = None,
+        executor: "Executor | DeviceNetwork | None" = None,
         *,
         imgsz: int | tuple[int, int] | None = None,
         provider: str = "auto",
@@ -87,6 +87,8 @@ class Runtime:
         backend = executor if executor is not None else backend_for(self.artefact, provider, gpu)
         self._pipeline = pipeline_for(backend, self.manifest, self.input_hw, gpu)
         self._runs = Runs(timeout, self._pipeline.interrupt)
+        self._is_inherited = False
+        told_of_forks(self)
         for note in self.artefact.notes:
             warnings.warn(note, stacklevel=2)
 
@@ -266,6 +268,7 @@ class Runtime:
 
     def _stages(self, load: Callable[[Item], Any], options: DetectOptions) -> Stages:
         """Return what is done with each batch; the options are resolved once."""
+        self._check_own()
         for note in self.notes_on(options):
             warnings.warn(note, stacklevel=3)
         stages = self._pipeline.stages(load, self.resolved_options(options))
@@ -282,14 +285,32 @@ class Runtime:
             InputError: it would have no pixels, or too many.
             ExecutorError: the machine does not give the memory.
         """
+        self._check_own()
         return self._pipeline.image_buffer(height, width)
 
     def close(self) -> None:
         """End the streams that are still open, and free what the network holds; a second call does nothing."""
         self._streams.close()
+        if self._is_inherited:
+            return
         self._runs.close()
         if not self._runs.is_lost:  # it would be waited for
             self._pipeline.close()
+
+    def after_fork(self) -> None:
+        """Leave threads, and what is on a GPU, to the process that this one was forked from."""
+        self._runs.after_fork()
+        self._streams.after_fork()
+        if self._pipeline.on_gpu:
+            kept_for_ever(self._pipeline)  # to free it would be to speak to a GPU that this process does not have
+            self._is_inherited = True
+
+    def _check_own(self) -> None:
+        if self._is_inherited:
+            raise ExecutorError(
+                f"{self.artefact.path}: expected a runtime of this process, found one on a GPU that was opened before "
+                "a fork: open it in the process that uses it, or start processes by spawn"
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -121,6 +121,7 @@ def outcomes_streamed(
             for outcome in _outcomes(started.popleft(), stages):
                 yield outcome
                 streams.check_open()
+                threads.check_own()
     if source.error is not None:
         raise source.error
 
@@ -208,6 +209,22 @@ class _Threads:
         self._stopped = False
         self._running: set[int] = set()  # the threads in which the network runs
         self._interrupt: Callable[[int], None] = lambda thread: None
+        self._is_inherited = False
+
+    def check_own(self) -> None:
+        """Refuse to wait for threads that are not in this process.
+
+        Raises:
+            ExecutorError: it was forked from the one that opened the stream.
+        """
+        if self._is_inherited:
+            raise ExecutorError(
+                "expected a stream of this process, found one that was opened before a fork: open another"
+            )
+
+    def after_fork(self) -> None:
+        """Leave the threads to the process that this one was forked from."""
+        self._is_inherited = True
 
     def start(self, items: Sequence[Item], stages: Stages) -> _Started[Item]:
         """Send a batch on its way."""
@@ -234,6 +251,8 @@ class _Threads:
     def stop(self) -> None:
         """Drop what has not begun, stop what has, and end the threads."""
         self._stopped = True
+        if self._is_inherited:
+            return
         for pool in (self._runners, self._readers):
             pool.shutdown(wait=False, cancel_futures=True)
         while running := tuple(self._running):
@@ -282,6 +301,13 @@ class Streams:
             threads = list(self._open)
         for each in threads:
             each.stop()
+
+    def after_fork(self) -> None:
+        """Leave the open ones to the process that this one was forked from."""
+        self._lock = threading.Lock()
+        for each in self._open:
+            each.after_fork()
+        self._open = set()
 
 
 def _result(future: "Future[Done]") -> Done:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from y12.exporter.cli.export import main
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, "-m", "y12.exporter.cli.export"]
+README = ROOT / "README.md"
 QUICK = ["--imgsz", "64", "--no-verify"]
 
 
@@ -45,10 +48,17 @@ def refused(capsys, *arguments, code=1):
     return lines[0]
 
 
-def test_the_demo_works_in_an_empty_folder_exactly_so(tmp_path):
-    done = run("--format", "engine", "--half", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """What the first command of the README does in an empty folder."""
+    folder = tmp_path_factory.mktemp("demo")
+    return run("--format", "engine", "--half", cwd=folder), folder
+
+
+def test_the_demo_works_in_an_empty_folder_exactly_so(demo):
+    done, folder = demo
     assert done.returncode == 0, done.stderr
-    assert names(tmp_path) == [
+    assert names(folder) == [
         f"yolov12n-shapes_fp16{end}" for end in (".engine", ".engine.json", ".onnx", ".report.html", ".report.json")
     ]
     assert "8 of 8 fused" in done.stdout
@@ -58,12 +68,42 @@ def test_the_demo_works_in_an_empty_folder_exactly_so(tmp_path):
     assert stages == ["start", "load", "trace", "simplify", "precision", "engine", "verify", "write"]
 
 
+def without_numbers(lines):
+    """Lines in which every number, and so every version, is a #."""
+    return [re.sub(r"\d[\d.]*(e[+-]\d+)?", "#", line) for line in lines]
+
+
+def test_what_the_readme_shows_is_what_the_command_prints(demo):
+    """Word by word; number by number too what no machine decides, where the versions are those of the README."""
+    done, _ = demo
+    (shown,) = re.findall(
+        r"^\$ y12-export --format engine --half .*\n((?:.*\n)*?)```", README.read_text(), re.MULTILINE
+    )
+    expected, printed = shown.splitlines(), done.stdout.splitlines()
+    if "engine run   executed" in done.stdout:
+        pytest.skip("a GPU ran the engine: the README shows what is printed without one")
+    times = [re.sub(r"took .*", "took", line).replace("+cpu", "") for line in printed]
+    assert without_numbers(times) == without_numbers(
+        re.sub(r"took .*", "took", line).replace("+cpu", "") for line in expected
+    )
+    versions = re.compile(r"TensorRT-RTX [\d.]+|ONNX Runtime [\d.]+|torch [\d.]+")
+    if versions.findall(done.stdout) == versions.findall(shown):
+        assert [line.split("; same result")[0] for line in printed[:8]] == [
+            line.split("; same result")[0] for line in expected[:8]
+        ]
+        limits = re.compile(r"\d+ images|\d+ of \d+ detections|\(allowed [\d.]+\)")
+        assert [limits.findall(line) for line in printed] == [limits.findall(line) for line in expected]
+
+
 def test_json_is_data_on_stdout_and_talk_is_on_stderr(tmp_path, capsys):
     assert main(["--json", *QUICK, "--output", str(tmp_path), "--fp16"]) == 0
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert report["precision"] == "fp16"
     assert sorted(report["files"]) == sorted(str(p) for p in tmp_path.iterdir())
+    words = shlex.split(report["made"]["command"])
+    assert words == ["y12-export", "--json", *QUICK, "--output", str(tmp_path), "--fp16"]
+    assert list(report)[:2] == ["schema", "verdict"]
     assert "note: " in err
     # what was made, cut short, is refused
     whole = (tmp_path / "yolov12n-shapes_fp16.onnx").read_bytes()

@@ -34,6 +34,12 @@ def test_keypoints_are_two_numbers_as_yaml_or_as_python_writes_them(tmp_path, te
     assert read_data_yaml(written(tmp_path, f"names: [x]\nkpt_shape: {text}")).kpt_shape == (17, 3)
 
 
+@pytest.mark.parametrize("text", ["[0, 2, 1]", "(0, 2, 1)", "'[0,2,1]'"])
+def test_flip_idx(tmp_path, text):
+    assert read_data_yaml(written(tmp_path, f"names: [x]\nkpt_shape: [3, 2]\nflip_idx: {text}")).flip_idx == (0, 2, 1)
+    assert read_data_yaml(written(tmp_path, "names: [x]\nkpt_shape: [3, 2]")).flip_idx is None
+
+
 REFUSED = [
     ("names: [cat\n", "not readable as YAML"),
     ("- 1", "expected a mapping"),
@@ -52,6 +58,14 @@ REFUSED = [
     ("names: [cat]\nkpt_shape: [17]", "kpt_shape: expected [K, 2] or [K, 3]"),
     ("names: [cat]\nkpt_shape: [0, 3]", "kpt_shape"),
     ("names: [cat]\nkpt_shape: [17, 4]", "kpt_shape"),
+    ("names: [cat]\nkpt_shape: [3, 2]\nflip_idx: [1, 0]", "flip_idx: expected which of 3 keypoints"),
+    ("names: [cat]\nkpt_shape: [3, 2]\nflip_idx: [1, 2, 0]", "an order of 0 to 2 that undoes itself"),
+    ("names: [cat]\nkpt_shape: [3, 2]\nflip_idx: [0, 2, 3]", "flip_idx"),
+    ("names: [cat]\nkpt_shape: [3, 2]\nflip_idx: [0.0, 2.0, 1.0]", "flip_idx"),
+    ("names: [cat]\nkpt_shape: [3, 2]\nflip_idx: [0, -1, 1]", "flip_idx"),
+    ("names: [cat]\nkpt_shape: [3, 2]\nflip_idx: []", "flip_idx"),
+    ("names: [cat]\nkpt_shape: [3, 2]\nflip_idx: {0: 0, 1: 2, 2: 1}", "flip_idx"),
+    ("names: [cat]\nkpt_shape: [3, 2]\nflip_idx: [true, 2, 1]", "flip_idx"),
     ("names: &a [cat]\nval: *a", "aliases are not allowed"),
     ("names: " + "[" * 9 + "]" * 9, "at most 8 lists within each other"),
     ("names: !!python/object/apply:os.system [ls]", "not readable as YAML"),

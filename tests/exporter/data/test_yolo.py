@@ -69,6 +69,14 @@ def test_no_labels_at_all_is_a_wrong_folder(make_yolo):
         yolo_dataset(make_yolo({"a": None, "b": None}), "val")
 
 
+def test_label_files_without_any_object_are_not_called_missing(make_yolo):
+    path = make_yolo({"a": "", "b": "\n \n", "c": None})
+    with pytest.raises(
+        DatasetError, match=r"expected labelled objects in 3 images, found none: the 2 label files there"
+    ):
+        yolo_dataset(path, "val")
+
+
 def test_a_folder_in_place_of_a_label_file_is_refused(make_yolo):
     path = make_yolo({"a": BOX, "b": None})
     (path.parent / "labels" / "val" / "b.txt").mkdir()

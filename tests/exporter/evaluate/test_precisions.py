@@ -40,7 +40,21 @@ def test_scores_are_in_order(make_yaml):
     assert [list(score.figures) for score in accuracy.scores] == [["boxes AP50-95", "boxes AP50"]] * 3
     fp32, fp16, int8 = (score.figures["boxes AP50-95"] for score in accuracy.scores)
     assert fp32 > fp16 > int8
+    assert (accuracy.notes, accuracy.says_something) == ((), True)
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_where_nothing_is_right_no_precision_is_said_to_lose_nothing(make_yaml):
+    """Each label lies in a corner where nothing is."""
+    path = make_yaml(box_line)
+    for file in (path.parent / "labels").iterdir():
+        file.write_text("0 0.995 0.995 0.005 0.005\n")
+    accuracy = measured(graphs_of(), set_for(path, manifest_of()), manifest_of()).accuracy
+    assert [set(score.figures.values()) for score in accuracy.scores] == [{0.0}] * 3
+    assert not accuracy.says_something
+    first, second = accuracy.notes
+    assert first.startswith("--val: nothing that the model found is right: ")
+    assert second.startswith("--val: all labels are of one class, ")
 
 
 def test_the_images_that_differ_most_come_first(make_folder):

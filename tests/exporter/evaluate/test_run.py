@@ -45,6 +45,44 @@ def test_known_figures(make_artefact, make_yolo, script, expected):
     assert (validation.report.images, validation.report.labels, validation.report.background) == (3, 3, 1)
 
 
+FOUND_NOTHING = "the model found nothing: the figures are 0 for want of detections"
+FOUND_WRONG = (
+    "nothing that the model found is right: are the labels of its classes, and is this the image size it is for?"
+)
+ONE_CLASS = "all labels are of one class, 'cat': the figures say nothing of the model's other 1"
+
+
+@pytest.mark.parametrize(
+    ("labels", "script", "notes"),
+    [
+        (LABELS, PERFECT, ()),
+        (LABELS, [], (FOUND_NOTHING,)),
+        (LABELS, [[ScriptedBox(1, 0.9, (50, 50, 60, 60))]], (FOUND_WRONG,)),
+        ({"a": CAT_LINE}, [[CAT_FOUND]], (ONE_CLASS,)),
+        ({"a": CAT_LINE}, [], (ONE_CLASS, FOUND_NOTHING)),
+    ],
+)
+def test_figures_that_say_little_are_told_so(make_artefact, make_yolo, labels, script, notes):
+    report = run(make_artefact(), make_yolo(labels), script).report
+    assert report.notes == notes
+    assert json.loads(report.to_json())["notes"] == list(notes)
+
+
+def test_labels_that_do_not_count_give_no_figure_and_say_so(tmp_path):
+    crowd = {"id": 1, "image_id": 7, "category_id": 3, "bbox": [8, 16, 40, 40], "area": 1600, "iscrowd": 1}
+    truth = {
+        "images": [{"id": 7, "file_name": "a.png", "height": 64, "width": 64}],
+        "annotations": [crowd],
+        "categories": [{"id": 3, "name": "dog"}],
+    }
+    results = [{"image_id": 7, "category_id": 3, "score": 0.9, "bbox": [8, 16, 40, 40]}]
+    for name, data in (("truth.json", truth), ("results.json", results)):
+        (tmp_path / name).write_text(json.dumps(data))
+    report = validate_results(tmp_path / "results.json", tmp_path / "truth.json").report
+    assert report.figures[0].values["AP50"] is None
+    assert report.notes == ("no label counts, such as where all are of crowds: there is no figure",)
+
+
 def test_labels_are_scaled_to_the_decoded_image(make_artefact, make_yolo):
     data = make_yolo({"a": CAT_LINE}, wh=(128, 64))  # the network sees 64x32 in the middle of its 64x64
     assert ap(run(make_artefact(), data, [[ScriptedBox(0, 0.9, (16, 24, 48, 40))]])) == pytest.approx(1)
@@ -253,7 +291,7 @@ def test_nms_in_the_graph_is_taken_as_it_is(make_artefact, make_yolo):
     assert ap(validation) == pytest.approx(1)
     settings = validation.report.settings
     assert (settings["conf"], settings["iou"], settings["max_det"], settings["nms"]) == (0.3, 0.5, 4, "in the graph")
-    assert validation.report.notes == ("in 1 images the graph's NMS saw only the best of the candidates",)
+    assert validation.report.notes == ("in 1 images the graph's NMS saw only the best of the candidates", ONE_CLASS)
     with pytest.raises(InputError, match=r"conf: expected 0\.3 or more, found 0\.1"):
         validate(make_artefact(nms=nms), data, ValOptions(conf=0.1), executor=InGraph([]))
 

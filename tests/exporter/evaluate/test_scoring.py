@@ -19,7 +19,8 @@ from colour_network import (
 
 from y12.errors import DatasetError
 from y12.exporter.evaluate.graph_results import CONF, USED_FLOOR, Outcome, detections_of, outcome_of
-from y12.exporter.evaluate.scoring import figures_of, points_lost, truth_from
+from y12.exporter.evaluate.scoring import figures_of, truth_from
+from y12.exporter.evaluate.yardstick import Yardstick
 
 TASKS = {
     "detect": ("boxes",),
@@ -41,11 +42,21 @@ def test_agreement_of_each_task(make_folder, task):
     own = figures_of(truth, reference)
     assert truth.words == evaluation_set.truth == "detections of FP32"
     assert own == {f"{kind} {name}": pytest.approx(1) for kind in TASKS[task] for name in ("AP50-95", "AP50")}
-    assert points_lost(own, own) == 0
-    other = figures_of(truth, outcome_of(damaged(graph, MIXED), manifest, evaluation_set))
+    candidate = outcome_of(damaged(graph, MIXED), manifest, evaluation_set)
+    other = figures_of(truth, candidate)
     assert all(other[name] < 0.99 for name in own if name.endswith("AP50-95"))
-    lost = [100 * (own[name] - other[name]) for name in own if name.endswith("AP50-95")]
-    assert points_lost(own, other) == max(lost) > 1
+    loses(Yardstick(truth, reference), candidate, own, other)
+
+
+def loses(yardstick, candidate, own, other):
+    """Each figure's loss is that of pycocotools' own figures, with an interval around it."""
+    lost = {name: 100 * (own[name] - other[name]) for name in own if name.endswith("AP50-95")}
+    assert yardstick.points_lost(candidate) == pytest.approx(max(lost.values()))
+    assert max(lost.values()) > 1
+    losses = yardstick.losses(candidate)
+    assert {loss.figure: loss.points for loss in losses} == pytest.approx(lost)
+    assert all(loss.low < loss.points < loss.high for loss in losses)
+    assert {loss.truth for loss in losses} == {yardstick.truth}
 
 
 @pytest.mark.parametrize("task", LINES)
@@ -58,11 +69,24 @@ def test_labels_of_each_task(make_yaml, task):
     assert truth.words == evaluation_set.truth == "labels"
     assert list(own) == [f"{kind} {name}" for kind in TASKS[task] for name in ("AP50-95", "AP50")]
     assert own[f"{TASKS[task][0]} AP50"] > 0.85  # the labels were drawn, and it finds what was drawn
-    other = figures_of(truth, outcome_of(damaged(graph, MIXED), manifest, evaluation_set))
-    assert points_lost(own, other) > 1
+    candidate = outcome_of(damaged(graph, MIXED), manifest, evaluation_set)
+    loses(Yardstick(truth, reference), candidate, own, figures_of(truth, candidate))
+    assert all(
+        (loss.points, loss.low, loss.high) == (0, 0, 0) for loss in Yardstick(truth, reference).losses(reference)
+    )
     agreement = truth_from(evaluation_set, reference, labels=False)
     assert agreement.words == "detections of FP32"
     assert figures_of(agreement, reference)[f"{TASKS[task][0]} AP50"] == pytest.approx(1)
+
+
+def test_every_kind_is_there_for_agreement_where_the_labels_have_boxes_alone(make_yaml):
+    manifest, graph = manifest_of("segment"), network("segment")
+    evaluation_set = set_for(make_yaml(box_line), manifest)
+    reference = outcome_of(graph, manifest, evaluation_set, every_kind=True)
+    assert list(Yardstick(truth_from(evaluation_set, reference), reference).figures) == ["boxes AP50-95"]
+    agreement = Yardstick(truth_from(evaluation_set, reference, labels=False), reference)
+    assert agreement.figures == {"boxes AP50-95": pytest.approx(1), "masks AP50-95": pytest.approx(1)}
+    assert outcome_of(graph, manifest, evaluation_set).kinds == ("bbox",)
 
 
 def test_labels_say_what_fp32_misses(make_yaml):
@@ -138,19 +162,9 @@ def test_a_classifier_by_folders_and_by_agreement(tmp_path):
     candidate = outcome_of(swapped, manifest, evaluation_set)
     assert figures_of(truth_from(evaluation_set, reference), candidate) == {"top-1": 0.25}
     assert figures_of(agreement, candidate) == {"top-1": 0.5}
-    assert points_lost({"top-1": 0.75}, {"top-1": 0.25}) == 50
-
-
-@pytest.mark.parametrize(
-    ("reference", "candidate", "lost"),
-    [
-        ({"boxes AP50-95": 0.5, "boxes AP50": 0.9}, {"boxes AP50-95": 0.48, "boxes AP50": 0.2}, 2),  # not of AP50
-        ({"boxes AP50-95": 0.5, "masks AP50-95": 0.4}, {"boxes AP50-95": 0.52, "masks AP50-95": 0.37}, 3),
-        ({"boxes AP50-95": 0.5, "masks AP50-95": 0.4}, {"boxes AP50-95": 0.52, "masks AP50-95": 0.41}, -1),
-    ],
-)
-def test_points_are_of_the_figure_that_loses_most(reference, candidate, lost):
-    assert points_lost(reference, candidate) == pytest.approx(lost)
+    (loss,) = Yardstick(truth_from(evaluation_set, reference), reference).losses(candidate)
+    assert (loss.figure, loss.points) == ("top-1", 50)
+    assert loss.low < 50 < loss.high
 
 
 def test_a_model_that_finds_nothing_needs_labels(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from text_models import model_of, noise
 
 from y12.errors import GraphError
-from y12.exporter.precision.macs import mac_shares, macs_of
+from y12.exporter.precision.macs import layer_macs, mac_shares, macs_of
 from y12.runtime.artefact.manifest import AxisRange, InputProfile
 
 
@@ -91,6 +91,22 @@ def test_an_unsimplified_network_has_as_many_macs_as_the_simplified_one(seeded_n
     both = traced.keys() & simplified.keys()
     assert len(both) > 80
     assert {name: traced[name] for name in both} == {name: simplified[name] for name in both}
+
+
+def test_a_layer_is_a_convolution_or_an_attention_and_no_other_product():
+    """16 places of 4 channels: two products of 16 x 16 x 4 are one attention; the last product is no layer."""
+    text = """(float[1,3,4,4] x) => (float[1,16,2] y) {
+        [c] a = Conv(x, w)
+        flat = Constant<value = int64[3] {1, 4, 16}>()
+        k = Reshape(a, flat)
+        q = Transpose<perm=[0,2,1]>(k)
+        [m1] s = MatMul(q, k)
+        [sm] p = Softmax<axis=-1>(s)
+        [m2] o = MatMul(p, q)
+        [m3] y = MatMul(o, v)
+    }"""
+    model = model_of(text, w=noise(4, 3, 1, 1), v=noise(4, 2))
+    assert layer_macs(model, profile(4)) == {"c": 4 * 16 * 3, "sm": 2 * 16 * 16 * 4}
 
 
 def test_shares():

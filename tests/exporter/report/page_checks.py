@@ -34,7 +34,8 @@ def _or_dash(value) -> str:
 def _built(page, report):
     built, facts, done = table(page, "built"), report.engine, report.quantization
     assert page.one("p", id="verdict").text.lower() == report.verdict.lower()
-    assert page.one("p", id="verdict").attributes["class"] == "verdict good"
+    seen = any(c.above_threshold for c in report.verification.comparisons)
+    assert page.one("p", id="verdict").attributes["class"] == f"verdict {'good' if seen else 'unsure'}"
     assert page.one("head").one("title").text == f"{report.model} {report.precision.upper()}: export report"
     assert (built["Model"], built["Precision"], built["Input"]) == (report.model, "INT8", report.input)
     assert built["INT8"] == f"{done.quantized} of {done.convolutions} convolutions, for {done.target}"
@@ -47,6 +48,11 @@ def _built(page, report):
         assert sorted(words) == sorted(f"{n} {precision.upper()}" for precision, n in counts.items())
     assert built["Attention"] == f"{facts.attentions_fused} of {facts.attentions_expected} fused"
     assert built["Files"].split() == [PurePath(file).name for file in report.files]
+    assert (built["Made"], built["Command"]) == (report.made.date, "none: asked for from Python")
+    assert built["Versions"] == ", ".join(f"{name} {version}" for name, version in report.made.versions.items())
+    digests = {heading.split()[-1]: text for heading, text in built.items() if heading.startswith("SHA-256 of ")}
+    assert digests == report.sha256
+    assert len(digests) == 3
     assert [item.text for item in page.one("ul", id="notes").all("li")] == report.notes
 
 
@@ -55,7 +61,8 @@ def _proof(page, report):
     shown = table(page, "comparisons")
     assert list(shown) == [c.candidate for c in comparisons]
     for i, c in enumerate(comparisons, start=1):
-        numbers = (c.images, c.detections, c.above_threshold, c.matched, c.lost, c.new, c.non_finite)
+        lost, new = (f"{count} (allowed {c.max_lost})" for count in (c.lost, c.new))
+        numbers = (c.images, c.detections, c.above_threshold, c.matched, lost, new, c.non_finite)
         names = ("Images", "Detections", "Above 0.25", "Matched", "Lost", "New", "Not finite")
         cells = shown[c.candidate]
         assert cells == {"With": c.reference, **dict(zip(names, map(str, numbers), strict=True)), "Verdict": c.verdict}
@@ -66,8 +73,9 @@ def _proof(page, report):
             ("logit", "Logit of the score", 4),
         ):
             s = c.shifts[name]
-            expected = {"Median": s["median"], "95 %": s["p95"], "Largest": s["max"]}
-            assert shifts[words] == {k: f"{v:.{digits}f}" for k, v in expected.items()}
+            expected = {"Median": "median", "95 %": "p95", "Largest": "max"}
+            limits = {s: f" (allowed {limit:g})" for s, limit in c.limits[name].items()}
+            assert shifts[words] == {k: f"{s[v]:.{digits}f}{limits.get(v, '')}" for k, v in expected.items()}
         assert len(shifts) == len(c.shifts)
 
 
@@ -141,11 +149,23 @@ def _sensitivity(page, report):
         "drop": f"{chosen.drop:.2f}",
         "kept": ", ".join(chosen.fp16_blocks),
     }
+    assert f"90 % interval {chosen.low:.2f} to {chosen.high:.2f}" in choice.text
+    rows = table(page, "losses")
+    assert rows == {
+        f"{loss.figure}, against {loss.truth}": {
+            "Points lost": f"{loss.points:.2f}",
+            "90 % interval": f"{loss.low:.2f} to {loss.high:.2f}",
+        }
+        for loss in chosen.losses
+    }
+    assert f"cannot tell {budget.max_drop:.2f} points" in page.text
+    assert f"is {budget.undecided:.2f} points wide" in page.text
     rows = table(page, "divisions")
     assert list(rows) == [f"{100 * point.int8_macs:.1f} %" for point in budget.curve]
     for point, cells in zip(budget.curve, rows.values(), strict=True):
         assert cells == {
             "Points lost": f"{point.drop:.2f}",
+            "90 % interval": f"{point.low:.2f} to {point.high:.2f}",
             "Chosen": "yes" if point == chosen else "",
             "Blocks in FP16": ", ".join(point.fp16_blocks) or "none",
         }

@@ -10,14 +10,21 @@ from y12.exporter.report.charts import blocks_chart, curve_chart, curve_svg, mac
 from y12.exporter.report.svg import Scale
 
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+def point(fp16_blocks, int8_macs, drop, around=0.1):
+    """A division, with an interval around what it loses."""
+    return CurvePoint(fp16_blocks, int8_macs, (), drop, drop - around, drop + around)
+
+
 CURVE = (
-    CurvePoint((), 1.0, 3.0),
-    CurvePoint(("model.2",), 0.8, 0.9),
-    CurvePoint(("model.2", "model.4"), 0.6, 0.4),
-    CurvePoint(("model.2", "model.4", "model.6"), 0.0, 0.0),
+    point((), 1.0, 3.0),
+    point(("model.2",), 0.8, 0.9),
+    point(("model.2", "model.4"), 0.6, 0.4),
+    point(("model.2", "model.4", "model.6"), 0.0, 0.0),
 )
 BLOCKS = (BlockCost("model.2", 4, 0.2, 1.5), BlockCost("model.4", 2, 0.2, 0.3), BlockCost("model.6", 1, 0.6, -0.1))
-BUDGET = Budget(1.0, "data", 10, "labels", "boxes AP50-95", BLOCKS, CURVE, CURVE[1])
+BUDGET = Budget(1.0, "data", 10, "labels", "boxes AP50-95", None, BLOCKS, CURVE, CURVE[1])
 
 
 def circles(svg):
@@ -52,11 +59,14 @@ def test_the_chosen_point_alone_is_marked_and_drawn_last():
     assert [mark.get("data-chosen") for mark in marks] == [None, None, None, "true"]
     assert (float(marks[-1].get("data-macs")), float(marks[-1].get("data-drop"))) == (0.8, 0.9)
     assert float(marks[-1].get("r")) > float(marks[0].get("r"))
-    assert marks[-1].find("title").text == "80.0 % of the MACs in INT8, blocks kept in FP16: 1; 0.90 points lost"
+    assert (
+        marks[-1].find("title").text
+        == "80.0 % of the MACs in INT8, blocks kept in FP16: 1; 0.90 points lost (0.80 to 1.00)"
+    )
 
 
 def test_a_chosen_division_that_is_not_of_the_curve_is_shown_too():
-    marks = circles(ET.fromstring(curve_chart(replace(BUDGET, chosen=CurvePoint(("model.4",), 0.75, 0.8)))))
+    marks = circles(ET.fromstring(curve_chart(replace(BUDGET, chosen=point(("model.4",), 0.75, 0.8)))))
     assert [mark.get("data-macs") for mark in marks if mark.get("data-chosen")] == ["0.750000"]
     assert len(marks) == 5
 
@@ -78,6 +88,19 @@ def test_whatever_was_lost_every_mark_lies_inside(drops):
     for bar in ET.fromstring(blocks_chart(budget)).iter("rect"):
         assert float(bar.get("x")) >= 100
         assert float(bar.get("x")) + float(bar.get("width")) <= 560
+
+
+def test_intervals_go_from_end_to_end_through_their_points():
+    svg = ET.fromstring(curve_chart(BUDGET))
+    bars = [line for line in svg.iter("line") if line.get("class") == "interval"]
+    marks = {mark.get("cx"): float(mark.get("cy")) for mark in circles(svg)}
+    lengths = [float(bar.get("y1")) - float(bar.get("y2")) for bar in bars]
+    assert len(bars) == 4
+    assert lengths == pytest.approx([lengths[0]] * 4, abs=0.03)
+    assert lengths[0] > 0
+    for bar in bars:
+        assert bar.get("x1") == bar.get("x2")
+        assert marks[bar.get("x1")] == pytest.approx((float(bar.get("y1")) + float(bar.get("y2"))) / 2, abs=0.02)
 
 
 def test_what_loses_everything_does_not_press_the_rest_flat():

@@ -34,7 +34,8 @@ def test_the_page_says_what_the_report_says(report, pictures):
 # Each changes one place of the template as a slip of the hand would.
 SLIPS = {
     "p95 for the median": ("{{ shift.median|", "{{ shift.p95|"),
-    "two columns": ("<td>{{ c.matched }}</td><td>{{ c.lost }}</td>", "<td>{{ c.lost }}</td><td>{{ c.matched }}</td>"),
+    "two columns": ("<td>{{ c.matched }}</td><td>{{ c.lost }}", "<td>{{ c.lost }}</td><td>{{ c.matched }}"),
+    "another limit": ('c.limits[name].get("p95")', 'c.limits[name].get("max")'),
     "two headings": ('"Matched", "Lost"', '"Lost", "Matched"'),
     "the graph for the engine": ('{{ row.engine or "no engine" }}', "{{ row.graph }}"),
     "the median for p90": ("{{ speed.p90_ms|number(2) }}", "{{ speed.median_ms|number(2) }}"),
@@ -153,6 +154,13 @@ def test_speed_that_was_not_measured_says_that_the_engine_did_not_run(report):
     assert "the engine was built, not executed (why)" in page.one("section", aria_labelledby="h-speed").text
 
 
+def test_figures_of_nothing_are_no_highlight(report):
+    nothing = [replace(score, figures=dict.fromkeys(score.figures, 0.0)) for score in report.accuracy.scores]
+    page = page_from_text(page_from_report(replace(report, accuracy=replace(report.accuracy, scores=tuple(nothing)))))
+    assert "points of" not in page.one("dl", id="highlights").text
+    assert "points of" in page_from_text(page_from_report(report)).one("dl", id="highlights").text
+
+
 def test_agreement_is_not_called_accuracy(report):
     agreement = replace(report.accuracy, truth="detections of FP32")
     page = page_from_text(page_from_report(replace(report, accuracy=agreement)))
@@ -184,23 +192,42 @@ def test_a_licence_is_shown_where_the_report_has_one(report):
 
 def test_verdicts_have_their_colours(report):
     moods = {}
-    for verdict in ("verified: equal", "different", "inconclusive", "not verified"):
+    unseen = "verified: equal; no real object was seen (0 of 25 detections above 0.25): give --images that show some"
+    for verdict in ("verified: equal", "different", "inconclusive", "not verified", unseen):
         page = page_from_text(
             page_from_report(replace(report, verification=replace(report.verification, verdict=verdict)))
         )
         moods[verdict] = page.one("p", id="verdict").attributes["class"].split()[1]
-    assert list(moods.values()) == ["good", "bad", "unsure", "unsure"]
+    assert list(moods.values()) == ["good", "bad", "unsure", "unsure", "unsure"]
 
 
 def test_the_lines_tell_what_was_measured(report):
     text = "\n".join(report.summary())
     chosen = report.budget.chosen
-    assert f"{chosen.drop:.2f} of {report.budget.max_drop:g} points lost" in text
-    assert f"not in INT8: {', '.join(chosen.fp16_blocks)}" in text
+    assert f"{chosen.drop:.2f} points lost, 90 % interval {chosen.low:.2f} to {chosen.high:.2f}, of 0.5 allowed" in text
+    share = f"{100 * chosen.int8_macs:.1f} % of the MACs in INT8; kept in FP16 for it: {', '.join(chosen.fp16_blocks)}"
+    assert share in text
     for score in report.accuracy.scores:
         name, value = next(iter(score.figures.items()))
         assert f"{score.precision.upper()} {name} {value:.4f}" in text
     assert all(f"{one.what}: median {one.median_ms:.1f} ms" in text for one in report.speed)
+
+
+def test_every_figure_has_its_limit_beside_it_in_the_lines(report):
+    (comparison,) = report.verification.comparisons
+    text, told = "\n".join(report.summary()), "{lost} lost (allowed {max_lost}), {new} new (allowed {max_lost})"
+    assert told.format(lost=comparison.lost, new=comparison.new, max_lost=comparison.max_lost) in text
+    moved, limit = comparison.shifts["box_px"], comparison.limits["box_px"]
+    assert f"median {moved['median']:.3f} (allowed 4), p95 {moved['p95']:.3f} (allowed 24), max" in text
+    assert limit == {"median": 4.0, "p95": 24.0}
+    assert f"p95 {comparison.shifts['logit']['p95']:.4f} (allowed 2)" in text
+    assert "engine was built, not executed" in text or "executed in" in text
+
+
+def test_layers_that_are_not_in_int8_are_counted_with_their_reasons(report):
+    (line,) = [line for line in report.summary() if line.startswith("not in INT8  ")]
+    told = dict(part.split(" ", 1)[::-1] for part in line.removeprefix("not in INT8  ").split("; "))
+    assert sum(map(int, told.values())) == sum(bool(row.why) for row in report.layers) > 10
 
 
 def test_what_was_not_measured_has_no_line(report):

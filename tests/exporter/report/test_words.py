@@ -17,6 +17,10 @@ MINUS = "\N{MINUS SIGN}"
         (number(float("nan"), 2), NOTHING),
         (number(float("inf"), 2), NOTHING),
         (share(0.8725), "87.2 %"),
+        (share(0.9996), "99.9 %"),  # nothing less than the whole is "100.0 %"
+        (share(1 - 1e-12), "100.0 %"),
+        (share(1.0), "100.0 %"),
+        (share(0.0), "0.0 %"),
         (share(None), NOTHING),
         (points(0.40613), "40.61"),
         (points(None), NOTHING),

@@ -26,7 +26,7 @@ MOVEMENTS = {  # statistic, of what -> limit
 def test_limits_follow_the_models_own_movement(movement):
     shifts, lost, limits, max_lost = MOVEMENTS[movement]
     shifts = {name: {"median": 0.0, "p95": p95, "max": most} for name, (p95, most) in shifts.items()}
-    own = Comparison("model", "model", 1, 100, 50, 100, lost, 1 if lost else 0, shifts, 0, "different", ())
+    own = Comparison("model", "model", 1, 100, 50, 100, lost, 1 if lost else 0, shifts, {}, 0, 0, "different", ())
     tolerance = loosened(Tolerance(LIMITS, 0.0, conf=0.01), own)
     assert tolerance.shifts == pytest.approx(limits)
     assert (tolerance.max_lost, tolerance.conf) == (pytest.approx(max_lost), 0.01)

@@ -41,6 +41,11 @@ def segmenter(make_constant, make_manifest):
     return make_constant(make_manifest(task="segment"), output0=raw, protos=protos)
 
 
+def told(done):
+    """Return what a command said, but for how far it is, which it tells on a slow machine."""
+    return [line for line in done.stderr.splitlines() if not line.endswith(" …")]
+
+
 def names_in(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -291,7 +296,7 @@ def test_a_disk_that_fills_up(make_onnx, images, tmp_path, option):
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, preexec_fn=limited, check=False)
     assert done.returncode == 1
     assert done.stdout == ""
-    _, error = done.stderr.splitlines()  # one, and not one for each image
+    _, error = told(done)  # one, and not one for each image
     assert error.startswith(f"error: {tmp_path}/out/")
     assert error.endswith("cannot be written (File too large)")
     assert names_in(tmp_path / "out") == []
@@ -312,7 +317,7 @@ def test_a_video_that_cannot_be_finished_is_not_said_to_be_saved(make_onnx, imag
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=False)
     assert done.returncode == 1
     error = f"error: {tmp_path}/x/clip_annotated.mp4: the video cannot be written (No space left on device)"
-    assert done.stderr.splitlines()[1:] == [error]
+    assert told(done)[1:] == [error]
     assert names_in(tmp_path / "x") == []
 
 
@@ -340,5 +345,5 @@ def test_what_was_found_before_ctrl_c_is_in_the_tables(make_onnx, images, tmp_pa
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=False)
     assert done.returncode == 130
-    assert done.stderr.splitlines()[1:] == [f"saved to {path}"]
+    assert told(done)[1:] == [f"saved to {path}"]
     assert [image["id"] for image in json.loads(path.read_text())["images"]] == [139]

@@ -22,6 +22,11 @@ ROOT = Path(__file__).resolve().parents[3]
 IMPATIENT = "from y12.runtime.cli import progress as p; p.PATIENCE_S = p.LINES_S = p.DRAWN_S = 0\n"
 
 
+@pytest.fixture(autouse=True)
+def without_progress():
+    """Let it be told."""
+
+
 @pytest.mark.parametrize(
     ("known", "words"),
     [

@@ -10,8 +10,7 @@ from tests.runtime.gpu.host_device import OnDevice
 from y12.errors import InputError
 from y12.runtime.gpu.device import ArrayView
 from y12.runtime.gpu.frames import checked_view, is_on_device
-from y12.runtime.gpu.pipeline import GpuOptions
-from y12.runtime.options import DetectOptions
+from y12.runtime.options import DetectOptions, GpuOptions
 
 SOME = DetectOptions(conf=0.1, iou=0.5)
 MANIFEST = manifest_of()

@@ -20,9 +20,8 @@ from tests.runtime.gpu.cases import (
 from y12.errors import ArtefactError, ExecutorError, InputError
 from y12.runtime.artefact.manifest import NmsSettings, end_to_end
 from y12.runtime.gpu import worker as worker
-from y12.runtime.gpu.pipeline import GpuOptions
 from y12.runtime.gpu.postprocess import Limits
-from y12.runtime.options import DetectOptions
+from y12.runtime.options import DetectOptions, GpuOptions
 
 SIZES = [(64, 96), (50, 200), (333, 111), (1, 1)]
 SOME = DetectOptions(conf=0.1, iou=0.5)

@@ -10,9 +10,9 @@ import pytest
 from tests.runtime.gpu.cases import answer_of, artefact_of, check_equal, expected_of, images_of, manifest_of
 from tests.runtime.gpu.host_device import HostNetwork
 from y12.errors import ExecutorError, InputError
-from y12.runtime.gpu.pipeline import GpuOptions, GpuPipeline
+from y12.runtime.gpu.pipeline import GpuPipeline
 from y12.runtime.gpu.worker import MAX_GRAPHS
-from y12.runtime.options import DetectOptions
+from y12.runtime.options import DetectOptions, GpuOptions
 from y12.runtime.session import Runtime
 from y12.runtime.tasks import task_for
 

@@ -10,7 +10,7 @@ from y12.exporter.cli import options as ask
 from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import Bits, Flavour, Format
 from y12.runtime.cli import options as shared
-from y12.runtime.cli.app import Command, Options, main_of
+from y12.runtime.cli.app import Command, Options, command_line, main_of
 from y12.runtime.cli.common import TORCH_MIB, put, put_json, require_packages, say
 from y12.runtime.cli.options import THRESHOLDS, given
 from y12.runtime.cli.progress import stage
@@ -43,6 +43,7 @@ class Export(Options):
     opset: ask.Opset = None
     no_simplify: ask.NoSimplify = False
     output: ask.Folder = Path()
+    overwrite: ask.Overwrite = False
     json: ask.ReportJson = False
     tensorrt: ask.TensorRT = Flavour.AUTO
     workspace: ask.Workspace = None
@@ -63,9 +64,9 @@ class Export(Options):
     end2end: ask.End2end = None
     nms_outputs: ask.NmsOutputs = None
     nms_candidates: ask.NmsCandidates = None
-    conf: shared.Conf = None
-    iou: shared.Iou = None
-    max_det: shared.MaxDet = None
+    conf: ask.NmsConf = None
+    iou: ask.NmsIou = None
+    max_det: ask.NmsMaxDet = None
     classes: shared.Classes = None
     agnostic_nms: shared.AgnosticNms = None
 
@@ -128,6 +129,8 @@ def config_of(asked: Export) -> "ExportConfig":
         verify=verify_of(asked.images, wanted=not asked.no_verify, allow_inconclusive=asked.allow_inconclusive),
         val=asked.val,
         output=asked.output,
+        overwrite=asked.overwrite,
+        command=command_line(),
     )
 
 

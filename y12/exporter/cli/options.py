@@ -37,7 +37,7 @@ Model = Annotated[
     typer.Argument(
         metavar="[MODEL]",
         help="a .pt or .safetensors checkpoint, an .onnx, or a model YAML or its name (yolov12n, yolov12l-v1, "
-        "yolov12s-seg; with --random-weights); left out: y12's demo model",
+        "yolov12s-seg; with --random-weights); left out: y12's demo model, which finds shapes in drawn scenes",
     ),
 ]
 ModelTask = Annotated[Task | None, choice(Task, "--task", panel=INPUT, help="refuse a model that is for another task")]
@@ -73,7 +73,8 @@ InputSizes = Annotated[
         parser=reader(_sizes, "something like 640, 480,640 or 320:640:960"),
         metavar="SIZES",
         panel=INPUT,
-        help="640, or 480,640 as height,width; least:best:largest makes it dynamic (default: the model's own, or 640)",
+        help="640, or 480,640 as height,width; least:best:largest makes it dynamic (default: the model's own, or 640, "
+        "and 224 of a classifier)",
     ),
 ]
 Batch = Annotated[
@@ -104,12 +105,18 @@ MadeFormat = Annotated[
 Half = Annotated[bool, option("--half", "--fp16", panel=OUTPUT, help="FP16, with the decode in FP32")]
 Quantize = Annotated[Bits | None, choice(Bits, "--quantize", panel=OUTPUT, help="16 is --half, 8 is --int8")]
 Opset = Annotated[
-    int | None, option("--opset", parser=whole, metavar="N", panel=OUTPUT, help="ONNX opset, 17 to 20 (default: 20)")
+    int | None,
+    option(
+        "--opset", parser=whole, metavar="N", panel=OUTPUT, help="ONNX opset, 17 to 20 (default: 20; an .onnx: its own)"
+    ),
 ]
 NoSimplify = Annotated[bool, option("--no-simplify", panel=OUTPUT, help="leave the graph as it was traced")]
 Folder = Annotated[
     Path,
     typer.Option(metavar="DIR", rich_help_panel=OUTPUT, show_default=False, help="folder to write to (default: here)"),
+]
+Overwrite = Annotated[
+    bool, option("--overwrite", panel=OUTPUT, help="let --no-verify take the place of an export that was verified")
 ]
 ReportJson = Annotated[bool, option("--json", panel=OUTPUT, help="print the report as JSON")]
 
@@ -133,7 +140,14 @@ Sms = Annotated[
 ]
 
 VerifyImages = Annotated[
-    Path | None, option("--images", metavar="DIR", panel=PROOF, help="photographs to verify on; default: y12's own")
+    Path | None,
+    option(
+        "--images",
+        metavar="DIR",
+        panel=PROOF,
+        help="images to verify on, which show what the model finds (default: photographs of y12's own; for the demo "
+        "model drawn scenes; for --int8 the images of --calib)",
+    ),
 ]
 NoVerify = Annotated[bool, option("--no-verify", panel=PROOF, help="do not compare the result with the model")]
 AllowInconclusive = Annotated[
@@ -201,8 +215,8 @@ MaxDrop = Annotated[
         parser=number,
         metavar="POINTS",
         panel=INT8,
-        help="keep the fewest blocks in FP16 with which at most so many points of AP are lost (without labels: of "
-        "agreement with FP32), and refuse INT8 where FP16 is the better choice",
+        help="keep the fewest blocks in FP16 with which at most so many points of AP are lost (where the images "
+        "cannot tell so few, or have no labels: of agreement with FP32); refuse INT8 where FP16 is the better choice",
     ),
 ]
 MaxDropData = Annotated[
@@ -238,6 +252,27 @@ NmsOutputs = Annotated[
         help="packed: detections, num, truncated; split: num_dets, det_boxes, det_scores, det_classes, as Triton and "
         "DeepStream expect (default: packed)",
     ),
+]
+NmsConf = Annotated[
+    float | None,
+    option(
+        "--conf",
+        "--conf-thres",
+        parser=number,
+        metavar="SCORE",
+        panel=NMS,
+        help="keep boxes scored above this (default: 0.25)",
+    ),
+]
+NmsIou = Annotated[
+    float | None,
+    option(
+        "--iou", "--iou-thres", parser=number, metavar="IOU", panel=NMS, help="overlap that suppresses (default: 0.7)"
+    ),
+]
+NmsMaxDet = Annotated[
+    int | None,
+    option("--max-det", parser=whole, metavar="N", panel=NMS, help="boxes per image at most (default: 300)"),
 ]
 NmsCandidates = Annotated[
     int | None,

@@ -13,7 +13,7 @@ from y12.text import is_text, shown
 __all__ = ["DataYaml", "read_data_yaml"]
 
 _MAX_CLASSES = 100_000
-_PAIR = re.compile(r"[(\[]\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,?\s*[)\]]")  # as Python writes two numbers
+_TUPLE = re.compile(r"[(\[]\s*(\d{1,9}\s*(?:,\s*\d{1,9}\s*)*),?\s*[)\]]")  # as Python writes numbers
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,18 @@ class DataYaml:
         names: the class names, by class id; "0", "1" … where it only counts them.
         splits: where the images of its splits are; None of labels that no data.yaml describes.
         kpt_shape: for keypoints (K, D): K points of x, y and, where D is 3, visibility.
+        flip_idx: which point each of them becomes in a mirrored picture; None where it does not say.
     """
 
     file: Path
     names: tuple[str, ...]
     splits: Splits | None = None
     kpt_shape: tuple[int, int] | None = None
+    flip_idx: tuple[int, ...] | None = None
 
 
 def read_data_yaml(path: Path) -> DataYaml:
-    """Read the keys path, train, val, test (also valid, validation …), names, nc and kpt_shape.
+    """Read the keys path, train, val, test (also valid, validation …), names, nc, kpt_shape and flip_idx.
 
     Raises:
         DatasetError: it is no YAML, uses aliases, or a value of these is wrong.
@@ -44,7 +46,9 @@ def read_data_yaml(path: Path) -> DataYaml:
     names = _names(data.get("names", classes and list(range(classes))), path)
     if classes is not None and classes != len(names):
         raise DatasetError(f"{path}: nc is {classes}, but there are {len(names)} names")
-    return DataYaml(path, names, splits_from(data, path, DatasetError), _kpt_shape(data.get("kpt_shape"), path))
+    kpt_shape = _kpt_shape(data.get("kpt_shape"), path)
+    flip_idx = _flip_idx(data.get("flip_idx"), kpt_shape, path)
+    return DataYaml(path, names, splits_from(data, path, DatasetError), kpt_shape, flip_idx)
 
 
 def _count(value: object, path: Path) -> int | None:
@@ -75,12 +79,32 @@ def _names(value: object, path: Path) -> tuple[str, ...]:
 def _kpt_shape(value: object, path: Path) -> tuple[int, int] | None:
     if value is None:
         return None
-    if isinstance(value, str) and (pair := _PAIR.fullmatch(value.strip())):
-        value = [int(number) for number in pair.groups()]
-    if isinstance(value, list) and len(value) == 2 and all(type(v) is int for v in value):
-        points, size = value
-        if 1 <= points <= MAX_KEYPOINTS and size in (2, 3):
-            return points, size
+    numbers = _numbers(value)
+    if len(numbers) == 2 and 1 <= numbers[0] <= MAX_KEYPOINTS and numbers[1] in (2, 3):
+        return numbers[0], numbers[1]
     raise DatasetError(
         f"{path}: kpt_shape: expected [K, 2] or [K, 3] with K from 1 to {MAX_KEYPOINTS}, found {shown(value)}"
     )
+
+
+def _flip_idx(value: object, kpt_shape: tuple[int, int] | None, path: Path) -> tuple[int, ...] | None:
+    """Return which point each one becomes in a mirrored picture: an order that undoes itself."""
+    if value is None:
+        return None
+    order = _numbers(value)
+    points = kpt_shape[0] if kpt_shape else len(order)
+    if order and len(order) == points and all(i < points and order[i] == at for at, i in enumerate(order)):
+        return order
+    raise DatasetError(
+        f"{path}: flip_idx: expected which of {points} keypoints each one becomes when mirrored, an order of 0 to "
+        f"{points - 1} that undoes itself, found {shown(value)}"
+    )
+
+
+def _numbers(value: object) -> tuple[int, ...]:
+    """Return a list of whole numbers, or what Python writes of a tuple of them; nothing of anything else."""
+    if isinstance(value, str) and (found := _TUPLE.fullmatch(value.strip())):
+        return tuple(int(number) for number in found[1].split(","))
+    if isinstance(value, list) and all(type(number) is int and number >= 0 for number in value):
+        return tuple(value)
+    return ()

@@ -59,6 +59,7 @@ class Dataset:
         background: how many images have none.
         ground_truth: gives the labels in COCO's form, in pixels, for the sizes of the decoded images.
         points: keypoints per object, where the labels tell it.
+        flip_idx: which point each keypoint becomes in a mirrored picture, where the labels tell it.
         unused: ids of the categories that no label is of, where a file may have such for other reasons than chance.
         notes: what a reader of the figures has to know.
     """
@@ -71,5 +72,6 @@ class Dataset:
     background: int
     ground_truth: Callable[[SizesHw], GroundTruth]
     points: int | None = None
+    flip_idx: tuple[int, ...] | None = None
     unused: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from y12.errors import Y12Error
 from y12.exporter.safe_yaml import mapping_from_yaml
-from y12.files import IMAGE_SUFFIXES, check_file
+from y12.files import check_file, is_image_name, is_litter
 
 __all__ = ["data_yaml_from", "evenly", "images_in", "images_listed", "without_repeats"]
 
@@ -38,7 +38,7 @@ def data_yaml_from(path: Path, error_type: type[Y12Error], *, keys: str) -> dict
 def images_in(folder: Path, error_type: type[Y12Error]) -> Iterator[Path]:
     """Yield the images in a folder and in those below it, in an order that the file system has no part in.
 
-    What macOS keeps beside a file on other file systems, `._name.jpg`, is no image.
+    What archives and file managers leave behind is passed over (`files.is_litter`).
 
     Raises:
         error_type: there are too many folders: a stranger's data.yaml can name the root of all.
@@ -46,10 +46,8 @@ def images_in(folder: Path, error_type: type[Y12Error]) -> Iterator[Path]:
     for count, (inside, below, files) in enumerate(os.walk(folder)):
         if count == MAX_FOLDERS:
             raise error_type(f"{folder}: expected at most {MAX_FOLDERS} folders in it, found more: name one inside")
-        below.sort()
-        for file in sorted(files):
-            if Path(file).suffix.lower() in IMAGE_SUFFIXES and not file.startswith("._"):
-                yield Path(inside, file)
+        below[:] = sorted(name for name in below if not is_litter(name))
+        yield from (Path(inside, file) for file in sorted(files) if is_image_name(file))
 
 
 def without_repeats(paths: Iterable[Path], where: str, error_type: type[Y12Error]) -> tuple[Path, ...]:

@@ -17,6 +17,7 @@ from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_text
 from y12.exporter.data.label_lines import Label, LabelForm, LabelLineError, parse_line
 from y12.exporter.data.label_pixels import annotation_from_label
+from y12.exporter.data.passed_over import labels_without_image, unread_images
 from y12.exporter.data.problems import Problems
 from y12.exporter.data.splits import images_of
 
@@ -38,8 +39,10 @@ def yolo_dataset(path: Path, split: str, *, oriented: bool = False) -> Dataset:
     """
     data = read_data_yaml(path)
     assert data.splits is not None  # a file's
-    dataset = yolo_labels(images_of(data.splits, split, DatasetError), data, oriented=oriented)
-    return replace(dataset, notes=(*data.splits.notes(split), *dataset.notes))
+    images = images_of(data.splits, split, DatasetError)
+    dataset = yolo_labels(images, data, oriented=oriented)
+    unused = (*labels_without_image(images, label_path), *unread_images([image.parent for image in images]))
+    return replace(dataset, notes=(*data.splits.notes(split), *dataset.notes, *unused))
 
 
 def yolo_labels(images: Sequence[Path], data: DataYaml, *, oriented: bool = False) -> Dataset:
@@ -71,6 +74,7 @@ def yolo_labels(images: Sequence[Path], data: DataYaml, *, oriented: bool = Fals
             | {"categories": [{"id": i, "name": name} for i, name in enumerate(data.names)]}
         ),
         points=data.kpt_shape[0] if data.kpt_shape else None,
+        flip_idx=data.flip_idx,
         notes=(*notes, *_notes(flat, repeated)),
     )
 
@@ -93,6 +97,11 @@ def _all_labels(images: Sequence[Path], data: DataYaml, oriented: bool) -> list[
     labels = [_labels_of(label_path(image), form, problems) for image in images]
     problems.raise_if_any(str(data.file))
     if not any(labels):
+        if files := sum(os.path.exists(label_path(image)) for image in images):
+            raise DatasetError(
+                f"{data.file}: expected labelled objects in {len(images)} images, found none: the {files} label files "
+                f"there are, such as {label_path(images[0])}, are empty; name images with objects"
+            )
         raise DatasetError(
             f"{data.file}: expected labels for {len(images)} images, found none; looked for files such as "
             f"{label_path(images[0])}"

@@ -44,6 +44,7 @@ class Outcome:
         sizes_hw: (height, width) of each image, by its id.
         category_ids: of the results, by the model's class ids.
         kinds: what the results tell: "bbox", "segm", "keypoints" or "obb"; nothing of a classifier.
+        labelled: those of them that there are labels of.
         used: the boxes that the runtime's own options leave above `USED_FLOOR`; empty where they were not asked for.
     """
 
@@ -52,6 +53,7 @@ class Outcome:
     category_ids: tuple[int | None, ...] = ()
     kinds: tuple[str, ...] = ()
     used: Results = ()
+    labelled: tuple[str, ...] = ()
 
     @property
     def sure(self) -> list[Mapping[str, Any]]:
@@ -70,7 +72,12 @@ class Outcome:
 
 
 def outcome_of(
-    graph: onnx.ModelProto, manifest: Manifest, evaluation_set: EvaluationSet, *, used: bool = False
+    graph: onnx.ModelProto,
+    manifest: Manifest,
+    evaluation_set: EvaluationSet,
+    *,
+    used: bool = False,
+    every_kind: bool = False,
 ) -> Outcome:
     """Return what a graph without NMS finds in ONNX Runtime, as `y12-val` does.
 
@@ -79,6 +86,7 @@ def outcome_of(
         manifest: of the model.
         evaluation_set: the images.
         used: return the results as used, too; the network runs once for both.
+        every_kind: return masks and keypoints also where the labels have none, for agreement between graphs.
 
     Raises:
         Y12Error: an image cannot be used, or the graph cannot be run.
@@ -92,7 +100,10 @@ def outcome_of(
             options.append(_as_used(default_options(manifest), classes))
         if manifest.output == "end2end":
             options = [replace(one, iou=1.0) for one in options]  # no box overlaps another more: nothing is suppressed
-        return _detected(runtime, evaluation_set, options, classes)
+        labelled = _kinds(evaluation_set, manifest)
+        kinds = _kinds(replace(evaluation_set, labels=None), manifest) if every_kind else labelled
+        outcome = _detected(runtime, evaluation_set, options, classes, kinds)
+        return replace(outcome, labelled=tuple(kind for kind in labelled if kind in outcome.kinds))
 
 
 def detections_of(graph: onnx.ModelProto, manifest: Manifest, images: Sequence[Path]) -> list[Detections]:
@@ -148,20 +159,21 @@ def _classes(evaluation_set: EvaluationSet, names: tuple[str, ...]) -> ClassMap:
     return ClassMap(tuple(range(len(names))), "all")
 
 
-def _kinds(evaluation_set: EvaluationSet, task: str, kpt_shape: tuple[int, int] | None) -> tuple[str, ...]:
+def _kinds(evaluation_set: EvaluationSet, manifest: Manifest) -> tuple[str, ...]:
     if isinstance(evaluation_set.labels, Dataset):
-        return kinds_for(evaluation_set.labels, task, kpt_shape)[0]
-    kinds = KINDS_OF_TASK[task]
-    return kinds if kpt_shape is not None else tuple(kind for kind in kinds if kind != "keypoints")
+        return kinds_for(evaluation_set.labels, manifest.task, manifest.kpt_shape)[0]
+    kinds = KINDS_OF_TASK[manifest.task]
+    return kinds if manifest.kpt_shape is not None else tuple(kind for kind in kinds if kind != "keypoints")
 
 
 def _detected(
-    runtime: Runtime, evaluation_set: EvaluationSet, options: Sequence[DetectOptions], classes: ClassMap
+    runtime: Runtime,
+    evaluation_set: EvaluationSet,
+    options: Sequence[DetectOptions],
+    classes: ClassMap,
+    kinds: tuple[str, ...],
 ) -> Outcome:
-    collected = [
-        CocoResults(classes, _kinds(evaluation_set, runtime.manifest.task, runtime.manifest.kpt_shape)),
-        *(CocoResults(classes, ()) for _ in options[1:]),
-    ]
+    collected = [CocoResults(classes, kinds), *(CocoResults(classes, ()) for _ in options[1:])]
     # Side by side, so that each run's outputs are decoded with all options before the next one.
     for each in zip(*(Inference(runtime, one).over(evaluation_set.samples) for one in options), strict=True):
         for one, (sample, detections) in zip(collected, each, strict=True):

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import onnx
 
+from y12.exporter.evaluate.cautions import on_classes, on_success
 from y12.exporter.evaluate.confidence_table import confidence_table_between
 from y12.exporter.evaluate.evaluation_set import EvaluationSet
 from y12.exporter.evaluate.graph_results import Outcome, outcome_of
 from y12.exporter.evaluate.results import Accuracy, Score
-from y12.exporter.evaluate.scoring import figures_of, truth_from
+from y12.exporter.evaluate.scoring import Truth, figures_of, truth_from
 from y12.exporter.evaluate.worst import agreement_by_image
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.thresholds import ConfidenceTable
@@ -71,9 +72,22 @@ def measured(
     worst = _worst(first, last, evaluation_set)
     by_name = dict(zip(_names(list(worst)), worst.items(), strict=True))
     agreements = {name: agreement for name, (_, agreement) in by_name.items()}
-    accuracy = Accuracy(evaluation_set.data, len(evaluation_set.samples), truth.words, tuple(scores), agreements)
+    measured_on = (evaluation_set.data, len(evaluation_set.samples), truth.words)
+    notes = _cautions(truth, scores[0], first, manifest)
+    accuracy = Accuracy(*measured_on, tuple(scores), agreements, notes)
     thresholds = confidence_table_between(truth, first, last, len(evaluation_set.samples)) if len(graphs) > 1 else None
     return Measured(accuracy, thresholds, {name: path for name, (path, _) in by_name.items()})
+
+
+def _cautions(truth: Truth, reference: Score, outcome: Outcome, manifest: Manifest) -> tuple[str, ...]:
+    """Return what the figures do not say; where FP32 is right in nothing, no precision can be seen to lose anything."""
+    notes = on_success(reference.figures.values(), len(outcome.results))
+    if truth.words == "labels":
+        names = {category["id"]: category["name"] for category in truth.coco["categories"]}
+        names = names or dict(enumerate(manifest.names))  # a classifier's labels are of its own classes
+        labelled = {names[annotation["category_id"]] for annotation in truth.coco["annotations"]}
+        notes += on_classes(labelled, len(manifest.names))
+    return tuple(f"--val: {note}" for note in notes)
 
 
 def _worst(reference: Outcome, candidate: Outcome, evaluation_set: EvaluationSet) -> dict[Path, float]:

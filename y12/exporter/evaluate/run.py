@@ -10,6 +10,7 @@ from y12.exporter.data.classes import ClassMap, class_map
 from y12.exporter.data.coco_json import coco_ground_truth, ground_truth_kinds
 from y12.exporter.data.dataset import GroundTruth
 from y12.exporter.data.open import labelled_dataset
+from y12.exporter.evaluate.cautions import on_classes, on_success
 from y12.exporter.evaluate.classification import class_tree, top_figures
 from y12.exporter.evaluate.coco import Figures, evaluate, require_pycocotools
 from y12.exporter.evaluate.evaluate_options import ValOptions
@@ -18,8 +19,8 @@ from y12.exporter.evaluate.inference import Inference, Progress
 from y12.exporter.evaluate.predictions import CocoResults
 from y12.exporter.evaluate.report import ValReport
 from y12.exporter.evaluate.results_json import read_results, result_kinds
-from y12.runtime.options import DetectOptions
-from y12.runtime.session import GpuOptions, Runtime
+from y12.runtime.options import DetectOptions, GpuOptions
+from y12.runtime.session import Runtime
 
 if TYPE_CHECKING:
     from y12.runtime.executor import Executor
@@ -77,13 +78,22 @@ def _detected(runtime: Runtime, data: Path, options: ValOptions, progress: Progr
     figures, evaluation_s = _figures(
         dataset.ground_truth(collected.sizes_hw), collected.results, collected.kinds_to_evaluate
     )
+    labelled = {one.name for one in figures[0].classes if one.labels}
+    cautions = on_classes(labelled, len(manifest.names)) + on_success(_leniently(figures), len(collected.results))
     report = replace(
         _report(inference, data, len(dataset.samples), classes),
         labels=dataset.labels,
         background=dataset.background,
         figures=figures,
         evaluation_s=evaluation_s,
-        notes=(*runtime.artefact.notes, *runtime.notes_on(inference.options), *notes, *dataset.notes, *collected.notes),
+        notes=(
+            *runtime.artefact.notes,
+            *runtime.notes_on(inference.options),
+            *notes,
+            *dataset.notes,
+            *collected.notes,
+            *cautions,
+        ),
     )
     return Validation(report, collected.results)
 
@@ -94,11 +104,14 @@ def _classified(runtime: Runtime, data: Path, options: ValOptions, progress: Pro
     tree = class_tree(data, options.split, runtime.manifest.names)
     inference = Inference(runtime, runtime.options, progress)
     figures = top_figures(tree, inference)
+    names = runtime.manifest.names
+    cautions = on_classes({names[label] for label in tree.labels}, len(names))
     report = replace(
         _report(inference, data, len(tree.samples), tree.classes),
         labels=len(tree.labels),
         top1=figures.top1,
         top5=figures.top5,
+        notes=(*cautions, *on_success((figures.top5,), len(tree.samples))),
     )
     return Validation(report, [])
 
@@ -154,8 +167,14 @@ def validate_results(results_file: Path, data: Path) -> Validation:
         background=len(truth["images"]) - len({annotation["image_id"] for annotation in truth["annotations"]}),
         figures=figures,
         evaluation_s=evaluation_s,
+        notes=on_success(_leniently(figures), len(results)),
     )
     return Validation(report, results)
+
+
+def _leniently(figures: tuple[Figures, ...]) -> list[float | None]:
+    """Return of each kind the figure that is 0 only where nothing was right."""
+    return [one.values["AP50"] for one in figures]
 
 
 def _figures(

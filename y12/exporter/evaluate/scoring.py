@@ -16,10 +16,9 @@ from y12.exporter.evaluate.coco import KIND_NAMES, evaluate
 from y12.exporter.evaluate.evaluation_set import EvaluationSet
 from y12.exporter.evaluate.graph_results import CONF, Outcome
 
-__all__ = ["Figures", "Truth", "budgeted", "figures_of", "points_lost", "truth_from"]
+__all__ = ["Figures", "Truth", "figures_of", "truth_from"]
 
 _SEEN = 0.5  # a keypoint of less visibility is not one that has to be found
-_BUDGETED = ("AP50-95", "top-1")
 
 Figures = Mapping[str, float]
 
@@ -54,7 +53,7 @@ def truth_from(evaluation_set: EvaluationSet, reference: Outcome, *, labels: boo
         by_image = zip(evaluation_set.labels.samples, evaluation_set.labels.labels, strict=True)
         return Truth("labels", (), _classes_of((sample.image_id, label) for sample, label in by_image))
     if labels and isinstance(evaluation_set.labels, Dataset):
-        return Truth("labels", reference.kinds, evaluation_set.labels.ground_truth(reference.sizes_hw))
+        return Truth("labels", reference.labelled, evaluation_set.labels.ground_truth(reference.sizes_hw))
     words = "detections of FP32"
     if not reference.kinds:
         return Truth(words, (), _classes_of((r["image_id"], r["category_id"]) for r in reference.results))
@@ -89,19 +88,6 @@ def figures_of(truth: Truth, outcome: Outcome) -> Figures:
     if not figures:
         raise DatasetError(f"expected objects to find, found none among {len(truth.coco['annotations'])} {truth.words}")
     return figures
-
-
-def budgeted(figures: Figures) -> Figures:
-    """Return the figures that budgets are in."""
-    return {name: value for name, value in figures.items() if name.endswith(_BUDGETED)}
-
-
-def points_lost(reference: Figures, candidate: Figures) -> float:
-    """Return how many points of 100 are lost, of the figure that loses most among those that budgets are in.
-
-    Below 0 where the candidate is better in all of them.
-    """
-    return max(100 * (value - candidate[name]) for name, value in budgeted(reference).items())
 
 
 def _classes_of(pairs: Iterable[tuple[int, int]]) -> GroundTruth:

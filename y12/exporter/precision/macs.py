@@ -8,11 +8,12 @@ import onnx
 from onnx import TensorProto, helper
 
 from y12.errors import GraphError, Y12Error
+from y12.exporter.graph.attention import attentions_of
 from y12.exporter.graph.passes import label
 from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 
-__all__ = ["mac_shares", "macs_of"]
+__all__ = ["layer_macs", "mac_shares", "macs_of"]
 
 
 def macs_of(model: onnx.ModelProto, profile: InputProfile) -> dict[str, int]:
@@ -36,6 +37,25 @@ def macs_of(model: onnx.ModelProto, profile: InputProfile) -> dict[str, int]:
         over, factor = (shapes[name] for name in _factors(node))
         macs[label(node)] = prod(over) * (factor[-1] if node.op_type == "MatMul" else prod(factor[1:]))
     return macs
+
+
+def layer_macs(model: onnx.ModelProto, profile: InputProfile) -> dict[str, int]:
+    """Return the MACs of each layer: of a convolution by its node's name, of an attention by its softmax's.
+
+    An attention has those of both its matrix products; any other product is no layer, and is not counted. Every share
+    of MACs that y12 tells of is one of the MACs of all these.
+
+    Args:
+        model: an FP32 graph, as for `macs_of`.
+        profile: of its input.
+
+    Raises:
+        GraphError: the MACs of a layer cannot be counted.
+    """
+    counts = macs_of(model, profile)
+    convolutions = [label(node) for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    macs = {name: counts[name] for name in convolutions}
+    return macs | {one.softmax: counts[one.scores] + counts[one.product] for one in attentions_of(model)}
 
 
 def mac_shares(macs: Mapping[str, int], names: Iterable[str]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 from y12.exporter.evaluate.results import Budget, CurvePoint
 from y12.exporter.report.svg import LOOKS, WIDTH, Scale, add, chart_of, file_of, legend, name, span, text_of
-from y12.exporter.report.words import drop, number, share
+from y12.exporter.report.words import lost, number, share
 from y12.text import visible
 
 __all__ = ["blocks_chart", "curve_chart", "curve_svg", "macs_bar"]
@@ -47,7 +47,7 @@ def blocks_chart(budget: Budget) -> str:
         add(chart, "text", "quiet", f"{tick:g}", x=x(tick), y=bottom + 17, text_anchor="middle")
     add(chart, "text", "quiet", f"points of {budget.measure} lost", x=120, y=bottom + 33)
     add(chart, "line", "axis", x1=x(0), x2=x(0), y1=26, y2=bottom)
-    legend(chart, {"int8": "in INT8 in the artefact", "fp16": "kept in FP16"})
+    legend(chart, {"int8": "in INT8 in the artefact", "fp16": f"kept in {budget.remainder.upper()}"})
     for i, block in enumerate(rows):
         top, kept = 30 + 22 * i, block.name in budget.chosen.fp16_blocks
         left, right = sorted((x(0), x(block.drop)))
@@ -60,7 +60,7 @@ def blocks_chart(budget: Budget) -> str:
 
 
 def curve_chart(budget: Budget) -> str:
-    """Return the curve of points lost against the share of MACs in INT8, as part of a page."""
+    """Return the curve of points lost against the share of MACs in INT8, with 90 % intervals, as part of a page."""
     return text_of(_curve(budget))
 
 
@@ -75,21 +75,25 @@ def _curve(budget: Budget) -> ET.Element:
     chart = chart_of(380, f"Points lost against the share of MACs in INT8; at most {budget.max_drop:g} were allowed")
     top = _SHOWN_TIMES * max(budget.max_drop, budget.chosen.drop, _LEAST_LIMIT)
     x = Scale(0, 1, 64, WIDTH - 24)
-    y = Scale(*span([*(min(point.drop, top) for point in shown), budget.max_drop]), 326, 40)
+    ends = (min(value, top) for point in shown for value in (point.drop, point.low, point.high))
+    y = Scale(*span([*ends, budget.max_drop]), 326, 40)
     _axes(chart, x, y, budget.measure)
     limit = y(budget.max_drop)
     line = add(chart, "line", "limit", x1=x.start, x2=x.end, y1=limit, y2=limit)
     line.set("data-max-drop", f"{budget.max_drop:.6f}")
     add(chart, "text", "limit-text", f"allowed: {budget.max_drop:g}", x=x.start + 6, y=limit - 6)
     places = [(x(point.int8_macs), y(min(point.drop, top))) for point in shown]
+    for point, (across, _) in zip(shown, places, strict=True):
+        low, high = (y(min(value, top)) for value in (point.low, point.high))
+        add(chart, "line", "interval", x1=across, x2=across, y1=low, y2=high)
     add(chart, "polyline", "line", points=" ".join(f"{left:.1f},{down:.1f}" for left, down in places))
-    entries = {"chosen": f"chosen: {share(budget.chosen.int8_macs)} of the MACs in INT8, {drop(budget.chosen.drop)}"}
+    entries = {"chosen": f"chosen: {share(budget.chosen.int8_macs)} of the MACs in INT8, {lost(budget.chosen)}"}
     others = {"point": "others", "beyond": f"above, up to {number(max((p.drop for p in shown), default=None), 1)}"}
     # The chosen one is drawn last, on top.
     for point, place in sorted(zip(shown, places, strict=True), key=lambda both: both[0] == budget.chosen):
         look = "chosen" if point == budget.chosen else "beyond" if point.drop > top else "point"
         entries |= {look: others[look]} if look in others else {}
-        _mark(chart, point, place, look)
+        _mark(chart, point, place, look, budget.remainder)
     legend(chart, entries)
     return chart
 
@@ -108,13 +112,13 @@ def _axes(chart: ET.Element, x: Scale, y: Scale, measure: str) -> None:
     title.set("transform", f"translate(16 {(y.start + y.end) / 2:g}) rotate(-90)")
 
 
-def _mark(chart: ET.Element, point: CurvePoint, xy: tuple[float, float], look: str) -> None:
+def _mark(chart: ET.Element, point: CurvePoint, xy: tuple[float, float], look: str, remainder: str) -> None:
     mark = add(chart, "circle", look, cx=xy[0], cy=xy[1], r=7 if look == "chosen" else 4)
     mark.attrib |= {"data-macs": f"{point.int8_macs:.6f}", "data-drop": f"{point.drop:.6f}"}
     if look == "chosen":
         mark.set("data-chosen", "true")
-    kept = f"blocks kept in FP16: {len(point.fp16_blocks)}"
-    add(mark, "title", text=f"{share(point.int8_macs)} of the MACs in INT8, {kept}; {drop(point.drop)}")
+    kept = f"blocks kept in {remainder.upper()}: {len(point.fp16_blocks)}"
+    add(mark, "title", text=f"{share(point.int8_macs)} of the MACs in INT8, {kept}; {lost(point)}")
 
 
 def _shortened(name: str) -> str:

@@ -1,19 +1,22 @@
 """Every layer that computes, with its precision in the graph and in the engine: what "INT8" is made of."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import fsum
 
 import onnx
 
 from y12.exporter.engine.inspect import EngineFacts
 from y12.exporter.graph.attention import attentions_of
 from y12.exporter.graph.passes import label
-from y12.exporter.precision.macs import mac_shares, macs_of
+from y12.exporter.precision.macs import layer_macs, mac_shares
 from y12.exporter.precision.qdq.plan import CONVOLUTIONS
 from y12.exporter.precision.qdq.qdq import QdqReport
 from y12.runtime.artefact.manifest import InputProfile
 
-__all__ = ["LayerRow", "layer_rows"]
+__all__ = ["LayerRow", "in_order", "layer_rows", "macs_by_precision", "precision_of"]
 
+_KNOWN = ("int8", "fp16", "fp32")  # in the order of every table and bar
 _REMAINDER = {"trt": "fp16", "cpu": "fp32"}
 _NO_INT8_ATTENTION = {"trt": "in INT8 with --int8-attention only", "cpu": "there is no INT8 attention for ONNX Runtime"}
 
@@ -61,14 +64,29 @@ def layer_rows(
     Raises:
         GraphError: the MACs of a layer cannot be counted.
     """
-    counts = macs_of(simplified, profile)
+    macs = layer_macs(simplified, profile)
     rows = [_convolution(node, precision, quantization, facts) for node in simplified.graph.node if _computes(node)]
-    macs = {row.name: counts[row.name] for row in rows}
-    for attention in attentions_of(simplified):
-        rows.append(_attention(attention.softmax, precision, quantization, facts))
-        macs[attention.softmax] = counts[attention.scores] + counts[attention.product]
+    rows += [_attention(one.softmax, precision, quantization, facts) for one in attentions_of(simplified)]
     shares = mac_shares(macs, macs)
     return tuple(replace(row, macs=shares[row.name]) for row in rows)
+
+
+def precision_of(row: LayerRow) -> str:
+    """Return the precision a layer is computed in; of an attention the engine tells only whether it is fused."""
+    return row.graph if row.operator == "Attention" else row.engine or row.graph
+
+
+def macs_by_precision(rows: Iterable[LayerRow]) -> dict[str, float]:
+    """Return the share of the MACs by precision, the lowest precision first."""
+    parts: dict[str, list[float]] = {}
+    for row in rows:
+        parts.setdefault(precision_of(row), []).append(row.macs)
+    return {precision: fsum(parts[precision]) for precision in in_order(parts)}
+
+
+def in_order(precisions: Iterable[str]) -> list[str]:
+    """Return names of precisions, the lowest first, and then what is none."""
+    return sorted(precisions, key=lambda p: (_KNOWN.index(p) if p in _KNOWN else len(_KNOWN), p))
 
 
 def _computes(node: onnx.NodeProto) -> bool:

@@ -50,7 +50,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": words.share, "number": words.number}
+    environment.filters |= {"share": words.share, "number": words.number, "allowed": words.allowed}
     environment.globals |= {
         "views": views,
         "capital": lambda text: text[:1].upper() + text[1:],
@@ -67,7 +67,7 @@ def _shown(value: object) -> object:
 
 def _charts(report: ExportReport) -> dict[str, Markup | Mapping[str, float] | None]:
     """Draw what there is to draw; the SVG is made of elements, and its texts are escaped."""
-    macs, budget = views.macs_by_precision(report.layers), report.budget
+    macs, budget = report.macs, report.budget
     in_words = ", ".join(f"{words.share(part)} {precision.upper()}" for precision, part in macs.items())
     return {
         "macs": macs,

@@ -1,6 +1,7 @@
 """What an export made and what was proved of it, as JSON and as a few lines for the terminal."""
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 
 from y12.exporter.engine.inspect import EngineFacts
@@ -8,18 +9,23 @@ from y12.exporter.evaluate.results import Accuracy, Budget, Speed
 from y12.exporter.graph.simplify import SimplifyReport
 from y12.exporter.precision.cast import CastReport
 from y12.exporter.precision.qdq.qdq import QdqReport
-from y12.exporter.report.layers import LayerRow
+from y12.exporter.report.layers import LayerRow, macs_by_precision
+from y12.exporter.report.provenance import Made, Replaced
+from y12.exporter.report.words import allowed, share
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.verify import Verification
 from y12.runtime.thresholds import ConfidenceTable
 from y12.text import printable_json
 
-__all__ = ["ExportReport"]
+__all__ = ["SCHEMA", "ExportReport"]
+
+SCHEMA = 1  # of the JSON: one more where a key is gone or means something else
 
 # What a comparison shows of its shifts, with the digits that matter.
 _SHOWN = {
     "box_px": ("boxes px", ".3f"),
     "score": ("scores", ".5f"),
+    "logit": ("logits", ".4f"),
     "keypoint_px": ("points px", ".3f"),
     "mask": ("1-IoU", ".4f"),
     "angle_deg": ("angle deg", ".3f"),
@@ -54,6 +60,10 @@ class ExportReport:
         licence: what the user has to know of the weights' licence.
         seconds: by stage.
         files: what was written.
+        made: when, how and with what; None where that was not noted.
+        replaces: the export that lay there before; None where none did.
+        source_sha256: of the weights' file; empty where they are seeded.
+        sha256: of the files that were written, but for the report itself, by their names.
     """
 
     model: str
@@ -79,30 +89,40 @@ class ExportReport:
     licence: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    made: Made | None = None
+    replaces: Replaced | None = None
+    source_sha256: str = ""
+    sha256: dict[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
         """What the export was found to be."""
         return "not verified" if self.verification is None else self.verification.verdict
 
+    @property
+    def macs(self) -> dict[str, float]:
+        """The share of the MACs of all layers that is done in each precision, 0 to 1."""
+        return macs_by_precision(self.layers)
+
     def to_json(self, indent: int | None = 2, *, ascii_only: bool = False) -> str:
         """Return the report as JSON text."""
-        text = json.dumps({"verdict": self.verdict, **asdict(self)}, indent=indent, ensure_ascii=ascii_only)
+        data = {"schema": SCHEMA, "verdict": self.verdict, "macs": self.macs, **asdict(self)}
+        text = json.dumps(data, indent=indent, ensure_ascii=ascii_only)
         return printable_json(text)
 
     def summary(self) -> list[str]:
         """Return the report as lines for people."""
         lines = [f"model        {self.model} from {self.source or 'seeded random weights'}"]
         lines += [f"input        {self.input}, {self.precision}"]
+        if self.replaces is not None:
+            lines.append(f"replaces     {self.replaces}")
         if self.simplification is not None:
             lines.append(f"graph        {self._graph_line(self.simplification)}")
         if self.cast is not None:
             halves, floats, casts = self.cast.half_nodes, self.cast.float_nodes, self.cast.casts
             lines.append(f"precision    {halves} nodes FP16, {floats} FP32 (the decode), {casts} casts")
         if self.quantization is not None:
-            done = self.quantization
-            lines.append(f"calibrated   {self.calibration}")
-            lines.append(f"precision    {done.quantized} of {done.convolutions} convolutions INT8, for {done.target}")
+            lines += self._int8_lines(self.quantization)
         if self.engine is not None:
             lines += self._engine_lines(self.engine)
         lines += self._measured_lines()
@@ -112,16 +132,34 @@ class ExportReport:
         lines += [f"wrote        {file}" for file in self.files]
         return lines
 
+    def _int8_lines(self, done: QdqReport) -> list[str]:
+        attentions = [row for row in self.layers if row.operator == "Attention"]
+        reasons = Counter(row.why for row in self.layers if row.why)
+        inside = f"{done.quantized} of {done.convolutions} convolutions"
+        if attentions:
+            inside += f" and {sum(row.graph == 'int8' for row in attentions)} of {len(attentions)} attentions"
+        lines = [f"calibrated   {self.calibration}", f"precision    {inside} INT8, for {done.target}"]
+        if self.macs:
+            parts = ", ".join(f"{share(part)} {precision.upper()}" for precision, part in self.macs.items())
+            lines.append(f"             MACs: {parts}")
+        if reasons:
+            lines.append(f"not in INT8  {'; '.join(f'{count} {why}' for why, count in reasons.most_common())}")
+        return lines
+
     def _measured_lines(self) -> list[str]:
         lines = []
         if self.budget is not None:
             chosen, budget = self.budget.chosen, self.budget
-            kept = ", ".join(chosen.fp16_blocks) or "nothing"
+            kept = f"{budget.remainder.upper()} for it: {', '.join(chosen.fp16_blocks) or 'no block'}"
             lines.append(
-                f"budget       {chosen.drop:.2f} of {budget.max_drop:g} points lost ({budget.measure}; {budget.data}; "
-                f"{budget.truth})"
+                f"budget       {chosen.drop:.2f} points lost, 90 % interval {chosen.low:.2f} to {chosen.high:.2f}, of "
+                f"{budget.max_drop:g} allowed ({budget.measure}; {budget.data}; {budget.truth})"
             )
-            lines.append(f"             {chosen.int8_macs:.0%} of the MACs in INT8; not in INT8: {kept}")
+            lines += [
+                f"             {loss.figure} by {loss.truth}: {loss.points:.2f} ({loss.low:.2f} to {loss.high:.2f})"
+                for loss in chosen.losses
+            ]
+            lines.append(f"             {share(chosen.int8_macs)} of the MACs in INT8; kept in {kept}")
         if self.accuracy is not None:
             lines.append(f"accuracy     {self.accuracy.data}; {self.accuracy.truth}")
             lines += [
@@ -166,11 +204,16 @@ def _comparison_lines(c: Comparison) -> list[str]:
     return [
         f"compared     {c.candidate} with {c.reference}: {c.verdict}",
         f"             {c.images} images, {c.matched} of {c.detections} detections matched "
-        f"({c.above_threshold} above 0.25), {c.lost} lost, {c.new} new",
-        *(
-            f"             {_SHOWN[name][0]:<9} median {s['median']:{_SHOWN[name][1]}} "
-            f"p95 {s['p95']:{_SHOWN[name][1]}} max {s['max']:{_SHOWN[name][1]}}"
-            for name, s in c.shifts.items()
-            if name in _SHOWN
-        ),
+        f"({c.above_threshold} above 0.25), {c.lost} lost (allowed {c.max_lost}), {c.new} new (allowed {c.max_lost})",
+        *(f"             {_shift_line(name, c)}" for name in c.shifts if name in _SHOWN),
     ]
+
+
+def _shift_line(name: str, c: Comparison) -> str:
+    """Return how far one thing lies from the model's, each figure with its limit where it has one."""
+    words, digits = _SHOWN[name]
+    figures = [
+        f"{statistic} {value:{digits}}{allowed(c.limits[name].get(statistic))}"
+        for statistic, value in c.shifts[name].items()
+    ]
+    return f"{words:<9} {', '.join(figures)}"

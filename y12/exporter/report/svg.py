@@ -22,6 +22,7 @@ LOOKS: Mapping[str, Mapping[str, str]] = {
     "limit": {"stroke": "#c2410c", "stroke-width": "1.5", "stroke-dasharray": "6 4"},
     "limit-text": _TEXT | {"fill": "#c2410c"},
     "line": {"stroke": "#94a3b8", "stroke-width": "1.5", "fill": "none"},
+    "interval": {"stroke": "#94a3b8", "stroke-width": "3", "stroke-opacity": "0.6"},
     "point": {"fill": "#64748b"},
     "beyond": {"fill": "#ffffff", "stroke": "#64748b", "stroke-width": "1.5"},
     "chosen": {"fill": "#0f766e", "stroke": "#ffffff", "stroke-width": "2"},

@@ -9,9 +9,10 @@ from y12.exporter.engine.inspect import EngineFacts
 from y12.exporter.evaluate.results import Score
 from y12.exporter.graph.simplify import SimplifyReport
 from y12.exporter.report.charts import macs_bar
-from y12.exporter.report.layers import LayerRow
+from y12.exporter.report.layers import LayerRow, in_order, macs_by_precision, precision_of
 from y12.exporter.report.report import ExportReport
 from y12.exporter.report.words import number, points, points_lost, share
+from y12.exporter.verify.headline import NO_OBJECT
 
 __all__ = [
     "Block",
@@ -20,12 +21,10 @@ __all__ = [
     "blocks_of",
     "built_rows",
     "highlights",
-    "macs_by_precision",
     "mood",
     "reasons_of",
 ]
 
-_KNOWN = ("int8", "fp16", "fp32")  # in the order of every table and bar
 _MOODS = {"verified": "good", "different": "bad"}
 _NAMED = 3  # of the layers with the same reason; the table of all layers names the rest
 SHIFTS = {
@@ -68,21 +67,10 @@ class Reason:
 
 
 def mood(verdict: str) -> str:
-    """Return whether a verdict is "good", "bad" or neither: "unsure"."""
+    """Return whether a verdict is "good", "bad" or neither: "unsure", as of one on images that showed nothing."""
+    if NO_OBJECT in verdict:
+        return "unsure"
     return next((mood for begin, mood in _MOODS.items() if verdict.startswith(begin)), "unsure")
-
-
-def precision_of(row: LayerRow) -> str:
-    """Return the precision a layer is computed in; of an attention the engine tells only whether it is fused."""
-    return row.graph if row.operator == "Attention" else row.engine or row.graph
-
-
-def macs_by_precision(rows: Iterable[LayerRow]) -> dict[str, float]:
-    """Return the share of the MACs by precision, the lowest precision first."""
-    macs: dict[str, float] = {}
-    for row in rows:
-        macs[precision_of(row)] = macs.get(precision_of(row), 0.0) + row.macs
-    return {precision: macs[precision] for precision in _in_order(macs)}
 
 
 def blocks_of(rows: Sequence[LayerRow]) -> list[Block]:
@@ -143,16 +131,29 @@ def built_rows(report: ExportReport) -> list[tuple[str, str]]:
         rows.append(("NMS in the graph", report.nms))
     if report.engine is not None:
         rows += [("built by", report.builder), ("runs on", report.gpus), *_engine_rows(report.engine)]
-    return rows
+    return rows + _provenance_rows(report)
+
+
+def _provenance_rows(report: ExportReport) -> list[tuple[str, str]]:
+    rows = []
+    if report.made is not None:
+        versions = ", ".join(f"{name} {version}" for name, version in report.made.versions.items())
+        rows += [("made", report.made.date), ("command", report.made.command or "none: asked for from Python")]
+        rows.append(("versions", versions))
+    if report.replaces is not None:
+        rows.append(("replaces", str(report.replaces)))
+    if report.source_sha256:
+        rows.append(("SHA-256 of the weights' file", report.source_sha256))
+    return rows + [(f"SHA-256 of {name}", digest) for name, digest in report.sha256.items()]
 
 
 def highlights(report: ExportReport) -> list[tuple[str, str]]:
     """Return the few figures that a reader wants first: each with the words under it."""
     shown = []
-    if report.layers:
-        lowest, part = next(iter(macs_by_precision(report.layers).items()))
+    if report.macs:
+        lowest, part = next(iter(report.macs.items()))
         shown.append((share(part), f"of the MACs in {lowest.upper()}"))
-    if report.accuracy is not None and len(report.accuracy.scores) > 1:
+    if report.accuracy is not None and len(report.accuracy.scores) > 1 and report.accuracy.says_something:
         first, last = (report.accuracy.scores[i] for i in (0, -1))
         name = next(iter(first.figures))
         change = points_lost(last.figures.get(name), first.figures[name])
@@ -186,8 +187,4 @@ def _engine_rows(engine: EngineFacts) -> list[tuple[str, str]]:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{counts[precision]} {precision.upper()}" for precision in _in_order(counts))
-
-
-def _in_order(precisions: Iterable[str]) -> list[str]:
-    return sorted(precisions, key=lambda p: (_KNOWN.index(p) if p in _KNOWN else len(_KNOWN), p))
+    return ", ".join(f"{counts[precision]} {precision.upper()}" for precision in in_order(counts))

@@ -2,9 +2,22 @@
 
 import math
 
+from y12.exporter.evaluate.results import CurvePoint
 from y12.runtime.artefact.manifest import InputProfile, Manifest, NmsSettings
+from y12.text import percent
 
-__all__ = ["NOTHING", "choice_in_words", "drop", "number", "points", "points_lost", "profile_in_words", "share"]
+__all__ = [
+    "NOTHING",
+    "allowed",
+    "choice_in_words",
+    "drop",
+    "lost",
+    "number",
+    "points",
+    "points_lost",
+    "profile_in_words",
+    "share",
+]
 
 NOTHING = "\u2013"  # a dash: what stands where there is no value
 _MINUS = "\u2212"  # as wide as the plus
@@ -20,7 +33,7 @@ def number(value: float | None, digits: int = 0) -> str:
 
 def share(value: float | None) -> str:
     """Return a share, 0 to 1, in percent."""
-    return NOTHING if value is None else f"{number(100 * value, 1)} %"
+    return NOTHING if value is None or not math.isfinite(value) else percent(value)
 
 
 def points(value: float | None) -> str:
@@ -36,10 +49,20 @@ def points_lost(value: float | None, reference: float | None) -> str:
     return text if text[0] in (_MINUS, NOTHING) or float(text) == 0 else f"+{text}"
 
 
+def allowed(limit: float | None) -> str:
+    """Return what stands behind a figure: the limit that it is held to; nothing where there is none."""
+    return "" if limit is None else f" (allowed {limit:g})"
+
+
 def drop(value: float) -> str:
     """Return what a division costs: points lost, or won."""
     shown = number(abs(value), 2)
     return f"{shown} points won" if value < 0 and shown != "0.00" else f"{shown} points lost"
+
+
+def lost(point: CurvePoint) -> str:
+    """Return what a division costs, with its interval."""
+    return f"{drop(point.drop)} ({number(point.low, 2)} to {number(point.high, 2)})"
 
 
 def choice_in_words(manifest: Manifest) -> str:

@@ -8,6 +8,8 @@ from y12.exporter.verify.verify_options import Tolerance
 
 __all__ = ["Comparison", "Shifts", "comparison_from"]
 
+Summaries = dict[str, dict[str, float]]  # by what is compared, then by statistic
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -23,8 +25,10 @@ class Comparison:
         shifts: of the matched ones, if any, median, p95 and max, by what is compared: "box_px", the largest shift of
             a box's sides in pixels of the network's input; "score"; "logit" of the score; and where the task has
             them "keypoint_px", "mask" (1 - IoU) and "angle_deg".
+        limits: of the shifts, by the same names; a figure without one is told, and not judged.
+        max_lost: how many detections may be lost, and how many new.
         non_finite: NaN and infinite values in the candidate's outputs.
-        verdict: "equal within tolerance", "different" or "inconclusive".
+        verdict: "equal within tolerance", "within its limits" (of wider ones), "different" or "inconclusive".
         failures: which limits were exceeded.
     """
 
@@ -36,7 +40,9 @@ class Comparison:
     matched: int
     lost: int
     new: int
-    shifts: dict[str, dict[str, float]]
+    shifts: Summaries
+    limits: Summaries
+    max_lost: int
     non_finite: int
     verdict: str
     failures: tuple[str, ...]
@@ -70,9 +76,12 @@ def comparison_from(
         tolerance: what is allowed.
         min_matched: with fewer matched detections the verdict is "inconclusive".
     """
-    failures = _failures(shifts, tolerance)
+    summaries = {name: _summary(values) for name, values in shifts.values.items() if values}
+    limits = _limits(tolerance, summaries)
+    max_lost = int(tolerance.max_lost * max(shifts.detections, 1))
+    failures = _failures(shifts, summaries, limits, max_lost)
     matched = len(shifts.values["score"])
-    verdict = "inconclusive" if matched < min_matched else "equal within tolerance"
+    verdict = "inconclusive" if matched < min_matched else tolerance.verdict
     return Comparison(
         reference=names[0],
         candidate=names[1],
@@ -82,7 +91,9 @@ def comparison_from(
         matched=matched,
         lost=shifts.lost,
         new=shifts.new,
-        shifts={name: _summary(values) for name, values in shifts.values.items() if values},
+        shifts=summaries,
+        limits=limits,
+        max_lost=max_lost,
         non_finite=shifts.non_finite,
         verdict="different" if failures else verdict,
         failures=failures,
@@ -93,18 +104,23 @@ def _summary(values: list[float]) -> dict[str, float]:
     return {"median": float(np.median(values)), "p95": float(np.percentile(values, 95)), "max": max(values)}
 
 
-def _failures(shifts: Shifts, tolerance: Tolerance) -> tuple[str, ...]:
-    measured = {
-        f"{statistic} {name}": value
-        for name, values in shifts.values.items()
-        if values
-        for statistic, value in _summary(values).items()
+def _limits(tolerance: Tolerance, summaries: Summaries) -> Summaries:
+    """Return the limits of what was measured, in the form of what was measured."""
+    return {
+        name: {s: tolerance.shifts[f"{s} {name}"] for s in summary if f"{s} {name}" in tolerance.shifts}
+        for name, summary in summaries.items()
     }
-    allowed = int(tolerance.max_lost * max(shifts.detections, 1))
-    checks = [(what, measured[what], limit, "") for what, limit in tolerance.shifts.items() if what in measured]
+
+
+def _failures(shifts: Shifts, summaries: Summaries, limits: Summaries, max_lost: int) -> tuple[str, ...]:
+    checks = [
+        (f"{statistic} {name}", summaries[name][statistic], limit, "")
+        for name, own in limits.items()
+        for statistic, limit in own.items()
+    ]
     checks += [
-        ("lost detections", shifts.lost, allowed, f" of {shifts.detections}"),
-        ("new detections", shifts.new, allowed, ""),
+        ("lost detections", shifts.lost, max_lost, f" of {shifts.detections}"),
+        ("new detections", shifts.new, max_lost, ""),
         ("NaN or infinite values", shifts.non_finite, 0, ""),
     ]
     return tuple(

@@ -17,6 +17,7 @@ from y12.exporter.verify.check_rows import check_rows
 from y12.exporter.verify.compare import Ran, compare, outputs_of
 from y12.exporter.verify.differences import Comparison
 from y12.exporter.verify.fp32 import check_fp32, loosened, nudged
+from y12.exporter.verify.headline import headline
 from y12.exporter.verify.verify_images import TestImage, load_images
 from y12.exporter.verify.verify_options import ROUNDED, TOLERANCES, Tolerance, VerifyOptions
 from y12.runtime.artefact.manifest import Manifest
@@ -71,7 +72,7 @@ class Verification:
         unstable_images: those on which the model's own output moves when its input is rounded.
         nms_checked: detections that NMS in the graph and the runtime's own NMS both leave of the same predictions.
         rows_checked: rows that the graph chooses and that are the best of the same predictions.
-        verdict: of the export.
+        verdict: of the export, in a line that says no more than was measured.
     """
 
     comparisons: list[Comparison] = field(default_factory=list)
@@ -228,16 +229,12 @@ def _judge(verification: Verification, options: VerifyOptions, model: str) -> No
         raise VerificationError(
             f"{different[0].candidate} differs from the model: {failures}{_instability(verification)}"
         )
-    verification.verdict = "inconclusive" if unsure else _equal(verification.comparisons, model)
+    verification.verdict = headline(verification.comparisons, verification.engine_executed, model)
     if unsure and not options.allow_inconclusive:
         raise InconclusiveError(
             f"inconclusive: expected at least {options.min_matched} matched detections, found {unsure[0].matched}; "
             "pass --images with photographs that show the model's objects, or --allow-inconclusive"
         )
-
-
-def _equal(comparisons: list[Comparison], model: str) -> str:
-    return f"verified: equal to {model} within tolerance ({', '.join(c.candidate for c in comparisons)})"
 
 
 def _instability(verification: Verification) -> str:

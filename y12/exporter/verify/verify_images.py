@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from y12.errors import InputError, VerificationError
 from y12.exporter.verify.verify_options import VerifyOptions
-from y12.files import IMAGE_SUFFIXES
+from y12.files import IMAGE_SUFFIXES, is_image_name
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import blob_from
 from y12.runtime.tasks import fit_for
@@ -58,4 +58,4 @@ def _image_paths(source: Path) -> Iterator[Path]:
     if not source.is_dir():
         yield source
         return
-    yield from (p for p in sorted(source.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    yield from (p for p in sorted(source.iterdir()) if is_image_name(p.name) and p.is_file())

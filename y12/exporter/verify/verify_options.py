@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ROUNDED", "TOLERANCES", "Tolerance", "VerifyOptions"]
+__all__ = ["EQUAL", "ROUNDED", "TOLERANCES", "WITHIN_LIMITS", "Tolerance", "VerifyOptions"]
+
+# What is said of what keeps to its limits: to exact ones, and to ones wide enough to lose detections within.
+EQUAL, WITHIN_LIMITS = "equal within tolerance", "within its limits"
 
 
 @dataclass(frozen=True)
@@ -18,11 +21,13 @@ class Tolerance:
         max_lost: share of the model's detections that the artefact lacks, or the other way round.
         conf: compare detections scored above this. Far below the threshold of use, so that a model whose objects are
             not in the images still shows what it computes.
+        verdict: on what keeps to these limits.
     """
 
     shifts: Mapping[str, float]
     max_lost: float
     conf: float = 0.001
+    verdict: str = EQUAL
 
 
 TOLERANCES: Mapping[str, Tolerance] = {
@@ -69,6 +74,7 @@ TOLERANCES: Mapping[str, Tolerance] = {
         },
         max_lost=0.15,
         conf=0.25,
+        verdict=WITHIN_LIMITS,
     ),
 }
 
@@ -86,6 +92,7 @@ ROUNDED = Tolerance(
         "median angle_deg": 2.0,
     },
     max_lost=0.05,
+    verdict=WITHIN_LIMITS,
 )
 
 

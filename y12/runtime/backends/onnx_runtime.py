@@ -1,10 +1,12 @@
 """The seam to ONNX Runtime: the only file that loads it, and where its exceptions become ours."""
 
 import contextlib
+import hashlib
 import io
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
 from y12.installing import install_command
+from y12.runtime.forks import kept_for_ever, told_of_forks
 from y12.text import is_text, one_line
 
 __all__ = ["PROVIDERS", "OrtExecutor", "import_onnxruntime", "refuse_telemetry"]
@@ -58,10 +61,17 @@ class OrtExecutor:
         source = model if isinstance(model, bytes) else str(model)
         if isinstance(source, str) and not is_text(source):  # ONNX Runtime takes names in UTF-8 only
             source = Path(source).read_bytes()
-        self._session: Any = _session(ort, source, self._name, provider, threads, device)
+        self._open = partial(_session, ort, source, self._name, provider, threads, device)
+        self._session: Any = self._open()
         self._input_name, self._input_type, self._input_shape = self._described_input()
         place = "CUDA" if self._session.get_providers()[0] == _CUDA else "CPU"
         self._description = f"ONNX Runtime {ort.__version__} ({place})"
+        self.on_gpu = place == "CUDA"
+        self._file = None if isinstance(model, bytes) else Path(model)
+        self._as_opened = _state(self._file)
+        self._digest = ""  # of the file as it was opened, once a fork asks for it
+        self._is_inherited, self._reopening = False, threading.Lock()
+        told_of_forks(self)
 
     @property
     def description(self) -> str:
@@ -81,7 +91,7 @@ class OrtExecutor:
             ExecutorError: ONNX Runtime failed, or the executor was closed.
         """
         if self._session is None:
-            raise ExecutorError(f"{self._name}: the executor was closed; open another")
+            self._open_again()
         fits = images.ndim == len(self._input_shape) and all(
             want in (None, found) for want, found in zip(self._input_shape, images.shape, strict=True)
         )
@@ -107,7 +117,40 @@ class OrtExecutor:
 
     def close(self) -> None:
         """Free the session; a second call does nothing."""
-        self._session = None
+        self._session, self._is_inherited = None, False
+
+    def before_fork(self) -> None:
+        """Note what the file holds, for the process that will open it again."""
+        if self._session is not None and not self._digest and _state(self._file) == self._as_opened is not None:
+            self._digest = _digest(self._file)
+
+    def after_fork(self) -> None:
+        """Let the session go: its threads are not here, and freeing it would wait for them."""
+        self._under_way, self._reopening = {}, threading.Lock()
+        if self._session is not None:
+            kept_for_ever(self._session)
+            self._session, self._is_inherited = None, True
+
+    def _open_again(self) -> None:
+        """Open the session in a process that was forked.
+
+        Raises:
+            ArtefactError: the file is no longer what it was.
+            ExecutorError: the executor was closed, or its model is no file.
+        """
+        with self._reopening:
+            if self._session is not None:  # by another thread, meanwhile
+                return
+            if not self._is_inherited:
+                raise ExecutorError(f"{self._name}: the executor was closed; open another")
+            if self._file is None:
+                raise ExecutorError(f"{self._name}: it was opened before a fork, from memory; open it in this process")
+            if not self._digest or _digest(self._file) != self._digest:
+                raise ArtefactError(
+                    f"{self._name}: expected the file that was opened before a fork, found another in its place; open "
+                    "the new one in this process"
+                )
+            self._session, self._is_inherited = self._open(), False
 
     def _described_input(self) -> tuple[str, type[np.floating[Any]], tuple[int | None, ...]]:
         inputs = self._session.get_inputs()
@@ -116,6 +159,23 @@ class OrtExecutor:
             raise ArtefactError(f"{self._name}: expected one input (B, 3, H, W) of floats, found {found}")
         shape = tuple(size if isinstance(size, int) else None for size in inputs[0].shape)
         return inputs[0].name, _INPUT_TYPES[inputs[0].type], shape
+
+
+def _state(file: Path | None) -> tuple[int, int, int] | None:
+    """Return what tells cheaply that a file is still the same one; None where there is none."""
+    try:
+        status = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if status is None else (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _digest(file: Path | None) -> str:
+    try:
+        with open(file or "", "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def import_onnxruntime() -> ModuleType:

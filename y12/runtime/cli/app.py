@@ -8,6 +8,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from typing import Annotated, ClassVar, Literal
@@ -20,9 +21,10 @@ from typer.main import get_command
 from y12.runtime.cli.common import EXIT_PIPE_CLOSED, EXIT_USAGE, check_memory, check_output, put, run_command, say
 from y12.text import shown
 
-__all__ = ["SETTINGS", "Command", "Options", "Version", "main_of", "run", "terminal_style"]
+__all__ = ["SETTINGS", "Command", "Options", "Version", "command_line", "main_of", "run", "terminal_style"]
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
+_WORDS: ContextVar[tuple[str, ...]] = ContextVar("words of the command line", default=())
 REST = "Options"  # the heading of what a command has of typer: help, completion, and --version
 
 
@@ -86,6 +88,13 @@ def main_of(command: Command, argv: Sequence[str] | None) -> int:
     return run(command.parser(), command.name, sys.argv[1:] if argv is None else argv)
 
 
+def command_line() -> str:
+    """Return the command line that is being obeyed, as it would be typed; empty where no command is."""
+    import shlex
+
+    return shlex.join(_WORDS.get())
+
+
 def run(parser: click.Command, name: str, arguments: Sequence[str]) -> int:
     """Read the arguments of the command that is typed as `name`, do what they say, and give the exit code."""
 
@@ -106,7 +115,11 @@ def run(parser: click.Command, name: str, arguments: Sequence[str]) -> int:
             check_memory(asked.least_mib)
         return asked.run()
 
-    return run_command(body)
+    before = _WORDS.set((*name.split(), *arguments))
+    try:
+        return run_command(body)
+    finally:
+        _WORDS.reset(before)
 
 
 def terminal_style() -> Literal["rich"] | None:

@@ -259,7 +259,8 @@ class RuntimeOptions(Options):
             raise InputError(f"--device: expected the GPUs {wanted} on this machine, found {there}")
 
     def _opened(self, device: int) -> "Runtime":
-        from y12.runtime.session import GpuOptions, Runtime
+        from y12.runtime.options import GpuOptions
+        from y12.runtime.session import Runtime
 
         return Runtime(
             self.artefact,

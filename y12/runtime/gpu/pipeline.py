@@ -3,7 +3,6 @@
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,40 +14,12 @@ from y12.runtime.gpu.device import DeviceNetwork, quietly
 from y12.runtime.gpu.frames import PinnedImages, checked_view, is_on_device
 from y12.runtime.gpu.worker import Finish, Settings, Worker
 from y12.runtime.kernels.layout import MAX_CANDIDATES, MAX_SIDE_PX
-from y12.runtime.options import DetectOptions
+from y12.runtime.options import DetectOptions, GpuOptions
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.stages import Stages
 from y12.runtime.tasks import Task
 
-__all__ = ["GpuOptions", "GpuPipeline"]
-
-MAX_CONTEXTS = 64
-
-
-@dataclass(frozen=True)
-class GpuOptions:
-    """Where and how an engine runs.
-
-    Attributes:
-        device: which GPU, as CUDA counts those that CUDA_VISIBLE_DEVICES leaves.
-        contexts: workers, each with a stream, memory and network contexts of its own: as many threads can infer at
-            the same time. With two, the copies of one batch overlap with the network's work on another.
-        cuda_graph: replay captured graphs; False launches each kernel by itself, for profilers and for engines that
-            cannot be captured.
-
-    Raises:
-        InputError: a value is out of range.
-    """
-
-    device: int = 0
-    contexts: int = 2
-    cuda_graph: bool = True
-
-    def __post_init__(self) -> None:
-        if self.device < 0:
-            raise InputError(f"device: expected 0 or more, found {self.device}")
-        if not 1 <= self.contexts <= MAX_CONTEXTS:
-            raise InputError(f"contexts: expected 1 to {MAX_CONTEXTS}, found {self.contexts}")
+__all__ = ["GpuPipeline"]
 
 
 class GpuPipeline:
@@ -69,7 +40,7 @@ class GpuPipeline:
         self, network: DeviceNetwork, task: Task, batch: AxisRange, input_hw: tuple[int, int], options: GpuOptions
     ) -> None:
         assert task.layout is not None, "a classifier has another pipeline"
-        self.workers = options.contexts
+        self.workers, self.on_gpu = options.contexts, True
         self.interrupt: Callable[[int], None] | None = None  # a kernel ends when it ends
         self._network, self._batch = network, batch
         self._changed = threading.Condition()

@@ -11,7 +11,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -31,6 +33,7 @@ MAX_FILE_BYTES = 512 << 20
 MAX_PIXELS = 128_000_000  # a 100-megapixel camera gives 11,648 x 8,736; decoded, this bound is 384 MB, on the way 1 GB
 # The named formats only: Pillow would also hand PostScript to Ghostscript and fetch files for others.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
+_PLUGINS = ("Jpeg", "Png", "WebP", "Avif", "Tiff", "Bmp", "Gif", "Ppm", "Jpeg2K")  # all 49 take 30 ms to import
 # Their libraries hold a picture several times over, 16 bytes a pixel; all others stay below 8.
 _DEAR_FORMATS = ("WEBP", "AVIF", "JPEG2000")
 _BAND_PIXELS = 4 << 20  # of a larger image so many are converted at a time; it is a large one, decoded in its turn
@@ -136,11 +139,14 @@ def _from_open_file(stream: BinaryIO) -> NDArray[np.uint8]:
     return bgr
 
 
+@cache
 def _formats_here() -> list[str]:
     """List those of `FORMATS` that this build of Pillow reads; an older one has no AVIF."""
     from PIL import Image
 
-    Image.init()
+    for plugin in _PLUGINS:
+        with suppress(ImportError):
+            import_module(f"PIL.{plugin}ImagePlugin")
     return [name for name in FORMATS if name in Image.OPEN]
 
 
@@ -235,6 +241,16 @@ class _Shares:
 
 
 _LARGE_IMAGES = _Shares(MAX_PIXELS)
+
+
+def _renew_locks() -> None:
+    """Replace what a thread may have held in the process that this one was forked from."""
+    global _QUIET, _LARGE_IMAGES
+    _QUIET, _LARGE_IMAGES = threading.Lock(), _Shares(MAX_PIXELS)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 @contextmanager

@@ -84,9 +84,10 @@ def candidates():
         ((0.9, 0.5, 0.99), "third"),
         ((0.9, 0.5, 0.4), "first"),
         ((0.9, 0.904, 0.4), "first"),  # better by less than chance
+        ((0.5, 0.9, 0.904), "second"),  # the first is clearly worse, the third better by less than chance
     ],
 )
-def test_the_best_is_taken_and_the_first_unless_another_is_clearly_better(factors, chosen):
+def test_the_first_is_taken_that_no_other_is_clearly_better_than(factors, chosen):
     tried = candidates()
     graphs = {ranges.method: network(factor) for ranges, factor in zip(tried, factors, strict=True)}
     calls = []
@@ -94,6 +95,7 @@ def test_the_best_is_taken_and_the_first_unless_another_is_clearly_better(factor
     best = best_ranges(measure, lambda ranges: graphs[ranges.method], tried, lambda *call: calls.append(call))
     assert best.method == chosen
     assert best.notes[-1].startswith(f"{chosen} chosen")
+    assert "taken is the first that no other betters by 5 % or more" in best.notes[-1]
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 

@@ -1,5 +1,6 @@
 """The blocks that a budget keeps in FP16, with real graphs of which it is known what damages them."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from y12.errors import BudgetError, DatasetError
 from y12.exporter.evaluate.graph_results import outcome_of
+from y12.exporter.evaluate.results import BlockCost
 from y12.exporter.precision.mixed import budget
 from y12.exporter.precision.mixed.blocks import blocks_of
 from y12.exporter.precision.mixed.budget import Divisible, budget_kept
@@ -73,25 +75,50 @@ def test_the_fewest_by_bisection(evaluation_set):
     network = divisible(dict.fromkeys(range(7), 0.2), depth=12)
     budget = budget_kept(network, evaluation_set, 0.001)
     assert len(budget.chosen.fp16_blocks) == 7
-    assert steps_of(budget) == [0, 1, 2, 3, 4, 6, 7, 8, 12]  # 7 lies between the steps
+    assert steps_of(budget)[0] == 0
+    assert steps_of(budget)[-1] == 12
+    assert {6, 7} <= set(steps_of(budget))  # one fewer does not do
     assert set(budget.chosen.fp16_blocks) == {f"model.{i}" for i in range(7)}
     assert sorted(budget.curve, key=lambda point: -point.int8_macs) == list(budget.curve)
     assert budget.curve[-1].int8_macs == 0
     assert set(budget.curve[-1].fp16_blocks) == {f"model.{i}" for i in range(12)}
     assert all(point.drop > 0.001 for point in budget.curve if len(point.fp16_blocks) < 7)
-    assert len(network.quantized.requested) == 12 + 9  # no division is measured twice
+    assert len(network.quantized.requested) == 12 + len(budget.curve)  # no division is measured twice
 
 
-def test_the_last_step_before_all_of_them_is_bisected_too(evaluation_set):
-    budget = budget_kept(divisible(dict.fromkeys(range(9), 0.2), depth=11), evaluation_set, 0.001)
-    assert len(budget.chosen.fp16_blocks) == 9
-    assert steps_of(budget) == [0, 1, 2, 3, 4, 6, 8, 9, 11]
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 12, 23, 40])
+def test_the_fewest_are_found_wherever_the_search_begins(most):
+    for fewest in range(most + 1):
+        for guess in range(most + 1):
+            asked: list[int] = []
+
+            def fits(count, fewest=fewest, asked=asked):
+                asked.append(count)
+                return count >= fewest
+
+            assert budget._fewest(fits, most, guess) == fewest
+            assert len(set(asked)) == len(asked) <= budget._most_points(most) - 1
+            assert len(asked) <= 5 or abs(fewest - guess) > 1  # near a good guess it takes few
+
+
+def test_the_guess_adds_up_what_blocks_lose_alone():
+    costs = [BlockCost(str(i), 1, 0.25, drop) for i, drop in enumerate((2.0, 0.5, 0.25, -0.5))]
+    assert [budget._guess(costs, allowed) for allowed in (3, 2.75, 1, 0.75, 0.25, 0.2, 0)] == [0, 0, 1, 1, 2, 3, 3]
 
 
 def test_nothing_is_kept_where_nothing_is_lost(evaluation_set):
     budget = budget_kept(divisible({}), evaluation_set, 0)
     assert (budget.chosen.fp16_blocks, budget.chosen.int8_macs) == ((), pytest.approx(1))
     assert steps_of(budget) == [0, 6]
+
+
+def test_what_is_in_int8_whatever_is_kept_counts_in_every_share(evaluation_set):
+    """Attention that was asked for in INT8 belongs to no block, and does not make FP16 throughout a choice."""
+    without, beside = (budget_kept(divisible({3: HARM}, always=a), evaluation_set, 0.5) for a in (0.0, 0.25))
+    assert [p.int8_macs for p in beside.curve] == pytest.approx([0.25 + p.int8_macs for p in without.curve])
+    assert beside.curve[-1].int8_macs == 0.25
+    with pytest.raises(BudgetError, match="FP16 is the better choice here"):
+        budget_kept(divisible(dict.fromkeys(range(6), HARM), always=0.25), evaluation_set, 0.001)
 
 
 @pytest.mark.parametrize("depth", [4, 6, 12, 17])
@@ -101,7 +128,7 @@ def test_progress_does_not_exceed_its_total(evaluation_set, depth):
     budget_kept(divisible(amounts, depth), evaluation_set, 0.001, lambda done, most: seen.append((done, most)))
     assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
     assert {most for _, most in seen} == {seen[0][1]}
-    assert seen[-1][0] <= seen[-1][1] <= seen[-1][0] + 2
+    assert seen[-1][0] <= seen[-1][1]
 
 
 def test_fp16_is_said_to_be_the_better_choice(evaluation_set):
@@ -111,9 +138,9 @@ def test_fp16_is_said_to_be_the_better_choice(evaluation_set):
     said = str(caught.value)
     assert said.startswith("--max-drop 0.001: FP16 is the better choice here, use --half: INT8 throughout loses ")
     assert "points on images, 6 images (detections of FP32), and with INT8 for " in said
-    assert said.endswith("; FP16 loses 0.00")
+    assert said.endswith("; FP16 loses 0.00 (0.00 to 0.00)")
     assert "\n" not in said
-    assert network.quantized.requested[-5:] == [1, 2, 3, 4, 5]  # all was tried, the last step too
+    assert network.quantized.requested[-1] == 5  # all but one
 
 
 def test_fp16_that_loses_too_much_itself(evaluation_set):
@@ -123,19 +150,57 @@ def test_fp16_that_loses_too_much_itself(evaluation_set):
 
 def test_another_remainder_is_called_by_its_name(evaluation_set):
     network = divisible(dict.fromkeys(range(6), HARM), remainder="fp32")
-    with pytest.raises(BudgetError, match=r"FP32 is the better choice here, drop --int8: .*; FP32 loses 0.00"):
+    with pytest.raises(BudgetError, match=r"FP32 is the better choice here, drop --int8: .*; FP32 loses 0.00 "):
         budget_kept(network, evaluation_set, 0.001)
 
 
-def test_labels_decide_and_agreement_ranks(make_yaml):
+def test_labels_decide_where_they_can_and_agreement_ranks(make_yaml):
     path = make_yaml(box_line)
     for file in (path.parent / "labels").iterdir():  # half of the objects are not labelled
         file.write_text("\n".join(file.read_text().splitlines()[::2]))
     evaluation_set = set_for(path, manifest_of())
-    budget = budget_kept(divisible({3: HARM}), evaluation_set, 0.5)
-    assert budget.truth == "labels"
+    budget = budget_kept(divisible({3: HARM}), evaluation_set, 15)
+    assert (budget.truth, budget.undecided) == ("labels", None)
     assert budget.blocks[0].name == "model.3"
-    assert [point.drop > 0.5 for point in budget.curve] == [True, False, False]
+    assert [point.high > 15 for point in budget.curve] == [True, False, False]
+    assert budget.chosen.fp16_blocks == ("model.3",)
+    labels, agreement = budget.chosen.losses
+    assert (labels.truth, agreement.truth) == ("labels", "detections of FP32")
+    assert (budget.chosen.drop, budget.chosen.low, budget.chosen.high) == (labels.points, labels.low, labels.high)
+
+
+def test_agreement_decides_where_labels_cannot_tell_so_few_points(make_yaml):
+    path = make_yaml(box_line)
+    for file in (path.parent / "labels").iterdir():
+        file.write_text("\n".join(file.read_text().splitlines()[::2]))
+    budget = budget_kept(divisible({3: HARM}), set_for(path, manifest_of()), 0.5)
+    assert budget.truth == "detections of FP32"
+    labels, agreement = budget.curve[0].losses
+    assert budget.undecided == labels.high - labels.low > 0.5
+    assert (budget.curve[0].drop, budget.curve[0].high) == (agreement.points, agreement.high)
+    assert budget.chosen.fp16_blocks == ("model.3",)
+
+
+def test_a_figure_within_the_budget_that_may_be_luck_is_not_enough(make_folder):
+    """Harm in two of six images: on average 4 points and less, in some draws of the images far more."""
+    network = divisible({3: 0.08})
+    evaluation_set = set_for(make_folder(), manifest_of())
+    lost = budget_kept(network, evaluation_set, 100).curve[0]
+    assert lost.low < lost.drop < lost.high
+    between = (lost.drop + lost.high) / 2
+    assert budget_kept(network, evaluation_set, between).chosen.fp16_blocks == ("model.3",)
+    assert budget_kept(network, evaluation_set, lost.high).chosen.fp16_blocks == ()
+
+
+def test_labels_of_crowds_alone_leave_it_to_agreement(make_folder):
+    folder = make_folder()
+    images = [{"id": n, "file_name": file.name} for n, file in enumerate(sorted(folder.iterdir()), 1)]
+    crowd = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 1}
+    categories = [{"id": n, "name": name} for n, name in enumerate(manifest_of().names, 1)]
+    labels = folder / "labels.json"
+    labels.write_text(json.dumps({"images": images, "annotations": [crowd], "categories": categories}))
+    budget = budget_kept(divisible({3: HARM}), set_for(labels, manifest_of()), 0.5)
+    assert (budget.truth, budget.undecided) == ("detections of FP32", None)
     assert budget.chosen.fp16_blocks == ("model.3",)
 
 
@@ -166,9 +231,9 @@ def test_ranking_takes_images_evenly_and_passes_over_those_without_detections(ma
     write_image(folder / "picture0.png", [])
     measured_on = []
 
-    def watched(graph, manifest, evaluation_set):
+    def watched(graph, manifest, evaluation_set, **options):
         measured_on.append([sample.path.stem[-1] for sample in evaluation_set.samples])
-        return outcome_of(graph, manifest, evaluation_set)
+        return outcome_of(graph, manifest, evaluation_set, **options)
 
     monkeypatch.setattr(budget, "_RANKING_IMAGES", 3)
     monkeypatch.setattr(budget, "outcome_of", watched)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from y12.errors import DatasetError
+from y12.errors import DatasetError, OptionsError
 from y12.exporter.train.examples.augment import plain
-from y12.exporter.train.examples.options import AugmentOptions, DataOptions
+from y12.exporter.train.examples.options import COCO_FLIP, AugmentOptions, DataOptions
 from y12.exporter.train.examples.sources import UserSource
 from y12.exporter.train.examples.user import training_data
 
@@ -133,6 +134,54 @@ def test_keypoints(tmp_path: Path):
     assert found.objects[0].keypoints is not None
     assert found.objects[0].keypoints.tolist() == [[[10, 5, 2], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]]
     assert training_data(_coco(tmp_path / "a", BOX | keypoints), "detect").points is None
+
+
+MIRRORED = AugmentOptions(mosaic=0, flip=1, scale=0, translate=0, hue=0, saturation=0, brightness=0)
+
+
+def _points(folder: Path, points: int, extra: str) -> UserSource:
+    """One object in an image of 80x40, its points at x 4, 8, 12 …, mirrored whenever that may be."""
+    where = " ".join(f"{0.05 * (i + 1):g} 0.5 2" for i in range(points))
+    data = _yolo(folder, {"train/a": f"0 0.5 0.5 0.9 0.5 {where}\n"}, f"kpt_shape: [{points}, 3]\n{extra}")
+    return UserSource(training_data(data, "pose"), 64, MIRRORED)
+
+
+def _xs(source: UserSource) -> list[float]:
+    return source.example(0, 0, 0).keypoints[0, :, 0].round().tolist()
+
+
+def test_points_change_sides_as_the_data_yaml_says(tmp_path: Path):
+    pairs = _points(tmp_path / "a", 3, "flip_idx: [2, 1, 0]")
+    none = _points(tmp_path / "b", 3, "flip_idx: [0, 1, 2]")
+    unknown = _points(tmp_path / "c", 3, "")
+    assert _xs(unknown) == [3, 6, 10]  # 64 / 80 of where they were drawn
+    assert _xs(none) == [61, 58, 54]
+    assert _xs(pairs) == [54, 58, 61]
+    assert not [note for note in (*pairs.notes, *none.notes) if "mirror" in note]
+    assert [note for note in unknown.notes if note.startswith("images are not mirrored: which of the 3 keypoints")]
+
+
+def test_coco_s_points_are_those_of_persons_only(tmp_path: Path):
+    extra = "names: [person]"
+    flips = {
+        "person": _points(tmp_path / "a", 7, "").notes,
+        "cat, dog": _points(tmp_path / "b", 17, "").notes,
+    }
+    assert all(any("not mirrored" in note for note in notes) for notes in flips.values())
+    data = tmp_path / "b" / "data.yaml"
+    data.write_text(data.read_text().replace("names: [cat, dog]", extra))
+    source = UserSource(training_data(data, "pose"), 64, MIRRORED)
+    assert any("taken for COCO's" in note for note in source.notes)
+    plain_xs = UserSource(training_data(data, "pose"), 64).example(0, 0, 0).keypoints[0, :, 0]
+    assert _xs(source) == pytest.approx([round(64 - float(plain_xs[i])) for i in COCO_FLIP])
+
+
+def test_what_a_program_says_of_points_comes_before_the_data(tmp_path: Path):
+    source = _points(tmp_path, 3, "flip_idx: [2, 1, 0]")
+    own = UserSource(source._data, 64, replace(MIRRORED, flip_indices=(0, 1, 2)))
+    assert _xs(own) == [61, 58, 54]
+    with pytest.raises(OptionsError, match="flip_indices: expected 3"):
+        UserSource(source._data, 64, replace(MIRRORED, flip_indices=(1, 0)))
 
 
 def test_multitask_trains_on_what_there_is(tmp_path: Path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from y12.errors import CalibrationError
 from y12.exporter.data.image_lists import evenly, images_in, without_repeats
+from y12.exporter.data.passed_over import unread_images
 from y12.exporter.data.splits import images_of, splits_of
 from y12.files import IMAGE_SUFFIXES
 
@@ -34,12 +35,16 @@ def calibration_images(source: Path, limit: int | None = None) -> list[Path]:
 
 
 def calibration_notes(source: Path) -> tuple[str, ...]:
-    """Return what is to be told of where a data.yaml's training images were found; nothing of a folder.
+    """Return where a data.yaml's training images were found, if not where it says, and which pictures are not read.
 
     Raises:
         CalibrationError: the data.yaml cannot be read.
     """
-    return splits_of(source, CalibrationError).notes("train") if source.suffix.lower() in _YAML else ()
+    if source.suffix.lower() not in _YAML:
+        return unread_images([source])
+    splits = splits_of(source, CalibrationError)
+    folders = [path for path in splits.sources.get("train", ()) if path.is_dir()]
+    return (*splits.notes("train"), *unread_images(folders))
 
 
 def _listed(source: Path) -> Iterable[Path]:

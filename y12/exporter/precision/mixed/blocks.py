@@ -16,7 +16,7 @@ class Block:
     Attributes:
         name: what their names begin with, such as "model.6".
         convolutions: their names.
-        macs: their share of all convolutions' MACs, 0 to 1.
+        macs: their share of the MACs of all layers, convolutions and attentions, 0 to 1.
     """
 
     name: str

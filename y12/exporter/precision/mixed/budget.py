@@ -1,30 +1,33 @@
 """Keep the fewest blocks in FP16 with which INT8 stays within a budget.
 
-First each block alone is put into INT8, and the others are not: what that costs ranks them. Then the most costly ones
-stay in FP16, 1, 2, 3, 4, 6, 8, 12 … of them, until what is lost is within the budget, and the last step is bisected.
-Ranking is by agreement with FP32 on a part of the images, which varies less from image to image than accuracy does;
-what is kept is decided by the figure itself, on all of them.
+First each block alone is put into INT8, and the others are not: what that costs ranks them. Then the fewest of the most
+costly ones are looked for that have to stay in FP16, beginning with as many as would do if what each costs added up.
+Ranking is by agreement with FP32 on a part of the images. What is kept is decided on all of them, by the upper end of
+an interval and not by a figure that may be luck: of AP by labels where it is no wider than the budget, else of
+agreement, which varies far less from image to image.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import onnx
 
 from y12.errors import BudgetError, DatasetError
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.evaluate.evaluation_set import EvaluationSet
-from y12.exporter.evaluate.graph_results import outcome_of
-from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint
-from y12.exporter.evaluate.scoring import Figures, Truth, budgeted, figures_of, points_lost, truth_from
+from y12.exporter.evaluate.graph_results import Outcome, outcome_of
+from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint, Loss
+from y12.exporter.evaluate.scoring import truth_from
+from y12.exporter.evaluate.yardstick import Yardstick
 from y12.exporter.precision.mixed.blocks import Block
 from y12.runtime.artefact.manifest import Manifest
+from y12.text import percent
 
-__all__ = ["Divisible", "Progress", "budget_kept"]
+__all__ = ["LEAST_IMAGES", "Divisible", "Progress", "budget_kept"]
 
-_RANKING_IMAGES, _RANKING_CLASSIFIED = 32, 256  # of a classifier each image says right or wrong, and no more
-_STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+LEAST_IMAGES = 32  # of fewer no interval tells anything
+
+_RANKING_IMAGES, _RANKING_CLASSIFIED = 24, 256  # of a classifier each image says right or wrong, and no more
 
 Progress = Callable[[int, int], None]
 Quantized = Callable[[frozenset[str]], onnx.ModelProto]
@@ -40,6 +43,7 @@ class Divisible:
         blocks: that INT8 is possible for.
         manifest: of the model.
         remainder: what is not in INT8: "fp16", or "fp32" for ONNX Runtime.
+        always: the share of all layers' MACs that is in INT8 whichever blocks are: of attention.
     """
 
     fp32: onnx.ModelProto
@@ -47,6 +51,7 @@ class Divisible:
     blocks: Sequence[Block]
     manifest: Manifest
     remainder: str = "fp16"
+    always: float = 0.0
 
 
 def budget_kept(
@@ -66,85 +71,114 @@ def budget_kept(
         Y12Error: an image cannot be used.
     """
     search = _Search(network, evaluation_set, progress)
-    _check_reference(search.reference, evaluation_set, max_drop)
+    _check_reference(search.yardsticks[0], evaluation_set, max_drop)
     costs = search.costs()
-    curve = search.curve([cost.name for cost in costs], max_drop)
-    chosen = next((point for point in curve if point.drop <= max_drop), None)
-    if chosen is None or not chosen.int8_macs:
-        raise BudgetError(_refusal(curve, max_drop, evaluation_set, network.remainder))
-    measure = ", ".join(search.reference)
-    return Budget(
-        max_drop, evaluation_set.data, len(evaluation_set.samples), evaluation_set.truth, measure, costs, curve, chosen
-    )
+    rule = _rule_for(search.losses(frozenset()), max_drop)
+    curve = search.curve(costs, rule)
+    chosen = next((point for point in curve if rule.allows(point)), None)
+    if chosen is None or len(chosen.fp16_blocks) == len(network.blocks):
+        raise BudgetError(_refusal(curve, rule, evaluation_set, network.remainder))
+    measure = ", ".join(loss.figure for loss in chosen.losses if loss.truth == rule.truth)
+    measured = (evaluation_set.data, len(evaluation_set.samples), rule.truth, measure, rule.undecided)
+    return Budget(max_drop, *measured, costs, curve, chosen, network.remainder)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What decides whether a division is within the budget: the upper end of the interval of what it loses.
+
+    Attributes:
+        max_drop: points that may be lost.
+        truth: what is lost is counted against.
+        undecided: how wide the interval by labels is, in points, where that was too wide to decide.
+    """
+
+    max_drop: float
+    truth: str
+    undecided: float | None = None
+
+    def point(self, fp16_blocks: Sequence[str], int8_macs: float, losses: tuple[Loss, ...]) -> CurvePoint:
+        """Return a division with the loss that decides: of several figures the one whose interval ends highest."""
+        worst = max((loss for loss in losses if loss.truth == self.truth), key=lambda loss: loss.high)
+        return CurvePoint(tuple(fp16_blocks), int8_macs, losses, worst.points, worst.low, worst.high)
+
+    def allows(self, point: CurvePoint) -> bool:
+        """Return whether a division is within the budget."""
+        return point.high <= self.max_drop
+
+
+def _rule_for(losses: tuple[Loss, ...], max_drop: float) -> _Rule:
+    """Return what decides, by what INT8 throughout loses: labels, where they can tell so few points apart."""
+    first, *others = dict.fromkeys(loss.truth for loss in losses)
+    widest = max(loss.high - loss.low for loss in losses if loss.truth == first)
+    if not others or widest <= max_drop:
+        return _Rule(max_drop, first)
+    return _Rule(max_drop, others[0], widest)
 
 
 class _Search:
-    """Measures divisions; holds what FP32 finds, which is run once."""
+    """Measures divisions; holds what FP32 finds, which is run once.
+
+    Attributes:
+        yardsticks: labels, where there are any; agreement with FP32, where it finds anything.
+    """
 
     def __init__(self, network: Divisible, evaluation_set: EvaluationSet, progress: Progress | None) -> None:
-        self._network, self._progress = network, progress
+        self._network, self._evaluation_set, self._progress = network, evaluation_set, progress
         self._blocks = {block.name: block for block in network.blocks}
         self._done, self._most = 0, 1 + len(self._blocks) + _most_points(len(self._blocks))
-        self._fp32 = outcome_of(network.fp32, network.manifest, evaluation_set)
-        truth = truth_from(evaluation_set, self._fp32)
-        self._yardstick = _Yardstick(evaluation_set, truth, figures_of(truth, self._fp32))
+        self._fp32 = outcome_of(network.fp32, network.manifest, evaluation_set, every_kind=True)
+        self._measured: dict[frozenset[str], tuple[Loss, ...]] = {}
+        self.yardsticks = _yardsticks(evaluation_set, self._fp32)
         self._count()
-
-    @property
-    def reference(self) -> Figures:
-        """What FP32 has of the figures that the budget is in."""
-        return budgeted(self._yardstick.reference)
 
     def costs(self) -> tuple[BlockCost, ...]:
         """Return what each block costs that alone is in INT8; the most costly first."""
-        yardstick = self._ranking()
+        images, yardstick = self._ranking()
         costs = []
         for name, block in self._blocks.items():
-            drop = self._drop(yardstick, frozenset(self._blocks) - {name})
+            drop = yardstick.points_lost(self._outcome(frozenset(self._blocks) - {name}, images))
             costs.append(BlockCost(name, len(block.convolutions), block.macs, drop))
         return tuple(sorted(costs, key=lambda cost: (-cost.drop, -cost.macs)))
 
-    def curve(self, order: Sequence[str], max_drop: float) -> tuple[CurvePoint, ...]:
+    def losses(self, fp16_blocks: frozenset[str]) -> tuple[Loss, ...]:
+        """Return what a division loses on all images, by each yardstick."""
+        if fp16_blocks not in self._measured:
+            outcome = self._outcome(fp16_blocks, self._evaluation_set)
+            self._measured[fp16_blocks] = tuple(loss for one in self.yardsticks for loss in one.losses(outcome))
+        return self._measured[fp16_blocks]
+
+    def curve(self, costs: Sequence[BlockCost], rule: _Rule) -> tuple[CurvePoint, ...]:
         """Return what is lost with more and more blocks in FP16, as far as the budget asks, and with all of them."""
+        order = [cost.name for cost in costs]
         points: dict[int, CurvePoint] = {}
 
         def fits(fp16_count: int) -> bool:
-            if fp16_count not in points:
-                macs = sum(self._blocks[name].macs for name in order[fp16_count:])
-                drop = self._drop(self._yardstick, frozenset(order[:fp16_count]))
-                points[fp16_count] = CurvePoint(tuple(order[:fp16_count]), macs, drop)
-            return points[fp16_count].drop <= max_drop
+            fp16_blocks = order[:fp16_count]
+            macs = self._network.always + sum(self._blocks[name].macs for name in order[fp16_count:])
+            points[fp16_count] = rule.point(fp16_blocks, macs, self.losses(frozenset(fp16_blocks)))
+            return rule.allows(points[fp16_count])
 
         fits(len(order))
-        too_few = -1
-        enough = None
-        for step in _steps(len(order)):
-            if fits(step):
-                enough = step
-                break
-            too_few = step
-        while enough is not None and enough - too_few > 1:
-            middle = (enough + too_few) // 2
-            enough, too_few = (middle, too_few) if fits(middle) else (enough, middle)
+        _fewest(fits, len(order), _guess(costs, rule.max_drop))
         return tuple(points[fp16_count] for fp16_count in sorted(points))
 
-    def _ranking(self) -> "_Yardstick":
+    def _ranking(self) -> tuple[EvaluationSet, Yardstick]:
         """Return what ranks the blocks: agreement on images in which FP32 finds something, evenly out of all."""
-        evaluation_set, seen = self._yardstick.evaluation_set, {result["image_id"] for result in self._fp32.sure}
+        evaluation_set, seen = self._evaluation_set, {result["image_id"] for result in self._fp32.sure}
         samples = [sample for sample in evaluation_set.samples if sample.image_id in seen]
         if not samples:
-            return self._yardstick  # there are labels, of a model that is sure of nothing
+            return evaluation_set, self.yardsticks[0]  # there are labels, of a model that is sure of nothing
         count = _RANKING_IMAGES if self._fp32.kinds else _RANKING_CLASSIFIED
         fewer = replace(evaluation_set, samples=tuple(evenly(samples, count)))
         reference = self._fp32.of({sample.image_id for sample in fewer.samples})
-        truth = truth_from(fewer, reference, labels=False)
-        return _Yardstick(fewer, truth, figures_of(truth, reference))
+        return fewer, Yardstick(truth_from(fewer, reference, labels=False), reference)
 
-    def _drop(self, yardstick: "_Yardstick", fp16_blocks: frozenset[str]) -> float:
+    def _outcome(self, fp16_blocks: frozenset[str], images: EvaluationSet) -> Outcome:
         convolutions = frozenset(name for block in fp16_blocks for name in self._blocks[block].convolutions)
-        outcome = outcome_of(self._network.quantized(convolutions), self._network.manifest, yardstick.evaluation_set)
+        outcome = outcome_of(self._network.quantized(convolutions), self._network.manifest, images, every_kind=True)
         self._count()
-        return points_lost(yardstick.reference, figures_of(yardstick.truth, outcome))
+        return outcome
 
     def _count(self) -> None:
         self._done += 1
@@ -152,29 +186,67 @@ class _Search:
             self._progress(self._done, self._most)
 
 
-@dataclass(frozen=True)
-class _Yardstick:
-    """Images, what graphs are held against on them, and the figures that FP32 has by it."""
+def _yardsticks(evaluation_set: EvaluationSet, fp32: Outcome) -> tuple[Yardstick, ...]:
+    """Return labels, where there are any of objects, and agreement, where FP32 finds anything.
 
-    evaluation_set: EvaluationSet
-    truth: Truth
-    reference: Figures
+    Raises:
+        DatasetError: there is neither.
+    """
+    yardsticks = [] if evaluation_set.labels is None else [Yardstick(truth_from(evaluation_set, fp32), fp32)]
+    yardsticks = [one for one in yardsticks if one.figures]
+    if fp32.sure or not yardsticks:
+        yardsticks.append(Yardstick(truth_from(evaluation_set, fp32, labels=False), fp32))
+    return tuple(yardsticks)
 
 
-def _steps(blocks: int) -> tuple[int, ...]:
-    """Return how many blocks are kept in FP16, one number after the other, until it is all of them."""
-    return (*(step for step in _STEPS if step < blocks), blocks)
+def _guess(costs: Sequence[BlockCost], max_drop: float) -> int:
+    """Return how many of the most costly blocks to keep if what the others lose alone adds up."""
+    rest = sum(max(cost.drop, 0) for cost in costs)
+    for count, cost in enumerate(costs):
+        if rest <= max_drop:
+            return count
+        rest -= max(cost.drop, 0)
+    return len(costs)
+
+
+def _fewest(fits: Callable[[int], bool], most: int, guess: int) -> int:
+    """Return the fewest, 0 to `most`, that fit; `most` where no fewer do. What is asked for first is 0, then a guess.
+
+    From there it goes by 1, 2, 4 … to where the answer changes, and bisects between.
+    """
+    if fits(0):
+        return 0
+    low, high, step = 0, most, 1  # `low` does not fit; below `high` nothing is known to
+    probe = min(max(guess, 1), most - 1)
+    while high - low > 1:
+        if fits(probe):
+            high = probe
+        else:
+            low = probe
+        if low > 0 and high < most:
+            probe = (low + high) // 2
+        else:
+            probe = min(low + step, high - 1) if low else max(high - step, low + 1)
+        step *= 2
+    return high
 
 
 def _most_points(blocks: int) -> int:
-    """Return how many divisions are measured at most: each step, and the bisection of the widest one."""
-    steps = _steps(blocks)
-    return len(steps) + max(((high - low - 1).bit_length() for low, high in pairwise(steps)), default=0)
+    """Return how many divisions are measured at most: none, all, the guess, on the way from it, and between."""
+    return 3 + 2 * blocks.bit_length()
 
 
-def _check_reference(reference: Figures, evaluation_set: EvaluationSet, max_drop: float) -> None:
-    """Refuse a budget that all of FP32's accuracy could be lost within."""
-    best = 100 * max(reference.values())
+def _check_reference(yardstick: Yardstick, evaluation_set: EvaluationSet, max_drop: float) -> None:
+    """Refuse a budget that all of FP32's accuracy could be lost within.
+
+    Raises:
+        DatasetError: it is one.
+    """
+    if not yardstick.figures:
+        raise DatasetError(
+            f"--max-drop: expected objects to find, found none among the labels of {evaluation_set.data}"
+        )
+    best = 100 * max(yardstick.figures.values())
     if best < max_drop or best == 0:
         raise DatasetError(
             f"--max-drop {max_drop:g}: FP32 itself has only {best:.2f} points on {evaluation_set.data} "
@@ -182,15 +254,18 @@ def _check_reference(reference: Figures, evaluation_set: EvaluationSet, max_drop
         )
 
 
-def _refusal(curve: Sequence[CurvePoint], max_drop: float, evaluation_set: EvaluationSet, remainder: str) -> str:
+def _refusal(curve: Sequence[CurvePoint], rule: _Rule, evaluation_set: EvaluationSet, remainder: str) -> str:
     """Return a message: the remainder's precision is the better choice, and what INT8 would cost."""
-    best, rest = min(curve[:-1], key=lambda point: point.drop, default=curve[-1]), remainder.upper()
+    best, rest = min(curve[:-1], key=lambda point: point.high, default=curve[-1]), remainder.upper()
     advice = {"fp16": "use --half", "fp32": "drop --int8"}[remainder]
-    if curve[-1].drop > max_drop:
+    if not rule.allows(curve[-1]):
         advice += f", or allow more: {rest} does not keep to it either"
     return (
-        f"--max-drop {max_drop:g}: {rest} is the better choice here, {advice}: INT8 throughout loses "
-        f"{curve[0].drop:.2f} points on {evaluation_set.data} ({evaluation_set.truth}), and with INT8 for "
-        f"{best.int8_macs:.0%} of the "
-        f"MACs still {best.drop:.2f}; {rest} loses {curve[-1].drop:.2f}"
+        f"--max-drop {rule.max_drop:g}: {rest} is the better choice here, {advice}: INT8 throughout loses "
+        f"{_range(curve[0])} points on {evaluation_set.data} ({rule.truth}), and with INT8 for "
+        f"{percent(best.int8_macs)} of the MACs still {_range(best)}; {rest} loses {_range(curve[-1])}"
     )
+
+
+def _range(point: CurvePoint) -> str:
+    return f"{point.drop:.2f} ({point.low:.2f} to {point.high:.2f})"

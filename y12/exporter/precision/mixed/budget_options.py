@@ -14,8 +14,8 @@ class BudgetOptions:
     """How much INT8 may cost.
 
     Attributes:
-        max_drop: points of AP (of 100) that may be lost against FP32 where there are labels; else points of agreement
-            with FP32's detections.
+        max_drop: points of AP (of 100) that may be lost against FP32, by the upper end of a 90 % interval; of agreement
+            with FP32's detections where there are no labels, or where they cannot tell so few points.
         data: to measure on: a data.yaml (its training images that are not calibrated on are not taken; its `val` is),
             a COCO JSON or a folder of images. None takes every second image of those to calibrate on.
     """

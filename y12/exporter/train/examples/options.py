@@ -26,8 +26,8 @@ class AugmentOptions:
         saturation: its saturation is multiplied by 1 - saturation to 1 + saturation.
         brightness: its value, of hue, saturation and value, is multiplied by 1 - brightness to 1 + brightness.
         min_visible: an object of whose box a smaller share is left in the image is no longer labelled.
-        flip_indices: which point each keypoint becomes when mirrored; None is COCO's for 17 points, and that other
-            objects with keypoints are not mirrored.
+        flip_indices: which point each keypoint becomes when mirrored; None takes what the data say (flip_idx), or
+            COCO's for persons of 17 points; others with keypoints are not mirrored.
 
     Raises:
         OptionsError: a value is out of range.
@@ -63,7 +63,7 @@ class AugmentOptions:
         if not points:
             return ()
         if self.flip_indices is None:
-            return COCO_FLIP if points == len(COCO_FLIP) else None
+            return None
         if len(self.flip_indices) != points:
             count = len(self.flip_indices)
             raise OptionsError(f"flip_indices: expected {points}, one for each keypoint, found {count}")

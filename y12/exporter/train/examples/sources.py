@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from y12.errors import DatasetError, OptionsError
 from y12.exporter.train.examples.augment import Fitted, augmented, plain
 from y12.exporter.train.examples.example import Example, reduced_mask
-from y12.exporter.train.examples.options import UNCHANGED, AugmentOptions
+from y12.exporter.train.examples.options import COCO_FLIP, UNCHANGED, AugmentOptions
 from y12.exporter.train.examples.user import TrainingData
 from y12.exporter.train.scenes.forms import CLASS_NAMES
 from y12.exporter.train.scenes.scene import draw_scene
@@ -122,11 +122,12 @@ class UserSource:
         check_side(imgsz, smallest=STRIDE)
         self.names, self.masks, self.points, self.oriented = data.names, data.masks, data.points, data.oriented
         self.imgsz = imgsz
-        self._data, self._options = data, options or UNCHANGED
+        self._data = data
+        self._options, mirroring = _mirroring(data, options or UNCHANGED)
         self._mosaic_epochs = mosaic_epochs
         self._cache: dict[int, NDArray[np.uint8]] = {}
         self._cache_left = cache_bytes
-        self.notes = (*data.notes, *self._own_notes())
+        self.notes = (*data.notes, *mirroring, *self._own_notes())
 
     def __len__(self) -> int:
         return len(self._data.paths)
@@ -178,11 +179,6 @@ class UserSource:
 
     def _own_notes(self) -> list[str]:
         notes = []
-        if self._options.flip and self._options.flips(self.points) is None:
-            notes.append(
-                f"images are not mirrored: which of the {self.points} keypoints become each other is not known "
-                "(flip_indices)"
-            )
         if small := sum(self._too_small(i) for i in range(len(self))):
             notes.append(f"{small} objects are less than 2 pixels wide or high at imgsz {self.imgsz}: not trained on")
         return notes
@@ -193,6 +189,19 @@ class UserSource:
         scale = min(self.imgsz / objects.image_hw[0], self.imgsz / objects.image_hw[1])
         sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
         return int((sides.min(1, initial=np.inf) * scale < 2).sum())
+
+
+def _mirroring(data: TrainingData, options: AugmentOptions) -> tuple[AugmentOptions, list[str]]:
+    """Return the options with which point each keypoint becomes in a mirrored picture, and what is to be told of it."""
+    if not options.flip or not data.points or options.flips(data.points) is not None:
+        return options, []
+    if data.flip_idx is not None:
+        return replace(options, flip_indices=data.flip_idx), []
+    if data.names == ("person",) and data.points == len(COCO_FLIP):
+        note = "there is no flip_idx: the points of persons are taken for COCO's when images are mirrored"
+        return replace(options, flip_indices=COCO_FLIP), [note]
+    note = f"images are not mirrored: which of the {data.points} keypoints become each other is not known (flip_idx)"
+    return replace(options, flip=0), [note]
 
 
 @lru_cache(maxsize=4)

@@ -33,6 +33,7 @@ class TrainingData:
         paths: the images.
         objects: of each image.
         masks, points: whether objects have masks; how many keypoints they have, or None.
+        flip_idx: which point each keypoint becomes in a mirrored picture, where the data tell it.
         oriented: whether the boxes are oriented.
         notes: what was left out, and what a reader has to know.
     """
@@ -43,6 +44,7 @@ class TrainingData:
     objects: tuple[Objects, ...]
     masks: bool = False
     points: int | None = None
+    flip_idx: tuple[int, ...] | None = None
     oriented: bool = False
     notes: tuple[str, ...] = ()
 
@@ -89,6 +91,7 @@ def training_data(
         objects,
         masks,
         form.points,
+        dataset.flip_idx,
         form.oriented,
         (*dataset.notes, *_notes(objects, counts)),
     )

@@ -159,6 +159,8 @@ class TrtExecutor:
         MissingPackageError: TensorRT or cuda-core is not installed.
     """
 
+    on_gpu = True
+
     def __init__(
         self, plan: bytes, flavour: str = "auto", device_id: int = 0, *, open_device: OpenDevice = Gpu
     ) -> None:

@@ -1,0 +1,70 @@
+"""What a graph loses against FP32 on the same images, and how sure that is."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from y12.exporter.evaluate.bootstrap import average_precision, draws_of, interval_of, matches_of
+from y12.exporter.evaluate.coco import KIND_NAMES
+from y12.exporter.evaluate.graph_results import Outcome
+from y12.exporter.evaluate.results import Loss
+from y12.exporter.evaluate.scoring import Truth
+
+__all__ = ["Yardstick"]
+
+_Drawn = Mapping[str, NDArray[np.float64]]  # a figure's name → its value in each draw, 0 to 1
+
+
+class Yardstick:
+    """Holds graphs against a truth, image by image as FP32 is.
+
+    Args:
+        truth: what graphs are held against.
+        reference: what FP32 finds.
+
+    Attributes:
+        images: their number.
+        figures: what FP32 has, 0 to 1, by name, such as "boxes AP50-95"; none that nothing in the truth is about.
+
+    Raises:
+        MissingPackageError: pycocotools is not installed.
+    """
+
+    def __init__(self, truth: Truth, reference: Outcome) -> None:
+        self._truth = truth
+        self.images = len(truth.coco["images"])
+        self._draws = np.concatenate([np.ones((1, self.images)), draws_of(self.images)])  # first the images as they are
+        measured = self._measured(reference, self._draws)
+        self._reference = {name: values for name, values in measured.items() if not np.isnan(values[0])}
+        self.figures = {name: float(values[0]) for name, values in self._reference.items()}
+
+    @property
+    def truth(self) -> str:
+        """What graphs are held against, in words."""
+        return self._truth.words
+
+    def points_lost(self, outcome: Outcome) -> float:
+        """Return how many points of 100 a graph loses of the figure of which it loses most; below 0 where none."""
+        own = self._measured(outcome, self._draws[:1])
+        return max(100 * (value - float(own[name][0])) for name, value in self.figures.items())
+
+    def losses(self, outcome: Outcome) -> tuple[Loss, ...]:
+        """Return what a graph loses of each figure, with the bootstrap's 90 % interval over the images."""
+        own = self._measured(outcome, self._draws)
+        lost = {name: 100 * (values - own[name]) for name, values in self._reference.items()}
+        return tuple(
+            Loss(name, self.truth, float(points[0]), *interval_of(points[1:])) for name, points in lost.items()
+        )
+
+    def _measured(self, outcome: Outcome, draws: NDArray[np.float64]) -> _Drawn:
+        if not self._truth.kinds:
+            return {"top-1": draws @ self._right(outcome) / self.images}
+        matches = {kind: matches_of(self._truth.coco, outcome.results, kind) for kind in self._truth.kinds}
+        return {f"{KIND_NAMES[kind]} AP50-95": average_precision(classes, draws) for kind, classes in matches.items()}
+
+    def _right(self, outcome: Outcome) -> NDArray[np.float64]:
+        """Return 1 for each image whose class is told, 0 for the others, in the order of the truth's images."""
+        told = {result["image_id"]: result["category_id"] for result in outcome.results}
+        expected = self._truth.coco["annotations"]
+        return np.array([told[label["image_id"]] == label["category_id"] for label in expected], np.float64)
