@@ -241,7 +241,17 @@ def test_a_classifiers_classes(make_constant, make_manifest, images, tmp_path, c
     [
         (["--save-conf"], 1, "--save-conf: expected --save-txt DIR beside it, found none"),
         (["--coco-form", "results"], 1, "--coco-form: expected --save-coco FILE beside it, found none"),
-        (["--tolerance", "1"], 1, "--tolerance: expected --masks polygon, --save-txt or --save-coco beside it"),
+        (
+            ["--tolerance", "1"],
+            1,
+            "--tolerance: expected --masks polygon, --save-txt or a data set of --save-coco beside",
+        ),
+        (
+            ["--tolerance", "1", "--save-coco", "x", "--coco-form", "results"],
+            1,
+            "--tolerance: expected --masks polygon",
+        ),
+        (["--csv", "{tmp}/x", "--csv-objects", "{tmp}/in/../x"], 1, "x: expected a file of its own for each of"),
         (["--tolerance", "1", "--save-txt", "{tmp}/l"], 1, "--tolerance: expected a segmentation model, found one for"),
         (["--tolerance", "-1"], 2, "--tolerance: expected a number of 0 or more, found '-1'"),
         (["--tolerance", "nan"], 2, "--tolerance: expected a number of 0 or more, found 'nan'"),

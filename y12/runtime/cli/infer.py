@@ -259,7 +259,8 @@ def _tell_kept(runtime: "Runtime", asked: "DetectOptions", used: "DetectOptions"
 
 def _check_together(asked: Infer) -> None:
     """Refuse an option that would do nothing without another."""
-    folder, outlined = asked.save or asked.save_txt or asked.save_crop, asked.masks == MaskForm.POLYGON
+    folder = asked.save or asked.save_txt or asked.save_crop
+    data_set = asked.save_coco if asked.coco_form != CocoForm.RESULTS else None  # results have run lengths
     needed = (
         ("--exist-ok", asked.exist_ok, "--save DIR", folder),
         ("--save-conf", asked.save_conf, "--save-txt DIR", asked.save_txt),
@@ -268,8 +269,8 @@ def _check_together(asked: Infer) -> None:
         (
             "--tolerance",
             asked.tolerance is not None,
-            "--masks polygon, --save-txt or --save-coco",
-            outlined or asked.save_txt or asked.save_coco,
+            "--masks polygon, --save-txt or a data set of --save-coco",
+            asked.masks == MaskForm.POLYGON or asked.save_txt or data_set,
         ),
     )
     for name, is_asked, other, has_other in needed:

@@ -114,6 +114,9 @@ def _takers(places: Places, inputs: "Sequence[Source]", manifest: "Manifest") ->
     asked = {"--save-crop": places.crops, "--save-coco": places.coco, "--csv": places.counts}
     for option in (name for name, place in asked.items() if place is not None and manifest.task == "classify"):
         raise InputError(f"{option}: expected a model that finds objects, found a classifier, which finds none")
+    files = [place.resolve() for place in (places.coco, places.counts, places.objects) if place is not None]
+    if len(set(files)) < len(files):
+        raise InputError(f"{files[0]}: expected a file of its own for each of --save-coco, --csv and --csv-objects")
     if places.coco is not None:
         yield CocoFile(checked_file(places.coco, "--save-coco", inputs), inputs, manifest, places)
     if places.counts is not None:
