@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs 
 
 from y12.files import IMAGE_SUFFIXES
 from y12.runtime.backends.onnx_runtime import OrtExecutor, import_onnxruntime
-from y12.runtime.cli.infer import Output, infer_files
+from y12.runtime.cli.infer_files import Output, infer_files
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import blob_from, letterbox
 from y12.runtime.session import Runtime
@@ -130,7 +130,7 @@ def cases_of(runtime: Runtime, executor: OrtExecutor, paths: list[Path], aheads:
     blob = blob_from([letterbox(image_from(paths[0]), runtime.input_hw)[0]])
     session = executor._session
     (given,) = session.get_inputs()
-    output = Output(saver=None, as_json=True, masks=None)
+    output = Output(as_json=True)
 
     def command() -> None:
         with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):

@@ -56,19 +56,24 @@ def check_file(path: Path, what: str, max_bytes: int, error_type: type[Y12Error]
         raise error_type(f"{path}: expected {what} of 1 to {max_bytes} bytes, found {status.st_size}")
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, error_type: type[Y12Error] = InputError) -> None:
     """Write a file under a temporary name, then rename it: whoever looks finds all of it or nothing.
 
+    A device or a pipe is written to; a file would take its place.
+
     Raises:
-        InputError: the folder cannot be written to.
+        Y12Error: as `error_type`; the folder cannot be written to.
     """
     import tempfile  # most programs only read, and it takes the random numbers along
 
     try:
+        if is_device(path):
+            path.write_bytes(content)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise error_type(f"{path}: cannot be written ({error.strerror or error})") from error
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
@@ -77,8 +82,13 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+            raise error_type(f"{path}: cannot be written ({error.strerror or error})") from error
         raise
+
+
+def is_device(path: Path) -> bool:
+    """Return whether a path is something that is written to as it is: a device, a pipe, a name of an open file."""
+    return path.parent in (Path("/dev"), Path("/dev/fd")) or (path.exists() and not (path.is_file() or path.is_dir()))
 
 
 def _umask() -> int:

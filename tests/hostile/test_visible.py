@@ -21,7 +21,8 @@ from y12.exporter.report.report import ExportReport
 from y12.exporter.report.svg import chart_of, text_of
 from y12.runtime.cli import infer, inspect
 from y12.runtime.cli.common import put, put_json, say
-from y12.runtime.cli.saving import CountTable
+from y12.runtime.cli.sources import Frame
+from y12.runtime.cli.tables import CountTable, ObjectTable
 from y12.runtime.results.detections import Detections
 from y12.runtime.results.draw import annotated
 from y12.text import LINE, MESSAGE, NAME, printable_json, visible
@@ -125,10 +126,18 @@ def test_commands(name, tmp_path, capsys):
     assert not steers(out.replace("\n", ""))
     assert len(out.splitlines()) == 14
     (tmp_path / "a.ppm").write_bytes(b"P6 8 8 255\n" + bytes(192))
-    assert infer.main([str(path), str(tmp_path / "a.ppm"), "--csv", str(tmp_path / "a.csv")]) == 0
+    written = ("--csv", "a.csv"), ("--csv-objects", "b.csv"), ("--save-coco", "c.json"), ("--save-crop", "crops")
+    asked = [word for option, place in written for word in (option, str(tmp_path / place))]
+    assert infer.main([str(path), str(tmp_path / "a.ppm"), *asked]) == 0
     out, err = capsys.readouterr()
-    assert len(out.splitlines()) == len(err.splitlines()) == 1
-    assert not steers(out[:-1] + err[:-1])
+    assert len(out.splitlines()) == 1
+    assert len(err.splitlines()) == 1 + len(written)
+    assert not steers((out + err).replace("\n", ""))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.onnx", "a.ppm", "b.csv", "c.json", "crops"]
+    (crop,) = (tmp_path / "crops").glob("*/*")
+    assert not steers(str(crop))
+    for place in ("b.csv", "c.json"):
+        assert not steers((tmp_path / place).read_text().replace("\n", ""))
     rows = list(csv.reader((tmp_path / "a.csv").read_text().splitlines()))
     assert len(rows) == 2
     assert not steers("".join(rows[0]))
@@ -156,10 +165,10 @@ def test_tables_pages_and_pictures(name, tmp_path):
     assert json.loads(export.to_json().encode())["model"] == text
     assert not steers(text_of(chart_of(10, text)))
     ET.fromstring(text_of(chart_of(10, text)))
-    table = CountTable(tmp_path / "a.csv", "detect", (text,))
-    table.add(Path("a.jpg"), None, {text: 1})
-    table.write()
-    assert not steers((tmp_path / "a.csv").read_text().replace("\n", ""))
+    for table in (CountTable(tmp_path / "a.csv", (text,)), ObjectTable(tmp_path / "a.csv")):
+        table.take(Frame(Path("a.jpg"), None, Path("a.jpg")), found(text))
+        table.close()
+        assert not steers((tmp_path / "a.csv").read_text().replace("\n", ""))
     black = np.zeros((40, 600, 3), np.uint8)
     np.testing.assert_array_equal(annotated(black, found(text)), annotated(black, found(visible(text, NAME))))
     assert annotated(black, found(text)).any()

@@ -15,11 +15,25 @@ from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputPro
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FORMATS", "NEEDS_IMAGES", "OPSETS", "ExportConfig", "Int8Options", "ShapeOptions"]
+    from y12.exporter.model.rows import ModelSpec
+
+__all__ = [
+    "CHECKPOINTS",
+    "FORMATS",
+    "NAMED",
+    "NEEDS_IMAGES",
+    "OPSETS",
+    "ExportConfig",
+    "Int8Options",
+    "ShapeOptions",
+    "named_spec",
+]
 
 FORMATS = ("onnx", "engine")
 OPSETS = range(17, 21)  # of what is traced: TensorRT fuses the plain MatMul and Softmax these have
 
+CHECKPOINTS = (".pt", ".pth", ".safetensors")
+NAMED = ("", ".yaml", ".yml")  # how a model's name ends, or its YAML's
 NEEDS_IMAGES = (
     "--int8 is calibrated on images like those the model will see: add --calib with a folder of some hundred of "
     "them, or a data.yaml"
@@ -170,6 +184,7 @@ class ExportConfig:
             raise OptionsError(f"--format: expected one of {', '.join(FORMATS)}, found '{self.format}'")
         if self.precision not in PRECISIONS:
             raise OptionsError(f"precision: expected one of {', '.join(PRECISIONS)}, found '{self.precision}'")
+        self._check_kind()
         self._check_int8()
         if self.task is not None and self.task not in TASKS:
             raise OptionsError(f"--task: expected one of {', '.join(TASKS)}, found '{self.task:.60}'")
@@ -179,7 +194,7 @@ class ExportConfig:
         if self.format != "engine" and self.target != EngineOptions():
             raise OptionsError("--tensorrt, --workspace and --sm are of engines: add --format engine, or drop them")
         self._check_size()
-        if self.random_weights and self.suffix not in ("", ".yaml", ".yml"):
+        if self.random_weights and self.suffix not in NAMED:
             raise OptionsError("--random-weights is for a model's name or YAML, which bring none: drop it")
 
     @property
@@ -191,6 +206,14 @@ class ExportConfig:
     def may_have_ranges(self) -> bool:
         """Whether the model is of a kind of file that can carry learned ranges."""
         return self.suffix == ".safetensors"
+
+    def _check_kind(self) -> None:
+        files = (*CHECKPOINTS, ".onnx")
+        if self.suffix is not None and self.suffix not in (*files, *NAMED):
+            raise OptionsError(
+                f"MODEL: expected a file ending in {', '.join((*files, '.yaml'))}, or a model's name such as yolov12n; "
+                f"found '{self.model}'"
+            )
 
     def _check_opset(self) -> None:
         if self.opset is None:
@@ -215,7 +238,7 @@ class ExportConfig:
             raise OptionsError(
                 f"{options} {are} for a model YAML, and none was named: name one, such as yolov12, or drop {options}"
             )
-        if self.suffix not in ("", ".yaml", ".yml"):
+        if self.suffix not in NAMED:
             model = f"'{self.model}'" if isinstance(self.model, str) else "a network"
             raise OptionsError(f"{options} {are} for a model YAML; {model} tells its own scale: drop {options}")
 
@@ -228,3 +251,22 @@ class ExportConfig:
             )
         if self.int8 is not None and self.int8.quantize.target == "cpu" and self.format == "engine":
             raise OptionsError("--int8-target cpu is for ONNX Runtime; TensorRT needs trt: drop it, or --format engine")
+
+
+def named_spec(config: ExportConfig) -> "ModelSpec":
+    """Return the network that a model's name or YAML means.
+
+    Raises:
+        ModelSpecError: there is no such network, or the YAML is wrong.
+        OptionsError: it is a name, which brings no weights, and random ones were not asked for.
+    """
+    from y12.exporter.model.spec import spec_from_name  # loads a reader of YAML
+
+    assert isinstance(config.model, str)
+    spec = spec_from_name(config.model, scale=config.scale, ratios=config.ratios)
+    if not config.suffix and not config.random_weights:
+        raise OptionsError(
+            f"MODEL: expected weights, found '{config.model}', a network's name: give its checkpoint, such as "
+            f"{config.model}.pt from its publisher (y12 ships none), or add --random-weights to see what it builds"
+        )
+    return spec

@@ -12,13 +12,13 @@ from y12.errors import CalibrationError, CheckpointError, OptionsError
 from y12.exporter.checkpoint.load import Checkpoint, detector_from_checkpoint, read_checkpoint
 from y12.exporter.checkpoint.metadata import UNKNOWN_LICENCE
 from y12.exporter.config_parts import nms_of
-from y12.exporter.export_config import ExportConfig
+from y12.exporter.export_config import CHECKPOINTS, ExportConfig, named_spec
 from y12.exporter.graph.best_rows import row_count
 from y12.exporter.graph.foreign.raw_outputs import Given, with_raw_outputs
 from y12.exporter.graph.foreign.read import graph_from_file
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.detector import Detector
-from y12.exporter.model.spec import models_dir, spec_from_name
+from y12.exporter.model.spec import models_dir
 from y12.exporter.precision.qat.learned import LearnedRanges
 from y12.exporter.precision.quantization_options import LEAST_OPSET
 from y12.exporter.verify.verify_images import scenes_dir
@@ -26,8 +26,6 @@ from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile, NmsSettin
 from y12.runtime.artefact.opened import Artefact, open_artefact
 
 __all__ = ["Source", "choice_of", "demo_weights", "source_from_config", "with_nms_where_needed"]
-
-CHECKPOINTS = (".pt", ".pth", ".safetensors")
 
 _END2END_NOTE = (
     "exported end to end: of its branches that predict each object once the best rows are chosen in the graph, which "
@@ -154,19 +152,9 @@ def _source(config: ExportConfig) -> Source:
         return _from_checkpoint(path)
     if path.suffix == ".onnx":
         return _from_onnx(path, config)
-    if path.suffix in ("", ".yaml", ".yml"):
-        spec = spec_from_name(config.model, scale=config.scale, ratios=config.ratios)
-        if not path.suffix and not config.random_weights:
-            raise OptionsError(
-                f"MODEL: expected weights, found '{config.model}', a network's name: give its checkpoint, such as "
-                f"{config.model}.pt from its publisher (y12 ships none), or add --random-weights to see what it builds"
-            )
-        note = f"{config.model} names a network without weights: they are seeded random ones, which detect nothing real"
-        return _from_detector(seeded_detector(spec), spec.name, notes=(note, *spec.notes))
-    known = ", ".join((*CHECKPOINTS, ".onnx", ".yaml"))
-    raise OptionsError(
-        f"MODEL: expected a file ending in {known}, or a model's name such as yolov12n; found '{config.model}'"
-    )
+    spec = named_spec(config)
+    note = f"{config.model} names a network without weights: they are seeded random ones, which detect nothing real"
+    return _from_detector(seeded_detector(spec), spec.name, notes=(note, *spec.notes))
 
 
 def _from_network(network: nn.Module) -> Source:

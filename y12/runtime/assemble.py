@@ -1,4 +1,4 @@
-"""What runs an artefact's network, and what is put around it."""
+"""What runs an artefact's network, on what size of input, and what is put around it."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError
 from y12.runtime.agreement import check_agreement
 from y12.runtime.artefact.graph_refusals import check_graph
-from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.manifest import InputProfile, Manifest
 from y12.runtime.artefact.opened import Artefact, onnx_beside
 from y12.runtime.artefact.output_layout import output_layout
 from y12.runtime.executor import Executor
@@ -17,7 +17,7 @@ from y12.runtime.tasks import task_for
 if TYPE_CHECKING:
     from y12.runtime.gpu.device import DeviceNetwork
 
-__all__ = ["backend_for", "pipeline_for"]
+__all__ = ["backend_for", "input_hw_of", "pipeline_for"]
 
 
 def backend_for(artefact: Artefact, provider: str, gpu: GpuOptions) -> "Executor | DeviceNetwork":
@@ -49,6 +49,22 @@ def pipeline_for(
     from y12.runtime.gpu.pipeline import GpuPipeline  # an .onnx needs none of it
 
     return GpuPipeline(backend, task_for(manifest), manifest.profile.batch, input_hw, gpu)
+
+
+def input_hw_of(profile: InputProfile, stride: int, imgsz: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Return the size of the network's input: what is asked for, else what it was made for.
+
+    Raises:
+        InputError: the network cannot take it.
+    """
+    if imgsz is None:
+        return profile.opt_hw
+    height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+    for name, size, axis in (("height", height, profile.height), ("width", width, profile.width)):
+        if not axis.min <= size <= axis.max or size % stride:
+            wanted = str(axis.min) if axis.is_fixed else f"a multiple of {stride} from {axis.min} to {axis.max}"
+            raise InputError(f"imgsz: expected a {name} of {wanted}, as the artefact was exported for, found {size}")
+    return height, width
 
 
 def _onnx_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor:

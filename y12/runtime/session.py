@@ -1,7 +1,7 @@
 """`Runtime`: an artefact, opened once, that turns images into Detections."""
 
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from os import PathLike
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import ExecutorError, InputError
-from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.opened import Artefact, open_artefact
-from y12.runtime.assemble import backend_for, pipeline_for
+from y12.runtime.assemble import backend_for, input_hw_of, pipeline_for
 from y12.runtime.executor import Executor
 from y12.runtime.forks import kept_for_ever, told_of_forks
 from y12.runtime.options import Changes, DetectOptions, GpuOptions, changed
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from y12.runtime.preprocess.images import ImageSource
 
 __all__ = ["MAX_CHUNK", "GpuOptions", "Runtime", "Timings"]
-
 Item = TypeVar("Item")
-
 MAX_TIMEOUT_S = 1_000_000
 MAX_CHUNK = 32  # images per run where the network sets no limit: bounds the memory that one call takes
 
@@ -82,7 +80,7 @@ class Runtime:
         if task is not None and task != self.manifest.task:
             own = self.manifest.task
             raise InputError(f"{self.artefact.path}: expected a model for the task {task!r}, found one for {own!r}")
-        self.input_hw = _input_hw(self.manifest.profile, self.manifest.max_stride, imgsz)
+        self.input_hw = input_hw_of(self.manifest.profile, self.manifest.max_stride, imgsz)
         self.timings = Timings()
         self._streams = Streams()
         gpu = gpu or GpuOptions()
@@ -112,8 +110,8 @@ class Runtime:
     def check_options(self, options: DetectOptions) -> None:
         """Refuse options that the artefact cannot follow.
 
-        Where y12's NMS is in the graph, a higher conf, a smaller max_det and fewer classes can be asked for; the
-        rest was decided when the artefact was exported. Of another exporter's graph, it is told: `notes_on`.
+        Where y12's NMS is in the graph, a higher conf, a smaller max_det and fewer classes can be asked for; the rest
+        was decided by the export. Of another exporter's graph, it is told: `notes_on`.
 
         Raises:
             InputError: there is one.
@@ -155,21 +153,28 @@ class Runtime:
     __call__ = infer
 
     def infer_batch(
-        self, images: "Sequence[ImageSource]", options: DetectOptions | None = None, **changes: Unpack[Changes]
+        self,
+        images: "Sequence[ImageSource]",
+        options: DetectOptions | None = None,
+        *,
+        batch: int | None = None,
+        **changes: Unpack[Changes],
     ) -> list[Detections]:
         """Find the objects in each image, in the order given; options as for `infer`.
 
         More images than the network takes at once are split; where it takes only more, the last run is
-        filled up with gray images whose results are dropped.
+        filled up with gray images whose results are dropped. A run takes `batch`; None: as many as it can, at most 32.
 
         Raises:
-            InputError: an image or an option cannot be used.
+            InputError: an image, an option or `batch` cannot be used.
             ExecutorError: the network failed, or gave NaN or infinity.
         """
+        limits = self.manifest.profile.batch
+        size = self._batch_size(batch, max(limits.min, min(limits.max, MAX_CHUNK)))
         stages = self._stages(self._pipeline.load, self._changed(options, changes))
-        detections: list[Detections] = []
-        timings = Timings()
-        for chunk in _chunks(images, self.manifest.profile.batch):
+        detections, timings = list[Detections](), Timings()
+        for start in range(0, len(images), size):
+            chunk = images[start : start + size]
             chunk_detections, chunk_timings = detections_at_once(chunk, stages)
             for found, image in zip(chunk_detections, chunk, strict=True):
                 found.image = kept_source(image)
@@ -218,6 +223,7 @@ class Runtime:
         *,
         batch: int | None = None,
         ahead: int = AHEAD,
+        announced: bool = False,
     ) -> Generator[Outcome[Item], None, None]:
         """Do as `stream` for items of any kind, go on after an item that cannot be read, and tell which is which.
 
@@ -228,22 +234,18 @@ class Runtime:
             options: as for `stream`.
             batch: as for `stream`.
             ahead: as for `stream`.
+            announced: give `y12.runtime.stream.BEGUN` first, once the first batches are on their way.
 
         Raises:
             InputError: an option, `batch` or `ahead` cannot be used.
             ExecutorError: the network failed, gave NaN or infinity, or the runtime was closed meanwhile.
         """
         self._streams.check_open()
-        limits = self.manifest.profile.batch
-        size = limits.min if batch is None else batch
-        if not 1 <= size <= limits.max:
-            raise InputError(
-                f"batch: expected 1 to {limits.max} images, as the artefact was exported for, found {size}"
-            )
+        size = self._batch_size(batch, self.manifest.profile.batch.min)
         if ahead < 0:
             raise InputError(f"ahead: expected 0 or more batches, found {ahead}")
         stages = self._stages(load, options or self.options)
-        return outcomes_streamed(items, stages, self._streams, size, ahead, self._pipeline.workers)
+        return outcomes_streamed(items, stages, self._streams, size, ahead, self._pipeline.workers, announced)
 
     def _detections(self, outcomes: Generator[Outcome[Any], None, None]) -> Generator[Detections, None, None]:
         with closing(outcomes):  # an error's traceback would keep it open
@@ -254,6 +256,12 @@ class Runtime:
                 if isinstance(outcome.item, str | PathLike):  # arrays would fill memory where all results are kept
                     outcome.result.image = outcome.item
                 yield outcome.result
+
+    def _batch_size(self, asked: int | None, usual: int) -> int:
+        most, size = self.manifest.profile.batch.max, usual if asked is None else asked
+        if not 1 <= size <= most:
+            raise InputError(f"batch: expected 1 to {most} images, as the artefact was exported for, found {size}")
+        return size
 
     def _changed(self, options: DetectOptions | None, changes: Changes) -> DetectOptions:
         return changed(options or self.options, self.manifest.names, changes)
@@ -311,20 +319,3 @@ class Runtime:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _chunks(images: "Sequence[ImageSource]", batch: AxisRange) -> "Iterator[Sequence[ImageSource]]":
-    size = max(batch.min, min(batch.max, MAX_CHUNK))
-    return (images[start : start + size] for start in range(0, len(images), size))
-
-
-def _input_hw(profile: InputProfile, stride: int, imgsz: int | tuple[int, int] | None) -> tuple[int, int]:
-    """Choose the input's size, and refuse one the network cannot take."""
-    if imgsz is None:
-        return profile.opt_hw
-    height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    for name, size, axis in (("height", height, profile.height), ("width", width, profile.width)):
-        if not axis.min <= size <= axis.max or size % stride:
-            wanted = str(axis.min) if axis.is_fixed else f"a multiple of {stride} from {axis.min} to {axis.max}"
-            raise InputError(f"imgsz: expected a {name} of {wanted}, as the artefact was exported for, found {size}")
-    return height, width

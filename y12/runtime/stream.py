@@ -25,7 +25,7 @@ from y12.errors import ExecutorError
 from y12.runtime.results.detections import Detections
 from y12.runtime.stages import Stages, Timings
 
-__all__ = ["AHEAD", "Outcome", "Streams", "detections_at_once", "outcomes_streamed"]
+__all__ = ["AHEAD", "BEGUN", "Outcome", "Streams", "detections_at_once", "outcomes_streamed"]
 
 AHEAD = 2  # batches: one in the network, one ready for it
 _TOLD_AGAIN_S = 0.005  # a run that had not begun when it was told to stop does not know of it
@@ -42,6 +42,9 @@ class Outcome(Generic[Item]):
     item: Item
     result: Detections | Exception
     timings: Timings
+
+
+BEGUN: Outcome[Any] = Outcome(None, ExecutorError("nothing was run yet"), Timings())  # no outcome, but their beginning
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,19 @@ def detections_at_once(images: Sequence[Any], stages: Stages) -> tuple[list[Dete
 
 
 def outcomes_streamed(
-    items: Iterable[Item], stages: Stages, streams: "Streams", batch: int, ahead: int, runners: int = 1
+    items: Iterable[Item],
+    stages: Stages,
+    streams: "Streams",
+    batch: int,
+    ahead: int,
+    runners: int = 1,
+    announced: bool = False,
 ) -> Generator[Outcome[Item], None, None]:
     """Take `items` through all stages, at most `ahead` batches of `batch` beyond the one whose outcomes are given.
 
-    The network runs up to `runners` batches at a time.
-
-    An item that cannot be read gives its error in its place, and the others follow. An exception of the iterable
-    or of the network is raised after the outcomes of what came before it.
+    The network runs up to `runners` batches at a time. With `announced`, `BEGUN` comes first, as soon as the first
+    batches are on their way. An item that cannot be read gives its error in its place, and the others follow. An
+    exception of the iterable or of the network is raised after the outcomes of what came before it.
 
     Raises:
         ExecutorError: the runtime that `streams` belongs to was closed meanwhile; or what `stages.execute` raises.
@@ -105,6 +113,9 @@ def outcomes_streamed(
         while True:
             while len(started) <= ahead and (chunk := source.next_batch()):
                 started.append(threads.start(chunk, stages))
+            if announced:
+                announced = False
+                yield BEGUN
             if not started:
                 break
             for outcome in _outcomes(started.popleft(), stages):

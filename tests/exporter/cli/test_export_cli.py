@@ -212,14 +212,14 @@ CONTRADICTIONS = [
     (["--format", "openvino"], 2, "--format: expected onnx, engine (or tensorrt, trt), found 'openvino'"),
     (["--quantize", "4"], 2, "--quantize: expected 8, 16, found '4'"),
     (["--no-such-option"], 2, "expected an option of y12-export, found '--no-such-option'"),
-    (["nothere.pt"], 1, "found no file nothere.pt"),
+    (["nothere.pt"], 1, "expected a model's file, found nothing at nothere.pt"),
     (["nothere.onnx"], 1, "nothere.onnx"),
     (["nothere.yaml"], 1, "nothere.yaml"),
     (["yolov13n"], 1, "yolov13n"),
     (["yolov12n"], 1, "expected weights, found 'yolov12n', a network's name: give its checkpoint, such as yolov12n.pt"),
     (["model.pt", "--random-weights"], 1, "--random-weights is for a model's name or YAML"),
     (["model.engine"], 1, "expected a file ending in"),
-    (["--images", "/nothere", "--imgsz", "64"], 1, "cannot verify on this image"),
+    (["--images", "/nothere", "--imgsz", "64"], 1, "--images: expected photographs, found nothing at /nothere"),
 ]
 
 

@@ -79,17 +79,19 @@ def test_results_are_saved(files, tmp_path):
     assert json.loads(saved.read_text()) == RESULTS
 
 
-@pytest.mark.parametrize("option", [["--conf", "0.1"], ["--imgsz", "64"], ["--images", "x"], ["--no-multi-label"]])
+@pytest.mark.parametrize("option", [["--conf", "0.1"], ["--imgsz", "64"], ["--images", "."], ["--no-multi-label"]])
 def test_results_that_exist_take_no_options(files, capsys, option):
     assert "results were made before" in refused(capsys, *files, *option)
 
 
 def test_a_wrong_file_is_one_line(files, capsys, tmp_path):
-    assert "expected COCO results, found none" in refused(capsys, tmp_path / "none.json", files[1])
+    assert "COCO results (.json), found nothing at" in refused(capsys, tmp_path / "none.json", files[1])
     assert "expected a list of COCO results" in refused(capsys, files[1], files[1])
     assert "expected a COCO JSON with lists of" in refused(capsys, files[0], files[0])
-    assert "expected a COCO JSON to evaluate results with" in refused(capsys, files[0], "data.yaml")
-    assert "expected a file named *.onnx" in refused(capsys, "model.bin", files[1])
+    (tmp_path / "data.yaml").write_text("names: [cat]")
+    assert "expected a COCO JSON to evaluate results with" in refused(capsys, files[0], tmp_path / "data.yaml")
+    (tmp_path / "model.bin").write_bytes(b"model")
+    assert "expected a file named *.onnx" in refused(capsys, tmp_path / "model.bin", files[1])
 
 
 @pytest.mark.parametrize("line", [[], ["a.onnx"], ["a.onnx", "b.json", "--split", "valid"], ["a", "b", "--conf", "x"]])

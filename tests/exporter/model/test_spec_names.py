@@ -10,7 +10,7 @@ from tiny_networks import rows
 
 from y12.errors import ModelSpecError
 from y12.exporter.model.scaling import Ratios
-from y12.exporter.model.spec import models_dir, spec_from_name, specs_at_scale
+from y12.exporter.model.spec import _names_in, _shipped, models_dir, spec_from_name, specs_at_scale
 
 FIVE = {letter: [1.0, 1.0, 64] for letter in "nsmlx"}
 
@@ -48,8 +48,11 @@ def test_shipped_names(name, scale, expected):
         ("yolo12", None, "which scale"),
         ("yolov12n", "l", "names the scale 'n', --scale says 'l'"),
         ("yolov12", "q", "unknown scale 'q'; known: n, s, m, l, x"),
-        ("yolov12q", None, "did you mean 'yolov12'"),
-        ("yolov9n", None, "did you mean 'yolov8'"),
+        ("yolov12q", None, "did you mean 'yolov12n'"),
+        ("yolov12nn", None, "did you mean 'yolov12n'"),
+        ("yolov12x-sgm", None, "did you mean 'yolov12x-seg'"),
+        ("bitfalkon", None, "did you mean 'bitfalcon-n'"),
+        ("yolov9n", None, "did you mean 'yolov8n'"),
         ("runs/yolov12n", None, "unknown model 'runs/yolov12n'"),  # a folder, and no ending: a mistyped checkpoint
         ("../models/yolov12", "n", "unknown model"),
         ("", "n", "unknown model ''"),
@@ -243,3 +246,10 @@ def test_networks_are_known_again_by_the_names_that_files_carry():
         "yolov12s-pose",
     } <= names
     assert all(spec_from_name(name).name == name for name in names)
+
+
+def test_every_name_that_can_be_offered_exists():
+    for file, data in _shipped():
+        for scale, _, name in _names_in(file.stem, data):
+            assert spec_from_name(name).name == name
+            assert scale in name

@@ -4,13 +4,15 @@ import hashlib
 import json
 import time
 
+import cv2
 import numpy as np
 import pytest
 
 from y12 import DetectOptions, Runtime
 from y12.runtime.artefact.manifest import AxisRange, NmsSettings
 from y12.runtime.artefact.opened import sidecar_of
-from y12.runtime.cli import bench, inspect
+from y12.runtime.backends.onnx_runtime import OrtExecutor
+from y12.runtime.cli import bench, infer, inspect
 
 
 @pytest.fixture
@@ -134,6 +136,57 @@ def test_inspect_tells_how_boxes_are_found(make_onnx, make_manifest, capsys, loc
 def test_bench_refuses_zero(make_onnx, option, capsys):
     assert bench.main([str(make_onnx()), option, "0"]) == 2
     assert capsys.readouterr().err == f"error: {option}: expected a whole number of 1 or more, found '0'\n"
+
+
+@pytest.mark.parametrize("command", ["bench", "infer"])
+@pytest.mark.parametrize(
+    ("profile", "batch", "wanted"),
+    [
+        ((1, 1, 1), 4, "expected 1, which the artefact is fixed to, found 4; export it with --batch 1:4:8 for others"),
+        ((1, 4, 8), 9, "expected 1 to 8, found 9; its profile is 1:4:8"),
+        ((2, 4, 8), 1, "expected 2 to 8, found 1; its profile is 2:4:8"),
+    ],
+)
+def test_a_batch_outside_the_profile_is_refused(make_onnx, make_manifest, capsys, command, profile, batch, wanted):
+    path = make_onnx(
+        batch=1 if profile[0] == profile[2] else "batch", manifest=make_manifest(batch=AxisRange(*profile))
+    )
+    main, more = (bench.main, []) if command == "bench" else (infer.main, ["none.jpg"])
+    assert main([str(path), *more, "--batch", str(batch)]) == 1
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", f"error: --batch: {wanted}\n")
+
+
+def sizes_seen(monkeypatch):
+    """Note the images of every run of ONNX Runtime."""
+    sizes, run = [], OrtExecutor.run
+    monkeypatch.setattr(OrtExecutor, "run", lambda self, images: sizes.append(len(images)) or run(self, images))
+    return sizes
+
+
+@pytest.mark.parametrize(("most", "batch"), [(8, 8), (64, 64), (8, None)])
+def test_bench_runs_as_many_as_it_says(make_onnx, make_manifest, monkeypatch, capsys, most, batch):
+    sizes = sizes_seen(monkeypatch)
+    path = make_onnx(batch="batch", manifest=make_manifest(batch=AxisRange(2, 4, most)))
+    asked = [] if batch is None else ["--batch", str(batch)]
+    assert bench.main([str(path), "--iterations", "2", "--warmup", "1", "--json", *asked]) == 0
+    assert sizes == [batch or 2] * 3
+    assert json.loads(capsys.readouterr().out)["batch"] == (batch or 2)
+
+
+def test_infer_runs_as_many_as_are_asked_for(make_onnx, make_manifest, monkeypatch, tmp_path, capsys):
+    sizes = sizes_seen(monkeypatch)
+    for number in range(10):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), 20 * number, np.uint8))
+    path = make_onnx(batch="batch", manifest=make_manifest(batch=AxisRange(1, 4, 8)))
+    outs = []
+    for asked, expected in (([], [1] * 10), (["--batch", "8"], [8, 2])):
+        assert infer.main([str(path), str(tmp_path / "*.png"), "--json", *asked]) == 0
+        outs.append([json.loads(line)["detections"] for line in capsys.readouterr().out.splitlines()])
+        assert sizes == expected
+        sizes.clear()
+    assert outs[0] == outs[1]
+    assert len(outs[0]) == 10
 
 
 def test_warm_up_is_not_timed(make_onnx, fake_executor):

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from y12.errors import InputError
+from y12.errors import InputError, OutputError
 from y12.runtime.cli.infer import main
 from y12.runtime.cli.video_out import VideoWriter
 from y12.runtime.preprocess.video import images_from_video
@@ -88,7 +88,7 @@ def test_each_run_has_its_folder(make_onnx, tmp_path, capsys):
     assert "did you mean 'red'?" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()  # refused before there was a folder
     assert main([*asked[:2], "--exist-ok"]) == 1
-    assert "--exist-ok: expected --save DIR beside it" in capsys.readouterr().err
+    assert "--exist-ok: expected --save DIR beside it, found none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["file", "file/x", "/proc/x"])
@@ -109,7 +109,7 @@ def test_a_folder_in_the_videos_place(make_onnx, tmp_path, capsys):
     assert main([str(make_onnx()), str(clip), "--save", str(tmp_path / "out"), "--exist-ok"]) == 1
     err = capsys.readouterr().err.splitlines()
     assert f"error: {tmp_path}/out/clip_annotated.mp4: cannot be written (it is a folder)" in err
-    assert len(err) == 3
+    assert len(err) == 2  # one line: no other video can be written either
 
 
 def test_nothing_is_left_of_a_video_that_cannot_be_written(tmp_path):
@@ -119,9 +119,9 @@ def test_nothing_is_left_of_a_video_that_cannot_be_written(tmp_path):
     writer.close()
     assert list(tmp_path.iterdir()) == []
     writer = VideoWriter(tmp_path / "nowhere" / "a.mp4", (48, 64))
-    with pytest.raises(InputError, match=r"a\.mp4: the video cannot be written \(No such file"):
+    with pytest.raises(OutputError, match=r"a\.mp4: the video cannot be written \(No such file"):
         list(map(writer.write, [RED] * 200, [None] * 200))
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         writer.close()
 
 
@@ -155,5 +155,8 @@ def test_ctrl_c_ends_a_live_stream_and_leaves_its_video_whole(make_onnx, tmp_pat
         server.shutdown()
     assert process.returncode == 130
     assert " frame 9: 64x48: 1 red" in lines[9]
-    assert err.splitlines()[1:] == [f"saved to {tmp_path / 'out'}"]
+    told = [
+        line for line in err.splitlines()[1:] if not line.endswith(" …")
+    ]  # which tell how far it is, on a slow machine
+    assert told == [f"saved to {tmp_path / 'out'}"]
     assert len(list(images_from_video(tmp_path / "out/live_annotated.mp4"))) >= 9

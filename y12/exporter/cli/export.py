@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from y12.exporter.cli import options as ask
+from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import Bits, Flavour, Format
-from y12.exporter.cli.progress import stage
 from y12.runtime.cli import options as shared
 from y12.runtime.cli.app import Command, Options, command_line, main_of
 from y12.runtime.cli.common import TORCH_MIB, put, put_json, require_packages, say
 from y12.runtime.cli.options import THRESHOLDS, given
+from y12.runtime.cli.progress import stage
 
 if TYPE_CHECKING:
     from y12.exporter.export_config import ExportConfig
     from y12.exporter.export_pipeline import ExportResult
 
-_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "pycocotools", "rich", "safetensors", "yaml")
+_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "pycocotools", "safetensors", "yaml")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +137,7 @@ def config_of(asked: Export) -> "ExportConfig":
 def _exported(config: "ExportConfig") -> "ExportResult":
     """Do the export; what it needs is looked for before anything is loaded that takes long."""
     require_packages(_PACKAGES, "export", "y12-export")
+    _check_files(config)
     if config.format == "engine":
         from y12.exporter.engine.build_engine import bindings_for_build
 
@@ -147,6 +149,23 @@ def _exported(config: "ExportConfig") -> "ExportResult":
     with stage("start"):  # torch takes seconds to load
         from y12.exporter.export_pipeline import export
     return export(config, stage)
+
+
+def _check_files(config: "ExportConfig") -> None:
+    """Refuse a model or data that is not there, and a name that no network has."""
+    from y12.exporter.export_config import NAMED, named_spec
+
+    if config.suffix in NAMED:
+        named_spec(config)
+    elif isinstance(config.model, str):
+        check_there("a model's file", {"MODEL": config.model})
+    if config.verify is not None and isinstance(config.verify.images, Path):
+        check_there("photographs", {"--images": config.verify.images})
+    if config.int8 is not None:
+        check_there("a folder of images or a data.yaml", {"--calib": config.int8.images})
+        if config.int8.budget is not None:
+            check_there("a data.yaml, a COCO .json or a folder", {"--max-drop-data": config.int8.budget.data})
+    check_there("a data.yaml, a COCO .json or a folder", {"--val": config.val})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """y12-tune: train a network on labelled images, or go on training one."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -10,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from y12.exporter.cli import options as ask
+from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import ClassLoss, Device, IouLoss, TrainPrecision
-from y12.exporter.cli.progress import bar
 from y12.runtime.cli.app import Command, Options, main_of
 from y12.runtime.cli.common import TORCH_MIB, put, require_packages, say
 from y12.runtime.cli.options import OUTPUT, choice, number, option, whole
+from y12.runtime.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from y12.exporter.train.tune import Progress, Tune
+    from y12.exporter.train.tune import Tune
 
 
 _TRAINING = (
@@ -27,11 +27,11 @@ _TRAINING = (
     "safetensors",
     "pycocotools",
     "yaml",
-    "rich",
     "matplotlib",
     "jinja2",
 )
 _PACKAGES = (*_TRAINING, "onnx", "onnxruntime", "onnxsim")  # for --qat, which is placed by the network's graph
+DRAWN = "shapes"  # y12.exporter.train.datasets.SHAPES
 _DATA, _NETWORK, _STEPS, _MACHINE = "Data", "Network", "Training", "Machine"
 
 
@@ -147,10 +147,11 @@ class TuneOrder(Options):
         for name in self.trackers:
             require_packages((name,), name, f"y12-tune --{name}")
         require_packages(_PACKAGES, "train", "y12-tune")
+        _check_files(self)
         job = _job(self)
         from y12.exporter.train.tune import tune
 
-        with _progress() as progress:
+        with Progress("train", "steps") as progress:
             weights = tune(job, say, progress)
         if weights is not None:
             put(f"weights      {weights}")
@@ -172,6 +173,21 @@ COMMAND = Command(
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, train, give the exit code."""
     return main_of(COMMAND, argv)
+
+
+def _check_files(asked: TuneOrder) -> None:
+    """Refuse data or weights that are not there, and a name that no network has, before torch is loaded."""
+    check_there("a data.yaml, a COCO .json or a folder", {"--val": asked.val})
+    if str(asked.data) != DRAWN:
+        kinds = f"a data.yaml, a COCO .json, a folder of classes, or the word {DRAWN}"
+        check_there(kinds, {"DATA": asked.data})
+    check_there("a folder of images", {"--images": asked.images})
+    check_there("a weights file", {"--weights": asked.weights})
+    if asked.model is not None:
+        from y12.exporter.model.scaling import Ratios
+        from y12.exporter.model.spec import spec_from_name
+
+        spec_from_name(asked.model, scale=asked.scale, ratios=Ratios(asked.depth, asked.width, asked.max_channels))
 
 
 def _job(asked: TuneOrder) -> "Tune":
@@ -213,18 +229,6 @@ def _job(asked: TuneOrder) -> "Tune":
         asked.trackers,
         options,
     )
-
-
-@contextmanager
-def _progress() -> "Iterator[Progress]":
-    """Give what shows how a run goes on: a bar on a terminal, every hundredth step elsewhere."""
-    with bar("train", remaining=True) as advance:
-        yield advance or _tell_some
-
-
-def _tell_some(done: int, total: int, losses: str) -> None:
-    if done % 100 == 0:
-        say(f"step {done} of {total}: {losses}")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import Split
 from y12.exporter.cli.options import CocoImages
-from y12.exporter.cli.progress import stage
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import put, put_json, require_packages, say
 from y12.runtime.cli.options import NMS, OUTPUT, RuntimeOptions, choice, number, option, whole
+from y12.runtime.cli.places import checked_file
+from y12.runtime.cli.progress import stage
 
 if TYPE_CHECKING:
     from y12.exporter.evaluate.evaluate_options import ValOptions
@@ -90,7 +92,12 @@ class Val(RuntimeOptions):
         """Evaluate, print the report, and write the results and draw where that is asked for."""
         if self.plots is not None:
             require_packages(("matplotlib", "jinja2"), "plots", "y12-val --plots")
-        require_packages(("pycocotools", "yaml", "rich"), "val", "y12-val")
+        require_packages(("pycocotools", "yaml"), "val", "y12-val")
+        check_there("an .onnx, an .engine or COCO results (.json)", {"ARTEFACT": self.artefact})
+        check_there("a data.yaml, a COCO .json or a folder of classes", {"DATA": self.data})
+        check_there("a folder of images", {"--images": self.images})
+        if self.save_json:
+            checked_file(self.save_json, "--save-json", [Path(self.artefact), self.data])
         with _plots_folder(self) as folder:
             validation = _validated(self, options_of(self))
             page = _drawn(validation, folder)
@@ -163,9 +170,9 @@ def _plots_folder(asked: Val) -> Iterator[Path | None]:
             raise InputError("--exist-ok: expected --plots DIR beside it, found none")
         yield None
         return
-    from y12.runtime.cli.saving import run_folder
+    from y12.runtime.cli.places import RunFolders
 
-    folder = run_folder(asked.plots, asked.exist_ok)
+    folder = RunFolders(asked.exist_ok).make(asked.plots)
     try:
         yield folder
     except BaseException:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from y12.errors import DatasetError
 from y12.exporter.data.splits import SPLITS
+from y12.runtime.options import DetectOptions
 
 __all__ = ["ValOptions"]
 
@@ -29,6 +30,7 @@ class ValOptions:
 
     Raises:
         DatasetError: the split is none of train, val and test.
+        InputError: a threshold is out of range.
     """
 
     conf: float | None = None
@@ -45,6 +47,8 @@ class ValOptions:
     def __post_init__(self) -> None:
         if self.split is not None and self.split not in SPLITS:
             raise DatasetError(f"split: expected one of {', '.join(SPLITS)}, found {self.split!r}")
+        given = {name: getattr(self, name) for name in ("conf", "iou", "max_det") if getattr(self, name) is not None}
+        DetectOptions(**given)  # which refuses them now, not when the data are read
 
     @property
     def chosen_thresholds(self) -> tuple[str, ...]:

@@ -83,13 +83,24 @@ def _full_name(family: str, scale: str, variant: str) -> str:
 
 def specs_at_scale(scale: str, nc: int | None) -> Iterator[ModelSpec]:
     """Yield every shipped network that has a scale, each file for all of its tasks."""
-    for file in sorted(models_dir().glob("*.yaml")):
-        data = _read_yaml(file)
-        for task in data.get("tasks", [None]) if scale in data["scales"] else ():
+    for file, data in _shipped():
+        for named_scale, task, name in _names_in(file.stem, data):
+            if named_scale == scale:
+                yield spec_from_yaml(data, file.name, name, scale=scale, nc=nc, task=task)
+
+
+def _shipped() -> Iterator[tuple[Path, dict[str, Any]]]:
+    for file in sorted(models_dir().glob("*.yaml"), key=lambda file: file.stem):
+        yield file, _read_yaml(file)
+
+
+def _names_in(stem: str, data: dict[str, Any]) -> Iterator[tuple[str, str | None, str]]:
+    """Yield each network of a shipped file: its scale, its task and its whole name."""
+    family, _, variant = stem.partition("-")
+    for scale in data["scales"]:
+        for task in data.get("tasks", [None]):
             suffix = next((f"-{short}" for short, long in TASK_SUFFIXES.items() if long == task), "")
-            family, _, variant = file.stem.partition("-")
-            name = _full_name(family, scale, f"{'-' * bool(variant)}{variant}{suffix}")
-            yield spec_from_yaml(data, file.name, name, scale=scale, nc=nc, task=task)
+            yield scale, task, _full_name(family, scale, f"{'-' * bool(variant)}{variant}{suffix}")
 
 
 _Meaning = tuple[str, str | None, str]  # of a name: family, scale, variant
@@ -112,8 +123,9 @@ def _shipped_file(name: str, meant: Iterable[_Meaning]) -> tuple[Path, str | Non
         for stem, task in _stems(base):
             if stem in shipped:
                 return shipped[stem], task, meaning
+    known = [full_name for file, data in _shipped() for _, _, full_name in _names_in(file.stem, data)]
     raise ModelSpecError(
-        f"unknown model {shown(name)}{nearest(bases[0][0], shipped)}; shipped: {', '.join(shipped)}, each with a scale "
+        f"unknown model {shown(name)}{nearest(name, known)}; shipped: {', '.join(shipped)}, each with a scale "
         f"letter, such as yolov12n or yolov12n-v1, and for other tasks or heads -{', -'.join(TASK_SUFFIXES)}"
     )
 

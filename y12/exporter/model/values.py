@@ -19,9 +19,18 @@ def is_value(value: object, types: type | tuple[type, ...]) -> bool:
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the known name nearest to a word; empty where none is near."""
-    close = difflib.get_close_matches(word[:80], list(known), n=1, cutoff=0.5) if isinstance(word, str) else []
-    return f"; did you mean '{close[0]}'?" if close else ""
+    """Return "; did you mean 'x'?" for the known name nearest to a word, of equals the first; "" where none is."""
+    names = list(known)
+    close = difflib.get_close_matches(word[:80], names, n=8, cutoff=0.5) if isinstance(word, str) else []
+    if not close:
+        return ""
+    matcher = difflib.SequenceMatcher(b=str(word)[:80])
+
+    def nearness(name: str) -> tuple[float, int]:
+        matcher.set_seq1(name)
+        return matcher.ratio(), -names.index(name)
+
+    return f"; did you mean '{max(close, key=nearness)}'?"
 
 
 def fixed(value: Any, depth: int = _MAX_NESTING) -> Any:

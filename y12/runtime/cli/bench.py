@@ -8,8 +8,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from y12.runtime.cli.app import Command, main_of
+from y12.runtime.cli.batch import check_batch
 from y12.runtime.cli.common import put, put_json, say
 from y12.runtime.cli.options import Json, RuntimeOptions, option, positive
+from y12.runtime.cli.progress import Advance, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +31,15 @@ _TIMING = "Timing"
 class Bench(RuntimeOptions):
     """What can be asked of y12-bench."""
 
-    batch: Annotated[int, option(parser=positive, metavar="N", panel=_TIMING, help="images per call")] = 1
+    batch: Annotated[
+        int | None,
+        option(
+            parser=positive,
+            metavar="N",
+            panel=_TIMING,
+            help="images per run of the network, and per call (default: the fewest that it takes)",
+        ),
+    ] = None
     iterations: Annotated[int, option(parser=positive, metavar="N", panel=_TIMING, help="timed calls")] = 100
     warmup: Annotated[int, option(parser=positive, metavar="N", panel=_TIMING, help="calls before them")] = 10
     image: Annotated[
@@ -45,9 +55,11 @@ class Bench(RuntimeOptions):
     def run(self) -> int:
         """Time the artefact, and print what it took."""
         with self.open() as runtime:
+            check_batch(self.batch, runtime.manifest.profile.batch)
             say(f"{self.artefact} on {runtime.description}")
-            images = [self.image or _made_up_image()] * self.batch
-            report = measure(runtime, images, self.iterations, self.warmup)
+            images = [self.image or _made_up_image()] * (self.batch or runtime.manifest.profile.batch.min)
+            with Progress("y12-bench", "calls") as progress:
+                report = measure(runtime, images, self.iterations, self.warmup, progress)
         if self.json:
             put_json(json.dumps(report, indent=2))
         else:
@@ -66,9 +78,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(
-    runtime: "Runtime", images: "list[str | NDArray[np.uint8]]", iterations: int, warmup: int
+    runtime: "Runtime",
+    images: "list[str | NDArray[np.uint8]]",
+    iterations: int,
+    warmup: int,
+    progress: Advance | None = None,
 ) -> dict[str, Any]:
-    """Time `iterations` calls of `infer_batch` after `warmup` untimed ones.
+    """Time `iterations` calls of `infer_batch`, of one run each, after `warmup` untimed ones.
+
+    Between the calls, never while one is timed, `progress` is told of them.
 
     Returns:
         What ran, and p50, p90 and p99 of each stage in milliseconds per call of all images. For a model that gives
@@ -79,12 +97,14 @@ def measure(
 
     rows, masked = [], False
     for i in range(warmup + iterations):
-        found = runtime.infer_batch(images)
+        found = runtime.infer_batch(images, batch=len(images))
         t = runtime.timings
         masks_ms = _masks_ms(found)
         masked = found[0].masks is not None
         if i >= warmup:
             rows.append((*t.by_stage().values(), t.total_ms, masks_ms, t.postprocess_ms + masks_ms))
+        if progress is not None:
+            progress(i + 1, warmup + iterations, "warm-up" if i < warmup else "timed")
     quantiles = np.percentile(np.array(rows), (50, 90, 99), axis=0)  # (3, stages)
     stages_ms = {
         stage: {f"p{q}": round(float(quantiles[row, column]), 4) for row, q in enumerate((50, 90, 99))}

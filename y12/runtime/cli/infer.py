@@ -1,23 +1,23 @@
 """y12-infer: find objects in images and videos."""
 
-import json
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from y12.errors import ArtefactError, InputError
+from y12.errors import InputError
 from y12.runtime.cli.app import Command, main_of
-from y12.runtime.cli.common import EXIT_FAILED, put, put_json, say
+from y12.runtime.cli.batch import check_batch
+from y12.runtime.cli.common import EXIT_FAILED, say
 from y12.runtime.cli.options import (
     NMS,
     OUTPUT,
+    RUNNING,
     THRESHOLDS,
     AgnosticNms,
     Conf,
@@ -26,24 +26,29 @@ from y12.runtime.cli.options import (
     NamedClasses,
     RuntimeOptions,
     choice,
+    distance,
     given,
     option,
     positive,
 )
+from y12.runtime.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from y12.runtime.cli.saving import CountTable, Saver
-    from y12.runtime.cli.sources import Frame, Source
+    from contextlib import AbstractContextManager
+
+    from y12.runtime.artefact.manifest import Manifest
+    from y12.runtime.cli.outputs import Taker
+    from y12.runtime.cli.sources import Source
     from y12.runtime.options import DetectOptions
-    from y12.runtime.results.detections import Detections
-    from y12.runtime.session import Runtime, Timings
+    from y12.runtime.session import Runtime
+    from y12.runtime.several import Several
 
 JSON_HELP = (
     "print JSON Lines: one object per image or video frame with source, frame, time_s (from the video's beginning), "
     "height, width, detections (box_xyxy in pixels of the image, confidence, class_id, class_name; of a pose model "
     "keypoints as x, y, visibility; of oriented boxes xywhr and corners; with --masks segmentation), counts by class, "
-    "truncated, ms per stage, with --save the file that shows it; for a file that cannot be read, source and error. "
-    "Stages of several images overlap"
+    "truncated, ms per stage, and the files that were written of it (saved, labels, crops); for a file that cannot be "
+    "read, source and error. Stages of several images overlap"
 )
 SOURCES = "Sources"
 MASK_TASKS = ("segment", "multitask")
@@ -51,23 +56,7 @@ MASK_TASKS = ("segment", "multitask")
 
 Keep = StrEnum("Keep", ["PRECISION", "RECALL"])  # y12.runtime.thresholds.KEEPS
 MaskForm = StrEnum("MaskForm", ["RLE", "POLYGON"])
-
-
-@dataclass(frozen=True)
-class Output:
-    """What to do with what is found.
-
-    Attributes:
-        saver: writes annotated pictures; None writes none.
-        table: counts objects by class; None counts none.
-        as_json: one JSON object a line instead of words.
-        masks: "rle" or "polygon" puts masks into the JSON.
-    """
-
-    saver: "Saver | None"
-    table: "CountTable | None"
-    as_json: bool
-    masks: str | None
+CocoForm = StrEnum("CocoForm", ["DATASET", "RESULTS"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +76,15 @@ class Infer(RuntimeOptions):
     every: Annotated[
         int, option("--every", parser=positive, metavar="N", panel=SOURCES, help="look at every N-th frame of videos")
     ] = 1
+    batch: Annotated[
+        int | None,
+        option(
+            parser=positive,
+            metavar="N",
+            panel=RUNNING,
+            help="images per run of the network (default: the fewest that it takes)",
+        ),
+    ] = None
     conf: Conf = None
     iou: Iou = None
     max_det: MaxDet = None
@@ -110,12 +108,41 @@ class Infer(RuntimeOptions):
             help="write annotated pictures there, of a video a video; into DIR_2 and so on where DIR holds anything",
         ),
     ] = None
+    save_txt: Annotated[
+        Path | None,
+        option(
+            "--save-txt",
+            metavar="DIR",
+            panel=OUTPUT,
+            help="write YOLO label files there, one for each image or frame: boxes, segments, keypoints or corners",
+        ),
+    ] = None
+    save_conf: Annotated[bool, option("--save-conf", panel=OUTPUT, help="let --save-txt add the confidences")] = False
+    save_crop: Annotated[
+        Path | None,
+        option("--save-crop", metavar="DIR", panel=OUTPUT, help="write each object's picture there, a folder a class"),
+    ] = None
     exist_ok: Annotated[
-        bool, option("--exist-ok", panel=OUTPUT, help="let --save write into DIR, over what is there")
+        bool, option("--exist-ok", panel=OUTPUT, help="let these folders hold something, and write over it")
     ] = False
+    save_coco: Annotated[
+        Path | None, option("--save-coco", metavar="FILE", panel=OUTPUT, help="write all that is found as COCO's JSON")
+    ] = None
+    coco_form: Annotated[
+        CocoForm | None,
+        choice(
+            CocoForm,
+            "--coco-form",
+            panel=OUTPUT,
+            help="of --save-coco: a data set, with images and categories, or a list of results (default: dataset)",
+        ),
+    ] = None
     csv: Annotated[
         Path | None,
         option(metavar="FILE", panel=OUTPUT, help="write how many objects of each class each image or frame shows"),
+    ] = None
+    csv_objects: Annotated[
+        Path | None, option("--csv-objects", metavar="FILE", panel=OUTPUT, help="write a row for each object")
     ] = None
     json: Annotated[bool, option("--json", panel=OUTPUT, help=JSON_HELP)] = False
     masks: Annotated[
@@ -125,6 +152,17 @@ class Infer(RuntimeOptions):
             "--masks",
             panel=OUTPUT,
             help="put each object's mask into the JSON: as COCO's run lengths, or as outlines (which have no holes)",
+        ),
+    ] = None
+
+    tolerance: Annotated[
+        float | None,
+        option(
+            "--tolerance",
+            parser=distance,
+            metavar="PX",
+            panel=OUTPUT,
+            help="how far in pixels outlines may stray to have fewer points (default: 0)",
         ),
     ] = None
 
@@ -142,30 +180,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _infer(asked: Infer) -> int:
-    from y12.runtime.cli.saving import CountTable
+    _check_together(asked)
+    from y12.runtime.cli.infer_files import Output, infer_files
     from y12.runtime.cli.sources import sources_from
 
-    paths = sources_from(asked.sources, asked.recursive)
-    if asked.exist_ok and not asked.save:
-        raise InputError("--exist-ok: expected --save DIR beside it, found none")
+    sources = sources_from(asked.sources, asked.recursive)
+    masks, tolerance = asked.masks and asked.masks.value, asked.tolerance or 0.0
     with ExitStack() as stack:
-        runtime = stack.enter_context(asked.open())
-        table = None if asked.csv is None else CountTable(asked.csv, runtime.manifest.task, runtime.manifest.names)
+        runtimes = asked.open_each(stack)
+        runtime = runtimes[0]
+        check_batch(asked.batch, runtime.manifest.profile.batch)
         wanted = _wanted(asked, runtime)
         options = runtime.resolved_options(wanted)  # once, not once a file
-        _check_masks(asked, runtime.manifest.task)
-        saver = _saver(asked, paths, stack)  # it makes a folder: what can be refused is refused before
-        output = Output(saver, table, asked.json, None if asked.masks is None else asked.masks.value)
-        say(f"{asked.artefact} on {runtime.description}")
+        _check_task(asked, runtime.manifest.task)
+        # It makes folders: what can be refused is refused before.
+        takers = stack.enter_context(_outputs(asked, sources, runtime.manifest))
+        say(f"{asked.artefact} on {'; '.join(dict.fromkeys(each.description for each in runtimes))}")
         _tell_kept(runtime, wanted, options)
         for note in runtime.notes_on(options):
             say(f"note: {note}")
-        failed = infer_files(runtime, paths, options, output, asked.every)
-    if table is not None:
-        table.write()
+        output = Output(takers, asked.json, masks, tolerance)
+        progress = stack.enter_context(Progress("y12-infer", "pictures"))
+        failed = infer_files(runtime, sources, options, output, every=asked.every, batch=asked.batch, progress=progress)
     if failed:
-        say(f"error: {failed} of {len(paths)} files could not be used")
+        say(f"error: {failed} of {len(sources)} files could not be used")
     return EXIT_FAILED if failed else 0
+
+
+def _together(runtimes: "list[Runtime]") -> "Runtime | Several":
+    if len(runtimes) == 1:
+        return runtimes[0]
+    from y12.runtime.several import Several
+
+    return Several(runtimes)
 
 
 def _wanted(asked: Infer, runtime: "Runtime") -> "DetectOptions":
@@ -180,15 +227,27 @@ def _wanted(asked: Infer, runtime: "Runtime") -> "DetectOptions":
     return replace(runtime.options, **values)
 
 
-def _saver(asked: Infer, sources: "Sequence[Source]", stack: ExitStack) -> "Saver | None":
-    """Return what saves pictures, if asked; at its end, also by Ctrl-C, it says where they are."""
-    from y12.runtime.cli.saving import Saver
+def _outputs(
+    asked: Infer, sources: "Sequence[Source]", manifest: "Manifest"
+) -> "AbstractContextManager[tuple[Taker, ...]]":
+    """Return what is to be written besides the terminal; nothing of it is loaded where nothing is."""
+    if not any((asked.save, asked.save_txt, asked.save_crop, asked.save_coco, asked.csv, asked.csv_objects)):
+        return nullcontext(())
+    from y12.runtime.cli.outputs import Places, opened_outputs
 
-    if asked.save is None:
-        return None
-    saver = Saver(asked.save, sources, asked.exist_ok)
-    stack.callback(lambda: say(f"saved to {saver.folder}") if saver.count else None)
-    return stack.enter_context(saver)
+    places = Places(
+        pictures=asked.save,
+        labels=asked.save_txt,
+        crops=asked.save_crop,
+        coco=asked.save_coco,
+        counts=asked.csv,
+        objects=asked.csv_objects,
+        exist_ok=asked.exist_ok,
+        with_conf=asked.save_conf,
+        tolerance=asked.tolerance or 0.0,
+        as_results=asked.coco_form == CocoForm.RESULTS,
+    )
+    return opened_outputs(places, sources, manifest)
 
 
 def _tell_kept(runtime: "Runtime", asked: "DetectOptions", used: "DetectOptions") -> None:
@@ -198,97 +257,32 @@ def _tell_kept(runtime: "Runtime", asked: "DetectOptions", used: "DetectOptions"
         say(f"note: conf {asked.conf:g} of {thresholds.against} is {used.conf:.3g} here (keeps {asked.keep})")
 
 
-def _check_masks(asked: Infer, task: str) -> None:
-    """Refuse --masks where it would do nothing."""
-    if asked.masks and not asked.json:
-        raise InputError("--masks: expected --json beside it, found none: masks are written as JSON")
-    if asked.masks and task not in MASK_TASKS:
-        raise InputError(f"--masks: expected a segmentation model, found one for the task {task!r}")
+def _check_together(asked: Infer) -> None:
+    """Refuse an option that would do nothing without another."""
+    folder = asked.save or asked.save_txt or asked.save_crop
+    data_set = asked.save_coco if asked.coco_form != CocoForm.RESULTS else None  # results have run lengths
+    needed = (
+        ("--exist-ok", asked.exist_ok, "--save DIR", folder),
+        ("--save-conf", asked.save_conf, "--save-txt DIR", asked.save_txt),
+        ("--coco-form", asked.coco_form, "--save-coco FILE", asked.save_coco),
+        ("--masks", asked.masks, "--json", asked.json),
+        (
+            "--tolerance",
+            asked.tolerance is not None,
+            "--masks polygon, --save-txt or a data set of --save-coco",
+            asked.masks == MaskForm.POLYGON or asked.save_txt or data_set,
+        ),
+    )
+    for name, is_asked, other, has_other in needed:
+        if is_asked and not has_other:
+            raise InputError(f"{name}: expected {other} beside it, found none")
 
 
-def infer_files(
-    runtime: "Runtime", paths: "Sequence[Source]", options: "DetectOptions", output: Output, every: int = 1
-) -> int:
-    """Return what is found in each file, and give how many could not be used; of a video, the rest is then left."""
-    from y12.runtime.cli.sources import Frame, Source, frames_from
-
-    failed: set[Source] = set()
-    load = Frame.load_and_keep if output.saver else Frame.load
-    with closing(runtime.outcomes(frames_from(paths, failed, every), load, options)) as outcomes:
-        for outcome in outcomes:
-            path = outcome.item.path
-            if path in failed:  # a frame that was read ahead
-                continue
-            try:
-                if isinstance(outcome.result, Exception):
-                    raise outcome.result
-                _tell_found(runtime, outcome.item, outcome.result, outcome.timings, output)
-            except InputError as error:
-                failed.add(path)
-                _report_failure(path, str(error), output.as_json)
-    return len(failed)
-
-
-def _tell_found(runtime: "Runtime", frame: "Frame", found: "Detections", timings: "Timings", output: Output) -> None:
-    """Print and save what was found in one picture."""
-    if output.masks and found.masks is None:
-        raise ArtefactError(f"{runtime.artefact.path}: expected masks from the model, found none: leave out --masks")
-    timings = replace(timings, load_ms=timings.load_ms + frame.load_ms)
-    ms = timings.by_stage()
-    if found.masks is not None:
-        ms["masks"] = _masks_ms(found) if output.masks or output.saver else 0.0
-    if found.truncated:
-        say(f"{frame.path}: more candidates than the NMS looks at; some objects may be missing")
-    if output.as_json:
-        put_json(_json_line(frame, found, ms, output))
-    else:
-        put(_text_line(frame, found, ms))
-    if output.table is not None:
-        output.table.add(frame.path, frame.number, found.counts())
-    if output.saver:
-        from y12.runtime.results.draw import annotated
-
-        output.saver.save(frame.path, frame.number, annotated(frame.load(), found), frame.time_s)
-
-
-def _masks_ms(found: "Detections") -> float:
-    """Draw the masks and give the milliseconds it took; they are kept for whoever needs them."""
-    started = perf_counter()
-    if found.masks is not None:
-        _ = found.masks.crops
-    return (perf_counter() - started) * 1e3
-
-
-def _report_failure(path: "Source", message: str, as_json: bool) -> None:
-    say(f"error: {message}")
-    if as_json:
-        put_json(json.dumps({"source": str(path), "error": message}, ensure_ascii=False))
-
-
-def _json_line(frame: "Frame", found: "Detections", ms: dict[str, float], output: Output) -> str:
-    height, width = found.image_hw
-    record: dict[str, Any] = {
-        "source": str(frame.path),
-        "frame": frame.number,
-        "time_s": None if frame.time_s is None else round(frame.time_s, 6),
-        "height": height,
-        "width": width,
-        "detections": found.as_records(output.masks),
-        "counts": found.counts(),
-        "truncated": found.truncated,
-        **({"saved": str(output.saver.path_of(frame.path, frame.number))} if output.saver else {}),
-        "ms": {name: round(value, 3) for name, value in ms.items()},
-    }
-    return json.dumps(record, ensure_ascii=False)
-
-
-def _text_line(frame: "Frame", found: "Detections", ms: dict[str, float]) -> str:
-    from y12.runtime.results.convert import words
-
-    height, width = found.image_hw
-    shows = words(found) or "nothing found"
-    number = "" if frame.number is None else f" frame {frame.number}"
-    return f"{frame.path}{number}: {width}x{height}: {shows} ({sum(ms.values()):.1f} ms)"
+def _check_task(asked: Infer, task: str) -> None:
+    """Refuse what needs masks of a model that gives none."""
+    for name, is_asked in (("--masks", asked.masks), ("--tolerance", asked.tolerance is not None)):
+        if is_asked and task not in MASK_TASKS:
+            raise InputError(f"{name}: expected a segmentation model, found one for the task {task!r}")
 
 
 if __name__ == "__main__":

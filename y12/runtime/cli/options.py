@@ -1,12 +1,15 @@
 """Options that several commands share, each declared once, and the values that they read from text."""
 
+import math
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NewType
 
 import typer
 
+from y12.errors import InputError
 from y12.runtime.cli.app import Options
 from y12.runtime.cli.common import say
 from y12.text import shown
@@ -85,6 +88,12 @@ def _at_least_one(text: str) -> int:
     return int(text)
 
 
+def _zero_or_more(text: str) -> float:
+    if not 0 <= float(text) < math.inf:
+        raise ValueError
+    return float(text)
+
+
 def _image_size(text: str) -> Numbers:
     sides = _numbers(text.replace("x", ","))
     if len(sides) > 2 or min(sides) < 1:
@@ -96,10 +105,19 @@ def _numbers(text: str) -> Numbers:
     return Numbers(tuple(int(part) for part in text.split(",")))
 
 
+def _gpus(text: str) -> Numbers:
+    numbers = _numbers(text)
+    if min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise ValueError
+    return numbers
+
+
 whole = reader(int, "a whole number")
 number = reader(float, "a number")
 positive = reader(_at_least_one, "a whole number of 1 or more")
+distance = reader(_zero_or_more, "a number of 0 or more")
 image_size = reader(_image_size, "640, or 480,640 as height,width")
+gpus = reader(_gpus, "the number of a GPU, or of several, such as 0 or 0,1 (--provider cpu runs an .onnx on the CPU)")
 class_ids = reader(_numbers, "class ids such as 0,2,5")
 
 Artefact = Annotated[
@@ -164,7 +182,16 @@ class RuntimeOptions(Options):
         Provider,
         choice(Provider, "--provider", panel=RUNNING, help="where an .onnx runs; an engine always runs on the GPU"),
     ] = Provider.AUTO
-    device: Annotated[int, option(parser=whole, metavar="N", panel=RUNNING, help="which GPU, as CUDA counts them")] = 0
+    devices: Annotated[
+        Numbers,
+        option(
+            "--device",
+            parser=gpus,
+            metavar="N",
+            panel=RUNNING,
+            help="which GPU, as CUDA counts them; for y12-infer several too: 0,1",
+        ),
+    ] = Numbers((0,))
     task: Annotated[
         Task | None,
         choice(Task, "--task", panel=RUNNING, help="refuse an artefact for another task; default: take any"),
@@ -185,26 +212,74 @@ class RuntimeOptions(Options):
         """The input size asked for, one number meaning a square."""
         return None if self.imgsz is None else (self.imgsz[0], self.imgsz[-1])
 
+    @property
+    def device(self) -> int:
+        """The one GPU asked for.
+
+        Raises:
+            InputError: there are several.
+        """
+        if len(self.devices) > 1:
+            raise InputError(f"--device: expected one GPU, found {_listed(self.devices)}; y12-infer takes several")
+        return self.devices[0]
+
     def open(self) -> "Runtime":
         """Open the artefact as was asked.
 
         Raises:
             Y12Error: whatever `Runtime` refuses.
         """
+        return _noted(self._opened(self.device))
+
+    def open_each(self, stack: ExitStack) -> "list[Runtime]":
+        """Open the artefact on each of the GPUs asked for; `stack` closes what is open.
+
+        Raises:
+            InputError: there are not so many.
+            Y12Error: whatever `Runtime` refuses.
+        """
+        if len(self.devices) == 1:
+            return [stack.enter_context(self.open())]
+        self._check_gpus()
+        runtimes = [stack.enter_context(self._opened(device)) for device in self.devices]
+        _noted(runtimes[0])
+        return runtimes
+
+    def _check_gpus(self) -> None:
+        from y12.runtime.gpu.cuda import gpu_names
+
+        wanted = _listed(self.devices)
+        if self.provider is Provider.CPU:
+            raise InputError(
+                f"--device: expected one place to run, found {wanted} and --provider cpu: drop one of them"
+            )
+        names = gpu_names()
+        if max(self.devices) >= len(names):
+            there = ", ".join(f"{i}: {name}" for i, name in enumerate(names)) or "none that CUDA finds"
+            raise InputError(f"--device: expected the GPUs {wanted} on this machine, found {there}")
+
+    def _opened(self, device: int) -> "Runtime":
         from y12.runtime.options import GpuOptions
         from y12.runtime.session import Runtime
 
-        runtime = Runtime(
+        return Runtime(
             self.artefact,
-            gpu=GpuOptions(device=self.device),
+            gpu=GpuOptions(device=device),
             imgsz=self.input_hw,
             provider=self.provider.value,
             task=None if self.task is None else self.task.value,
             timeout=self.timeout,
         )
-        for note in runtime.artefact.notes:
-            say(f"note: {note}")
-        return runtime
+
+
+def _noted(runtime: "Runtime") -> "Runtime":
+    for note in runtime.artefact.notes:
+        say(f"note: {note}")
+    return runtime
+
+
+def _listed(numbers: Numbers) -> str:
+    return ",".join(map(str, numbers))
 
 
 def given(asked: object, names: Mapping[str, str]) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class Frame:
         source: the decoded frame, (H, W, 3) BGR; where an image is from; or why a video cannot be read on.
         load_ms: how long decoding took so far.
         time_s: of a video's frame, seconds from the video's beginning; None where its file does not say.
+        share: how much of its source is done with it, 0-1; None of a stream, and where a video does not say.
     """
 
     path: Source
@@ -70,6 +71,7 @@ class Frame:
     source: NDArray[np.uint8] | Path | StandardInput | InputError
     load_ms: float = 0.0
     time_s: float | None = None
+    share: float | None = None
 
     def load(self) -> NDArray[np.uint8]:
         """Return the picture as (H, W, 3) BGR, decoded now where it was not yet.
@@ -105,7 +107,7 @@ def sources_from(arguments: list[str], recursive: bool = False) -> list[Source]:
     found: dict[Source, None] = {}
     for argument in arguments:
         found.update(dict.fromkeys(_meant(argument, recursive)))
-    if any(map(_is_moving, found)):
+    if any(map(is_moving, found)):
         import_av()  # said before the work begins
     return list(found)
 
@@ -168,8 +170,8 @@ def frames_from(
         tell: takes what there is to say about a stream.
     """
     for source in sources:
-        if isinstance(source, StandardInput) or (isinstance(source, Path) and not _is_moving(source)):
-            yield Frame(source, None, source)
+        if isinstance(source, StandardInput) or (isinstance(source, Path) and not is_moving(source)):
+            yield Frame(source, None, source, share=1.0)
             continue
         try:
             for frame in _frames_from_video(source, tell):
@@ -178,10 +180,11 @@ def frames_from(
                 if source in given_up:
                     break
         except InputError as error:
-            yield Frame(source, None, error)
+            yield Frame(source, None, error, share=1.0)
 
 
-def _is_moving(source: Source) -> bool:
+def is_moving(source: Source) -> bool:
+    """Return whether it has frames: a video or a stream."""
     return isinstance(source, Stream) or (isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES)
 
 
@@ -193,5 +196,5 @@ def _frames_from_video(source: Path | Stream, tell: Callable[[str], None]) -> It
     started = perf_counter()
     images = images_from_stream(source, tell) if isinstance(source, Stream) else images_from_video(source)
     for number, image in enumerate(images):
-        yield Frame(source, number, image.image_bgr, _ms_since(started), image.time_s)
+        yield Frame(source, number, image.image_bgr, _ms_since(started), image.time_s, image.share)
         started = perf_counter()

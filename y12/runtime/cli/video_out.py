@@ -1,6 +1,7 @@
 """A video of annotated pictures, by PyAV: upright, each picture at its own time."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.errors import InputError
+from y12.errors import InputError, OutputError
 from y12.runtime.preprocess.video import import_av
 from y12.text import one_line
 
@@ -19,6 +20,7 @@ TICKS = (
     90_000  # a second: the frame times of 24, 25, 30, 60 and of 30000/1001 pictures a second are whole numbers of it
 )
 _UNTIMED_S = 1 / 25  # from one picture to the next where the source has no times
+_NOT_THE_PLACE = (None, errno.EINVAL)  # what an encoder says of pictures that it does not take
 CODEC, QUALITY = "libx264", {"crf": "18", "preset": "veryfast", "bf": "0"}
 
 
@@ -32,7 +34,8 @@ class VideoWriter:
         size_hw: of all pictures.
 
     Raises:
-        InputError: nothing can be written there, or this build of PyAV does not encode.
+        InputError: the encoder does not take such pictures.
+        OutputError: nothing can be written there.
     """
 
     def __init__(self, path: Path, size_hw: tuple[int, int]) -> None:
@@ -41,7 +44,7 @@ class VideoWriter:
         self._av = av = import_av()
         with self._translated():
             if path.is_dir():
-                raise InputError(f"{path}: cannot be written (it is a folder)")
+                raise OutputError(f"{path}: cannot be written (it is a folder)")
             self._file = av.open(f"file:{self._part}", "w", format="mp4")
             self._stream = self._file.add_stream(CODEC, rate=Fraction(25), options=QUALITY)
             self._stream.pix_fmt = "yuv420p"
@@ -52,7 +55,8 @@ class VideoWriter:
         """Add a picture at its time in seconds; None puts it 40 ms after the last one.
 
         Raises:
-            InputError: it is of another size than the first, or cannot be written.
+            InputError: it is of another size than the first.
+            OutputError: it cannot be written.
         """
         (height, width), (wanted_height, wanted_width) = image_bgr.shape[:2], self._size_hw
         if (height, width) != self._size_hw:
@@ -72,7 +76,7 @@ class VideoWriter:
         """Give the file its name; without a picture there is none.
 
         Raises:
-            InputError: it cannot be finished, and is not left half.
+            OutputError: it cannot be finished, and is not left half.
         """
         if self._last < 0:  # there is no picture that a file could hold
             return
@@ -92,4 +96,5 @@ class VideoWriter:
             yield
         except (self._av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise InputError(f"{self.path}: the video cannot be written ({one_line(reason)})") from error
+            kind = InputError if getattr(error, "errno", errno.EINVAL) in _NOT_THE_PLACE else OutputError
+            raise kind(f"{self.path}: the video cannot be written ({one_line(reason)})") from error

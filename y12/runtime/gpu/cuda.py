@@ -263,6 +263,25 @@ def _load_core() -> ModuleType:
     return cuda_core("an engine on the GPU")
 
 
+def gpu_names() -> tuple[str, ...]:
+    """Return the names of the GPUs as CUDA counts them; none without a driver, or where it finds none.
+
+    The driver is asked without cuda-core, which whoever runs an .onnx on CUDA need not have.
+    """
+    count, name = ctypes.c_int(0), ctypes.create_string_buffer(256)
+    try:
+        driver = ctypes.CDLL(DRIVER)
+    except OSError:
+        return ()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return ()
+    names: list[str] = []
+    for number in range(count.value):
+        failed = driver.cuDeviceGetName(name, len(name), number)  # devices are their numbers
+        names.append("a GPU" if failed else one_line(name.value.decode(errors="replace"), 60))
+    return tuple(names)
+
+
 @contextlib.contextmanager
 def _translated(doing: str) -> Iterator[None]:
     """Turn what cuda-core raises into one ExecutorError; it has no public parent class for its errors."""

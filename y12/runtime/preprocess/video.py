@@ -43,10 +43,17 @@ _SLACK_S = 1.0  # by which a container's duration may be longer than its packets
 
 @dataclass(frozen=True)
 class VideoImage:
-    """A frame, (H, W, 3) BGR and upright, and its time in seconds from the video's beginning, None where unknown."""
+    """A frame of a video.
+
+    Attributes:
+        image_bgr: (H, W, 3), upright.
+        time_s: seconds from the video's beginning; None where unknown.
+        share: how much of the video lies before it, 0-1, by the duration that its file declares; None where unknown.
+    """
 
     image_bgr: NDArray[np.uint8]
     time_s: float | None
+    share: float | None = None
 
 
 def images_from_video(path: Path) -> Iterator[VideoImage]:
@@ -185,7 +192,10 @@ class Reading:
                 self._gap_s = max(self._gap_s, time_s - self._last_s)
             self._last_s = time_s
         self.count += 1
-        return VideoImage(upright(frame), None if time_s is None else time_s - self._start_s)
+        if time_s is None:
+            return VideoImage(upright(frame), None)
+        since_s, whole_s = time_s - self._start_s, (self._container.duration or 0) / 1e6
+        return VideoImage(upright(frame), since_s, min(max(since_s / whole_s, 0.0), 1.0) if whole_s > 0 else None)
 
     def shortfall(self) -> str | None:
         """Return in words what the container promised and did not give."""

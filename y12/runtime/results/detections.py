@@ -6,43 +6,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.errors import InputError
 from y12.runtime.options import class_ids_from
+from y12.runtime.results.anchors import Anchor, places_in
 from y12.runtime.results.checks import Index, check_arrays, row_index
+from y12.runtime.results.coco import coco_from
 from y12.runtime.results.convert import described, supervision_from, table_from
 from y12.runtime.results.masks import Masks
+from y12.runtime.results.objects import Detection
 from y12.runtime.results.oriented import corners_from_xywhr
-from y12.runtime.results.records import coco_from, records_from
+from y12.runtime.results.records import records_from
 from y12.text import printable_json
 
 if TYPE_CHECKING:
     import supervision
 
     from y12.runtime.preprocess.images import ImageSource
-
-
-class Anchor(Protocol):
-    """A place in a box, such as supervision's `Position.TOP_LEFT`."""
-
-    @property
-    def value(self) -> str:
-        """The name: CENTER, TOP_LEFT, BOTTOM_CENTER …."""
-
-
-class Detection(NamedTuple):
-    """One row of `Detections`, in the order in which supervision gives it."""
-
-    xyxy: NDArray[np.float32]
-    mask: NDArray[np.bool_] | None
-    confidence: float
-    class_id: int
-    tracker_id: int | None
-    data: dict[str, str | NDArray[np.float32]]
 
 
 @dataclass(eq=False, repr=False)
@@ -229,13 +212,7 @@ class Detections:
         Raises:
             InputError: the place is not known, such as CENTER_OF_MASS, which needs masks.
         """
-        vertical, _, horizontal = anchor.value.partition("_")
-        along_x = {"LEFT": 0.0, "": 0.5, "CENTER": 0.5, "RIGHT": 1.0}.get(horizontal)
-        along_y = {"TOP": 0.0, "CENTER": 0.5, "BOTTOM": 1.0}.get(vertical)
-        if along_x is None or along_y is None:
-            raise InputError(f"expected an anchor such as CENTER or BOTTOM_LEFT, found {anchor.value!r}")
-        along = np.array([along_x, along_y], dtype=np.float32)
-        return self.xyxy[:, :2] + (self.xyxy[:, 2:] - self.xyxy[:, :2]) * along
+        return places_in(self.xyxy, anchor)
 
     def counts(self) -> dict[str, int]:
         """Return how many objects of each class were found, by name, as class ids are; none of a classifier's."""
@@ -248,24 +225,46 @@ class Detections:
             counts[name] = counts.get(name, 0) + number  # two classes may have one name
         return counts
 
-    def as_records(self, masks: str | None = None) -> list[dict[str, Any]]:
+    def as_records(self, masks: str | None = None, tolerance: float = 0.0) -> list[dict[str, Any]]:
         """Return a JSON-able dict per object: see `y12.runtime.results.records`.
 
         Args:
             masks: "rle" or "polygon" adds each object's mask as "segmentation"; None draws no masks.
+            tolerance: how far in pixels a polygon may stray to have fewer points.
 
         Raises:
-            InputError: another word, or masks of a model that gives none.
+            InputError: another word, masks of a model that gives none, or a tolerance that is no distance.
         """
-        return records_from(self, masks)
+        return records_from(self, masks, tolerance)
 
-    def to_json(self, masks: str | None = None) -> str:
+    def to_json(self, masks: str | None = None, tolerance: float = 0.0) -> str:
         """Return the records of `as_records` as JSON text, a list.
 
         Raises:
             InputError: as there.
         """
-        return printable_json(json.dumps(self.as_records(masks), ensure_ascii=False))
+        return printable_json(json.dumps(self.as_records(masks, tolerance), ensure_ascii=False))
+
+    def to_yolo(self, *, conf: bool = False, tolerance: float = 0.0) -> str:
+        """Return the text of a YOLO label file, a line an object; `conf` adds the confidences, `tolerance` as above.
+
+        Raises:
+            InputError: `tolerance` is no distance.
+        """
+        from y12.runtime.results.yolo_text import yolo_lines
+
+        return "".join(f"{line}\n" for line in yolo_lines(self, conf=conf, tolerance=tolerance))
+
+    def crops(self, image: "ImageSource | None" = None) -> list[NDArray[np.uint8]]:
+        """Return what lies in each box, (h, w, 3) BGR, an oriented one turned upright; `image` as for `plot`.
+
+        Raises:
+            InputError: as `plot`.
+        """
+        from y12.runtime.results.crops import crops_of
+        from y12.runtime.results.picture import pixels_of
+
+        return [crop.copy() for crop in crops_of(self, pixels_of(self, image, "crops"))]
 
     def to_df(self) -> Any:
         """Return a pandas DataFrame, a row an object, or one of polars where that alone is installed.

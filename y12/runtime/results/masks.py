@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from y12.errors import InputError
 from y12.runtime.preprocess.letterbox import Letterbox
+from y12.runtime.results.outlines import check_tolerance, outlines_of
 from y12.runtime.results.rle import compressed_counts
 
 CHUNK = 256  # columns drawn at once: a short stretch needs few prototypes, which keeps the matrix product small
@@ -148,24 +149,23 @@ class Masks:
         """How many pixels each mask has, (N,)."""
         return np.array([np.count_nonzero(crop.bitmap) for crop in self.crops], dtype=np.int64)
 
-    def polygons(self) -> list[list[NDArray[np.float32]]]:
+    def polygons(self, tolerance: float = 0.0, *, edges: bool = False) -> list[list[NDArray[np.float32]]]:
         """Return each object's outlines, one array (P, 2) of x, y for each of its parts; none for an empty mask.
 
         The points are pixels in OpenCV's counting, in which whole numbers are pixel centres: `cv2.fillPoly` with
-        them gives the mask back. Holes are filled: only outer contours are listed; `coco_rle` keeps holes. A
-        part of one pixel, or one pixel thin, has fewer than three points.
-        """
-        import cv2
+        them gives the mask back, but for parts that are one pixel thin, which enclose nothing and are left out. With
+        `edges` they run along the pixels' edges, as COCO and YOLO count, and none is left out. Holes are filled: only
+        outer contours are listed; `coco_rle` keeps holes.
 
-        outlines: list[list[NDArray[np.float32]]] = []
-        for left, top, bitmap in self.crops:
-            if not bitmap.any():
-                outlines.append([])
-                continue
-            how = (cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-            contours, _ = cv2.findContours(bitmap.view(np.uint8), *how, offset=(left, top))
-            outlines.append([np.asarray(contour, dtype=np.float32).reshape(-1, 2) for contour in contours])
-        return outlines
+        Args:
+            tolerance: how far in pixels an outline may stray to have fewer points.
+            edges: count as COCO and YOLO do.
+
+        Raises:
+            InputError: `tolerance` is negative or no number.
+        """
+        check_tolerance(tolerance)
+        return [outlines_of(bitmap, left, top, tolerance, edges=edges) for left, top, bitmap in self.crops]
 
     def coco_rle(self) -> list[dict[str, Any]]:
         """Return each mask as COCO's compressed runs, {"size": [H, W], "counts": text}, column by column."""

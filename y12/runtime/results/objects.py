@@ -1,6 +1,6 @@
-"""What the files of this room read of a `Detections`, which imports them."""
+"""A row of a `Detections`, and what the files of this room read of one, which imports them."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,18 @@ from y12.runtime.results.masks import Masks
 if TYPE_CHECKING:
     from y12.runtime.preprocess.images import ImageSource
 
-__all__ = ["Objects"]
+__all__ = ["Detection", "Objects"]
+
+
+class Detection(NamedTuple):
+    """One row of `Detections`, in the order in which supervision gives it."""
+
+    xyxy: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None
+    confidence: float
+    class_id: int
+    tracker_id: int | None
+    data: dict[str, str | NDArray[np.float32]]
 
 
 class Objects(Protocol):
@@ -37,6 +48,10 @@ class Objects(Protocol):
     @property
     def mask(self) -> NDArray[np.bool_] | None:
         """The masks over the whole image."""
+
+    @property
+    def area(self) -> NDArray[np.float32]:
+        """The area of each mask, or else box."""
 
     @property
     def data(self) -> dict[str, NDArray[Any]]:

@@ -19,7 +19,7 @@ from y12.runtime.results.objects import Objects
 if TYPE_CHECKING:
     from y12.runtime.preprocess.images import ImageSource
 
-__all__ = ["html_of", "plotted", "saved"]
+__all__ = ["html_of", "pixels_of", "plotted", "saved"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _NOTEBOOK_SIDE = 960  # pixels: a notebook keeps its pictures in itself
@@ -32,20 +32,29 @@ def plotted(found: Objects, image: "ImageSource | None" = None) -> NDArray[np.ui
     Raises:
         InputError: there is no image, it cannot be read, or it has another size.
     """
+    return annotated(pixels_of(found, image), found)
+
+
+def pixels_of(found: Objects, image: "ImageSource | None" = None, use: str = "plot") -> NDArray[np.uint8]:
+    """Return the image, the result's own or another of its size, (H, W, 3) BGR; `use` is the method that needs it.
+
+    Raises:
+        InputError: there is none, it cannot be read, or it has another size.
+    """
     source = found.image if image is None else image
     if source is None:
         raise InputError(
-            "plot: expected the image, found none: the result of a stream, or of an image on a GPU, keeps it not; "
-            "give it, as in plot(image)"
+            f"{use}: expected the image, found none: the result of a stream, or of an image on a GPU, keeps it not; "
+            f"give it, as in {use}(image)"
         )
     pixels = image_from(source)
     if pixels.shape[:2] != found.image_hw:
         (height, width), (wanted_height, wanted_width) = pixels.shape[:2], found.image_hw
         raise InputError(
-            f"plot: expected the image of {wanted_width}x{wanted_height} in which the objects were found, "
+            f"{use}: expected the image of {wanted_width}x{wanted_height} in which the objects were found, "
             f"found one of {width}x{height}"
         )
-    return annotated(pixels, found)
+    return pixels
 
 
 def saved(found: Objects, path: str | os.PathLike[str], image: "ImageSource | None" = None) -> Path:
