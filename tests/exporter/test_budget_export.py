@@ -98,6 +98,7 @@ def test_a_budget_on_images_held_out_of_a_folder(make_config, photos, tmp_path):
     assert report.calibration.startswith("4 images")
     assert (budget.max_drop, budget.truth, budget.measure) == (0.2, "detections of FP32", "boxes AP50-95")
     assert any("AP by labels cannot tell 0.2 points from 4 images" in note for note in report.notes)
+    assert any(f"{budget.objects} objects in 4 images, of which one is" in note for note in report.notes)
     assert any("labels found beside the images" in note for note in report.notes)
     assert budget.chosen.drop <= budget.chosen.high <= 0.2
     assert budget.chosen in budget.curve

@@ -85,7 +85,7 @@ def budget_of(layers) -> Budget:
     curve = [division(names[:i], 0.973 - 0.061 * i, drop) for i, drop in enumerate(drops)]
     curve.append(division(names, 0.0, 0.004))
     truth = "detections of FP32"
-    return Budget(0.5, "the folder 'held-out'", 96, truth, "boxes AP50-95", 1.94, blocks, tuple(curve), curve[3])
+    return Budget(0.5, "the folder 'held-out'", 96, 700, truth, "boxes AP50-95", 1.94, blocks, tuple(curve), curve[3])
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ CURVE = (
     point(("model.2", "model.4", "model.6"), 0.0, 0.0),
 )
 BLOCKS = (BlockCost("model.2", 4, 0.2, 1.5), BlockCost("model.4", 2, 0.2, 0.3), BlockCost("model.6", 1, 0.6, -0.1))
-BUDGET = Budget(1.0, "data", 10, "labels", "boxes AP50-95", None, BLOCKS, CURVE, CURVE[1])
+BUDGET = Budget(1.0, "data", 10, 70, "labels", "boxes AP50-95", None, BLOCKS, CURVE, CURVE[1])
 
 
 def circles(svg):

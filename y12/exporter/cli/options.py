@@ -164,6 +164,14 @@ Val = Annotated[
     ),
 ]
 
+Strict = Annotated[
+    bool,
+    option(
+        "--strict",
+        panel="Data",
+        help="refuse labels without width, height or area, which are otherwise left out and told",
+    ),
+]
 CocoImages = Annotated[
     Path | None,
     option(

@@ -45,6 +45,7 @@ class TuneOrder(Options):
         Path | None, option(metavar="FILE", panel=_DATA, help="data to measure on; needed beside a COCO .json")
     ] = None
     images: ask.CocoImages = None
+    strict: ask.Strict = False
     model: Annotated[
         str | None,
         option(
@@ -218,7 +219,7 @@ def _job(asked: TuneOrder) -> "Tune":
     )
     augment = UNCHANGED if asked.no_augment else AugmentOptions(mosaic=asked.mosaic)
     return Tune(
-        DataChoice(asked.data, asked.val, asked.images, augment),
+        DataChoice(asked.data, asked.val, asked.images, augment, asked.strict),
         asked.output,
         NetworkChoice(asked.model, asked.weights, asked.scale, Ratios(asked.depth, asked.width, asked.max_channels)),
         asked.imgsz,

@@ -12,7 +12,7 @@ import typer
 
 from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import Split
-from y12.exporter.cli.options import CocoImages
+from y12.exporter.cli.options import CocoImages, Strict
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import put, put_json, require_packages, say
 from y12.runtime.cli.options import NMS, OUTPUT, RuntimeOptions, choice, number, option, whole
@@ -42,6 +42,7 @@ class Val(RuntimeOptions):
         bool,
         option("--by-order", panel="Data", help="where names differ, match classes by the order of their ids"),
     ] = False
+    strict: Strict = False
     conf: Annotated[
         float | None,
         option(
@@ -140,6 +141,7 @@ def options_of(asked: Val) -> "ValOptions":
         split=asked.split and asked.split.value,
         images=asked.images,
         by_order=asked.by_order,
+        strict=asked.strict,
         imgsz=asked.input_hw,
         provider=asked.provider.value,
         device=asked.device,
@@ -155,9 +157,9 @@ def _validated(asked: Val, options: "ValOptions") -> "Validation":
     if artefact.suffix.lower() != ".json":
         with stage("evaluate") as progress:
             return validate(artefact, asked.data, options, progress=progress, study=asked.plots is not None)
-    if options != ValOptions(provider=options.provider, device=options.device):
+    if options != ValOptions(provider=options.provider, device=options.device, strict=options.strict):
         raise DatasetError(f"{artefact}: results were made before: thresholds, sizes and images cannot be chosen now")
-    return validate_results(artefact, asked.data, study=asked.plots is not None)
+    return validate_results(artefact, asked.data, study=asked.plots is not None, strict=asked.strict)
 
 
 @contextmanager

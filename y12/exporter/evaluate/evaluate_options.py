@@ -21,6 +21,7 @@ class ValOptions:
         multi_label: let a box carry several classes.
         split: which part of a data.yaml; None is "val".
         by_order: match the data's classes with the model's by their order, where the names differ.
+        strict: refuse labels of nothing, which are otherwise left out and told.
         images: where a COCO JSON's file names start; None looks beside the JSON.
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
         provider: for an .onnx: "auto", "cpu" or "cuda".
@@ -40,6 +41,7 @@ class ValOptions:
     split: str | None = None
     images: Path | None = None
     by_order: bool = False
+    strict: bool = False
     imgsz: int | tuple[int, int] | None = None
     provider: str = "auto"
     device: int = 0

@@ -108,6 +108,7 @@ class Budget:
         max_drop: the points that may be lost.
         data: what was measured on, in words; neither what was calibrated on nor what accuracy is reported on.
         images: their number.
+        objects: how many there are in them to be found.
         truth: what decides: "labels", or "detections of FP32" where there are none, or too few images to tell by them.
         measure: what a point is of, such as "boxes AP50-95".
         undecided: how wide the interval of the labels' figure is, in points, where that was too wide to decide.
@@ -120,6 +121,7 @@ class Budget:
     max_drop: float
     data: str
     images: int
+    objects: int
     truth: str
     measure: str
     undecided: float | None

@@ -11,6 +11,7 @@ from y12.exporter.data.classes import ClassMap, class_map
 from y12.exporter.data.coco_json import coco_ground_truth, ground_truth_kinds
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample
 from y12.exporter.data.open import labelled_dataset
+from y12.exporter.data.problems import LeftOut
 from y12.exporter.evaluate.cautions import on_classes, on_success
 from y12.exporter.evaluate.classification import ClassTree, class_tree, guesses_of, top_figures
 from y12.exporter.evaluate.coco import Figures, evaluate, require_pycocotools
@@ -92,7 +93,8 @@ def validate_opened(
 def _labels_for(runtime: Runtime, data: Path, options: ValOptions) -> Dataset | ClassTree:
     if runtime.manifest.task != "classify":
         require_pycocotools()
-        return labelled_dataset(data, options.split, options.images, oriented=runtime.manifest.task == "obb")
+        oriented = runtime.manifest.task == "obb"
+        return labelled_dataset(data, options.split, options.images, oriented=oriented, strict=options.strict)
     if options.chosen_thresholds or options.images is not None:
         raise DatasetError("thresholds and --images: are for detectors; a classifier's best five classes are looked at")
     return class_tree(data, options.split, runtime.manifest.names)
@@ -179,13 +181,14 @@ def _thresholds(task: str, options: DetectOptions, *, in_graph: bool) -> dict[st
     return {**chosen, "nms": "in the graph" if in_graph else "by the runtime"}
 
 
-def validate_results(results_file: Path, data: Path, *, study: bool = False) -> Validation:
+def validate_results(results_file: Path, data: Path, *, study: bool = False, strict: bool = False) -> Validation:
     """Evaluate results that some program wrote, against a COCO JSON; no image is looked at.
 
     Args:
         results_file: COCO's results.
         data: the labels.
         study: return what can be drawn, too.
+        strict: refuse labels of nothing, which are otherwise left out and told.
 
     Raises:
         DatasetError: a file is wrong, or results and labels have nothing in common.
@@ -194,7 +197,8 @@ def validate_results(results_file: Path, data: Path, *, study: bool = False) -> 
     require_pycocotools()
     if data.suffix.lower() != ".json":
         raise DatasetError(f"{data}: expected a COCO JSON to evaluate results with, as they name its images by id")
-    truth = coco_ground_truth(data)
+    nothing = LeftOut()
+    truth = coco_ground_truth(data, None if strict else nothing)
     results = read_results(results_file, truth)
     kinds = tuple(kind for kind in ground_truth_kinds(truth) if kind in result_kinds(results))
     if not kinds:
@@ -208,7 +212,7 @@ def validate_results(results_file: Path, data: Path, *, study: bool = False) -> 
         background=len(truth["images"]) - len({annotation["image_id"] for annotation in truth["annotations"]}),
         figures=made.figures,
         evaluation_s=made.seconds,
-        notes=on_success(_leniently(made.figures), len(results)),
+        notes=(*nothing.notes, *on_success(_leniently(made.figures), len(results))),
     )
     return Validation(report, results, made.study)
 

@@ -25,6 +25,7 @@ class Yardstick:
 
     Attributes:
         images: their number.
+        objects: how many there are to be found, in all of them.
         figures: what FP32 has, 0 to 1, by name, such as "boxes AP50-95"; none that nothing in the truth is about.
 
     Raises:
@@ -34,6 +35,7 @@ class Yardstick:
     def __init__(self, truth: Truth, reference: Outcome) -> None:
         self._truth = truth
         self.images = len(truth.coco["images"])
+        self.objects = sum(not annotation.get("iscrowd") for annotation in truth.coco["annotations"])
         self._draws = np.concatenate([np.ones((1, self.images)), draws_of(self.images)])  # first the images as they are
         measured = self._measured(reference, self._draws)
         self._reference = {name: values for name, values in measured.items() if not np.isnan(values[0])}

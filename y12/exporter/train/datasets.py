@@ -42,12 +42,14 @@ class DataChoice:
         val: a file or folder of the same kinds to measure on; needed beside a COCO JSON.
         images: where a COCO JSON's file names start; None looks beside it.
         augment: how images are varied.
+        strict: refuse labels of nothing, which are otherwise left out and told.
     """
 
     data: Path
     val: Path | None = None
     images: Path | None = None
     augment: AugmentOptions = field(default_factory=AugmentOptions)
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,12 @@ def _drawn(spec: ModelSpec, choice: DataChoice, imgsz: int, folder: Path) -> _Ma
 def _read(spec: ModelSpec, choice: DataChoice, imgsz: int, options: TuneOptions) -> _Made:
     if choice.data.suffix.lower() == ".json" and choice.val is None:
         raise OptionsError(f"--val: {choice.data} is one set of images: name another to measure on, or the same")
-    data = training_data(choice.data, spec.task, DataOptions(images=choice.images))
+    data = training_data(choice.data, spec.task, DataOptions(images=choice.images, strict=choice.strict))
     plain_from = options.epochs - int(options.epochs * _PLAIN_SHARE)
     source = UserSource(data, imgsz, choice.augment, mosaic_epochs=plain_from)
     val = choice.val or choice.data
     images = choice.images if val.suffix.lower() == ".json" else None
-    labels = labelled_dataset(val, images=images, oriented=spec.task == "obb")
+    labels = labelled_dataset(val, images=images, oriented=spec.task == "obb", strict=choice.strict)
     return _Made(source, labels, tuple(evenly(data.paths, _CALIBRATION_IMAGES)))
 
 

@@ -85,7 +85,8 @@ def budget_kept(
     if chosen is None or len(chosen.fp16_blocks) == len(network.blocks):
         raise BudgetError(_refusal(curve, rule, evaluation_set, network.remainder))
     measure = ", ".join(loss.figure for loss in chosen.losses if loss.truth == rule.truth)
-    measured = (evaluation_set.data, len(evaluation_set.samples), rule.truth, measure, rule.undecided)
+    objects = next(one.objects for one in search.yardsticks if one.truth == rule.truth)
+    measured = (evaluation_set.data, len(evaluation_set.samples), objects, rule.truth, measure, rule.undecided)
     return Budget(max_drop, *measured, costs, curve, chosen, network.remainder)
 
 

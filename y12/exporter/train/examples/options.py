@@ -80,6 +80,7 @@ class DataOptions:
     Attributes:
         split: part of a data.yaml or of a folder of classes; of a COCO JSON, None.
         images: where a COCO JSON's file names start; None looks beside it.
+        strict: refuse labels of nothing, which are otherwise left out and told.
         check: "decode" decodes each image once before training; "header" looks at the files' headers only.
 
     Raises:
@@ -88,6 +89,7 @@ class DataOptions:
 
     split: str | None = None
     images: Path | None = None
+    strict: bool = False
     check: Literal["decode", "header"] = "decode"
 
     def __post_init__(self) -> None:

@@ -67,7 +67,7 @@ def training_data(
     options = options or DataOptions()
     is_json = data.suffix.lower() == ".json"
     split = options.split if is_json else options.split or "train"
-    dataset = labelled_dataset(data, split, options.images, oriented=task == "obb")
+    dataset = labelled_dataset(data, split, options.images, oriented=task == "obb", strict=options.strict)
     masks, keypoints = _told(dataset, task)
     sizes = checked_sizes(dataset.samples, data, decode=options.check == "decode", progress=progress)
     truth = dataset.ground_truth(sizes)
