@@ -17,6 +17,9 @@ USER = ("unshare", "--user", "--map-user=10001", "--map-group=10001")  # root is
 IMPORTED = "import sys, y12.runtime.session, cv2, cuda.core; print(*sorted({'torch', 'onnx'} & set(sys.modules)))"
 
 
+pytestmark = pytest.mark.exhaustive  # an environment of its own takes half a minute; .ci/run has them
+
+
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
     """What the stages `packages`, `y12` and `kernels` make, without TensorRT and pycuda."""

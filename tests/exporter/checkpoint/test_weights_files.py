@@ -47,7 +47,13 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize(("name", "nc"), TASKS.items())
+_OFTEN = ("yolov12n-multitask", "yolov8n", "yolov12n-hybrid-heatmap")
+
+
+@pytest.mark.parametrize(
+    ("name", "nc"),
+    [pytest.param(*row, marks=() if row[0] in _OFTEN else pytest.mark.exhaustive) for row in TASKS.items()],
+)
 def test_a_plain_state_dict_of_every_task_tells_its_network(tmp_path, name, nc):
     state = detector_from_spec(spec_from_name(name, nc=nc)).state_dict()
     torch.save(state, tmp_path / "plain.pt")

@@ -301,7 +301,7 @@ def test_a_full_disk(tmp_path, capsys):
 
 INTERRUPTS = [
     ("trace", signal.SIGINT),
-    ("engine", signal.SIGINT),
+    pytest.param("engine", signal.SIGINT, marks=pytest.mark.exhaustive),
     ("verify", signal.SIGTERM),
     pytest.param("simplify", signal.SIGINT, marks=pytest.mark.exhaustive),
     pytest.param("engine", signal.SIGTERM, marks=pytest.mark.exhaustive),
