@@ -2,9 +2,11 @@
 
 import os
 import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from y12.errors import InputError, Y12Error
+from y12.text import NAME, visible
 
 # What `runtime.preprocess.images.FORMATS` are called on disk; kept here, as those who only list files need no numpy.
 IMAGE_SUFFIXES = frozenset(
@@ -20,6 +22,7 @@ _OTHER_IMAGES = frozenset(
         *(".nef", ".orf", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga"),
     )
 )
+_SHOWN = 3  # names in a note
 _LITTER = frozenset((".ds_store", "desktop.ini", "thumbs.db", "__macosx"))
 
 
@@ -36,6 +39,28 @@ def is_image_name(name: str) -> bool:
 def looks_like_image(name: str) -> bool:
     """Return whether a file of this name is a picture in a format that is not read."""
     return os.path.splitext(name)[1].lower() in _OTHER_IMAGES and not is_litter(name)
+
+
+def unread_images(names: Iterable[str]) -> tuple[str, ...]:
+    """Return a note of the pictures among these names whose format is not read; none where there are none."""
+    found = [name for name in names if looks_like_image(name)]
+    if not found:
+        return ()
+    kinds = ", ".join(sorted({os.path.splitext(name)[1] for name in found}))
+    return (
+        f"{counted(found, 'picture')} passed over: {kinds} is not read ({first_of(found)}): convert to JPEG or PNG",
+    )
+
+
+def counted(names: Sequence[str], what: str) -> str:
+    """Return how many there are of what, in words."""
+    return f"{len(names)} {what}{'s' * (len(names) > 1)}"
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(visible(name, NAME) for name in names[:_SHOWN]) + more
 
 
 def check_file(path: Path, what: str, max_bytes: int, error_type: type[Y12Error] = InputError) -> None:

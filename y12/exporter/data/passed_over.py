@@ -5,22 +5,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from y12.files import IMAGE_SUFFIXES, is_litter, looks_like_image
-from y12.text import NAME, visible
+from y12.files import IMAGE_SUFFIXES, counted, first_of, is_litter, unread_images
 
-__all__ = ["labels_without_image", "unread_images"]
+__all__ = ["labels_without_image", "unread_in"]
 
-_SHOWN = 3  # names
 _NO_LABELS = frozenset(("classes.txt", "labels.txt", "notes.txt", "readme.txt"))  # of tools, beside the labels
 
 
-def unread_images(folders: Sequence[Path]) -> tuple[str, ...]:
+def unread_in(folders: Sequence[Path]) -> tuple[str, ...]:
     """Return a note of the pictures in these folders whose format is not read; none where there are none."""
-    found = [name for folder in dict.fromkeys(folders) for name in _names(folder) if looks_like_image(name)]
-    if not found:
-        return ()
-    kinds = ", ".join(sorted({os.path.splitext(name)[1] for name in found}))
-    return (f"{_counted(found, 'picture')} passed over: {kinds} is not read ({_first(found)}): convert to JPEG or PNG",)
+    return unread_images(name for folder in dict.fromkeys(folders) for name in _names(folder))
 
 
 def labels_without_image(images: Sequence[Path], label_path: Callable[[Path], Path]) -> tuple[str, ...]:
@@ -43,7 +37,7 @@ def labels_without_image(images: Sequence[Path], label_path: Callable[[Path], Pa
             found += [name for name in names if name.removesuffix(".txt") not in known]
     if not found:
         return ()
-    return (f"{_counted(found, 'label file')} without an image: {_first(found)}",)
+    return (f"{counted(found, 'label file')} without an image: {first_of(found)}",)
 
 
 def _image_names(folder: Path) -> Iterator[str]:
@@ -55,12 +49,3 @@ def _names(folder: Path) -> list[str]:
         return sorted(name for name in os.listdir(folder) if not is_litter(name))
     except OSError:  # there are no labels there; whoever reads the images says what is wrong with their folder
         return []
-
-
-def _counted(found: Sequence[str], what: str) -> str:
-    return f"{len(found)} {what}{'s' * (len(found) > 1)}"
-
-
-def _first(found: Sequence[str]) -> str:
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(visible(name, NAME) for name in found[:_SHOWN]) + more

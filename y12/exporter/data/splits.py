@@ -14,7 +14,7 @@ from typing import Any
 
 from y12.errors import Y12Error
 from y12.exporter.data.image_lists import data_yaml_from, images_in, images_listed, without_repeats
-from y12.exporter.data.passed_over import unread_images
+from y12.exporter.data.passed_over import unread_in
 from y12.text import shown
 
 __all__ = ["SPLITS", "Splits", "class_folder", "images_of", "splits_from", "splits_of"]
@@ -97,7 +97,7 @@ def images_of(splits: Splits, split: str, error_type: type[Y12Error]) -> tuple[P
     sources = splits.sources[split]
     images = without_repeats(_images(splits, sources, error_type), f"{splits.file}: {split}", error_type)
     if not images:
-        unread = "".join(f" ({note})" for note in unread_images([source for source in sources if source.is_dir()]))
+        unread = "".join(f" ({note})" for note in unread_in([source for source in sources if source.is_dir()]))
         raise error_type(
             f"{splits.file}: {split}: expected images in {', '.join(map(str, sources))}, found none{unread}"
         )

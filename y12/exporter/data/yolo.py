@@ -17,7 +17,7 @@ from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_text
 from y12.exporter.data.label_lines import Label, LabelForm, LabelLineError, parse_line
 from y12.exporter.data.label_pixels import annotation_from_label
-from y12.exporter.data.passed_over import labels_without_image, unread_images
+from y12.exporter.data.passed_over import labels_without_image, unread_in
 from y12.exporter.data.problems import LeftOut, Problems
 from y12.exporter.data.splits import images_of
 
@@ -42,7 +42,7 @@ def yolo_dataset(path: Path, split: str, *, oriented: bool = False, strict: bool
     assert data.splits is not None  # a file's
     images = images_of(data.splits, split, DatasetError)
     dataset = yolo_labels(images, data, oriented=oriented, strict=strict)
-    unused = (*labels_without_image(images, label_path), *unread_images([image.parent for image in images]))
+    unused = (*labels_without_image(images, label_path), *unread_in([image.parent for image in images]))
     return replace(dataset, notes=(*data.splits.notes(split), *dataset.notes, *unused))
 
 

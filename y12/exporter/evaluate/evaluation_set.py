@@ -11,7 +11,7 @@ from y12.exporter.data.data_yaml import DataYaml, read_data_yaml
 from y12.exporter.data.dataset import Dataset, Sample
 from y12.exporter.data.image_lists import images_in, without_repeats
 from y12.exporter.data.open import labelled_dataset
-from y12.exporter.data.passed_over import unread_images
+from y12.exporter.data.passed_over import unread_in
 from y12.exporter.data.yolo import label_path, yolo_labels
 from y12.exporter.evaluate.classification import ClassTree, class_tree
 from y12.exporter.evaluate.fit import kinds_for
@@ -77,7 +77,7 @@ def open_evaluation_set(
     if not images:
         raise DatasetError(f"{data}: expected images to measure on, found none")
     evaluation_set = evaluation_set_of_images(images, data, task, names, kpt_shape)
-    return replace(evaluation_set, notes=(*notes, *evaluation_set.notes, *unread_images([data])))
+    return replace(evaluation_set, notes=(*notes, *evaluation_set.notes, *unread_in([data])))
 
 
 def evaluation_set_of_images(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import InputError
-from y12.files import IMAGE_SUFFIXES, check_file
+from y12.files import IMAGE_SUFFIXES, check_file, is_litter, unread_images
 from y12.runtime.cli.common import say
 from y12.runtime.preprocess.images import MAX_FILE_BYTES, image_from, image_from_bytes
 from y12.runtime.preprocess.streams import Stream, images_from_stream, stream_named
@@ -124,8 +124,14 @@ def _meant(argument: str, recursive: bool) -> list[Source]:
 def _files(argument: str, recursive: bool) -> list[Path]:
     path = Path(argument)
     if os.path.isdir(argument):  # unlike Path's, it takes a name that no file can have
-        inside = path.rglob("*") if recursive else path.iterdir()
-        paths = [p for p in sorted(inside) if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not p.is_dir()]
+        inside = [
+            p
+            for p in sorted(path.rglob("*") if recursive else path.iterdir())
+            if not any(map(is_litter, p.relative_to(path).parts))
+        ]
+        paths = [p for p in inside if p.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not p.is_dir()]
+        for note in unread_images(p.name for p in inside):
+            say(f"note: {argument}: {note}")
     elif not os.path.exists(argument) and glob.has_magic(argument):
         paths = [Path(p) for p in sorted(glob.glob(argument, recursive=True)) if Path(p).is_file()]
     else:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from y12.errors import CalibrationError
 from y12.exporter.data.image_lists import evenly, images_in, without_repeats
-from y12.exporter.data.passed_over import unread_images
+from y12.exporter.data.passed_over import unread_in
 from y12.exporter.data.splits import images_of, splits_of
 from y12.files import IMAGE_SUFFIXES
 
@@ -41,10 +41,10 @@ def calibration_notes(source: Path) -> tuple[str, ...]:
         CalibrationError: the data.yaml cannot be read.
     """
     if source.suffix.lower() not in _YAML:
-        return unread_images([source])
+        return unread_in([source])
     splits = splits_of(source, CalibrationError)
     folders = [path for path in splits.sources.get("train", ()) if path.is_dir()]
-    return (*splits.notes("train"), *unread_images(folders))
+    return (*splits.notes("train"), *unread_in(folders))
 
 
 def _listed(source: Path) -> Iterable[Path]:
