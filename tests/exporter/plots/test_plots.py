@@ -232,6 +232,8 @@ def test_of_a_thousand_classes_the_most_confused_have_rows_and_the_sums_stay():
     small = shown_matrix(planted)
     assert {"7", "903"} < set(small.rows)
     assert small.counts[small.rows.index("7"), small.columns.index("903")] == 3
+    rest = small.rows.index("975 other classes")
+    assert (small.counts[rest, rest], small.counts[:, -1].sum(), small.counts[-1].sum()) == (975 * 5, 0, 0)
 
 
 def test_a_small_matrix_is_whole():

@@ -99,11 +99,7 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
             tell(note)
         write_atomically(weights.with_suffix(".yaml"), yaml_of_spec(detector.spec).encode())
     heard = tell if fabric.is_global_zero else _say_nothing
-    if job.qat is not None:
-        detector = _prepared(detector, job.qat, material, job.imgsz, heard)
-    elif job.network.weights is not None and not job.resume and are_folded(detector):
-        images = unfold(detector, (material.course.batches[i].images for i in range(_UNFOLD_BATCHES)))
-        heard(f"BatchNorm was folded into the weights: its statistics were measured anew, on {images} images")
+    detector = _made_ready(detector, job, material, heard)
     identity = {**material.course.identity, "qat": job.qat is not None}
     course = replace(material.course, identity=identity, measure_first=_has_start_to_measure(job))
     extra = {SIDE_KEY: str(job.imgsz), LICENCE_KEY: network.licence}
@@ -115,6 +111,16 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
     if job.plots:
         _draw(job, weights, material, fabric.device, tell)
     return weights
+
+
+def _made_ready(detector: Detector, job: Tune, material: Material, heard: Tell) -> Detector:
+    """Return the detector as it is trained: prepared for INT8, or with statistics of BatchNorm that was folded."""
+    if job.qat is not None:
+        return _prepared(detector, job.qat, material, job.imgsz, heard)
+    if job.network.weights is not None and not job.resume and are_folded(detector):
+        images = unfold(detector, (material.course.batches[i].images for i in range(_UNFOLD_BATCHES)))
+        heard(f"BatchNorm was folded into the weights: its statistics were measured anew, on {images} images")
+    return detector
 
 
 def _has_start_to_measure(job: Tune) -> bool:
