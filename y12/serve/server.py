@@ -1,0 +1,96 @@
+"""The service on a port: one socket, uvicorn on it, and an end that answers what was accepted."""
+
+import ipaddress
+import logging
+import resource
+import socket
+from contextlib import suppress
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from y12.errors import OptionsError
+from y12.runtime.cli.common import say
+from y12.serve.protocol import Protocol
+from y12.text import one_line
+
+__all__ = ["address_of", "listening", "serve"]
+
+_BACKLOG = 2048
+_IDLE_S = 30  # that a connection is kept without a request
+_GRACE_S = 30  # that a stop waits for what was accepted
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; done before a model is loaded, so that a port in use is told at once.
+
+    Raises:
+        OptionsError: the address is none of this machine's, or is in use.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OptionsError(
+            f"{host}:{port}: expected a free address of this machine, found one that cannot be listened on "
+            f"({one_line(str(why), 100)}): stop what listens there, or choose another by --host and --port"
+        ) from error
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return a listening socket's address, as it stands in an URL."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_local(listener: socket.socket) -> bool:
+    """Return whether only this machine reaches a listening socket."""
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def serve(app: ASGIApp, listener: socket.socket) -> None:
+    """Answer requests until SIGTERM or Ctrl-C, and then what was accepted; a second Ctrl-C does not wait for it.
+
+    Raises:
+        KeyboardInterrupt: it was asked not to wait.
+    """
+    _raise_file_limit()
+    logging.getLogger("uvicorn").addHandler(_Said(logging.WARNING))
+    logging.getLogger("uvicorn").propagate = False
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_IDLE_S,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    server = uvicorn.Server(config)
+    try:
+        server.run([listener])
+    except KeyboardInterrupt:  # uvicorn raises the signal again that ended it
+        if server.force_exit or not server.should_exit:
+            raise
+
+
+def _raise_file_limit() -> None:
+    """Let as many connections be open as the machine allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, 65536), hard))
+
+
+class _Said(logging.Handler):
+    """What uvicorn logs, as y12 says things: one printable line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        error = record.exc_info[1] if record.exc_info else None
+        why = "" if error is None else f" ({type(error).__name__} {error})"
+        say(f"{record.levelname.lower()}: {record.getMessage().strip()}{why}")
