@@ -21,6 +21,7 @@ __all__ = ["make_app"]
 _READ_ANYWAY = 1 << 20  # bytes of a body that is refused unread, and for which the connection is kept
 _NO_CLIENT = 499  # as proxies log it; nobody reads it
 _COUNTED = {"/detect": "detect", "/metrics": "metrics"}
+_WITH_IMAGES = ("detect", "infer")
 
 
 def make_app(service: Service) -> ASGIApp:
@@ -81,7 +82,6 @@ def _add_infer(app: FastAPI, service: Service) -> None:
     async def infer(request: Request, model: str, version: str = kserve.VERSION) -> Response:
         """Find objects: the Open Inference Protocol, with its binary extension."""
         _check_model(service, model, version)
-        service.check_room()
         async with service.bodies.read(request) as body:
             asked = kserve.request_from(body, request.headers.get(kserve.HEADER), outputs)
             options = service.options_of(asked.asked)
@@ -101,7 +101,6 @@ def _add_detect(app: FastAPI, service: Service) -> None:
         """Find objects in the image that is the body, or a form's file; JSON, or with ?picture=1 the picture."""
         asked = detect.request_from(request.query_params, request.headers.get("accept", ""), service.manifest)
         options = service.options_of(asked.asked)
-        service.check_room()
         async with service.bodies.read(request) as body:
             upload = await detect.upload_from(request.headers, body)
             finish = detect.finish_of(asked, upload.name)
@@ -127,11 +126,7 @@ def _add_refusals(app: FastAPI, service: Service) -> None:
     """Answer whatever is refused as the protocol wants it: {"error": ...}."""
 
     async def refused(request: Request, error: Refusal) -> Response:
-        service.metrics.refusal(error.reason)
-        headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
-        unread = error.is_unread or (not was_read(request) and _is_long(request))
-        answer = ClosingResponse if unread else JSONResponse
-        return answer({"error": str(error)}, error.status, headers)
+        return _refusal_of(error, request, service)
 
     async def of_http(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})
@@ -159,6 +154,15 @@ def _add_refusals(app: FastAPI, service: Service) -> None:
         app.add_exception_handler(kind, handler)
 
 
+def _refusal_of(error: Refusal, request: Request, service: Service) -> Response:
+    """Return the answer to what is refused, and count it."""
+    service.metrics.refusal(error.reason)
+    headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+    unread = error.is_unread or (not was_read(request) and _is_long(request))
+    answer = ClosingResponse if unread else JSONResponse
+    return answer({"error": str(error)}, error.status, headers)
+
+
 def _is_long(request: Request) -> bool:
     """Return whether a body was announced that is too long to be thrown away, or of no known length."""
     said = request.headers.get("content-length", "0")
@@ -168,10 +172,13 @@ def _is_long(request: Request) -> bool:
 
 
 class _Counted:
-    """The addresses, each answer counted by its kind and status."""
+    """The addresses, each answer counted by its kind and status; what has no room goes no further than here.
+
+    Under a load that is many times too high nearly all requests are refused: that has to cost little.
+    """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app, self._metrics = app, service.metrics
+        self._app, self._service, self._metrics = app, service, service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -186,4 +193,10 @@ class _Counted:
                 self._metrics.request(endpoint, message["status"])
             await send(message)
 
+        if endpoint in _WITH_IMAGES and scope["method"] == "POST":
+            try:
+                self._service.check_room()
+            except Refusal as refusal:
+                await _refusal_of(refusal, Request(scope), self._service)(scope, receive, counted)
+                return
         await self._app(scope, receive, counted)
