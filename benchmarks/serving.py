@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT))  # so that it runs from a checkout
 PHOTOS = ROOT / "y12" / "exporter" / "verify" / "photos"
 WEIGHTS = ROOT / "configs" / "weights" / "yolov12n-shapes.safetensors"
 QUEUE, BATCH = 64, 8
-GOALS = {"rate": 0.75, "cpu": 1.3, "refused_p50_ms": 100.0, "served_p99_of_queue": 1.5, "health_ms": 200.0}
+GOALS = {"rate": 0.75, "cpu": 1.3, "refused_p50_ms": 100.0, "served_p99_of_queue": 1.5, "health_max_ms": 200.0}
 TICKS = os.sysconf("SC_CLK_TCK")
 BARE = """
 import sys, time
@@ -119,7 +119,7 @@ def met(report: dict[str, Any]) -> Iterator[bool]:
     yield report["rate"] >= GOALS["rate"]
     yield report["cpu"] <= GOALS["cpu"]
     if over := report.get("overload"):
-        yield from (over[key] <= GOALS[key] for key in ("refused_p50_ms", "served_p99_of_queue", "health_ms"))
+        yield from (over[key] <= GOALS[key] for key in ("refused_p50_ms", "served_p99_of_queue", "health_max_ms"))
     if soaked := report.get("soak"):
         yield soaked["flat"]
 
@@ -230,14 +230,14 @@ def read_answer(connection: socket.socket) -> int:
 
 async def overload(server: Server, per_s: float, times: float, seconds: float = 10.0) -> dict[str, Any]:
     """Ask for many times the rate that the server reached, whatever comes of it."""
-    answers: list[tuple[int, float, bool]] = []
+    answers: list[tuple[int, float, bool, float]] = []
     requests = cycle(server.requests)
     count = int(per_s * times * seconds)
-    began = time.perf_counter()
+    began, cpu, own_cpu = time.perf_counter(), server.cpu_s(), time.process_time()
 
     async def one(number: int) -> None:
         await asyncio.sleep(max(0.0, began + number / (per_s * times) - time.perf_counter()))
-        answers.append(await asked(server.port, next(requests)))
+        answers.append((*await asked(server.port, next(requests)), time.perf_counter() - began))
 
     health: list[float] = []
 
@@ -249,23 +249,28 @@ async def overload(server: Server, per_s: float, times: float, seconds: float = 
 
     watching = asyncio.ensure_future(watch())
     await asyncio.gather(*(one(number) for number in range(count)))
-    took = time.perf_counter() - began
     watching.cancel()
-    served_ms = [ms for status, ms, _ in answers if status == 200]
-    refused = [(ms, told) for status, ms, told in answers if status == 503]
-    assert len(served_ms) + len(refused) == count, {status for status, _, _ in answers}
-    rate = len(served_ms) / took
+    cpu, own_cpu = server.cpu_s() - cpu, time.process_time() - own_cpu
+    served_ms = [ms for status, ms, _, _ in answers if status == 200]
+    refused = [(ms, told) for status, ms, told, _ in answers if status == 503]
+    assert len(served_ms) + len(refused) == count, {status for status, *_ in answers}
+    # While it is asked: what waits at the end is done faster, as nothing is refused beside it.
+    rate = sum(status == 200 and seconds / 5 <= at <= seconds for status, _, _, at in answers) / (seconds * 4 / 5)
+    p99 = float(np.percentile(served_ms, 99))
     return {
-        "asked_per_s": round(count / took),
+        "asked_per_s": round(per_s * times),
         "served": len(served_ms),
         "refused": len(refused),
         "all_with_retry_after": all(told for _, told in refused),
         "refused_p50_ms": round(float(np.median([ms for ms, _ in refused])), 1),
         "served_p50_ms": round(float(np.median(served_ms))),
-        "served_p99_ms": round(float(np.percentile(served_ms, 99))),
+        "served_p99_ms": round(p99),
         "served_per_s": round(rate, 1),
-        "served_p99_of_queue": round(float(np.percentile(served_ms, 99)) / (1e3 * QUEUE / rate), 2),
-        "health_ms": round(max(health), 1),
+        "served_p99_of_queue": round(p99 / (1e3 * QUEUE / rate), 2),
+        "health_p50_ms": round(float(np.median(health)), 1),
+        "health_max_ms": round(max(health), 1),
+        "server_cpu_s": round(cpu, 1),
+        "clients_cpu_s": round(own_cpu, 1),
     }
 
 

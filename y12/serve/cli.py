@@ -114,26 +114,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(asked: Serve) -> int:
     require_packages(PACKAGES, "serve", "y12-serve")
-    options = _options(asked)
-    from y12.serve.app import make_app
-    from y12.serve.server import listening, serve
-    from y12.serve.service import Service
-    from y12.serve.tracing import traced
+    options, name = _options(asked), _name(asked)
+    from y12.serve.server import listening
 
     with ExitStack() as stack:
         listener = stack.enter_context(closing(listening(asked.host, asked.port)))
         runtimes = _opened(asked, stack)
-        service = Service(_name(asked), runtimes, options)
-        service.start()
-        stack.callback(service.close)
-        say(
-            f"{asked.artefact} on {runtimes[0].description}"
-            + (f" and {len(runtimes) - 1} more" if runtimes[1:] else "")
-        )
+        more = f" and {len(runtimes) - 1} more" if runtimes[1:] else ""
+        say(f"{asked.artefact} on {runtimes[0].description}{more}")
+        serve_on(listener, name, runtimes, options)
+    return 0
+
+
+def serve_on(listener: "socket.socket", name: str, runtimes: "Sequence[Runtime]", options: "ServeOptions") -> None:
+    """Serve networks on a socket that listens, until SIGTERM or Ctrl-C, and answer what was accepted.
+
+    Args:
+        listener: from `y12.serve.server.listening`.
+        name: of the model, in addresses.
+        runtimes: one for each device.
+        options: what is taken, and how much of it.
+    """
+    from y12.serve.app import make_app
+    from y12.serve.server import serve
+    from y12.serve.service import Service
+    from y12.serve.tracing import traced
+
+    service = Service(name, runtimes, options)
+    service.start()
+    try:
         _tell_address(listener)
         serve(traced(make_app(service)), listener)
         say("stopped; all that was accepted is answered")
-    return 0
+    finally:
+        service.close()
 
 
 def _name(asked: Serve) -> str:

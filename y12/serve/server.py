@@ -32,14 +32,29 @@ def listening(host: str, port: int) -> socket.socket:
         OptionsError: the address is none of this machine's, or is in use.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        return _listening(host, port)
     except (OSError, OverflowError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise OptionsError(
             f"{host}:{port}: expected a free address of this machine, found one that cannot be listened on "
             f"({one_line(str(why), 100)}): stop what listens there, or choose another by --host and --port"
         ) from error
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    wanted = {"type": socket.SOCK_STREAM, "proto": socket.IPPROTO_TCP, "flags": socket.AI_PASSIVE}
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, **wanted)[0]
+    # With its protocol named, unlike `socket.create_server`'s: asyncio sends small pieces at once on such only, and a
+    # client that waits for the second piece of an answer would wait for 40 ms.
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def address_of(listener: socket.socket) -> str:

@@ -25,6 +25,8 @@ __all__ = ["Service"]
 
 Source = bytes | NDArray[np.uint8]
 
+_PIXEL = b"P6 1 1 255 \0\0\0"  # the smallest image that there is: of PPM
+
 
 @dataclass(frozen=True)
 class _Load:
@@ -56,7 +58,12 @@ class Service:
         self.metrics = Metrics(lambda: len(self._queue), lambda: self.problem is None)
         self._batcher = Batcher(runtimes, options, self._queue, self.metrics)
         self.bodies = Bodies(options.max_upload, options.max_buffered, options.upload_timeout_s)
-        self.start, self.close = self._batcher.start, self._batcher.close
+        self.close = self._batcher.close
+
+    def start(self) -> None:
+        """Start what runs batches; the libraries that decode are loaded before the first request."""
+        image_from_bytes(_PIXEL, "a pixel")
+        self._batcher.start()
 
     @property
     def manifest(self) -> Manifest:
