@@ -228,7 +228,9 @@ def read_answer(connection: socket.socket) -> int:
     return int(head[9:12])
 
 
-async def overload(server: Server, per_s: float, times: float, seconds: float = 10.0) -> dict[str, Any]:
+async def overload(
+    server: Server, per_s: float, times: float, seconds: float = 10.0, queue: int = QUEUE
+) -> dict[str, Any]:
     """Ask for many times the rate that the server reached, whatever comes of it."""
     answers: list[tuple[int, float, bool, float]] = []
     requests = cycle(server.requests)
@@ -266,7 +268,7 @@ async def overload(server: Server, per_s: float, times: float, seconds: float = 
         "served_p50_ms": round(float(np.median(served_ms))),
         "served_p99_ms": round(p99),
         "served_per_s": round(rate, 1),
-        "served_p99_of_queue": round(p99 / (1e3 * QUEUE / rate), 2),
+        "served_p99_of_queue": round(p99 / (1e3 * queue / rate), 2),
         "health_p50_ms": round(float(np.median(health)), 1),
         "health_max_ms": round(max(health), 1),
         "server_cpu_s": round(cpu, 1),

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -29,6 +30,7 @@ class Server:
 
     process: "subprocess.Popen[str]"
     port: int
+    output: Path
     said: list[str] = field(default_factory=list)
     reader: threading.Thread | None = None
 
@@ -63,6 +65,7 @@ class Server:
         self.process.kill()
         self.process.wait()
         self.reader.join(10)
+        self.output.unlink()
 
     def stop(self):
         """Stop it as a service manager does; give the exit code."""
@@ -72,15 +75,17 @@ class Server:
 
 def started(*command, **environment):
     """Start a server, and wait until it listens."""
+    number, output = tempfile.mkstemp()
     process = subprocess.Popen(
         [sys.executable, *map(str, command)],
         stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=number,
         text=True,
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment},
     )
-    server = Server(process, 0)
+    os.close(number)
+    server = Server(process, 0, Path(output))
     listens = threading.Event()
 
     def read():
@@ -108,9 +113,9 @@ def colours(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def start():
-    """Start servers that end with the module."""
+    """Start servers that end with the tests."""
     servers = []
 
     def start(*words, **environment):
@@ -136,7 +141,7 @@ def start_faulty(colours, tmp_path):
         server.end()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(start, colours):
     """A server with the options that it has by itself, but for time and size of a request."""
     return start(colours, "--upload-timeout", "1.5", "--max-upload", "1")

@@ -3,7 +3,8 @@
     python faulty_server.py MODEL.onnx FOLDER [--delay S] [--queue N] [--workers N] [--devices N]
 
 Everything is the real one, but for what stands between the runtime and ONNX Runtime: while FOLDER has a file `broken`,
-running fails as on a lost device; while it has `nan`, the outputs are NaN. `--devices` opens so many runtimes, of which
+running fails as on a lost device; while it has `nan`, the outputs are NaN; while it has `poison`, those of white images
+are. `--devices` opens so many runtimes, of which
 the first alone fails. What was run is counted in FOLDER/ran.
 """
 
@@ -39,6 +40,10 @@ class Faulty:
             raise ExecutorError("the GPU is lost")
         if (self._folder / "nan").exists():
             return {name: np.full_like(array, np.nan) for name, array in outputs.items()}
+        if (self._folder / "poison").exists():
+            white = images.mean(axis=(1, 2, 3)) > 0.75  # beside it is the letterbox's gray
+            outputs = {name: np.where(white[:, None, None], np.nan, array) for name, array in outputs.items()}
+            outputs = {name: array.astype(np.float32) for name, array in outputs.items()}
         with (self._folder / "ran").open("a") as file:
             file.write(f"{len(images)}\n")
         return outputs
@@ -50,6 +55,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--queue", type=int, default=64)
+    parser.add_argument("--max-wait", type=float, default=0.002)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--devices", type=int, default=1)
     asked = parser.parse_args()
@@ -57,7 +63,7 @@ def main():
     folders = [asked.folder, *[nowhere] * (asked.devices - 1)]
     nowhere.mkdir(exist_ok=True)
     runtimes = [Runtime(asked.model, Faulty(asked.model, folder, asked.delay)) for folder in folders]
-    options = ServeOptions(queue=asked.queue, workers=asked.workers)
+    options = ServeOptions(queue=asked.queue, workers=asked.workers, max_wait_s=asked.max_wait)
     serve_on(listening("127.0.0.1", 0), "m", runtimes, options)
     return 0
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -144,7 +145,7 @@ def serve_on(listener: "socket.socket", name: str, runtimes: "Sequence[Runtime]"
     service.start()
     try:
         _tell_address(listener)
-        serve(traced(make_app(service)), listener)
+        serve(traced(make_app(service)), listener, options.head_timeout_s)
         say("stopped; all that was accepted is answered")
     finally:
         service.close()
@@ -172,7 +173,7 @@ def _options(asked: Serve) -> "ServeOptions":
         queue=asked.queue,
         workers=asked.workers,
         max_wait_s=asked.max_wait_ms / 1e3,
-        max_upload=int(asked.max_upload * _MIB),
+        max_upload=int(asked.max_upload * _MIB) if isfinite(asked.max_upload) else 0,
         upload_timeout_s=asked.upload_timeout,
     )
 

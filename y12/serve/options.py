@@ -9,6 +9,7 @@ __all__ = ["LEAST_BUFFERED", "ServeOptions"]
 MIB = 1 << 20
 LEAST_BUFFERED = 256 * MIB
 _UPLOADS_AT_ONCE = 8  # of the largest size; smaller ones are many more
+_HEAD_S = 10.0  # at most, whatever a body may take
 _BOUNDS = {  # what each option may be, and how its unit is called
     "queue": (1, 100_000, "images"),
     "workers": (1, 64, "threads"),
@@ -45,6 +46,11 @@ class ServeOptions:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise OptionsError(f"{name}: expected {least:,} to {most:,} {unit}, found {value}")
+
+    @property
+    def head_timeout_s(self) -> float:
+        """How long a request's head may take to come."""
+        return min(_HEAD_S, self.upload_timeout_s)
 
     @property
     def max_buffered(self) -> int:

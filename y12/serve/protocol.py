@@ -11,16 +11,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 __all__ = ["Protocol"]
 
 MAX_HEAD = 64 << 10
-_HEAD_S = 10.0
-_UNREAD_S = 30.0
 _TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class Protocol(HttpToolsProtocol):
     """One connection; its client has so long to send a request's head, and to read an answer."""
 
-    head_s: ClassVar[float] = _HEAD_S
-    unread_s: ClassVar[float] = _UNREAD_S
+    head_s: ClassVar[float] = 10.0
+    unread_s: ClassVar[float] = 30.0
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

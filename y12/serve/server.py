@@ -42,6 +42,8 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:  # the system would take the rest of a division
+        raise OverflowError("no port: they are 0 to 65535")
     wanted = {"type": socket.SOCK_STREAM, "proto": socket.IPPROTO_TCP, "flags": socket.AI_PASSIVE}
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, **wanted)[0]
     # With its protocol named, unlike `socket.create_server`'s: asyncio sends small pieces at once on such only, and a
@@ -68,8 +70,13 @@ def is_local(listener: socket.socket) -> bool:
     return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
+def serve(app: ASGIApp, listener: socket.socket, head_s: float) -> None:
     """Answer requests until SIGTERM or Ctrl-C, and then what was accepted; a second Ctrl-C does not wait for it.
+
+    Args:
+        app: the addresses.
+        listener: from `listening`.
+        head_s: how long a request's head may take to come.
 
     Raises:
         KeyboardInterrupt: it was asked not to wait.
@@ -80,7 +87,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
     logging.getLogger("uvicorn").propagate = False
     config = uvicorn.Config(
         app,
-        http=Protocol,
+        http=type("Timed", (Protocol,), {"head_s": head_s}),
         ws="none",
         lifespan="off",
         log_config=None,
