@@ -5,7 +5,8 @@
 Everything is the real one, but for what stands between the runtime and ONNX Runtime: while FOLDER has a file `broken`,
 running fails as on a lost device; while it has `nan`, the outputs are NaN; while it has `poison`, those of white images
 are. `--devices` opens so many runtimes, of which
-the first alone fails. What was run is counted in FOLDER/ran.
+the first alone fails. FOLDER/begun tells that a run
+began; what was run is counted in FOLDER/ran.
 """
 
 import argparse
@@ -34,6 +35,7 @@ class Faulty:
         self.close = self._executor.close
 
     def run(self, images):
+        (self._folder / "begun").touch()
         time.sleep(self._delay)
         outputs = self._executor.run(images)
         if (self._folder / "broken").exists():

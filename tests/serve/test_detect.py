@@ -115,7 +115,7 @@ def test_a_form_that_is_none(server, image, content_type):
 
 
 def test_a_name_of_a_stranger_s_is_shown_not_obeyed(server, image):
-    body, header = form(("image", "\u202e\x9b" + "x" * 5000, image))
+    body, header = form(("image", "\u202e\x9b" + "x" * 1000, image))
     status, record = server.detect(body, **header)
     assert status == 200
     assert record["source"].isprintable()

@@ -17,7 +17,7 @@ from y12.installing import install_command
 from y12.serve.cli import main
 
 
-def test_what_was_accepted_is_answered_and_a_second_server_is_refused(start_faulty, colours, image):
+def test_what_was_accepted_is_answered_and_a_second_server_is_refused(start_faulty, colours, image, tmp_path):
     server = start_faulty("--delay", "0.8")
     second = [sys.executable, "-m", "y12.serve.cli", str(colours), "--port", str(server.port)]
     done = subprocess.run(second, capture_output=True, text=True, cwd=ROOT, check=False)
@@ -27,7 +27,8 @@ def test_what_was_accepted_is_answered_and_a_second_server_is_refused(start_faul
     assert line.endswith("stop what listens there, or choose another by --host and --port")
     with ThreadPoolExecutor(12) as pool:
         first = pool.submit(server.detect, image)
-        time.sleep(0.3)
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
         others = [pool.submit(server.detect, image) for _ in range(11)]  # more than one batch
         time.sleep(0.3)
         server.process.send_signal(signal.SIGTERM)
@@ -39,14 +40,14 @@ def test_what_was_accepted_is_answered_and_a_second_server_is_refused(start_faul
 
 
 def test_ten_times_too_much_is_refused_quickly_and_health_answers(start_faulty, tmp_path, image):
-    """Its network takes 0.1 s for up to 8 images, without processor time: 80 a second, and 16 of them may wait."""
-    server = start_faulty("--delay", "0.1", "--queue", "16", "--max-wait", "0")
+    """Its network takes 0.4 s for up to 8 images, without processor time: 20 a second, and 16 of them may wait."""
+    server = start_faulty("--delay", "0.4", "--queue", "16", "--max-wait", "0")
     asked = Asked(server.process, server.port, [request_of(image)])
-    report = asyncio.run(overload(asked, per_s=80, times=10, seconds=1.5, queue=16))
+    report = asyncio.run(overload(asked, per_s=20, times=10, seconds=2.5, queue=16))
     assert report["refused"] > 5 * report["served"] > 0
     assert report["all_with_retry_after"]
     assert report["refused_p50_ms"] < 100
-    assert report["served_p99_ms"] < 1.5 * 1e3 * (16 + 8) / 80 + 300  # of the machine, which has other work
+    assert report["served_p99_ms"] < 1.5 * 1e3 * (16 + 8) / 20
     assert report["health_p50_ms"] < 200
     assert server.metric('y12_refusals_total{reason="queue"}') == report["refused"]
 

@@ -6,14 +6,15 @@ import pytest
 
 from tests.wheel.environments import COMMANDS, MODULES
 
-ALONE = ("", "ort", "ort-gpu", "val", "video", "draw", "gpu", "rtx", "tensorrt", "export", "train")
-TOGETHER = ("val,ort", "draw,ort", "rtx,gpu", "tensorrt,gpu", "export,rtx", "train,export")
+ALONE = ("", "ort", "ort-gpu", "val", "video", "draw", "gpu", "rtx", "tensorrt", "export", "train", "serve")
+TOGETHER = ("val,ort", "draw,ort", "serve,ort", "rtx,gpu", "tensorrt,gpu", "export,rtx", "train,export")
 NEEDS = {  # the command, and what it needs in the order in which it asks: the extra, then the package that is missing
     ("y12-export", "yolov12n", "--no-verify"): ("export", {}, "torch"),
     ("y12-export", "yolov12n", "--val", "x.yaml"): ("export", {}, "torch"),
     ("y12-tune", "shapes"): ("train", {"export": "lightning-fabric"}, "torch"),
     ("y12-val", "found.json", "truth.json"): ("val", {}, "pycocotools"),
     ("python", "-m", "y12.exporter.train.shapes", "drawn"): ("val", {}, "pycocotools"),
+    ("y12-serve", "model.onnx"): ("serve", {}, "fastapi"),
     ("y12-infer", "model.onnx", "clip.mp4"): ("video", {}, "av"),
     ("python", "-m", "y12.runtime.cli.prebuild", "--sm", "89", "--output", "kernels"): ("gpu", {}, "nvidia-cuda-nvrtc"),
 }
@@ -23,6 +24,7 @@ HAS = {
     "export": {"export", "train"},
     "train": {"train"},
     "gpu": {"gpu"},
+    "serve": {"serve"},
     "video": {"video", "draw"},  # supervision brings av
 }
 

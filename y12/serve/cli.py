@@ -199,12 +199,12 @@ def _opened(asked: Serve, stack: ExitStack) -> "list[Runtime]":
 def _tell_address(listener: "socket.socket") -> None:
     from y12.serve.server import address_of, is_local
 
-    say(f"listening on http://{address_of(listener)}: POST /detect, /v2, /metrics")
     if not is_local(listener):
         say(
             "note: whoever reaches this address can send images, and read /metrics: there is no password and no "
             "encryption. Put a proxy with both before it, or leave out --host"
         )
+    say(f"listening on http://{address_of(listener)}: POST /detect, /v2, /metrics")
 
 
 if __name__ == "__main__":
