@@ -93,6 +93,11 @@ def test_every_form_of_image_gives_what_the_runtime_gives(form, client, files, w
         assert_equal(FORMS[form](client, file), found)
 
 
+def test_the_address_for_people_gives_what_the_runtime_gives(server, files, wanted):
+    for file, found in zip(files, wanted, strict=True):
+        assert server.detect(file)[1]["detections"] == found.as_records()
+
+
 def test_many_clients_at_a_time_get_their_own(server, files, wanted):
     before = server.metric("y12_batch_images_count")
 
