@@ -43,24 +43,23 @@ class Bodies:
             ClientDisconnect: the client left.
         """
         body = bytearray()
-        counted = 0
+        try:
+            await self._fill(body, request)
+            request.state.was_read = True
+            yield body
+        finally:
+            self._buffered -= len(body)
+
+    async def _fill(self, body: bytearray, request: Request) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
                 async for piece in self._pieces(request):
-                    self._buffered += len(piece)
-                    counted += len(piece)
-                    self._check(counted)
                     body += piece
-            request.state.was_read = True
-            yield body
+                    self._buffered += len(piece)
+                    self._check(len(body))
         except TimeoutError:
-            seconds = f"{self._timeout_s:g} s"
-            raise Refusal(
-                408, Reason.SLOW, f"expected the whole request within {seconds}, found one that takes longer",
-                is_unread=True,
-            ) from None  # fmt: skip
-        finally:
-            self._buffered -= counted
+            late = f"expected the whole request within {self._timeout_s:g} s, found one that takes longer"
+            raise Refusal(408, Reason.SLOW, late, is_unread=True) from None
 
     def _check(self, size: int) -> None:
         if size > self._max_bytes:

@@ -56,8 +56,9 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a head that does not end is refused."""
+        was_in_head = self._in_head
         super().data_received(data)
-        if self._in_head:
+        if was_in_head and self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD and not self.transport.is_closing():
                 self.transport.write(_TOO_LONG)

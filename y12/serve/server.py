@@ -91,7 +91,7 @@ def serve(app: ASGIApp, listener: socket.socket, head_s: float) -> None:
         ws="none",
         lifespan="off",
         log_config=None,
-        log_level="warning",
+        log_level="error",  # what is less is about single clients, who could fill the log
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
