@@ -42,6 +42,7 @@ assert main(["--help"]) == 0
         "y12.runtime.cli.infer",
         "y12.runtime.cli.bench",
         "y12.runtime.cli.inspect",
+        "y12.serve.cli",
     ],
 )
 def test_help_loads_nothing_heavy(module):

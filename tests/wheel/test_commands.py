@@ -40,6 +40,20 @@ def test_ort_runs_an_onnx(environments, demo, scenes):
     assert "yolov12n-shapes" in ran(env, "y12-inspect", model)
 
 
+def test_serve_with_ort_serves(environments, demo, scenes):
+    env, model = environments["serve,ort"], artefact(demo, "onnx")
+    image = next((scenes / "images").iterdir())
+    script = f"""\
+        y12-serve {model} --port 18080 --name demo 2> said & trap 'kill $!' EXIT
+        for i in $(seq 100); do grep -q listening said && break; sleep 0.2; done
+        python -c "import urllib.request as u; image = open('{image}', 'rb').read(); \
+        print(u.urlopen('http://127.0.0.1:18080/detect', image).read().decode())"
+    """
+    done = env.run(script, shell=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["detections"]
+
+
 @pytest.mark.parametrize("kind", ["onnx", "engine"])
 def test_an_artefact_is_inspected_with_no_extra(environments, demo, kind):
     assert "yolov12n-shapes" in ran(environments[""], "y12-inspect", artefact(demo, kind))

@@ -7,13 +7,14 @@ import pytest
 from tests.wheel.environments import COMMANDS, MODULES
 
 ALONE = ("", "ort", "ort-gpu", "val", "plots", "video", "draw", "gpu", "rtx", "tensorrt", "export", "train")
-ALONE += ("tensorboard", "mlflow")
+ALONE += ("tensorboard", "mlflow", "serve")
 TOGETHER = (
     "val,ort",
     "plots,val,ort",
     "tensorboard,train",
     "mlflow,train",
     "draw,ort",
+    "serve,ort",
     "rtx,gpu",
     "tensorrt,gpu",
     "export,rtx",
@@ -28,6 +29,7 @@ NEEDS = {  # the command, and what it needs in the order in which it asks: the e
     ("y12-val", "found.json", "truth.json", "--plots", "x"): ("plots", {"draw": "jinja2"}, "matplotlib"),
     ("y12-tune", "shapes", "--tensorboard"): ("tensorboard", {}, "tensorboard"),
     ("y12-tune", "shapes", "--mlflow"): ("mlflow", {}, "mlflow-skinny"),
+    ("y12-serve", "model.onnx"): ("serve", {}, "fastapi"),
     ("y12-infer", "model.onnx", "clip.mp4"): ("video", {}, "av"),
     ("python", "-m", "y12.runtime.cli.prebuild", "--sm", "89", "--output", "kernels"): ("gpu", {}, "nvidia-cuda-nvrtc"),
 }
@@ -40,6 +42,7 @@ HAS = {
     "export": {"export", "train"},
     "train": {"train"},
     "gpu": {"gpu"},
+    "serve": {"serve"},
     "video": {"video", "draw"},  # supervision brings av
 }
 

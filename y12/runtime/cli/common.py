@@ -20,7 +20,13 @@ from y12.runtime.runs import lost_runs
 from y12.text import LINE, one_line, printable_json, visible
 
 # Of the packages that are imported under another name than PyPI has them: what to ask pip for.
-_ON_PYPI = {"lightning_fabric": "lightning-fabric", "mlflow": "mlflow-skinny", "yaml": "pyyaml"}
+_ON_PYPI = {
+    "lightning_fabric": "lightning-fabric",
+    "mlflow": "mlflow-skinny",
+    "prometheus_client": "prometheus-client",
+    "python_multipart": "python-multipart",
+    "yaml": "pyyaml",
+}
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
 TORCH_MIB = 768  # of address space, without which torch may end the process while it is loaded

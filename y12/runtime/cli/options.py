@@ -189,7 +189,7 @@ class RuntimeOptions(Options):
             parser=gpus,
             metavar="N",
             panel=RUNNING,
-            help="which GPU, as CUDA counts them; for y12-infer several too: 0,1",
+            help="which GPU, as CUDA counts them; for y12-infer and y12-serve several too: 0,1",
         ),
     ] = Numbers((0,))
     task: Annotated[
@@ -220,7 +220,9 @@ class RuntimeOptions(Options):
             InputError: there are several.
         """
         if len(self.devices) > 1:
-            raise InputError(f"--device: expected one GPU, found {_listed(self.devices)}; y12-infer takes several")
+            raise InputError(
+                f"--device: expected one GPU, found {_listed(self.devices)}; y12-infer and y12-serve take several"
+            )
         return self.devices[0]
 
     def open(self) -> "Runtime":
