@@ -1,16 +1,20 @@
 """What all requests together may hold, and in which order and company images leave the queue."""
 
 import asyncio
+import socket
 import threading
 from time import monotonic
 
 import pytest
+import uvicorn
 from starlette.requests import Request
 
 from y12.runtime.options import DetectOptions
 from y12.serve.bodies import Bodies
+from y12.serve.protocol import Protocol
 from y12.serve.queue import Job, JobQueue
 from y12.serve.refusals import Refusal
+from y12.serve.server import listening
 
 LOOSE, STRICT = DetectOptions(), DetectOptions(conf=0.9)
 
@@ -103,3 +107,32 @@ def test_a_closed_queue_gives_what_it_has_and_takes_no_more():
         queue.put([job()])
     assert queue.take(8, 10) == [waiting]
     assert queue.take(8, 10) == []
+
+
+def test_an_answer_that_nobody_reads_is_given_up():
+    """It is larger than what the sockets hold, as few of y12's are."""
+    ended = threading.Event()
+
+    async def app(scope, receive, send):
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(64):
+                await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            ended.set()
+
+    impatient = type("Impatient", (Protocol,), {"unread_s": 0.3})
+    server = uvicorn.Server(uvicorn.Config(app, http=impatient, ws="none", lifespan="off", log_config=None))
+    listener = listening("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        with socket.create_connection(listener.getsockname()) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert ended.wait(20)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+    assert not thread.is_alive()
