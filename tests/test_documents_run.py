@@ -29,7 +29,6 @@ NEEDS_GPU = re.compile(r"y12-(infer|bench|val) \S+\.engine")
 NOT_RUN = {  # where a document's file is none that can be had here, and what shows it instead
     "y12-tune sixteen.yaml": "two hundred epochs on a data set that is not published",
     "y12-tune shapes": "trains the demo model: tests/exporter/train/test_shapes.py trains on such scenes",
-    "y12-serve": "it does not end: tests/serve runs it",
     "y12-serve": "runs until it is stopped: tests/serve starts it",
     "make demo": "tests/scripts runs it in a checkout of its own",
     "make test": "this is it",

@@ -179,7 +179,10 @@ def test_gpus_that_are_not_there(model, monkeypatch, capsys, devices, more, name
 
 def test_one_gpu_for_other_commands(model, capsys):
     assert bench.main([str(model), "--device", "0,1"]) == 1
-    assert capsys.readouterr().err == "error: --device: expected one GPU, found 0,1; y12-infer and y12-serve take several\n"
+    assert (
+        capsys.readouterr().err
+        == "error: --device: expected one GPU, found 0,1; y12-infer and y12-serve take several\n"
+    )
 
 
 def test_the_driver_names_the_gpus_that_there_are():

@@ -82,7 +82,7 @@ class Val(RuntimeOptions):
             metavar="DIR",
             panel=OUTPUT,
             help="draw curves, confusion matrix, AP by class and size and the worst images into DIR, as a page and "
-            "PNGs; into DIR_2, DIR_3 … where DIR holds anything",
+            "PNGs; into DIR_2 and so on where DIR holds anything",
         ),
     ] = None
     exist_ok: Annotated[
