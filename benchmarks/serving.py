@@ -228,34 +228,24 @@ def read_answer(connection: socket.socket) -> int:
     return int(head[9:12])
 
 
+Answered = tuple[
+    int, float, bool, float
+]  # status, milliseconds, whether it says Retry-After, seconds from the beginning
+
+
 async def overload(
     server: Server, per_s: float, times: float, seconds: float = 10.0, queue: int = QUEUE
 ) -> dict[str, Any]:
     """Ask for many times the rate that the server reached, whatever comes of it."""
-    answers: list[tuple[int, float, bool, float]] = []
-    requests = cycle(server.requests)
-    count = int(per_s * times * seconds)
-    began, cpu, own_cpu = time.perf_counter(), server.cpu_s(), time.process_time()
-
-    async def one(number: int) -> None:
-        await asyncio.sleep(max(0.0, began + number / (per_s * times) - time.perf_counter()))
-        answers.append((*await asked(server.port, next(requests)), time.perf_counter() - began))
-
+    cpu, own_cpu = server.cpu_s(), time.process_time()
     health: list[float] = []
-
-    async def watch() -> None:
-        while True:
-            status, ms, _ = await asked(server.port, b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
-            health.append(ms if status == 200 else 1e9)
-            await asyncio.sleep(0.1)
-
-    watching = asyncio.ensure_future(watch())
-    await asyncio.gather(*(one(number) for number in range(count)))
+    watching = asyncio.ensure_future(watch(server.port, health))
+    answers = await flood(server, per_s * times, seconds)
     watching.cancel()
     cpu, own_cpu = server.cpu_s() - cpu, time.process_time() - own_cpu
     served_ms = [ms for status, ms, _, _ in answers if status == 200]
     refused = [(ms, told) for status, ms, told, _ in answers if status == 503]
-    assert len(served_ms) + len(refused) == count, {status for status, *_ in answers}
+    assert len(served_ms) + len(refused) == len(answers), {status for status, *_ in answers}
     # While it is asked: what waits at the end is done faster, as nothing is refused beside it.
     rate = sum(status == 200 and seconds / 5 <= at <= seconds for status, _, _, at in answers) / (seconds * 4 / 5)
     p99 = float(np.percentile(served_ms, 99))
@@ -268,12 +258,37 @@ async def overload(
         "served_p50_ms": round(float(np.median(served_ms))),
         "served_p99_ms": round(p99),
         "served_per_s": round(rate, 1),
-        "served_p99_of_queue": round(p99 / (1e3 * queue / rate), 2),
+        "served_p99_of_queue": round(p99 * rate / (1e3 * queue), 2),
         "health_p50_ms": round(float(np.median(health)), 1),
         "health_max_ms": round(max(health), 1),
         "server_cpu_s": round(cpu, 1),
         "clients_cpu_s": round(own_cpu, 1),
     }
+
+
+async def flood(server: Server, per_s: float, seconds: float) -> list[Answered]:
+    """Ask at a rate for a while, each request on a connection of its own, and wait for all answers."""
+    requests, asking = cycle(server.requests), set()
+    answers: list[Answered] = []
+    began = time.perf_counter()
+
+    async def one() -> None:
+        answers.append((*await asked(server.port, next(requests)), time.perf_counter() - began))
+
+    for number in range(int(per_s * seconds)):
+        if (early := began + number / per_s - time.perf_counter()) > 0:
+            await asyncio.sleep(early)
+        asking.add(asyncio.ensure_future(one()))
+    await asyncio.gather(*asking)
+    return answers
+
+
+async def watch(port: int, health: list[float]) -> None:
+    """Ask for health ten times a second, and note the milliseconds."""
+    while True:
+        status, ms, _ = await asked(port, b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        health.append(ms if status == 200 else 1e9)
+        await asyncio.sleep(0.1)
 
 
 async def asked(port: int, request: bytes) -> tuple[int, float, bool]:
