@@ -322,7 +322,9 @@ def test_trained_for_int8_and_exported_without_images(scenes: Path, tuned: Path,
 def test_int8_training_that_cannot_be(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
 ) -> None:
-    assert main(arguments(scenes, tmp_path / "run", *more)) == 1
+    (tmp_path / "x.pt").write_bytes(b"weights")
+    there = [str(tmp_path / word) if word == "x.pt" else word for word in more]
+    assert main(arguments(scenes, tmp_path / "run", *there)) == 1
     assert message in capsys.readouterr().err
 
 
