@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = frozenset(
         *(".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
     )
 )
-# Pictures that are not read: their names are told where they lie among images, or they would be missed by nobody.
+# Pictures that are not read: they are told where they lie among images, or nobody would know that they were left out.
 _OTHER_IMAGES = frozenset(
     (
         *(".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".hif", ".ico", ".jxl", ".jxr"),

@@ -1,11 +1,11 @@
-"""What lies among the images of a data set and is not used: nobody would miss it if it were not told."""
+"""What lies among the images of a data set and is not used: it is told, or nobody would know."""
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from y12.files import IMAGE_SUFFIXES, counted, first_of, is_litter, unread_images
+from y12.files import counted, first_of, is_image_name, is_litter, unread_images
 
 __all__ = ["labels_without_image", "unread_in"]
 
@@ -33,15 +33,13 @@ def labels_without_image(images: Sequence[Path], label_path: Callable[[Path], Pa
     for labels, of_images in folders.items():
         names = [name for name in _names(labels) if name.endswith(".txt") and name.lower() not in _NO_LABELS]
         if names:
-            known = {os.path.splitext(name)[0] for folder in of_images for name in _image_names(folder)}
+            known = {
+                os.path.splitext(name)[0] for folder in of_images for name in filter(is_image_name, _names(folder))
+            }
             found += [name for name in names if name.removesuffix(".txt") not in known]
     if not found:
         return ()
     return (f"{counted(found, 'label file')} without an image: {first_of(found)}",)
-
-
-def _image_names(folder: Path) -> Iterator[str]:
-    return (name for name in _names(folder) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES)
 
 
 def _names(folder: Path) -> list[str]:

@@ -1,7 +1,6 @@
 """The page of an evaluation: one HTML file that loads nothing, runs nothing and takes no text in it for markup."""
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from y12.exporter.evaluate.coco import KIND_NAMES
 from y12.exporter.evaluate.report import COLUMNS, ValReport, plain
 from y12.exporter.evaluate.study import Study
+from y12.exporter.page_template import environment_in, style_hash
 from y12.exporter.plots.bars import SIZES, top1_bars
 from y12.exporter.plots.matrix import shown_matrix
 from y12.exporter.plots.pictures import Pair, words_for
@@ -45,7 +45,7 @@ def page_from(report: ValReport, study: Study, charts: Mapping[str, bytes], pair
         data=Path(report.data).name,
         study=study,
         style=Markup(style),
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        style_hash=style_hash(style),
         tiles=_tiles(report, study),
         kinds=[(kind, KIND_NAMES[kind.figures.kind], best_of(kind), class_rows(kind)) for kind in study.kinds],
         values=[(KIND_NAMES[one.kind], _values(one.values)) for one in report.figures],
@@ -60,16 +60,7 @@ def page_from(report: ValReport, study: Study, charts: Mapping[str, bytes], pair
 
 @cache
 def _template() -> "Template":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = environment_in(Path(__file__).parent, _shown)
     environment.filters |= {"figure": _figure, "plain": plain}
     environment.globals |= {"columns": COLUMNS, "sizes": SIZES}
     return environment.get_template("page.html.jinja")

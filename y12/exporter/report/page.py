@@ -1,14 +1,14 @@
 """The report as one HTML page that loads nothing, runs nothing and takes no text in it for markup."""
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
+from y12.exporter.page_template import environment_in, style_hash
 from y12.exporter.report import views, words
 from y12.exporter.report.charts import blocks_chart, curve_chart, macs_bar
 from y12.exporter.report.pictures import Picture
@@ -33,7 +33,7 @@ def page_from_report(report: ExportReport, pictures: Sequence[Picture] = ()) -> 
     return _template().render(
         report=report,
         style=Markup(style),
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        style_hash=style_hash(style),
         embedded=Markup(report.to_json(None, ascii_only=True).translate(_JSON_ESCAPES)),
         pictures=[(p.name, p.caption, _data_uri(p.left), _data_uri(p.right)) for p in pictures],
         **_charts(report),
@@ -42,14 +42,7 @@ def page_from_report(report: ExportReport, pictures: Sequence[Picture] = ()) -> 
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = environment_in(Path(__file__).parent, _shown)
     environment.filters |= {"share": words.share, "number": words.number, "allowed": words.allowed}
     environment.globals |= {
         "views": views,
