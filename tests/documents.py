@@ -52,6 +52,16 @@ def command_lines() -> list[Line]:
     ]
 
 
+def python_blocks() -> dict[str, list[str]]:
+    """Return the blocks of Python in each document that has any, in their order."""
+    found = {
+        document.relative_to(ROOT).as_posix(): [block for language, block in blocks if language == "python"]
+        for document in DOCUMENTS
+        if (blocks := _BLOCK.findall(document.read_text()))
+    }
+    return {document: blocks for document, blocks in found.items() if blocks}
+
+
 def ours(lines: list[Line]) -> list[Line]:
     """Return those of y12, of Python and of make."""
     return [line for line in lines if _OURS.match(line.words[0])]

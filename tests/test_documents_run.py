@@ -1,5 +1,6 @@
 """Every command line in the documents is one that the commands take; and, in `make test-all`, one that works."""
 
+import ast
 import os
 import re
 import shutil
@@ -9,8 +10,11 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
+import cv2
 import pytest
-from documents import ELSEWHERE, ROOT, Line, command_lines, ours
+from documents import ELSEWHERE, ROOT, Line, command_lines, ours, python_blocks
+
+from y12.errors import Y12Error
 
 LINES = command_lines()
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
@@ -81,6 +85,9 @@ def desk(shared, tmp_path_factory):
     run(folder, "y12-export best.pt --imgsz 160 --no-verify")
     shutil.copy(folder / "best.onnx", folder / "yolo11n.onnx")
     shutil.copy(folder / "best.onnx", folder / "best_fp16.onnx")
+    (folder / "made").mkdir()
+    shutil.copy(folder / "best.onnx", folder / "made" / "best.onnx")
+    shutil.copy(folder / "photo.jpg", folder / "bus.jpg")
     run(folder, "y12-export best.pt --dynamic --imgsz 160 --no-verify --output dynamic")
     shutil.copy(folder / "dynamic" / "best.onnx", folder / "dynamic.onnx")
     return folder
@@ -122,10 +129,33 @@ def test_a_document_s_lines_work_one_after_the_other(document, desk, gpu_or_not)
         pytest.skip(f"none of the lines of {document} can be run here: a GPU, or {', '.join(NOT_RUN.values())}")
 
 
+@pytest.mark.exhaustive  # the desk's exports take half a minute
+@pytest.mark.parametrize("document", sorted(python_blocks()))
+def test_a_document_s_python_works(document, desk, gpu_or_not, monkeypatch):
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("MODEL", "yolo11n.onnx")
+    image = cv2.imread("photo.jpg")
+    names: dict[str, object] = {"image": image, "camera": lambda: iter([image, image])}
+    missing = []
+    for block in python_blocks()[document]:
+        if not gpu_or_not:
+            if "GpuOptions" in block or "tritonclient" in block:
+                continue  # the second needs a server: tests/serve asks one with that client
+            block = block.replace(".engine", ".onnx")
+        for statement in ast.parse(block).body:
+            try:
+                exec(compile(ast.Module([statement], []), document, "exec"), names)
+            except Y12Error as error:
+                if "pip install" not in str(error):
+                    raise
+                missing.append(str(error))
+    if missing:
+        pytest.skip(f"all of {document} was run but for what needs another package: {'; '.join(missing)}")
+
+
 @pytest.fixture(scope="module")
 def gpu_or_not() -> bool:
     """Whether there is a GPU."""
-    from y12.errors import Y12Error
     from y12.runtime.gpu.cuda import Gpu
 
     try:
