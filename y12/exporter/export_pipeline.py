@@ -174,7 +174,7 @@ def _simplified(
     if not config.simplify:
         return graph, None
     with clock("simplify"):
-        return simplify(graph, profile, passes)
+        return simplify(graph, profile, passes, check=config.verify is not None)
 
 
 def _typed(

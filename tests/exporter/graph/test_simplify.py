@@ -43,6 +43,17 @@ def test_what_each_pass_did_is_reported(graph, profile):
     assert "Split" not in ops(simplified)
 
 
+def test_without_the_check_nothing_is_run_and_the_report_says_so(graph, profile, monkeypatch):
+    monkeypatch.setattr(module, "OrtExecutor", None)  # what runs a graph
+    checked, report = simplify(graph, profile, check=False)
+    assert report.difference is None
+    assert report.words.endswith("; not run to compare")
+    monkeypatch.undo()
+    same, report = simplify(graph, profile)
+    assert report.words.endswith(f"; same result to {report.difference:.1e}")
+    assert checked.SerializeToString() == same.SerializeToString()
+
+
 def test_the_given_graph_stays_as_it_was(graph, profile):
     serialized = graph.SerializeToString(deterministic=True)
     simplify(graph, profile)

@@ -9,6 +9,7 @@ from text_models import ops
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.graph.simplify import relative_difference
 from y12.exporter.trace.deploy import deploy_from_detector
+from y12.exporter.trace.to_onnx import TraceOptions, onnx_from_deploy
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 
 CHECKPOINTS = (
@@ -74,6 +75,23 @@ def test_the_deploy_form_is_a_copy_that_computes_the_same(seeded_n):
     assert relative_difference(expected, actual) < 1e-4  # 1.3e-5 with AVX2, 2.02e-5 without vector instructions
     for name, tensor in seeded_n.detector.state_dict().items():
         assert torch.equal(state[name], tensor)
+
+
+def test_the_trace_uses_one_thread_and_gives_the_others_back(seeded_n, make_profile, monkeypatch):
+    before, within = torch.get_num_threads(), []
+    traced = torch.onnx.export
+
+    def export(*args, **options):
+        within.append(torch.get_num_threads())
+        traced(*args, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    torch.set_num_threads(2)
+    try:
+        onnx_from_deploy(deploy_from_detector(seeded_n.detector), TraceOptions(make_profile(64, 64)))
+        assert (within, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_deploy_form_has_no_batch_norm_and_one_convolution_for_q_k_and_v(seeded_n):

@@ -18,6 +18,7 @@ from y12.exporter.checkpoint.records import Record, check_total, modules_of, ten
 from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.detector import Detector
 from y12.exporter.model.network_yaml import spec_from_yaml
+from y12.exporter.model.one_thread import one_thread
 from y12.exporter.model.published import spec_from_published_yaml
 from y12.exporter.model.rows import ModelSpec
 from y12.exporter.model.spec import spec_from_name, specs_at_scale
@@ -232,6 +233,7 @@ def _class_count_of_weights(state: Mapping[str, Tensor]) -> int | None:
     return biases[0].numel() or None if len(biases) == 1 else None
 
 
+@one_thread()
 def detector_from_checkpoint(checkpoint: Checkpoint, spec: ModelSpec | None = None) -> Detector:
     """Build the network and load the weights, in FP32. Every key must be there and none may be left over.
 

@@ -116,8 +116,8 @@ class ExportReport:
         lines += [f"input        {self.input}, {self.precision}"]
         if self.replaces is not None:
             lines.append(f"replaces     {self.replaces}")
-        if self.simplification is not None:
-            lines.append(f"graph        {self._graph_line(self.simplification)}")
+        if (done := self.simplification) is not None:
+            lines.append(f"graph        {done.nodes_before} -> {done.nodes_after} nodes {done.words}")
         if self.cast is not None:
             halves, floats, casts = self.cast.half_nodes, self.cast.float_nodes, self.cast.casts
             lines.append(f"precision    {halves} nodes FP16, {floats} FP32 (the decode), {casts} casts")
@@ -180,11 +180,6 @@ class ExportReport:
         if proved.engine_executed:
             lines.append(f"engine run   {proved.engine_executed}")
         return [*lines, f"verdict      {self.verdict}"]
-
-    @staticmethod
-    def _graph_line(done: SimplifyReport) -> str:
-        passes = ", ".join(f"{p.name} {p.changes}" for p in done.passes)
-        return f"{done.nodes_before} -> {done.nodes_after} nodes ({passes}); same result to {done.difference:.1e}"
 
     def _engine_lines(self, facts: EngineFacts) -> list[str]:
         def counted(counts: object) -> str:

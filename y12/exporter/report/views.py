@@ -172,9 +172,7 @@ def file_names(files: Iterable[str]) -> list[str]:
 
 
 def _graph_words(graph: SimplifyReport) -> str:
-    passes = ", ".join(f"{one.name} {one.changes}" for one in graph.passes)
-    before, after = graph.nodes_before, graph.nodes_after
-    return f"{before} nodes, {after} after simplification ({passes}); same result to {graph.difference:.1e}"
+    return f"{graph.nodes_before} nodes, {graph.nodes_after} after simplification {graph.words}"
 
 
 def _engine_rows(engine: EngineFacts) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from y12.exporter.model.blocks.bit import BitConv2d, BitLinear, TokenRounding, p
 from y12.exporter.model.blocks.compact import DepthwisePair, one_kernel
 from y12.exporter.model.blocks.conv import Conv
 from y12.exporter.model.detector import Detector
+from y12.exporter.model.one_thread import one_thread
 
 __all__ = ["DeployAttention", "deploy_from_detector"]
 
@@ -89,6 +90,7 @@ def fuse_conv_bn(module: Conv) -> nn.Conv2d:
     return fused
 
 
+@one_thread()
 def deploy_from_detector(detector: Detector, tokens: bool = True) -> Detector:
     """Return a copy of a detector in the form that is traced; the input is left as it is.
 

@@ -9,6 +9,7 @@ import torch
 
 from y12.errors import GraphError
 from y12.exporter.model.detector import Detector
+from y12.exporter.model.one_thread import one_thread
 from y12.runtime.artefact.manifest import INPUT_NAME, InputProfile
 
 DEFAULT_OPSET = 20
@@ -29,6 +30,7 @@ class TraceOptions:
     opset: int = DEFAULT_OPSET
 
 
+@one_thread()
 def onnx_from_deploy(deploy: Detector, options: TraceOptions) -> onnx.ModelProto:
     """Return the traced graph of a detector in the form that `y12.exporter.trace.deploy` makes.
 
