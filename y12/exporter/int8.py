@@ -254,12 +254,6 @@ def _budget_notes(budget: Budget, remainder: str) -> list[str]:
         )
     elif budget.truth != "labels":
         notes.append("--max-drop: there are no labels; points are of agreement with FP32's detections above 0.25")
-    if budget.objects * budget.max_drop < 100:
-        notes.append(
-            f"--max-drop: {budget.objects} objects in {budget.images} images, of which one is "
-            f"{100 / budget.objects:.2f} points, tell little of {budget.max_drop:g}: add images, or name others with "
-            "--max-drop-data"
-        )
     if chosen.int8_macs < _SMALL_SHARE:
         other = "--half" if remainder == "fp16" else "an export without --int8"
         notes.append(

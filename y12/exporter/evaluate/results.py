@@ -53,7 +53,7 @@ class BlockCost:
         name: such as "model.6"; its convolutions' names begin with it.
         convolutions: how many of them INT8 is possible for.
         macs: their share of the MACs of all layers, convolutions and attentions, 0 to 1.
-        drop: points of agreement with FP32 that are lost where only this block is in INT8.
+        drop: points of 100 that FP32's objects, their overlap and confidence, move by where only this block is in INT8.
     """
 
     name: str
@@ -89,7 +89,7 @@ class CurvePoint:
         int8_macs: the share of all layers' MACs that are done in INT8, 0 to 1.
         losses: what it loses, of every figure and against everything there is to hold it against.
         drop: points lost against FP32, of the figure that decides.
-        low, high: their 90 % interval; `high` is within the budget, or is not.
+        low, high: their 90 % interval, with one object more at its upper end; that is within the budget, or is not.
     """
 
     fp16_blocks: tuple[str, ...]

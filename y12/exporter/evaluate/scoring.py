@@ -96,7 +96,7 @@ def _classes_of(pairs: Iterable[tuple[int, int]]) -> GroundTruth:
 
 
 def _annotation(result: Mapping[str, Any], number: int) -> dict[str, Any]:
-    annotation = {key: value for key, value in result.items() if key != "score"}
+    annotation = dict(result)
     annotation["id"], annotation["iscrowd"] = number, 0
     if "keypoints" in annotation:
         points = list(annotation["keypoints"])  # x, y, visibility of each

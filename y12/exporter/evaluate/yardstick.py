@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.exporter.evaluate.bootstrap import average_precision, draws_of, interval_of, matches_of
+from y12.exporter.evaluate.closeness import points_apart
 from y12.exporter.evaluate.coco import KIND_NAMES
 from y12.exporter.evaluate.graph_results import Outcome
 from y12.exporter.evaluate.results import Loss
@@ -46,10 +47,15 @@ class Yardstick:
         """What graphs are held against, in words."""
         return self._truth.words
 
-    def points_lost(self, outcome: Outcome) -> float:
-        """Return how many points of 100 a graph loses of the figure of which it loses most; below 0 where none."""
-        own = self._measured(outcome, self._draws[:1])
-        return max(100 * (value - float(own[name][0])) for name, value in self.figures.items())
+    def points_apart(self, outcome: Outcome) -> float:
+        """Return how far a graph's objects are from the truth's, in points of 100, of the kind where they are farthest.
+
+        Of a classifier it is the points of top-1 that are lost.
+        """
+        if not self._truth.kinds:
+            return 100 * (self.figures["top-1"] - float(self._measured(outcome, self._draws[:1])["top-1"][0]))
+        kinds = (kind for kind in self._truth.kinds if f"{KIND_NAMES[kind]} AP50-95" in self.figures)
+        return max(points_apart(self._truth.coco, outcome.results, kind) for kind in kinds)
 
     def losses(self, outcome: Outcome) -> tuple[Loss, ...]:
         """Return what a graph loses of each figure, with the 90 % interval of what it loses on as many other images.

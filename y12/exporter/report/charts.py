@@ -36,16 +36,16 @@ def macs_bar(shares: Mapping[str, float], label: str = "") -> str:
 
 
 def blocks_chart(budget: Budget) -> str:
-    """Return a bar for each block: the points lost where only this block is in INT8."""
+    """Return a bar for each block: how far FP32's objects move where only this block is in INT8."""
     rows = [block for block in budget.blocks if math.isfinite(block.drop)]
-    chart = chart_of(66 + 22 * len(rows), "Points lost with one block alone in INT8")
+    chart = chart_of(66 + 22 * len(rows), "How far one block alone in INT8 moves FP32's objects")
     drops = [block.drop for block in rows]
     # Room for a name on the left and for words behind a bar on the right.
     x, bottom = Scale(*span(drops), 120, WIDTH - 190), 30 + 22 * len(rows)
     for tick in x.ticks():
         add(chart, "line", "grid", x1=x(tick), x2=x(tick), y1=26, y2=bottom)
         add(chart, "text", "quiet", f"{tick:g}", x=x(tick), y=bottom + 17, text_anchor="middle")
-    add(chart, "text", "quiet", f"points of {budget.measure} lost", x=120, y=bottom + 33)
+    add(chart, "text", "quiet", "points of overlap and confidence", x=120, y=bottom + 33)
     add(chart, "line", "axis", x1=x(0), x2=x(0), y1=26, y2=bottom)
     legend(chart, {"int8": "in INT8 in the artefact", "fp16": f"kept in {budget.remainder.upper()}"})
     for i, block in enumerate(rows):

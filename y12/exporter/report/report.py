@@ -152,8 +152,8 @@ class ExportReport:
             chosen, budget = self.budget.chosen, self.budget
             kept = f"{budget.remainder.upper()} for it: {', '.join(chosen.fp16_blocks) or 'no block'}"
             lines.append(
-                f"budget       {chosen.drop:.2f} points lost, 90 % interval {chosen.low:.2f} to {chosen.high:.2f}, of "
-                f"{budget.max_drop:g} allowed ({budget.measure}; {budget.data}; {budget.truth})"
+                f"budget       {chosen.drop:.2f} points lost, 90 % interval and one object more {chosen.low:.2f} to "
+                f"{chosen.high:.2f}, of {budget.max_drop:g} allowed ({budget.measure}; {budget.data}; {budget.truth})"
             )
             lines += [
                 f"             {loss.figure} by {loss.truth}: {loss.points:.2f} ({loss.low:.2f} to {loss.high:.2f})"

@@ -39,6 +39,12 @@ def divisible(amounts, depth=6, rest=0.0, **changes):
     return Divisible(graph, quantized, blocks_of(names, macs), manifest_of(), **changes)
 
 
+@pytest.fixture(autouse=True)
+def _few_objects_may_tell_much(request, monkeypatch):
+    if "one_object" not in request.node.name:
+        monkeypatch.setattr(budget, "_OBJECTS_MORE", 0)
+
+
 @pytest.fixture
 def evaluation_set(make_folder):
     return set_for(make_folder(), manifest_of())
@@ -101,9 +107,27 @@ def test_the_fewest_are_found_wherever_the_search_begins(most):
             assert len(asked) <= 5 or abs(fewest - guess) > 1  # near a good guess it takes few
 
 
-def test_the_guess_adds_up_what_blocks_lose_alone():
-    costs = [BlockCost(str(i), 1, 0.25, drop) for i, drop in enumerate((2.0, 0.5, 0.25, -0.5))]
-    assert [budget._guess(costs, allowed) for allowed in (3, 2.75, 1, 0.75, 0.25, 0.2, 0)] == [0, 0, 1, 1, 2, 3, 3]
+def test_the_guess_leaves_the_others_their_share():
+    costs = [BlockCost(str(i), 1, 0.25, drop) for i, drop in enumerate((2.0, 0.5, 0.5, -0.5))]
+    assert [budget._guess(costs, share) for share in (1, 0.4, 1 / 3, 0.3, 1 / 6, 0.1, 0)] == [0, 1, 1, 2, 2, 3, 3]
+    assert budget._guess([BlockCost("0", 1, 1.0, 0.0)], 0.5) == 0
+
+
+def test_one_object_more_has_to_fit_within_the_budget(make_folder):
+    """FP16 throughout loses nothing, and one object of eleven would be a tenth of all."""
+    evaluation_set = set_for(make_folder(), manifest_of())
+    lost = budget_kept(divisible({}), evaluation_set, 50)
+    one = 100 / (lost.objects + 1)
+    assert (lost.chosen.drop, lost.chosen.high) == (pytest.approx(0), pytest.approx(one))
+    assert lost.chosen.losses[0].high == pytest.approx(0)
+    with pytest.raises(BudgetError) as caught:
+        budget_kept(divisible({}), evaluation_set, one - 0.01)
+    assert str(caught.value) == (
+        f"--max-drop {one - 0.01:g}: expected enough objects to tell that from chance, found {lost.objects} on images, "
+        f"6 images, of which one is {one:.2f} points; name more images with --max-drop-data, or allow more"
+    )
+    kept = budget_kept(divisible({3: 0.08}), evaluation_set, one + 0.01)
+    assert kept.chosen.fp16_blocks == ("model.3",)
 
 
 def test_nothing_is_kept_where_nothing_is_lost(evaluation_set):

@@ -1,13 +1,14 @@
 """Keep the fewest blocks in FP16 with which INT8 stays within a budget.
 
-First each block alone is put into INT8, and the others are not: what that costs ranks them. Then the fewest of the most
-costly ones are looked for that have to stay in FP16, beginning with as many as would do if what each costs added up.
-Ranking is by agreement with FP32 on some images; on others, lest blocks be chosen by luck, it is decided what is kept:
-by the upper end of an interval, of AP by labels where it is no wider than the budget, else of agreement, which varies
-far less from image to image.
+First each block alone is put into INT8, and the others are not: how far that moves FP32's objects ranks them. Then the
+fewest of the most costly ones are looked for that have to stay in FP16, beginning with as many as would do if each had
+its share in what INT8 throughout loses. Ranking is on some images; on others, lest blocks be chosen by luck, it is
+decided what is kept: by the upper end of an interval, of AP by labels where it is no wider than the budget, else of
+agreement, which varies far less from image to image. To that end what one object more would be is added: losses that
+the images happen not to show cannot be seen in any draw of them (Laplace's rule of succession).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx
@@ -27,7 +28,9 @@ __all__ = ["LEAST_IMAGES", "Divisible", "Progress", "budget_kept"]
 
 LEAST_IMAGES = 32  # of fewer no interval tells anything
 
-_RANKING_IMAGES, _RANKING_CLASSIFIED = 24, 256  # of a classifier each image says right or wrong, and no more
+_RANKING_IMAGES, _RANKING_CLASSIFIED = 12, 256  # of a classifier each image says right or wrong, and no more
+
+_OBJECTS_MORE = 1  # that are lost, than any draw of the images can show
 
 Progress = Callable[[int, int], None]
 Quantized = Callable[[frozenset[str]], onnx.ModelProto]
@@ -77,9 +80,10 @@ def budget_kept(
         Y12Error: an image cannot be used.
     """
     search = _Search(network, evaluation_set, ranking or evaluation_set, progress)
-    _check_reference(search.yardsticks[0], evaluation_set, max_drop)
+    _check_reference(search.yardsticks, evaluation_set, max_drop)
     costs = search.costs()
-    rule = _rule_for(search.losses(frozenset()), max_drop)
+    margins = {one.truth: _margin(one) for one in search.yardsticks}
+    rule = _rule_for(search.losses(frozenset()), max_drop, margins)
     curve = search.curve(costs, rule)
     chosen = next((point for point in curve if rule.allows(point)), None)
     if chosen is None or len(chosen.fp16_blocks) == len(network.blocks):
@@ -97,30 +101,40 @@ class _Rule:
     Attributes:
         max_drop: points that may be lost.
         truth: what is lost is counted against.
+        margin: points that one object more would be.
         undecided: how wide the interval by labels is, in points, where that was too wide to decide.
     """
 
     max_drop: float
     truth: str
+    margin: float
     undecided: float | None = None
 
     def point(self, fp16_blocks: Sequence[str], int8_macs: float, losses: tuple[Loss, ...]) -> CurvePoint:
-        """Return a division with the loss that decides: of several figures the one whose interval ends highest."""
+        """Return a division with the loss that decides: of several figures the one whose interval ends highest.
+
+        One object more is added to that end.
+        """
         worst = max((loss for loss in losses if loss.truth == self.truth), key=lambda loss: loss.high)
-        return CurvePoint(tuple(fp16_blocks), int8_macs, losses, worst.points, worst.low, worst.high)
+        return CurvePoint(tuple(fp16_blocks), int8_macs, losses, worst.points, worst.low, worst.high + self.margin)
 
     def allows(self, point: CurvePoint) -> bool:
         """Return whether a division is within the budget."""
         return point.high <= self.max_drop
 
 
-def _rule_for(losses: tuple[Loss, ...], max_drop: float) -> _Rule:
+def _rule_for(losses: tuple[Loss, ...], max_drop: float, margins: Mapping[str, float]) -> _Rule:
     """Return what decides, by what INT8 throughout loses: labels, where they can tell so few points apart."""
     first, *others = dict.fromkeys(loss.truth for loss in losses)
     widest = max(loss.high - loss.low for loss in losses if loss.truth == first)
     if not others or widest <= max_drop:
-        return _Rule(max_drop, first)
-    return _Rule(max_drop, others[0], widest)
+        return _Rule(max_drop, first, margins[first])
+    return _Rule(max_drop, others[0], margins[others[0]], widest)
+
+
+def _margin(yardstick: Yardstick) -> float:
+    """Return how many points of 100 one object more is."""
+    return 100 * _OBJECTS_MORE / (yardstick.objects + 1)
 
 
 class _Search:
@@ -147,7 +161,7 @@ class _Search:
         images, yardstick = self._ranking()
         costs = []
         for name, block in self._blocks.items():
-            drop = yardstick.points_lost(self._outcome(frozenset(self._blocks) - {name}, images))
+            drop = yardstick.points_apart(self._outcome(frozenset(self._blocks) - {name}, images))
             costs.append(BlockCost(name, len(block.convolutions), block.macs, drop))
         return tuple(sorted(costs, key=lambda cost: (-cost.drop, -cost.macs)))
 
@@ -170,7 +184,8 @@ class _Search:
             return rule.allows(points[fp16_count])
 
         fits(len(order))
-        _fewest(fits, len(order), _guess(costs, rule.max_drop))
+        whole = rule.point((), 1.0, self.losses(frozenset()))
+        _fewest(fits, len(order), _guess(costs, rule.max_drop / whole.high if whole.high > 0 else 1.0))
         return tuple(points[fp16_count] for fp16_count in sorted(points))
 
     def _ranking(self) -> tuple[EvaluationSet, Yardstick]:
@@ -214,14 +229,10 @@ def _yardsticks(evaluation_set: EvaluationSet, fp32: Outcome) -> tuple[Yardstick
     return tuple(yardsticks)
 
 
-def _guess(costs: Sequence[BlockCost], max_drop: float) -> int:
-    """Return how many of the most costly blocks to keep if what the others lose alone adds up."""
-    rest = sum(max(cost.drop, 0) for cost in costs)
-    for count, cost in enumerate(costs):
-        if rest <= max_drop:
-            return count
-        rest -= max(cost.drop, 0)
-    return len(costs)
+def _guess(costs: Sequence[BlockCost], allowed: float) -> int:
+    """Return how many of the most costly blocks to keep for the others to have this share of all that is lost."""
+    shares = [max(cost.drop, 0) for cost in costs]
+    return next(count for count in range(len(shares) + 1) if sum(shares[count:]) <= allowed * sum(shares))
 
 
 def _fewest(fits: Callable[[int], bool], most: int, guess: int) -> int:
@@ -251,21 +262,29 @@ def _most_points(blocks: int) -> int:
     return 3 + 2 * blocks.bit_length()
 
 
-def _check_reference(yardstick: Yardstick, evaluation_set: EvaluationSet, max_drop: float) -> None:
-    """Refuse a budget that all of FP32's accuracy could be lost within.
+def _check_reference(yardsticks: Sequence[Yardstick], evaluation_set: EvaluationSet, max_drop: float) -> None:
+    """Refuse a budget that all of FP32's accuracy could be lost within, or that is less than one object.
 
     Raises:
         DatasetError: it is one.
     """
-    if not yardstick.figures:
+    first = yardsticks[0]
+    if not first.figures:
         raise DatasetError(
             f"--max-drop: expected objects to find, found none among the labels of {evaluation_set.data}"
         )
-    best = 100 * max(yardstick.figures.values())
+    best = 100 * max(first.figures.values())
     if best < max_drop or best == 0:
         raise DatasetError(
             f"--max-drop {max_drop:g}: FP32 itself has only {best:.2f} points on {evaluation_set.data} "
             f"({evaluation_set.truth}), all of which could be lost; do the labels belong to the model's classes?"
+        )
+    objects = max(one.objects for one in yardsticks)
+    if min(map(_margin, yardsticks)) > max_drop:
+        raise BudgetError(
+            f"--max-drop {max_drop:g}: expected enough objects to tell that from chance, found {objects} on "
+            f"{evaluation_set.data}, of which one is {100 / (objects + 1):.2f} points; name more images with "
+            "--max-drop-data, or allow more"
         )
 
 
