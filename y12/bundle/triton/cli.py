@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from y12.errors import OptionsError
 from y12.runtime.cli.app import Command, Options, main_of
-from y12.runtime.cli.common import put, say
+from y12.runtime.cli.common import put, require_packages, say
 from y12.runtime.cli.options import OUTPUT, Artefact, choice, number, option, positive
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ class Triton(Options):
         if (self.output is None) == (self.check is None):
             found = "neither" if self.output is None else "both"
             raise OptionsError(f"expected either --output DIR to write, or --check DIR, found {found}")
-        return _written(self, self.output) if self.output is not None else _checked(self, self.check)
+        if self.check is not None:
+            return _checked(self, self.check)
+        return _written(self, self.output) if self.output is not None else 0
 
 
 COMMAND = Command(
@@ -131,8 +133,26 @@ def _written(asked: Triton, folder: Path) -> int:
     return 0
 
 
-def _checked(asked: Triton, folder: Path | None) -> int:
-    raise NotImplementedError
+def _checked(asked: Triton, folder: Path) -> int:
+    """Print what is wrong with each model, or that nothing is.
+
+    Raises:
+        InputError: something is.
+    """
+    require_packages(("tritonclient", "grpc"), "triton", "y12-bundle triton --check")
+    from y12.bundle.triton.check import NOTE, configs_in, problems_of
+    from y12.errors import InputError
+    from y12.runtime.artefact.opened import open_artefact
+
+    artefact, count = open_artefact(asked.artefact), 0
+    for config in configs_in(folder):
+        problems = list(problems_of(config, artefact))
+        mistakes = [problem for problem in problems if not problem.startswith(NOTE)]
+        put(*(f"{config}: {line}" for line in problems + ["fits the artefact"] * (not mistakes)))
+        count += len(mistakes)
+    if count:
+        raise InputError(f"{folder}: expected models that fit {artefact.path}, found {count} mistake(s); see above")
+    return 0
 
 
 if __name__ == "__main__":
