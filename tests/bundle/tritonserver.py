@@ -131,7 +131,7 @@ def triton(environment: Environment, repositories: Sequence[Path], folder: Path)
     variables = {
         "PATH": f"{environment.folder / 'bin'}:{os.environ['PATH']}",
         "LD_LIBRARY_PATH": f"{libdir.strip()}:{libraries}",
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
     log = folder / "tritonserver.log"
     with log.open("wb") as stream:
