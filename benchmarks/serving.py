@@ -1,7 +1,7 @@
 """What y12-serve or Triton adds to bare `infer_batch`, in one run: figures for docs/benchmarks.md.
 
     python benchmarks/serving.py [MODEL.onnx] [--clients 8] [--count 400] [--rounds 5] [--soak 5000] [--overload 10]
-    python benchmarks/serving.py [MODEL.onnx] --triton VENV [--instances 1] ...
+    python benchmarks/serving.py [MODEL.onnx] --triton VENV [--instances 2] ...
 
 Clients send JPEGs to a real y12-serve on loopback by POST /v2/models/NAME/infer, each the next when it has its answer;
 "bare" is `Runtime.infer_batch` on the same files in a process of its own, as many at a time as a batch has. Rounds of
@@ -126,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("model", nargs="?", metavar="MODEL.onnx", help="with batches up to 8")
     parser.add_argument("--images", type=Path, default=PHOTOS, metavar="DIR", help="of JPEGs; default: y12's own")
     parser.add_argument("--triton", type=Path, metavar="VENV", help="serve by Triton, from this environment")
-    parser.add_argument("--instances", type=int, default=1, help="of the model on Triton (default: %(default)s)")
+    parser.add_argument("--instances", type=int, default=2, help="of the model on Triton (default: %(default)s)")
     parser.add_argument("--clients", type=int, default=8, help="(default: %(default)s)")
     parser.add_argument("--count", type=int, default=400, help="images a round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")

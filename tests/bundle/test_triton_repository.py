@@ -53,6 +53,7 @@ def test_both_repositories_say_what_manifest_and_graph_say(make_colours, tmp_pat
         assert config.dynamic_batching.max_queue_delay_microseconds == 2000
         assert config.dynamic_batching.default_queue_policy.max_queue_size == 64
         assert [group.kind for group in config.instance_group] == [0]  # KIND_AUTO
+    assert [config.instance_group[0].count for config in (network, images)] == [1, 2]
     assert (network.platform, network.default_model_filename) == ("onnxruntime_onnx", "model.onnx")
     assert (images.backend, images.parameters["artefact"].string_value) == ("python", "model.onnx")
     for place in ("onnxruntime/colours/1", "python/colours_images/1"):

@@ -54,7 +54,7 @@ def bundles(artefact, tmp_path_factory):
     """The two repositories as they are served here: the .onnx takes the place of the plan that trtexec would build."""
     folder = tmp_path_factory.mktemp("bundles")
     for backend in ("tensorrt", "python"):
-        words = ["--backend", backend, "--output", str(folder / backend)]
+        words = ["--backend", backend, "--instances", "1", "--output", str(folder / backend)]
         assert main(["triton", str(artefact), *words]) == 0
     repository = folder / "tensorrt" / "tensorrt"
     shutil.copy(repository / "yolo11n" / "model.onnx", repository / "yolo11n" / "1" / "model.plan")

@@ -63,8 +63,14 @@ class Triton(Options):
         ),
     ] = Where.AUTO
     instances: Annotated[
-        int, option(parser=positive, metavar="N", panel=SERVED, help="instances of each model, on each device (1)")
-    ] = 1
+        int | None,
+        option(
+            parser=positive,
+            metavar="N",
+            panel=SERVED,
+            help="instances of each model, on each device; default: 1 of the network, 2 of the model of images",
+        ),
+    ] = None
     queue: Annotated[
         int,
         option(parser=positive, metavar="N", panel=SERVED, help="requests that may wait; further ones get 503 (64)"),

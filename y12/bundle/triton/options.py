@@ -22,7 +22,8 @@ class TritonOptions:
         name: of the model.
         backend: the one repository to write, one of `BACKENDS`; None for the network's own backend, and python.
         device: where instances run, one of `DEVICES`; "auto" leaves it to Triton: on GPUs where it finds any.
-        instances: how many there are of each model, on each device.
+        instances: how many there are of each model, on each device; None: one of the network, two of the model
+            of images, of which one decodes while the other runs its network.
         queue: requests that may wait; further ones are refused.
         max_wait_us: microseconds for which the first request of a batch waits for others.
 
@@ -33,7 +34,7 @@ class TritonOptions:
     name: str
     backend: str | None = None
     device: str = "auto"
-    instances: int = 1
+    instances: int | None = None
     queue: int = 64
     max_wait_us: int = 2000
 
@@ -47,5 +48,5 @@ class TritonOptions:
             if getattr(self, name) not in among:
                 raise OptionsError(f"{name}: expected one of {among}, found {shown(getattr(self, name))}")
         for name, (least, most) in _BOUNDS.items():
-            if not least <= getattr(self, name) <= most:
+            if getattr(self, name) is not None and not least <= getattr(self, name) <= most:
                 raise OptionsError(f"{name}: expected {least} to {most}, found {getattr(self, name)}")

@@ -24,7 +24,7 @@ class TritonPythonModel:
         path = Path(args["model_repository"], args["model_version"], file)
         on_gpu = args["model_instance_kind"] == "GPU"
         device = int(args["model_instance_device_id"]) if on_gpu else 0
-        self.runtime = Runtime(path, provider="cuda" if on_gpu else "cpu", gpu=GpuOptions(device=device))
+        self.runtime = Runtime(path, provider="cuda" if on_gpu else "cpu", gpu=GpuOptions(device=device, contexts=1))
         manifest = self.runtime.manifest
         self.outputs = {output.name: output for output in outputs_of(manifest.task, manifest.kpt_shape)}
 
