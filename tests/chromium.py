@@ -13,8 +13,10 @@ from pathlib import Path
 OPTIONS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu-sandbox", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
+    *("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--remote-debugging-pipe"),
 )
+ATTACH = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
 ANSWER_S = 120
 
 
@@ -48,8 +50,8 @@ class Chromium:
         self._session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self.call(f"{domain}.enable")
-        # Workers are targets of their own; what they ask for is told too.
-        self.call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
+        # Workers are targets of their own, and wait until what they ask for is told too.
+        self.call("Target.setAutoAttach", **ATTACH)
 
     def close(self):
         """End it."""
@@ -99,7 +101,10 @@ class Chromium:
             case "Runtime.exceptionThrown":
                 self.console.append(params["exceptionDetails"].get("exception", {}).get("description", "an exception"))
             case "Target.attachedToTarget":
-                self._send("Network.enable", {}, params["sessionId"])
+                session = params["sessionId"]
+                self._send("Network.enable", {}, session)
+                self._send("Target.setAutoAttach", ATTACH, session)
+                self._send("Runtime.runIfWaitingForDebugger", {}, session)
 
     def open(self, url, width=1280, height=900):
         """Open a page, in a window of this size."""

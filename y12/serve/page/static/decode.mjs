@@ -11,7 +11,7 @@ function output(outputs, name) {
 
 // How many values a task adds to a row: mask coefficients, keypoints, angle.
 function added(outputs, model) {
-  const masks = outputs.protos ? outputs.protos.dims[1] : 0;
+  const masks = model.protos ? output(outputs, model.protos).dims[1] : 0;
   return { coefficients: masks, keypoints: model.kpt_shape ? model.kpt_shape[0] * model.kpt_shape[1] : 0, angles: model.is_oriented ? 1 : 0 };
 }
 
@@ -51,7 +51,7 @@ export function objectsFrom(outputs, frame, model) {
     if (!row.every(Number.isFinite)) throw new Error("expected finite numbers of the network, found others: it does not run right on this processor");
     if (!(row[5] in model.names)) throw new Error(`expected classes of 0 to ${model.names.length - 1}, found ${row[5]}: ${NO_FIT}`);
   }
-  const objects = rows.map((row) => objectFrom(row, sizes, outputs.protos, frame, model));
+  const objects = rows.map((row) => objectFrom(row, sizes, outputs[model.protos], frame, model));
   return { objects: objects.sort((a, b) => b.score - a.score), truncated };
 }
 
