@@ -26,6 +26,7 @@ class Chromium:
     Attributes:
         requests: the addresses that the page, or what it started, asked for since it was opened.
         console: what the page was warned of, such as a breach of its own policy.
+        events: the names of what was told since.
     """
 
     def __init__(self, program, folder, *options):
@@ -43,7 +44,7 @@ class Chromium:
         for one in (theirs_in, theirs_out, high_in, high_out):
             os.close(one)
         self._in, self._out, self._rest, self._count = ours_in, ours_out, b"", 0
-        self.requests, self.console, self._session = [], [], None
+        self.requests, self.console, self.events, self._session = [], [], [], None
         (target,) = [
             one for one in self.call("Target.getTargets")["targetInfos"] if one["type"] == "page"
         ]  # about:blank
@@ -91,6 +92,7 @@ class Chromium:
 
     def _note(self, message):
         params = message.get("params", {})
+        self.events.append(message.get("method"))
         match message.get("method"):
             case "Network.requestWillBeSent":
                 self.requests.append(params["request"]["url"])
@@ -110,6 +112,7 @@ class Chromium:
         """Open a page, in a window of this size."""
         self.requests.clear()
         self.console.clear()
+        self.events.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.call("Page.navigate", url=url)
 
@@ -119,7 +122,8 @@ class Chromium:
         done = self.call("Runtime.evaluate", **asked)
         if "exceptionDetails" in done:
             raise AssertionError(done["exceptionDetails"].get("exception", {}).get("description", done))
-        return done["result"].get("value")
+        result = done["result"]
+        return float(result["unserializableValue"]) if "unserializableValue" in result else result.get("value")
 
     def until(self, expression, seconds=90):
         """Wait until an expression is true; give its value."""

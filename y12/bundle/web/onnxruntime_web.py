@@ -159,7 +159,7 @@ def _unpacked(content: bytes, place: str, members: Sequence[Member]) -> dict[str
     if len(content) != PACKAGE.size or found != PACKAGE.integrity:
         raise InputError(
             f"{visible(place, 200)}: expected npm's package onnxruntime-web {VERSION} ({PACKAGE.size} bytes, "
-            f"{PACKAGE.integrity[:19]}…), found another file ({found[:19]}…): npm pack onnxruntime-web@{VERSION} gets it"
+            f"{PACKAGE.integrity[:19]}…), found another ({found[:19]}…): npm pack onnxruntime-web@{VERSION} gets it"
         )
     files: dict[str, bytes] = {}
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:

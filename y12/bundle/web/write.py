@@ -13,7 +13,7 @@ from y12.runtime.tasks import default_options
 from y12.serve.page.contents import FACTS, model_facts, page_files
 from y12.text import visible
 
-__all__ = ["write_web"]
+__all__ = ["facts_of", "write_web"]
 
 MODEL = "model.onnx"
 _NAME = 120  # characters of a model's name
@@ -42,7 +42,7 @@ def write_web(
     runtime = onnxruntime_web((*WASM, *WEBGPU) if webgpu else WASM, package)
     files: dict[str, Content] = {
         **page_files(),
-        FACTS: json.dumps(_facts(opened, name, webgpu), ensure_ascii=False).encode(),
+        FACTS: json.dumps(facts_of(opened, name, webgpu), ensure_ascii=False).encode(),
         MODEL: opened.path,
         **{f"ort/{file}": content for file, content in runtime.items()},
         "ort/LICENSE": _own("onnxruntime_license.txt").encode(),
@@ -52,7 +52,8 @@ def write_web(
     return sorted(files)
 
 
-def _facts(opened: Artefact, name: str, webgpu: bool) -> dict[str, object]:
+def facts_of(opened: Artefact, name: str, webgpu: bool) -> dict[str, object]:
+    """Return what the page has to know of an artefact that it runs itself, JSON-able."""
     facts = model_facts(name, opened.manifest, default_options(opened.manifest), runs="browser", webgpu=webgpu)
     layout = output_layout(opened.manifest)
     shapes = {one.name: tuple(side or 1 for side in one.shape[1:]) for one in opened.outputs}

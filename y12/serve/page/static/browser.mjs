@@ -23,7 +23,7 @@ export async function browserDetector(model, processor, say) {
     // Everything above the model's own least score is kept, so that the slider asks for nothing anew.
     async detect(picture, { conf }) {
       if (last.picture !== picture) {
-        if (!picture.bitmap) throw new Error(`${picture.name}: expected a picture that this browser can read, found another file, or one that is damaged`);
+        if (!picture.bitmap) throw new Error("expected a picture that this browser can read, found another file, or one that is damaged");
         Object.assign(last, { picture: null }, await worker.ask("detect", { bitmap: picture.bitmap }, [], DETECT_S));
         last.picture = picture;
       }

@@ -13,6 +13,13 @@ export function colourOf(id) {
   return [channel(5), channel(3), channel(1)];
 }
 
+// A body's left is yellow and its right blue, as y12-infer draws them: of COCO's person, odd points and even ones.
+const LEFT = [255, 200, 0], RIGHT = [0, 170, 255];
+const sideOf = (points, middle) => {
+  const sides = new Set(points.map((point) => point % 2));
+  return points.includes(0) || sides.size > 1 ? middle : sides.has(1) ? LEFT : RIGHT;
+};
+
 const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
 const inkOn = ([r, g, b]) => (0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff");
 
@@ -53,15 +60,17 @@ function drawOutline(pen, { id, box: [x1, y1, x2, y2], corners }, scale, line) {
 
 function drawPoints(pen, { id, keypoints }, skeleton, scale, line) {
   const isSeen = (i) => keypoints[i] && keypoints[i][2] >= VISIBLE;
-  pen.strokeStyle = pen.fillStyle = css(colourOf(id));
+  const colour = (points) => css(skeleton.length ? sideOf(points, colourOf(id)) : colourOf(id));
   pen.lineWidth = line;
   for (const edge of skeleton.filter((edge) => edge.every(isSeen))) {
+    pen.strokeStyle = colour(edge);
     pen.beginPath();
     for (const i of edge) pen.lineTo(keypoints[i][0] * scale, keypoints[i][1] * scale);
     pen.stroke();
   }
   keypoints.forEach(([x, y], i) => {
     if (!isSeen(i)) return;
+    pen.fillStyle = colour([i]);
     pen.beginPath();
     pen.arc(x * scale, y * scale, 1.5 * line, 0, 2 * Math.PI);
     pen.fill();

@@ -15,7 +15,10 @@ function say(text, state, isBad = false) {
   if (at.status.textContent !== text) at.status.textContent = text;
 }
 
-const fail = (error) => say(String(error?.message ?? error), "failed", true);
+function fail(error) {
+  const text = String(error?.message ?? error).replaceAll(/\s+/g, " ");
+  say(text.length > 500 ? `${text.slice(0, 240)} … ${text.slice(-240)}` : text, "failed", true);
+}
 
 // What stands in the table and in the picture's description, in words.
 function summary({ objects, truncated, ms }, name) {
@@ -68,7 +71,7 @@ async function detect() {
     if (asking !== mine) return;
     clear();
     stop();
-    fail(error);
+    fail(`${picture.name}: ${error.message}`);
   }
 }
 

@@ -10,9 +10,12 @@ export function serverDetector(model) {
       if (model.iou_choice) query.set("iou", iou);
       if (model.has_masks) query.set("masks", "rle");
       const start = performance.now();
-      const answer = await fetch(`detect?${query}`, { method: "POST", body: picture.file, headers: { accept: "application/json" }, signal });
+      const asked = { method: "POST", body: picture.file, headers: { accept: "application/json" }, signal };
+      const answer = await fetch(`detect?${query}`, asked).catch((error) => {
+        throw new Error(`the server cannot be reached, or closed the connection (${error.message}): is it running?`);
+      });
       const said = await answer.json().catch(() => ({}));
-      if (!answer.ok) throw new Error(said.error ? `${picture.name}: ${said.error}` : `The server answered ${answer.status}`);
+      if (!answer.ok) throw new Error(said.error ?? `the server answered ${answer.status}`);
       return { ms: performance.now() - start, truncated: said.truncated, width: said.width, height: said.height, objects: said.detections.map(objectFrom) };
     },
   };
