@@ -140,6 +140,7 @@ def _fetched(registry: str) -> bytes:
                 content += piece
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        reason = getattr(reason, "strerror", None) or reason
         raise InputError(
             f"expected onnxruntime-web {VERSION} from {_host(registry)}, got none ({one_line(str(reason), 100)}): go "
             "online, set npm_config_registry, or give its .tgz by --onnxruntime-web (elsewhere: npm pack "

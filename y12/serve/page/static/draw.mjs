@@ -1,7 +1,8 @@
 // The picture with what was found in it.
 
 const OPACITY = 0.45, VISIBLE = 0.5;
-const LEAST = 640, MOST = 1600; // pixels of the drawing's longest side: labels of small pictures can be read
+const LEAST = 640; // of the drawing's longest side, where there is room: labels of small pictures can be read
+const LINE = 2, LABEL = 14; // pixels, as the page counts them
 
 // A class has the same colour in every picture: steps of the golden ratio round the colour circle, as y12-infer draws.
 export function colourOf(id) {
@@ -23,18 +24,21 @@ const sideOf = (points, middle) => {
 const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
 const inkOn = ([r, g, b]) => (0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff");
 
-export function draw(canvas, picture, found, model) {
-  const longest = Math.max(found.width, found.height);
-  const scale = Math.min(Math.max(longest, LEAST), MOST) / longest;
-  [canvas.width, canvas.height] = [Math.max(1, Math.round(found.width * scale)), Math.max(1, Math.round(found.height * scale))];
+// Draw as large as the picture is, within `room` pixels across and the window's height.
+export function draw(canvas, picture, found, model, room) {
+  const { width, height } = found, sharp = window.devicePixelRatio || 1;
+  const shown = Math.min(Math.max(1, LEAST / Math.max(width, height)), room / width, (0.85 * window.innerHeight) / height);
+  const scale = shown * sharp, line = LINE * sharp;
+  [canvas.width, canvas.height] = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
+  canvas.style.width = `${canvas.width / sharp}px`;
   const pen = canvas.getContext("2d");
+  pen.imageSmoothingQuality = "high";
   pen.drawImage(picture.bitmap, 0, 0, canvas.width, canvas.height);
-  const line = Math.max(2, Math.round(Math.max(canvas.width, canvas.height) / 400));
   const objects = found.objects.filter(() => model.task !== "classify").toReversed(); // the best is drawn last
   for (const object of objects) if (object.mask) drawMask(pen, object.mask, colourOf(object.id), scale);
   for (const object of objects) drawOutline(pen, object, scale, line);
   for (const object of objects) if (object.keypoints) drawPoints(pen, object, model.skeleton, scale, line);
-  for (const object of objects) drawLabel(pen, object, scale, line);
+  for (const object of objects) drawLabel(pen, object, scale, line, LABEL * sharp);
 }
 
 function drawMask(pen, { left, top, width, height, bits }, [r, g, b], scale) {
@@ -77,8 +81,8 @@ function drawPoints(pen, { id, keypoints }, skeleton, scale, line) {
   });
 }
 
-function drawLabel(pen, { id, name, score, box: [x1, y1] }, scale, line) {
-  const colour = colourOf(id), size = Math.max(13, 6 * line);
+function drawLabel(pen, { id, name, score, box: [x1, y1] }, scale, line, size) {
+  const colour = colourOf(id);
   const text = `${name.length > 40 ? `${name.slice(0, 39)}…` : name} ${score.toFixed(2)}`;
   pen.font = `600 ${size}px system-ui, sans-serif`;
   pen.textBaseline = "top";

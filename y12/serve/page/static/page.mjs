@@ -32,7 +32,7 @@ function summary({ objects, truncated, ms }, name) {
 
 function listed(object) {
   const row = document.createElement("tr"), [x1, y1, x2, y2] = object.box;
-  const cells = [object.name, object.score.toFixed(3), `${x1.toFixed(0)}, ${y1.toFixed(0)}`, `${(x2 - x1).toFixed(0)}, ${(y2 - y1).toFixed(0)}`];
+  const cells = [object.name, object.score.toFixed(3), `${x1.toFixed(0)}, ${y1.toFixed(0)}`, `${(x2 - x1).toFixed(0)}x${(y2 - y1).toFixed(0)}`];
   for (const text of now.model.task === "classify" ? [...cells.slice(0, 2), "", ""] : cells) {
     row.append(Object.assign(document.createElement("td"), { textContent: text }));
   }
@@ -40,12 +40,19 @@ function listed(object) {
   return row;
 }
 
+// Beside the table, or above it, as the style has it.
+function redraw() {
+  if (!now.found || !now.picture.bitmap) return;
+  const room = at.found.clientWidth * (matchMedia("(min-width: 60rem)").matches ? 0.66 : 1);
+  draw(at.drawn, now.picture, now.found, now.model, room);
+}
+
 function show(picture, found) {
   now.found = found;
   const { what, status } = summary(found, picture.name);
   at.figure.hidden = !picture.bitmap;
   at.objects.hidden = false;
-  if (picture.bitmap) draw(at.drawn, picture, found, now.model);
+  redraw();
   at.drawn.setAttribute("aria-label", what);
   at.caption.textContent = what;
   at.rows.replaceChildren(...found.objects.map(listed));
@@ -150,6 +157,7 @@ function listen() {
   at.file.addEventListener("change", () => open(at.file.files));
   at.camera.addEventListener("click", () => (stream ? stop() : start().catch(fail)));
   at.processor.addEventListener("change", () => prepare().then(detect, fail));
+  window.addEventListener("resize", redraw);
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
     document.body.classList.add("dropping");
