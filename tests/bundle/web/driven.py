@@ -31,6 +31,7 @@ class Page:
     def look(self, file):
         """Choose a file; gives what was found once that is told, or None where it is refused."""
         name = json.dumps(Path(file).name)
+        self.browser.evaluate(f"{STATE.replace('?', '')} = 'asked'")  # what stands there is of another picture
         self.browser.choose("#file", file)
         self.browser.until(f"['done', 'failed'].includes({STATE}) && {STATUS}.startsWith({name})")
         return self.found()

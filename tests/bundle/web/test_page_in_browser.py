@@ -136,9 +136,8 @@ def test_the_model_of_another_page_is_told(bundles, models, chromium, photograph
         page = Page(chromium, host.url)
         page.open()
         assert page.look(photographs[0]) is None
-        assert page.said().startswith(
-            "expected rows of 6 values, found 38: the model is another one than page/model.json"
-        )
+        complaint = "expected rows of 6 values, found 38: the model is another one than page/model.json says"
+        assert page.said().startswith(f"{photographs[0].name}: {complaint}")
 
 
 def test_what_does_not_begin_is_ended(bundles, chromium):
