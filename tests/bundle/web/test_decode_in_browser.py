@@ -13,6 +13,7 @@ from y12.runtime.artefact.manifest import ONNX_KEY, NmsSettings
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.options import DetectOptions
 from y12.runtime.preprocess.letterbox import Letterbox, blob_from, letterbox
+from y12.runtime.results.style import class_colour
 from y12.runtime.session import Runtime
 from y12.serve.page.contents import page_files
 
@@ -154,6 +155,11 @@ def test_objects_are_the_runtime_s(modules, tmp_path, form, task):
         runs = [called(modules, "masks", "runsFrom", rle["counts"]) for rle in want.masks.coco_rle()]
         assert [sum(run[1::2]) for run in runs] == want.masks.areas.tolist()
         assert {sum(run) for run in runs} == {height * width}
+
+
+def test_classes_have_the_colours_that_y12_infer_draws(modules):
+    code = 'import("./page/draw.mjs").then((it) => Array.from({ length: 400 }, (_, id) => it.colourOf(id)))'
+    assert modules.evaluate(code) == [list(class_colour(id_)) for id_ in range(400)]
 
 
 NUM, CUT = ([1, 1], 1), ([1, 1], 0)

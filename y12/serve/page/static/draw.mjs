@@ -2,7 +2,7 @@
 
 const OPACITY = 0.45, VISIBLE = 0.5;
 const LEAST = 640; // of the drawing's longest side, where there is room: labels of small pictures can be read
-const LINE = 2, LABEL = 14; // pixels, as the page counts them
+const LINE = 2, LABEL = 14, NARROW = 480, SMALL_LABEL = 12; // pixels, as the page counts them
 
 // A class has the same colour in every picture: steps of the golden ratio round the colour circle, as y12-infer draws.
 export function colourOf(id) {
@@ -31,6 +31,7 @@ export function draw(canvas, picture, found, model, room) {
   const scale = shown * sharp, line = LINE * sharp;
   [canvas.width, canvas.height] = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
   canvas.style.width = `${canvas.width / sharp}px`;
+  const label = (width * shown < NARROW ? SMALL_LABEL : LABEL) * sharp;
   const pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
   pen.drawImage(picture.bitmap, 0, 0, canvas.width, canvas.height);
@@ -38,7 +39,7 @@ export function draw(canvas, picture, found, model, room) {
   for (const object of objects) if (object.mask) drawMask(pen, object.mask, colourOf(object.id), scale);
   for (const object of objects) drawOutline(pen, object, scale, line);
   for (const object of objects) if (object.keypoints) drawPoints(pen, object, model.skeleton, scale, line);
-  for (const object of objects) drawLabel(pen, object, scale, line, LABEL * sharp);
+  for (const object of objects) drawLabel(pen, object, scale, line, label);
 }
 
 function drawMask(pen, { left, top, width, height, bits }, [r, g, b], scale) {
