@@ -64,8 +64,13 @@ def _check_place(folder: Path, said: Mapping[str, object], exist_ok: bool) -> No
                 f"--output: expected a bundle of the {key} {shown(said[key])} at '{folder}', found "
                 f"{shown(before.get(key)) if before else f'no {CONTENTS}, so none of y12-bundle'}; name another folder"
             )
-    own = {*(before["files"] if isinstance(before.get("files"), list) else ()), CONTENTS}
-    there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    files = before.get("files")
+    own = {CONTENTS, *(files if isinstance(files, list) else ())}
+    there = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if not path.is_dir() and "__pycache__" not in path.parts
+    )
     if others := [name for name in there if name not in own]:
         raise OutputError(
             f"--output: expected what an earlier bundle wrote at '{folder}', found {first_of(others)} too; "

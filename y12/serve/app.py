@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from y12.runtime.cli.common import say
+from y12.runtime.results.tensors import outputs_of
 from y12.serve import detect, kserve
 from y12.serve.bodies import ClosingResponse, was_read
 from y12.serve.metrics import CONTENT_TYPE
@@ -60,7 +61,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
 def _add_metadata(app: FastAPI, service: Service) -> None:
     server = kserve.server_metadata()
-    outputs = kserve.outputs_of(service.manifest)
+    outputs = outputs_of(service.manifest.task, service.manifest.kpt_shape)
     model_metadata = kserve.metadata_of(service.name, service.manifest, outputs)
 
     @app.get("/v2")
@@ -77,7 +78,7 @@ def _add_metadata(app: FastAPI, service: Service) -> None:
 
 
 def _add_infer(app: FastAPI, service: Service) -> None:
-    outputs = kserve.outputs_of(service.manifest)
+    outputs = outputs_of(service.manifest.task, service.manifest.kpt_shape)
 
     @app.post("/v2/models/{model}/infer")
     @app.post("/v2/models/{model}/versions/{version}/infer")

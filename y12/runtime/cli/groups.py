@@ -35,10 +35,10 @@ class CommandGroup:
 
     def parser(self) -> click.Command:
         """Return what reads its command line, and gives an instance of the named command's options."""
-        own = self
+        commands = self.commands
 
         class Group(_Group):
-            group = own
+            own_commands = commands
 
         app = typer.Typer(cls=Group, rich_markup_mode=terminal_style(), pretty_exceptions_enable=False)
 
@@ -52,15 +52,15 @@ class CommandGroup:
 class _Group(TyperGroup):
     """The commands by name; which of them is loaded is decided by the command line."""
 
-    group: CommandGroup
+    own_commands: Mapping[str, tuple[str, str]]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, in the order in which they are told."""
-        return list(self.group.commands)
+        return list(self.own_commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return what the list shows of a command."""
-        commands = self.group.commands
+        commands = self.own_commands
         return TyperCommand(cmd_name, short_help=commands[cmd_name][1]) if cmd_name in commands else None
 
     def resolve_command(
@@ -68,7 +68,7 @@ class _Group(TyperGroup):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that is named first, and what is left for it to read."""
         name, *rest = args
-        commands, typed = self.group.commands, ctx.command_path
+        commands, typed = self.own_commands, ctx.command_path
         if name not in commands:
             near = get_close_matches(name, commands, n=1)
             remedy = f"did you mean {near[0]}?" if near else f"{typed} alone lists them"

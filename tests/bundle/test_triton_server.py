@@ -1,0 +1,320 @@
+"""Both repositories on a real tritonserver, asked over HTTP and gRPC; the tensorrt backend is a stand-in's.
+
+The environment is made for these tests, from PyPI, and is 0.6 GB.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.bundle.tritonserver import UnavailableError, make_environment, said, triton
+from y12 import Runtime
+from y12.bundle.cli import main
+from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.letterbox import letterbox
+
+http = pytest.importorskip("tritonclient.http", reason="pip install 'tritonclient[http]'")
+grpc = pytest.importorskip("tritonclient.grpc", reason="pip install 'tritonclient[grpc]'")
+pytestmark = [pytest.mark.exhaustive, pytest.mark.slow]
+
+IMAGES = 40
+IN_A_BATCH = 2e-3  # pixels and scores
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Where tritonserver is."""
+    try:
+        yield make_environment(tmp_path_factory.mktemp("triton") / "venv")
+    except UnavailableError as error:
+        pytest.skip(f"no tritonserver: {error}")
+
+
+@pytest.fixture(scope="module")
+def artefact(shared, tmp_path_factory):
+    """A trained detector at 160 pixels, for batches of 1 to 8."""
+    from y12.exporter.cli.export import main as export
+
+    folder = tmp_path_factory.mktemp("model")
+    words = [str(shared / "checkpoints/trained/yolo11n.pt"), "--imgsz", "160", "--batch", "1:4:8", "--no-verify"]
+    assert export([*words, "--output", str(folder)]) == 0
+    return folder / "yolo11n.onnx"
+
+
+@pytest.fixture(scope="module")
+def bundles(artefact, tmp_path_factory):
+    """The two repositories as they are served here: the .onnx takes the place of the plan that trtexec would build."""
+    folder = tmp_path_factory.mktemp("bundles")
+    for backend in ("tensorrt", "python"):
+        words = ["--backend", backend, "--instances", "1", "--output", str(folder / backend)]
+        assert main(["triton", str(artefact), *words]) == 0
+    repository = folder / "tensorrt" / "tensorrt"
+    shutil.copy(repository / "yolo11n" / "model.onnx", repository / "yolo11n" / "1" / "model.plan")
+    config = repository / "yolo11n" / "config.pbtxt"
+    config.write_text(config.read_text().replace("KIND_GPU", "KIND_CPU"))  # there is none
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(environment, bundles, tmp_path_factory):
+    """A tritonserver with both."""
+    repositories = [bundles / backend / backend for backend in ("tensorrt", "python")]
+    with triton(environment, repositories, tmp_path_factory.mktemp("served")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def photos(shared):
+    """Photographs that people take."""
+    found = sorted((shared / "datasets/coco128/images/val2017").glob("*.jpg"))[:IMAGES]
+    assert len(found) == IMAGES
+    return found
+
+
+@pytest.fixture(scope="module")
+def expected(artefact, photos):
+    """What Runtime finds in them."""
+    with Runtime(artefact) as runtime:
+        found = [runtime.infer(photo) for photo in photos]
+    assert sum(map(len, found)) > IMAGES  # or nothing would be compared
+    return found
+
+
+CLIENTS = {"http": http, "grpc": grpc}
+
+
+@pytest.fixture(params=list(CLIENTS))
+def client(request, server):
+    """A client of each protocol."""
+    protocol = CLIENTS[request.param]
+    with protocol.InferenceServerClient(getattr(server, request.param)) as one:
+        one.protocol = protocol
+        yield one
+
+
+def asked(client, *contents, model="yolo11n_images", outputs=None):
+    """Ask for encoded images in one request."""
+    image = client.protocol.InferInput("image", [len(contents), 1], "BYTES")
+    image.set_data_from_numpy(np.array(contents, object).reshape(-1, 1))
+    wanted = None if outputs is None else [client.protocol.InferRequestedOutput(name) for name in outputs]
+    return client.infer(model, [image], outputs=wanted)
+
+
+def assert_same(answer, row, found, tolerance=0.0):
+    """Equal to the last bit; in batches of other sizes ONNX Runtime adds in another order."""
+    assert int(answer.as_numpy("count")[row, 0]) == len(found)
+    for name, values in (("boxes", found.xyxy), ("scores", found.confidence), ("classes", found.class_id)):
+        assert np.abs(answer.as_numpy(name)[row, : len(found)] - values).max(initial=0) <= tolerance
+
+
+def test_images_are_answered_as_runtime_answers_them(client, photos, expected):
+    for photo, found in zip(photos, expected, strict=True):
+        assert_same(asked(client, photo.read_bytes()), 0, found)
+
+
+def test_images_of_one_request_are_answered_together(client, photos, expected):
+    answer = asked(client, *(photo.read_bytes() for photo in photos[:8]))
+    for row, found in enumerate(expected[:8]):
+        assert_same(answer, row, found, IN_A_BATCH)
+        assert not answer.as_numpy("boxes")[row, len(found) :].any()
+    with pytest.raises(Exception, match="batch-size must be <= 8"):
+        asked(client, *[photos[0].read_bytes()] * 9)
+
+
+def test_only_what_is_asked_for_is_answered(client, photos, expected):
+    answer = asked(client, photos[0].read_bytes(), outputs=["count"])
+    assert int(answer.as_numpy("count")[0, 0]) == len(expected[0])
+    assert answer.as_numpy("boxes") is None
+
+
+def test_the_network_s_repository_gives_the_network_s_outputs(client, artefact, photos):
+    import onnxruntime as ort  # noqa: TID251
+
+    own = ort.InferenceSession(artefact, providers=["CPUExecutionProvider"])
+    for photo in photos[:5]:
+        pixels, _ = letterbox(image_from(photo), (160, 160))
+        batch = np.ascontiguousarray(np.moveaxis(pixels[..., ::-1], -1, 0)[None], np.float32) / 255
+        images = client.protocol.InferInput("images", list(batch.shape), "FP32")
+        images.set_data_from_numpy(batch)
+        found = client.infer("yolo11n", [images]).as_numpy("output0")
+        assert np.abs(found - own.run(None, {"images": batch})[0]).max() < 1e-3  # threads add in another order
+    wrong = client.protocol.InferInput("images", [1, 3, 128, 160], "FP32")
+    wrong.set_data_from_numpy(np.zeros((1, 3, 128, 160), np.float32))
+    with pytest.raises(Exception, match=r"unexpected shape for input 'images'|\[-1,3,160,160\]"):
+        client.infer("yolo11n", [wrong])
+
+
+BAD = {
+    "text": b"no image",
+    "empty": b"",
+    "cut": None,
+    "bomb": None,
+}
+
+
+@pytest.fixture(params=list(BAD))
+def bad(request, shared, photos):
+    """What is no image, or none that is to be decoded."""
+    if request.param == "cut":
+        content = photos[0].read_bytes()
+        return content[: len(content) // 2]
+    if request.param == "bomb":
+        return (shared / "images/awkward/pillow/decompression_bomb.gif").read_bytes()
+    return BAD[request.param]
+
+
+def test_a_bad_image_fails_alone(bad, client, server, photos, expected):
+    """It comes while others do, so that it is in a batch with them."""
+    before = batches(server)
+    outcomes = {}
+
+    def ask(i, content):
+        with client.protocol.InferenceServerClient(server.http if client.protocol is http else server.grpc) as own:
+            own.protocol = client.protocol
+            try:
+                outcomes[i] = asked(own, content)
+            except Exception as error:
+                outcomes[i] = error
+
+    contents = [photo.read_bytes() for photo in photos[:12]]
+    contents[5] = bad
+    threads = [threading.Thread(target=ask, args=one) for one in enumerate(contents)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert "the image: " in str(outcomes[5])
+    assert "0x" not in str(outcomes[5])
+    assert str(getattr(outcomes[5], "status", lambda: "")()) in ("400", "StatusCode.INVALID_ARGUMENT")
+    for i in set(range(12)) - {5}:
+        assert_same(outcomes[i], 0, expected[i], IN_A_BATCH)
+    assert batches(server) - before < 12  # some ran together
+
+
+def batches(server, model="yolo11n_images"):
+    """How many batches a model has run."""
+    (stats,) = json.loads(server.get(f"/v2/models/{model}/stats"))["model_stats"]
+    return sum(int(batch["compute_infer"]["count"]) for batch in stats["batch_stats"])
+
+
+def flood(server, content, clients, each):
+    """Ask with many clients at a time, and note status and seconds."""
+    found = []
+
+    def work():
+        with http.InferenceServerClient(server.http, connection_timeout=30, network_timeout=60) as own:
+            own.protocol = http
+            for _ in range(each):
+                began = time.perf_counter()
+                try:
+                    asked(own, content)
+                    status = "200"
+                except http.InferenceServerException as error:
+                    status = f"{error.status()} {error.message()}"
+                found.append((status, time.perf_counter() - began))
+
+    threads = [threading.Thread(target=work) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def test_requests_that_come_together_run_together(server, photos):
+    before, count = batches(server), 80
+    assert {status for status, _ in flood(server, photos[0].read_bytes(), 8, count // 8)} == {"200"}
+    assert batches(server) - before <= count / 2
+    (stats,) = json.loads(server.get("/v2/models/yolo11n_images/stats"))["model_stats"]
+    assert {int(batch["batch_size"]) for batch in stats["batch_stats"]} & {4, 5, 6, 7, 8}
+
+
+def test_what_the_queue_does_not_hold_is_refused_at_once(server, photos):
+    """Ten times what the queue holds at a time."""
+    found = flood(server, photos[0].read_bytes(), 640, 2)
+    refused = [seconds for status, seconds in found if status != "200"]
+    assert {status.partition(" ")[0] for status, _ in found} == {"200", "503"}
+    assert any("Exceeds maximum queue size" in status for status, _ in found)
+    assert len(refused) > len(found) / 2
+    assert json.loads(server.get("/v2"))["name"]
+
+
+@pytest.fixture
+def killed(server):
+    """The model whose process is killed."""
+    (stub,) = server.stubs("yolo11n_images")
+    os.kill(stub, signal.SIGKILL)
+    time.sleep(1)
+    server.get("/v2/health/ready")  # it says so
+    server.get("/v2/models/yolo11n_images/ready")
+    return stub
+
+
+def test_the_bundle_s_client_brings_a_killed_model_back(killed, server, environment, bundles, photos, expected):
+    client = [environment.python, bundles / "python" / "client.py", "--url", server.http]
+    done = subprocess.run([*client, photos[0], photos[1]], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stderr}\n{said(server)}"
+    assert [line for line in done.stdout.splitlines() if not line.startswith("  ")] == [
+        f"{photo}: {len(found)}" for photo, found in zip(photos[:2], expected[:2], strict=True)
+    ]
+    for name, confidence in zip(expected[0].class_name, expected[0].confidence, strict=True):
+        assert f"  {name} {confidence:.3f} at " in done.stdout
+    (stub,) = server.stubs("yolo11n_images")
+    assert stub != killed
+
+
+def test_the_commands_of_the_readme_bring_a_killed_model_back(killed, server, bundles, photos, expected):
+    readme = (bundles / "python" / "README.md").read_text()
+    commands = [line for line in readme.splitlines() if line.startswith("curl -X POST")]
+    assert len(commands) == 2
+    with http.InferenceServerClient(server.http) as client:
+        client.protocol = http
+        with pytest.raises(http.InferenceServerException, match="is not healthy"):
+            asked(client, photos[0].read_bytes())
+        for command in commands:
+            words = command.replace("127.0.0.1:8000", server.http).split()
+            assert subprocess.run([*words, "--fail", "--silent"], check=False).returncode == 0
+            time.sleep(1)
+        assert_same(asked(client, photos[0].read_bytes()), 0, expected[0])
+
+
+def test_the_client_names_what_is_no_image(server, environment, bundles, tmp_path):
+    (tmp_path / "text.jpg").write_text("no image")
+    client = [environment.python, bundles / "python" / "client.py", "--url", server.http, tmp_path / "text.jpg"]
+    done = subprocess.run(client, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "text.jpg: [400] the image: expected an image" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+WRONG = [
+    ("tensorrt", "dims: [ 84, 525 ]", "dims: [ 84, 524 ]", "dims [84, 524], the graph has [84, 525]"),
+    ("tensorrt", "TYPE_FP32 dims: [ 3", "TYPE_FP16 dims: [ 3", "TYPE_FP16, the graph has tensor(float)"),
+    ("tensorrt", "preferred_batch_size: [ 4, 8 ]", "preferred_batch_size: [ 16 ]", "preferred"),
+    ("tensorrt", "max_batch_size: 8", "max_batch_size: -1", "max_batch_size"),
+    ("python", '"model.onnx"', '"other.onnx"', "other.onnx"),
+]
+
+
+@pytest.mark.parametrize(("backend", "right", "wrong", "message"), WRONG)
+def test_a_mistake_that_is_checked_is_one_that_triton_refuses(
+    backend, right, wrong, message, environment, bundles, artefact, tmp_path, capsys
+):
+    repository = tmp_path / "models"
+    shutil.copytree(bundles / backend / backend, repository)
+    (config,) = repository.glob("*/config.pbtxt")
+    text = config.read_text()
+    assert right in text
+    config.write_text(text.replace(right, wrong))
+    assert main(["triton", str(artefact), "--check", str(repository)]) == 1
+    with pytest.raises(AssertionError, match="tritonserver ended"), triton(environment, [repository], tmp_path):
+        pass
+    assert message in Path(tmp_path / "tritonserver.log").read_text()
