@@ -5,6 +5,7 @@ import urllib.error
 from contextlib import ExitStack
 
 import pytest
+from PIL import Image
 
 from tests.bundle.web.driven import Page
 from tests.bundle.web.host import hosted
@@ -16,6 +17,7 @@ from y12.errors import InputError
 from y12.exporter.cli.export import main as export
 
 SIDE = "320"
+PHOTOGRAPHS = 12
 
 
 @pytest.fixture(scope="session")
@@ -95,3 +97,16 @@ def raw_server(shared, tmp_path_factory):
     server = started("-m", "y12.serve.cli", folder / "yolo11n.onnx", "--port", "0")
     yield f"http://127.0.0.1:{server.port}/"
     server.end()
+
+
+@pytest.fixture(scope="session")
+def photographs(shared, tmp_path_factory):
+    """Photographs as they are, a PNG, and one that a camera has turned."""
+    found = sorted((shared / "datasets" / "coco128" / "images" / "val2017").glob("*.jpg"))[:PHOTOGRAPHS]
+    found += [shared / "images" / "bus.jpg", shared / "images" / "armor_blue5.png"]
+    turned = tmp_path_factory.mktemp("turned") / "turned.jpg"
+    with Image.open(found[0]) as image:
+        exif = image.getexif()
+        exif[0x0112] = 6
+        image.save(turned, quality=95, exif=exif)
+    return [*found, turned]

@@ -1,6 +1,5 @@
 """The page in a real Chromium, by the server and as a folder: what it finds, what it refuses, and how it is used."""
 
-import json
 import os
 
 import numpy as np
@@ -8,7 +7,12 @@ import pytest
 from PIL import Image
 
 from tests.bundle.web.driven import STATE, STATUS, Page, distances, mask_of
-from tests.bundle.web.host import ISOLATED, LATE, hosted
+from tests.bundle.web.host import ISOLATED, hosted
+from tests.bundle.web.test_decode_in_browser import FOUND, outputs_of
+from tests.chromium import Chromium
+from tests.runtime.conftest import constant_model
+from y12.bundle.web.write import write_web
+from y12.runtime.artefact.manifest import ONNX_KEY
 from y12.runtime.session import Runtime
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.slow]
@@ -16,21 +20,6 @@ pytestmark = [pytest.mark.exhaustive, pytest.mark.slow]
 MODES = ("server", "folder")
 # The browser has a decoder and a resize of its own. By the server, it is y12's, and records are rounded.
 PIXELS, SCORES = {"server": 1e-3, "folder": 2.0}, {"server": 1e-5, "folder": 0.02}
-PHOTOGRAPHS = 12
-NO_PICTURE = "expected a picture that this browser can read, found another file, or one that is damaged"
-
-
-@pytest.fixture(scope="module")
-def photographs(shared, tmp_path_factory):
-    """Photographs as they are, a PNG, and one that a camera has turned."""
-    found = sorted((shared / "datasets" / "coco128" / "images" / "val2017").glob("*.jpg"))[:PHOTOGRAPHS]
-    found += [shared / "images" / "bus.jpg", shared / "images" / "armor_blue5.png"]
-    turned = tmp_path_factory.mktemp("turned") / "turned.jpg"
-    with Image.open(found[0]) as image:
-        exif = image.getexif()
-        exif[0x0112] = 6
-        image.save(turned, quality=95, exif=exif)
-    return [*found, turned]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -82,30 +71,6 @@ def test_keypoints_are_the_runtime_s(pages, models, shared, mode):
     assert np.abs(found - want.keypoints)[visible][:, :2].max() <= 2 * PIXELS[mode]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_what_is_no_picture_is_told_and_the_next_one_is_taken(pages, photographs, tmp_path, mode):
-    page = pages(mode, "yolo11n")
-    page.open()
-    whole = photographs[0].read_bytes()
-    cases = {"cut.jpg": whole[: len(whole) // 2], "note.txt": b"no picture", "empty.png": b"", "odd '\".gif": b"GIF89a"}
-    for name, content in cases.items():
-        (tmp_path / name).write_bytes(content)
-        assert page.look(tmp_path / name) is None
-        said = page.said()
-        assert said.startswith(f"{name}: ")
-        assert "\n" not in said
-        assert page.browser.evaluate("document.getElementById('status').className") == "bad"
-        if mode == "folder":
-            assert said == f"{name}: {NO_PICTURE}"
-        else:
-            assert "expected" in said or "cannot be" in said
-    assert page.look(photographs[0]) is not None
-    page.browser.evaluate(
-        "document.dispatchEvent(Object.assign(new Event('drop', {cancelable: true}), {dataTransfer: {files: [1, 2]}}))"
-    )
-    assert page.said() == "Expected one picture, found 2: give one at a time"
-
-
 def test_the_folder_runs_with_threads_where_its_host_allows(bundles, chromium, photographs):
     for headers, words in ((ISOLATED, "with threads"), ({}, "with one thread")):
         with hosted(bundles("yolo11n"), headers) as host:
@@ -113,60 +78,6 @@ def test_the_folder_runs_with_threads_where_its_host_allows(bundles, chromium, p
             page.open()
             assert len(page.look(photographs[-2])["objects"])
             assert words in chromium.evaluate("document.getElementById('where').textContent")
-
-
-@pytest.mark.parametrize(
-    ("instead", "headers", "complaint"),
-    [
-        ({"/model.onnx": None}, {}, "the model: expected the file model.onnx beside this page, its host answered 404"),
-        ({"/model.onnx": b"text"}, {}, "The model could not be prepared ("),
-        ({"/page/model.json": None}, {}, "Expected the file page/model.json beside this page, its host answered 404"),
-        ({"/ort/ort.wasm.min.mjs": None}, {}, "The model could not be prepared ("),
-        ({}, {"Content-Security-Policy": "worker-src 'none'"}, "The model could not be prepared ("),
-        ({}, {"Content-Security-Policy": "script-src 'self'"}, "The model could not be prepared ("),
-    ],
-)
-def test_a_folder_that_is_not_whole_is_told(bundles, chromium, instead, headers, complaint):
-    with hosted(bundles("yolo11n"), headers, instead) as host:
-        assert Page(chromium, host.url).open().startswith(complaint)
-
-
-def test_the_model_of_another_page_is_told(bundles, models, chromium, photographs):
-    with hosted(bundles("yolo11n"), instead={"/model.onnx": models("yolo11n-seg").read_bytes()}) as host:
-        page = Page(chromium, host.url)
-        page.open()
-        assert page.look(photographs[0]) is None
-        complaint = "expected rows of 6 values, found 38: the model is another one than page/model.json says"
-        assert page.said().startswith(f"{photographs[0].name}: {complaint}")
-
-
-def test_what_does_not_begin_is_ended(bundles, chromium):
-    """With a clock that is a hundred times as fast."""
-    fast = "const slow = setTimeout; window.setTimeout = (work, ms) => slow(work, ms / 100);"
-    added = chromium.call("Page.addScriptToEvaluateOnNewDocument", source=fast)["identifier"]
-    try:
-        with hosted(bundles("yolo11n"), instead={"/ort/ort-wasm-simd-threaded.mjs": LATE}) as host:
-            said = Page(chromium, host.url).open()
-    finally:
-        chromium.call("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
-    assert said.startswith("The model could not be prepared (expected an answer within 120 s, found none)")
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_its_policy_holds(pages, chromium, mode):
-    page = pages(mode, "yolo11n")
-    page.open()
-    asked = {
-        "fetch('http://127.0.0.1:9/').then(() => 'done', (error) => error.message)": "Failed to fetch",
-        "(() => { try { return eval('1') } catch (error) { return error.name } })()": "EvalError",
-    }
-    for expression, answer in asked.items():
-        done = chromium.call(
-            "Runtime.evaluate", expression=expression, awaitPromise=True, allowUnsafeEvalBlockedByCSP=False
-        )
-        assert done["result"].get("value") == answer
-    blocked = chromium.until("1") and [line for line in chromium.console if "Content Security Policy" in line]
-    assert any("connect-src" in line for line in blocked), chromium.console
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -270,14 +181,32 @@ def test_it_fits_the_window(pages, photographs, tmp_path, mode, width):
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10_000  # the photograph is painted
 
 
-def test_a_name_is_shown_and_not_obeyed(pages, photographs, tmp_path):
-    page = pages("server", "yolo11n")
-    page.open()
-    name = "<img src=x onerror=alert(1)>.jpg"
-    (tmp_path / name).write_bytes(photographs[0].read_bytes())
-    assert page.look(tmp_path / name) is not None
-    assert page.browser.evaluate("document.querySelectorAll('img').length") == 0
-    assert (
-        json.loads(page.browser.evaluate("JSON.stringify(document.getElementById('caption').textContent)"))[: len(name)]
-        == name
-    )
+SOFTWARE_GPU = (
+    *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),
+    *("--enable-features=Vulkan", "--use-vulkan=swiftshader"),
+)
+
+
+def test_the_gpu_runs_it_where_the_browser_has_one(browser, ort_web, tmp_path, photographs):
+    """A small graph, as a GPU in software takes minutes for a large one."""
+    outputs, manifest = outputs_of("packed", "segment")
+    model = tmp_path / "constant.onnx"
+    model.write_bytes(constant_model(outputs, {ONNX_KEY: manifest.to_json()}))
+    write_web(model, tmp_path / "page", webgpu=True)
+    driven = Chromium(browser, tmp_path / "profile", *SOFTWARE_GPU)
+    try:
+        with hosted(tmp_path / "page") as host:
+            page = Page(driven, host.url)
+            page.open()
+            if not driven.evaluate("navigator.gpu?.requestAdapter().then((it) => !!it)"):
+                pytest.skip("this browser has no WebGPU, not even in software")
+            assert driven.evaluate("document.getElementById('where').textContent").endswith(", on the GPU.")
+            with Runtime(model) as runtime:
+                assert max(distances(page.look(photographs[0]), runtime.infer(photographs[0]))) < 1e-3
+            driven.evaluate(
+                "const it = document.getElementById('processor'); it.value = 'wasm'; it.dispatchEvent(new Event('change'))"
+            )
+            driven.until("document.getElementById('where').textContent.includes('on the CPU')")
+            assert len(page.look(photographs[0])["objects"]) == FOUND
+    finally:
+        driven.close()
