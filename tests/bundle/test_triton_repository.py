@@ -2,10 +2,12 @@
 
 import json
 import py_compile
+import shlex
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import load_model, save_model
 
 from tests.runtime.conftest import colour_manifest, constant_model
 from y12.bundle.cli import main
@@ -158,6 +160,42 @@ def test_an_onnx_for_tensorrt_is_to_be_built_by_trtexec(make_colours, tmp_path):
     assert (folder / onnx).read_bytes() == (tmp_path / "colours.onnx").read_bytes()
     (plan,) = [word.removeprefix("--saveEngine=") for word in command if word.startswith("--saveEngine=")]
     assert (folder / plan).parent.is_dir()
+
+
+def first_command(folder):
+    return shlex.split((folder / "README.md").read_text().partition("```sh\n")[2].splitlines()[0], comments=True)
+
+
+def test_each_readme_begins_with_what_makes_sure_of_the_network(make_colours, make_plan, tmp_path, monkeypatch):
+    onnx = make_colours()
+    bundled(onnx, tmp_path / "o", "--backend", "onnxruntime")
+    program, *words = first_command(tmp_path / "o")
+    monkeypatch.chdir(tmp_path / "o")
+    assert program == "y12-bundle"
+    assert main(words) == 0
+    bundled(make_plan(), tmp_path / "t", "--backend", "tensorrt")
+    assert first_command(tmp_path / "t") == ["trtexec", "--loadEngine=tensorrt/colours/1/model.plan"]
+
+
+def test_an_input_s_name_is_no_command(make_colours, tmp_path):
+    """It is a stranger's, and somebody will copy the line."""
+    onnx, name = make_colours(), "x; touch $(made)"
+    model = load_model(onnx)
+    for node in model.graph.node:
+        node.input[:] = [name if value == "images" else value for value in node.input]
+    model.graph.input[0].name = name
+    save_model(model, onnx)
+    bundled(onnx, tmp_path / "b", "--backend", "tensorrt")
+    assert f"--optShapes={name}:4x3x64x64" in first_command(tmp_path / "b")
+
+
+def test_an_onnx_whose_weights_lie_elsewhere_is_refused(make_colours, tmp_path, capsys):
+    onnx = make_colours()
+    save_model(load_model(onnx), onnx, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (tmp_path / "weights.bin").is_file()
+    assert main(["triton", str(onnx), "--output", str(tmp_path / "b")]) == 1
+    assert "expected a network in one file, found weights in others" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_plan_of_tensorrt_rtx_is_for_python_alone(make_colours, make_plan, tmp_path, capsys):

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -295,26 +294,45 @@ def test_the_client_names_what_is_no_image(server, environment, bundles, tmp_pat
     assert done.stderr.count("\n") == 1
 
 
+# What is changed, what --check says of it, and Triton's log.
 WRONG = [
-    ("tensorrt", "dims: [ 84, 525 ]", "dims: [ 84, 524 ]", "dims [84, 524], the graph has [84, 525]"),
-    ("tensorrt", "TYPE_FP32 dims: [ 3", "TYPE_FP16 dims: [ 3", "TYPE_FP16, the graph has tensor(float)"),
-    ("tensorrt", "preferred_batch_size: [ 4, 8 ]", "preferred_batch_size: [ 16 ]", "preferred"),
-    ("tensorrt", "max_batch_size: 8", "max_batch_size: -1", "max_batch_size"),
-    ("python", '"model.onnx"', '"other.onnx"', "other.onnx"),
+    ("tensorrt", "dims: [ 84, 525 ]", "dims: [ 84, 524 ]", "expected dims [84, 525]", "dims [84, 524], the graph has"),
+    ("tensorrt", "TYPE_FP32 dims: [ 3", "TYPE_FP16 dims: [ 3", "expected TYPE_FP32", "TYPE_FP16, the graph has"),
+    ("tensorrt", "size: [ 4, 8 ]", "size: [ 16 ]", "preferred_batch_size: expected 1 to", "preferred batch size"),
+    ("tensorrt", "max_batch_size: 8", "max_batch_size: -1", "max_batch_size: expected 1 to 8", "max_batch_size"),
+    ("tensorrt", "tensorrt_plan", "tensorrt_plam", "platform and backend: expected", "platform"),
+    ("tensorrt", "KIND_CPU", "KIND_GPU", "note: instance_group: Triton refuses KIND_GPU", "GPU"),
+    ("tensorrt", "TYPE_FP32", "TYPE_FP31", "no value named TYPE_FP31", "failed to read text proto"),
+    ("python", '"model.onnx"', '"other.onnx"', "1/other.onnx: expected a file", "other.onnx"),
 ]
 
 
-@pytest.mark.parametrize(("backend", "right", "wrong", "message"), WRONG)
-def test_a_mistake_that_is_checked_is_one_that_triton_refuses(
-    backend, right, wrong, message, environment, bundles, artefact, tmp_path, capsys
+@pytest.mark.parametrize(("backend", "right", "wrong", "told", "logged"), WRONG)
+def test_what_triton_refuses_is_found_by_check(
+    backend, right, wrong, told, logged, environment, bundles, artefact, tmp_path, capsys
 ):
     repository = tmp_path / "models"
     shutil.copytree(bundles / backend / backend, repository)
     (config,) = repository.glob("*/config.pbtxt")
     text = config.read_text()
     assert right in text
+    main(["triton", str(artefact), "--check", str(repository)])
+    assert told not in capsys.readouterr().out
     config.write_text(text.replace(right, wrong))
-    assert main(["triton", str(artefact), "--check", str(repository)]) == 1
+    main(["triton", str(artefact), "--check", str(repository)])
+    assert told in capsys.readouterr().out
     with pytest.raises(AssertionError, match="tritonserver ended"), triton(environment, [repository], tmp_path):
         pass
-    assert message in Path(tmp_path / "tritonserver.log").read_text()
+    log = (tmp_path / "tritonserver.log").read_text()
+    assert logged in "\n".join(line for line in log.splitlines() if "fail" in line or "error" in line or "rror" in line)
+
+
+def test_a_batch_beyond_the_profile_is_found_by_check_alone(environment, bundles, artefact, tmp_path, capsys):
+    repository = tmp_path / "models"
+    shutil.copytree(bundles / "tensorrt" / "tensorrt", repository)
+    (config,) = repository.glob("*/config.pbtxt")
+    config.write_text(config.read_text().replace("max_batch_size: 8", "max_batch_size: 64"))
+    main(["triton", str(artefact), "--check", str(repository)])
+    assert "max_batch_size: expected 1 to 8, as the artefact takes 1 to 8 images" in capsys.readouterr().out
+    with triton(environment, [repository], tmp_path) as running:
+        assert json.loads(running.get("/v2/models/yolo11n/config"))["max_batch_size"] == 64

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from y12.bundle.triton.config import CONFIG, ModelConfig, Tensor
-from y12.bundle.triton.models import IMAGES, MODEL_PY, models_of
+from y12.bundle.triton.models import MODEL_PY, models_of
 from y12.bundle.triton.options import BACKENDS, TritonOptions
 from y12.errors import InputError, Y12Error
 from y12.files import check_file
@@ -66,9 +66,7 @@ def problems_of(config: Path, artefact: Artefact) -> Iterator[str]:
         )
         return
     try:
-        name = said.name or config.parent.name
-        stem = name.removesuffix(IMAGES) if backend == "python" else name
-        (model,) = models_of(artefact, TritonOptions(stem or "model", backend))
+        (model,) = models_of(artefact, TritonOptions("any", backend))
     except Y12Error as error:
         yield str(error)
         return

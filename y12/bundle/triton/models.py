@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from y12.bundle.triton.config import ModelConfig, Tensor
 from y12.bundle.triton.options import TritonOptions
 from y12.errors import ArtefactError, OptionsError
 from y12.runtime.agreement import check_agreement
+from y12.runtime.artefact.graph_refusals import check_graph
 from y12.runtime.artefact.manifest import AxisRange
 from y12.runtime.artefact.onnx_header import TensorHeader
 from y12.runtime.artefact.opened import Artefact, onnx_beside, open_artefact
@@ -73,6 +75,7 @@ def _own_backend(artefact: Artefact) -> str:
 def _check_engine(artefact: Artefact, wanted: Sequence[str], options: TritonOptions) -> None:
     """Refuse an engine that a backend does not load, or that is to run where no engine does."""
     if artefact.kind != "engine":
+        _check_alone(artefact.path)
         if options.device == "cpu" and "tensorrt" in wanted:
             raise OptionsError("--device cpu: expected gpu or auto for the backend tensorrt, which runs on GPUs only")
         return
@@ -89,6 +92,20 @@ def _check_engine(artefact: Artefact, wanted: Sequence[str], options: TritonOpti
         raise OptionsError(
             f"--device cpu: expected gpu or auto for an engine, found {artefact.path}; bundle {onnx.name}"
         )
+
+
+def _check_alone(onnx: Path) -> None:
+    """Refuse an .onnx that y12 does not run, or whose weights lie in other files, which would not be beside a copy."""
+    check_graph(onnx)
+    with TemporaryDirectory() as folder:
+        alone = Path(folder, onnx.name)
+        alone.symlink_to(onnx.resolve())
+        try:
+            check_graph(alone)
+        except ArtefactError as error:
+            raise ArtefactError(
+                f"{onnx}: expected a network in one file, found weights in others; save it as one with onnx.save"
+            ) from error
 
 
 def _network_model(artefact: Artefact, backend: str, options: TritonOptions) -> Model:
@@ -173,8 +190,3 @@ def _tensor(tensor: TensorHeader, batch: AxisRange, batched: bool) -> Tensor:
     first = () if batched else (batch.max if batch.is_fixed else -1,)
     dims = first + tuple(-1 if size is None else size for size in tensor.shape[1:])
     return Tensor(tensor.name, _TYPES[tensor.dtype], dims)
-
-
-def file_in(repository: Path, model: Model) -> Path:
-    """Return where a model's network lies in a repository."""
-    return repository / model.config.name / "1" / (model.holds or model.config.file)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from y12.bundle.triton.models import IMAGES, Model
 from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
@@ -21,10 +22,8 @@ def readme_of(artefact: Artefact, models: Sequence[Model]) -> str:
     steps = [_SERVE.format(repositories=" ".join(f'--model-repository="$PWD/{kind}"' for kind in kinds))]
     if "python" in kinds:
         steps = [_install(artefact), *steps, _CLIENT]
-    elif models[0].holds is None:
-        steps = [_trtexec(models[0], manifest.profile), *steps, _CONFIG.format(name=name)]
     else:
-        steps = [_CHECK.format(name=name), *steps, _CONFIG.format(name=name)]
+        steps = [_first_step(models[0], manifest.profile), *steps, _CONFIG.format(name=name)]
     parts = [f"# {name} for Triton\n{_about(manifest)}", "```sh", *steps, "```"]
     prose = {name: (_PROSE / f"{name}.md").read_text(encoding="utf-8") for name in ("start", *reversed(kinds), "check")}
     start, *others = (text.replace("NAME", name) for text in prose.values())
@@ -45,15 +44,20 @@ def _install(artefact: Artefact) -> str:
     return f"pip install '/path/to/y12[{_EXTRAS[flavour]}]' 'tritonclient[http]'    # y12's checkout"
 
 
-def _trtexec(model: Model, profile: InputProfile) -> str:
+def _first_step(model: Model, profile: InputProfile) -> str:
+    """Return the command that makes sure of the network: it fits its configuration, it loads, or it is built."""
+    place = f"{model.repository}/{model.config.name}"
+    if model.repository == "onnxruntime":
+        return f"y12-bundle triton {place}/1/{model.config.file} --check {model.repository}"
+    if model.holds is not None:
+        return f"trtexec --loadEngine={place}/1/{model.config.file}    # this TensorRT is the one that built it"
     shapes = ""
     if not profile.is_fixed:
         axes = (profile.batch, AxisRange(3, 3, 3), profile.height, profile.width)
+        sizes = {kind: "x".join(str(getattr(axis, kind)) for axis in axes) for kind in ("min", "opt", "max")}
         shapes = "".join(
-            f" --{kind}Shapes={model.config.inputs[0].name}:{'x'.join(str(getattr(axis, kind)) for axis in axes)}"
-            for kind in ("min", "opt", "max")
+            " " + quote(f"--{kind}Shapes={model.config.inputs[0].name}:{size}") for kind, size in sizes.items()
         )
-    place = f"tensorrt/{model.config.name}"
     return f"trtexec --onnx={place}/model.onnx --stronglyTyped{shapes} --saveEngine={place}/1/model.plan"
 
 
@@ -62,7 +66,6 @@ _SERVE = (
     "    --http-address=127.0.0.1 --grpc-address=127.0.0.1 --metrics-address=127.0.0.1"
 )
 _CLIENT = "python client.py photo.jpg"
-_CHECK = "trtexec --loadEngine=tensorrt/{name}/1/model.plan     # that Triton's image has the TensorRT that built it"
 _CONFIG = "curl http://127.0.0.1:8000/v2/models/{name}/config"
 
 

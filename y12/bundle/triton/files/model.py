@@ -10,9 +10,12 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from y12 import Detections, GpuOptions, InputError, Runtime
+from y12.errors import InputError
+from y12.runtime.options import GpuOptions
 from y12.runtime.preprocess.images import MAX_PIXELS, image_from_bytes
+from y12.runtime.results.detections import Detections
 from y12.runtime.results.tensors import column_of, outputs_of, stacked
+from y12.runtime.session import Runtime
 
 
 class TritonPythonModel:
