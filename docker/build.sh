@@ -157,8 +157,8 @@ check_serve() { # On a drawn scene, where an export left the demo model.
     echo "y12-serve serves nothing here: the image export makes a model first (--images export,serve)"
     return
   fi
-  in_image --entrypoint python y12-serve -m y12.exporter.train.shapes scene --images 1 --seed 7 ||
-    refuse "y12-serve: expected it to draw a scene"
+  in_image --entrypoint python y12-export -m y12.exporter.train.shapes scene --images 1 --seed 7 ||
+    refuse "y12-export: expected it to draw a scene"
   in_image --entrypoint bash y12-serve -c "y12-serve $model & trap \"kill \$!\" EXIT
     for _ in {1..60}; do python /opt/y12/check_serve.py 2>/dev/null && break; sleep 1; done
     python /opt/y12/check_serve.py 8080 scene/images/*" || refuse "y12-serve: expected it to serve $model"

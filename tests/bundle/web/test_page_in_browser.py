@@ -203,9 +203,8 @@ def test_the_gpu_runs_it_where_the_browser_has_one(browser, ort_web, tmp_path, p
             assert driven.evaluate("document.getElementById('where').textContent").endswith(", on the GPU.")
             with Runtime(model) as runtime:
                 assert max(distances(page.look(photographs[0]), runtime.infer(photographs[0]))) < 1e-3
-            driven.evaluate(
-                "const it = document.getElementById('processor'); it.value = 'wasm'; it.dispatchEvent(new Event('change'))"
-            )
+            driven.evaluate("document.getElementById('processor').value = 'wasm'")
+            driven.evaluate("document.getElementById('processor').dispatchEvent(new Event('change'))")
             driven.until("document.getElementById('where').textContent.includes('on the CPU')")
             assert len(page.look(photographs[0])["objects"]) == FOUND
     finally:
