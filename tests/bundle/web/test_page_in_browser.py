@@ -53,6 +53,7 @@ def test_masks_are_the_runtime_s(pages, models, photographs, mode):
             for i, mask in enumerate(want.mask):
                 drawn = mask_of(found, i)
                 overlaps.append((drawn & mask).sum() / (drawn | mask).sum())
+    print(f"{mode}: {len(overlaps)} masks, IoU {min(overlaps):.4f} or more")  # noqa: T201
     assert len(overlaps) > 4
     assert min(overlaps) >= (1 if mode == "server" else 0.97)
 
@@ -172,7 +173,7 @@ def test_it_fits_the_window(pages, photographs, tmp_path, mode, width):
     page = pages(mode, "yolo11n-seg")
     page.open(width)
     page.look(photographs[-3])
-    shot = os.environ.get("Y12_SHOTS") or tmp_path
+    shot = os.environ.get("Y12_SHOTS") or tmp_path  # a folder in which somebody wants to look at them
     page.browser.screenshot(f"{shot}/{mode}_{width}.png")
     wide = page.browser.evaluate("document.documentElement.scrollWidth")
     assert wide <= width
