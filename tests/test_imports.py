@@ -45,6 +45,7 @@ assert main(["--help"]) == 0
         "y12.serve.cli",
         "y12.bundle.cli",
         "y12.bundle.triton.cli",
+        "y12.bundle.web.cli",
     ],
 )
 def test_help_loads_nothing_heavy(module):

@@ -53,7 +53,7 @@ class Service:
     def __init__(self, name: str, runtimes: Sequence[Runtime], options: ServeOptions) -> None:
         self.name, self.options = name, options
         self._runtime = runtimes[0]
-        self._own_options = self._runtime.resolved_options(self._runtime.options)
+        self.own_options = self._runtime.resolved_options(self._runtime.options)
         self._queue = JobQueue(options.queue)
         self.metrics = Metrics(lambda: len(self._queue), lambda: self.problem is None)
         self._batcher = Batcher(runtimes, options, self._queue, self.metrics)
@@ -90,7 +90,7 @@ class Service:
         Raises:
             Refusal: something that cannot be asked for.
         """
-        return options_from(asked, self._runtime) if asked else self._own_options
+        return options_from(asked, self._runtime) if asked else self.own_options
 
     async def answers(
         self, request: Request, sources: Sequence[Source], options: DetectOptions, finish: Finish
