@@ -28,8 +28,9 @@ def test_commands_are_in_the_readme(command: str) -> None:
 
 
 def options_of(command: str) -> set[str]:
-    module = import_module(SCRIPTS[command].split(":")[0])
-    return {"--help"} | {name for param in module.COMMAND.parser().params for name in param.opts}
+    parser = import_module(SCRIPTS[command].split(":")[0]).COMMAND.parser()
+    parsers = [parser, *getattr(parser, "commands", {}).values()]  # a command of commands has those of all
+    return {"--help"} | {name for each in parsers for param in each.params for name in param.opts}
 
 
 def test_options_in_the_documents_are_the_command_s() -> None:
