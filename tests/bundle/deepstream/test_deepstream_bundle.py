@@ -323,7 +323,6 @@ def test_nvinfer_and_deepstream_app_know_every_key(deepstream_sources, tmp_path)
     app = read(folder / APP)
     known = keys_in(deepstream_sources / "deepstream_config_file_parser.c")
     known |= keys_in(deepstream_sources / "deepstream_app_config_parser.c")
-    known |= {"batch-size"}
     assert {key for group in app.sections() for key in app[group]} - known == set()
 
 
