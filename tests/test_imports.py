@@ -46,6 +46,7 @@ assert main(["--help"]) == 0
         "y12.bundle.cli",
         "y12.bundle.triton.cli",
         "y12.bundle.web.cli",
+        "y12.bundle.deepstream.cli",
     ],
 )
 def test_help_loads_nothing_heavy(module):

@@ -8,6 +8,7 @@ from y12.runtime.cli.groups import CommandGroup
 
 COMMANDS = {
     "triton": ("y12.bundle.triton.cli", "model repositories for Triton Inference Server"),
+    "deepstream": ("y12.bundle.deepstream.cli", "what DeepStream needs to run a detector with NMS in its graph"),
     "web": ("y12.bundle.web.cli", "a page that runs it in the browser, for any host of files"),
 }
 COMMAND = CommandGroup("y12-bundle", "Write an artefact as a folder that other software serves.", COMMANDS)

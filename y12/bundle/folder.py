@@ -98,6 +98,8 @@ def _write(folder: Path, files: Mapping[str, Content]) -> None:
             path.write_bytes(content)
         else:
             shutil.copyfile(content, path)
+        if path.suffix == ".sh":
+            path.chmod(path.stat().st_mode | 0o111)
 
 
 def _put_in_place(made: Path, folder: Path, old: Path) -> None:

@@ -19,6 +19,7 @@ from y12.runtime.results.convert import described, supervision_from, table_from
 from y12.runtime.results.masks import Masks
 from y12.runtime.results.objects import Detection
 from y12.runtime.results.oriented import corners_from_xywhr
+from y12.runtime.results.passed_on import PassedOn
 from y12.runtime.results.records import records_from
 from y12.text import printable_json
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False, repr=False)
-class Detections:
+class Detections(PassedOn):
     """The N objects of one image, best first, as parallel arrays.
 
     Attributes:
