@@ -6,7 +6,7 @@ from tests.runtime.artefact.test_opened import plan_bytes
 from y12.bundle.cli import main
 from y12.runtime.artefact.manifest import AxisRange
 
-pytest.importorskip("tritonclient.grpc", reason="pip install 'tritonclient[grpc]'")
+pytest.importorskip("tritonclient.grpc", reason="pip install '.[triton]'")
 
 NETWORK, IMAGES = "onnxruntime/colours", "python/colours_images"
 MISTAKES = [

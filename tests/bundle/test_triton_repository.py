@@ -16,8 +16,8 @@ from y12.bundle.triton.options import TritonOptions
 from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange, Manifest
 from y12.runtime.artefact.opened import open_artefact
 
-text_format = pytest.importorskip("google.protobuf.text_format", reason="pip install 'tritonclient[grpc]'")
-model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="pip install 'tritonclient[grpc]'")
+text_format = pytest.importorskip("google.protobuf.text_format", reason="pip install '.[triton]'")
+model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="pip install '.[triton]'")
 
 
 def parsed(path):

@@ -24,7 +24,7 @@ from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import letterbox
 
 http = pytest.importorskip("tritonclient.http", reason="pip install 'tritonclient[http]'")
-grpc = pytest.importorskip("tritonclient.grpc", reason="pip install 'tritonclient[grpc]'")
+grpc = pytest.importorskip("tritonclient.grpc", reason="pip install '.[triton]'")
 pytestmark = [pytest.mark.exhaustive, pytest.mark.slow]
 
 IMAGES = 40
