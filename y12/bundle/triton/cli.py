@@ -88,12 +88,13 @@ class Triton(Options):
 
     def run(self) -> int:
         """Write the repositories, or hold those that are there against the artefact."""
-        if (self.output is None) == (self.check is None):
-            found = "neither" if self.output is None else "both"
-            raise OptionsError(f"expected either --output DIR to write, or --check DIR, found {found}")
-        if self.check is not None:
-            return _checked(self, self.check)
-        return _written(self, self.output) if self.output is not None else 0
+        match self.output, self.check:
+            case Path() as folder, None:
+                return _written(self, folder)
+            case None, Path() as folder:
+                return _checked(self, folder)
+        found = "neither" if self.output is None else "both"
+        raise OptionsError(f"expected either --output DIR to write, or --check DIR, found {found}")
 
 
 COMMAND = Command(
