@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from y12.errors import ExecutorError, InputError
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.opened import Artefact, open_artefact
-from y12.runtime.assemble import backend_for, input_hw_of, pipeline_for
+from y12.runtime.assemble import backend_for, input_size_of, pipeline_for
 from y12.runtime.executor import Executor
 from y12.runtime.forks import kept_for_ever, told_of_forks
 from y12.runtime.options import Changes, DetectOptions, GpuOptions, changed
@@ -45,6 +45,8 @@ class Runtime:
         executor: what runs the network; None chooses by the artefact: ONNX Runtime or TensorRT. Of a
             `DeviceNetwork`, everything else is done on its GPU too, as of an engine.
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
+        rect: give each image the smallest input that holds it once it is resized to fit `imgsz`, in place of gray
+            bars; images of one such size are run together.
         provider: for an .onnx: "auto", "cpu" or "cuda"; an engine runs on the GPU only.
         task: the task that the artefact must have, such as "segment"; None takes any.
         gpu: on a GPU: which one, and with how many workers; None takes the defaults.
@@ -54,8 +56,8 @@ class Runtime:
     Raises:
         ArtefactError: the file is damaged or foreign, or contradicts itself.
         ExecutorError: it cannot be run on this machine.
-        InputError: `imgsz` is outside what the artefact accepts, `provider` is unknown, `timeout` is no time, or the
-            artefact has another task.
+        InputError: `imgsz` is outside what the artefact accepts, or `rect` of one that takes one size only;
+            `provider` is unknown, `timeout` is no time, or the artefact has another task.
 
     Example:
         >>> with Runtime("yolov12n.onnx") as runtime:  # doctest: +SKIP
@@ -69,6 +71,7 @@ class Runtime:
         executor: "Executor | DeviceNetwork | None" = None,
         *,
         imgsz: int | tuple[int, int] | None = None,
+        rect: bool = False,
         provider: str = "auto",
         task: str | None = None,
         gpu: GpuOptions | None = None,
@@ -80,12 +83,12 @@ class Runtime:
         if task is not None and task != self.manifest.task:
             own = self.manifest.task
             raise InputError(f"{self.artefact.path}: expected a model for the task {task!r}, found one for {own!r}")
-        self.input_hw = input_hw_of(self.manifest.profile, self.manifest.max_stride, imgsz)
+        self.input_size = input_size_of(self.manifest, imgsz, rect)
         self.timings = Timings()
         self._streams = Streams()
         gpu = gpu or GpuOptions()
         backend = executor if executor is not None else backend_for(self.artefact, provider, gpu)
-        self._pipeline = pipeline_for(backend, self.manifest, self.input_hw, gpu)
+        self._pipeline = pipeline_for(backend, self.manifest, self.input_size, gpu)
         self._runs = Runs(timeout, self._pipeline.interrupt)
         self._is_inherited = False
         told_of_forks(self)
@@ -96,6 +99,11 @@ class Runtime:
     def manifest(self) -> Manifest:
         """What the artefact says of itself."""
         return self.artefact.manifest
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width of the network's input; with `rect`, which images are resized to fit."""
+        return self.input_size.full_hw
 
     @property
     def description(self) -> str:

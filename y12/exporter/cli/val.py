@@ -143,6 +143,7 @@ def options_of(asked: Val) -> "ValOptions":
         by_order=asked.by_order,
         strict=asked.strict,
         imgsz=asked.input_hw,
+        rect=asked.rect,
         provider=asked.provider.value,
         device=asked.device,
     )

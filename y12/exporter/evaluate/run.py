@@ -65,7 +65,8 @@ def validate(
         Y12Error: the artefact or an image cannot be used, or pycocotools is not installed.
     """
     gpu = GpuOptions(device=options.device)
-    with Runtime(artefact, executor, imgsz=options.imgsz, provider=options.provider, gpu=gpu) as runtime:
+    runtime = Runtime(artefact, executor, imgsz=options.imgsz, rect=options.rect, provider=options.provider, gpu=gpu)
+    with runtime:
         labels = _labels_for(runtime, data, options)
         return validate_opened(runtime, labels, options, data, progress=progress, study=study)
 
@@ -165,7 +166,7 @@ def _report(inference: Inference, data: Path, images: int, classes: ClassMap) ->
         description=runtime.description,
         settings={
             **_thresholds(runtime.manifest.task, inference.options, in_graph=runtime.manifest.nms is not None),
-            "imgsz": f"{height},{width}",
+            "imgsz": f"{height},{width}" + ", rectangular" * runtime.input_size.is_rectangular,
             "precision": runtime.manifest.precision,
             "classes": classes.how,
         },

@@ -178,6 +178,15 @@ class RuntimeOptions(Options):
             help="input size; default: what the artefact was made for",
         ),
     ] = None
+    rect: Annotated[
+        bool,
+        option(
+            "--rect",
+            panel=RUNNING,
+            help="give each image the smallest input that holds it, in place of gray bars; of an artefact whose sides "
+            "are free",
+        ),
+    ] = False
     provider: Annotated[
         Provider,
         choice(Provider, "--provider", panel=RUNNING, help="where an .onnx runs; an engine always runs on the GPU"),
@@ -268,6 +277,7 @@ class RuntimeOptions(Options):
             self.artefact,
             gpu=GpuOptions(device=device),
             imgsz=self.input_hw,
+            rect=self.rect,
             provider=self.provider.value,
             task=None if self.task is None else self.task.value,
             timeout=self.timeout,
