@@ -38,7 +38,11 @@ def backend_for(artefact: Artefact, provider: str, gpu: GpuOptions) -> "Executor
 
 
 def pipeline_for(
-    backend: "Executor | DeviceNetwork", manifest: Manifest, input_size: InputSize, gpu: GpuOptions
+    backend: "Executor | DeviceNetwork",
+    manifest: Manifest,
+    input_size: InputSize,
+    gpu: GpuOptions,
+    bits: int | None = None,
 ) -> Pipeline:
     """Put what belongs before and after the network around it, where the network's tensors are.
 
@@ -46,10 +50,10 @@ def pipeline_for(
         ExecutorError: the GPU gives no stream or no memory.
     """
     if isinstance(backend, Executor):
-        return HostPipeline(backend, task_for(manifest), manifest.profile.batch.min, input_size)
+        return HostPipeline(backend, task_for(manifest), manifest.profile.batch.min, input_size, bits)
     from y12.runtime.gpu.pipeline import GpuPipeline  # an .onnx needs none of it
 
-    return GpuPipeline(backend, task_for(manifest), manifest.profile.batch, input_size, gpu)
+    return GpuPipeline(backend, task_for(manifest), manifest.profile.batch, input_size, gpu, bits)
 
 
 def input_size_of(manifest: Manifest, imgsz: int | tuple[int, int] | None, rect: bool) -> InputSize:

@@ -1,6 +1,7 @@
 """What a Runtime does with images, wherever the network runs; and how it is done on the host."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,14 +73,17 @@ class HostPipeline:
         task: what stands before and after it.
         least: the fewest images that it takes.
         input_size: of its input in pixels.
+        bits: as `image_from` takes them.
     """
 
     workers = 1
 
-    def __init__(self, executor: Executor, task: Task, least: int, input_size: InputSize) -> None:
+    def __init__(
+        self, executor: Executor, task: Task, least: int, input_size: InputSize, bits: int | None = None
+    ) -> None:
         self._executor, self._task, self._least, self._input_size = executor, task, least, input_size
         self.on_gpu = bool(getattr(executor, "on_gpu", False))
-        self.load: Callable[[Any], NDArray[np.uint8]] = image_from
+        self.load: Callable[[Any], NDArray[np.uint8]] = partial(image_from, bits=bits)
         self.close = executor.close
         self.interrupt: Callable[[int], None] | None = None
         if isinstance(executor, Interruptible):

@@ -19,6 +19,7 @@ from y12.runtime.assemble import backend_for, input_size_of, pipeline_for
 from y12.runtime.executor import Executor
 from y12.runtime.forks import kept_for_ever, told_of_forks
 from y12.runtime.options import Changes, DetectOptions, GpuOptions, changed
+from y12.runtime.preprocess.depth import check_bits
 from y12.runtime.preprocess.images import kept_source
 from y12.runtime.results.detections import Detections
 from y12.runtime.runs import Runs
@@ -47,6 +48,7 @@ class Runtime:
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
         rect: give each image the smallest input that holds it once it is resized to fit `imgsz`, in place of gray
             bars; images of one such size are run together.
+        bits: how many bits 16-bit images hold, such as 12; None goes by each file, else takes all 16.
         provider: for an .onnx: "auto", "cpu" or "cuda"; an engine runs on the GPU only.
         task: the task that the artefact must have, such as "segment"; None takes any.
         gpu: on a GPU: which one, and with how many workers; None takes the defaults.
@@ -57,7 +59,7 @@ class Runtime:
         ArtefactError: the file is damaged or foreign, or contradicts itself.
         ExecutorError: it cannot be run on this machine.
         InputError: `imgsz` is outside what the artefact accepts, or `rect` of one that takes one size only;
-            `provider` is unknown, `timeout` is no time, or the artefact has another task.
+            `bits` is no number of them, `provider` is unknown, `timeout` is no time, or the artefact has another task.
 
     Example:
         >>> with Runtime("yolov12n.onnx") as runtime:  # doctest: +SKIP
@@ -72,6 +74,7 @@ class Runtime:
         *,
         imgsz: int | tuple[int, int] | None = None,
         rect: bool = False,
+        bits: int | None = None,
         provider: str = "auto",
         task: str | None = None,
         gpu: GpuOptions | None = None,
@@ -79,6 +82,8 @@ class Runtime:
     ) -> None:
         if timeout is not None and not 0 < timeout < MAX_TIMEOUT_S:
             raise InputError(f"timeout: expected seconds, more than 0 and less than {MAX_TIMEOUT_S}, found {timeout}")
+        check_bits(bits)
+        self.bits = bits
         self.artefact = path if isinstance(path, Artefact) else open_artefact(path)
         if task is not None and task != self.manifest.task:
             own = self.manifest.task
@@ -88,7 +93,7 @@ class Runtime:
         self._streams = Streams()
         gpu = gpu or GpuOptions()
         backend = executor if executor is not None else backend_for(self.artefact, provider, gpu)
-        self._pipeline = pipeline_for(backend, self.manifest, self.input_size, gpu)
+        self._pipeline = pipeline_for(backend, self.manifest, self.input_size, gpu, bits)
         self._runs = Runs(timeout, self._pipeline.interrupt)
         self._is_inherited = False
         told_of_forks(self)
@@ -142,7 +147,7 @@ class Runtime:
     def infer(
         self, image: "ImageSource", options: DetectOptions | None = None, **changes: Unpack[Changes]
     ) -> Detections:
-        """Find the objects in one image: a path, a PIL image or a uint8 BGR array (H, W, 3).
+        """Find the objects in one image: a path, a PIL image or a uint8 BGR array (H, W, 3); also one of uint16.
 
         Where the network is an engine, the array may also be on its GPU: anything that has DLPack or
         `__cuda_array_interface__`, such as a torch tensor, a cupy array or pycuda's GPUArray. It is not copied, and
@@ -185,7 +190,7 @@ class Runtime:
             chunk = images[start : start + size]
             chunk_detections, chunk_timings = detections_at_once(chunk, stages)
             for found, image in zip(chunk_detections, chunk, strict=True):
-                found.image = kept_source(image)
+                found.image, found.bits = kept_source(image), self.bits
             detections += chunk_detections
             timings += chunk_timings
         self.timings = timings
@@ -262,7 +267,7 @@ class Runtime:
                 if isinstance(outcome.result, Exception):
                     raise outcome.result
                 if isinstance(outcome.item, str | PathLike):  # arrays would fill memory where all results are kept
-                    outcome.result.image = outcome.item
+                    outcome.result.image, outcome.result.bits = outcome.item, self.bits
                 yield outcome.result
 
     def _batch_size(self, asked: int | None, usual: int) -> int:

@@ -208,7 +208,7 @@ def test_arrays(array, expected):
     [
         (np.zeros((3, 64, 64), np.uint8), "looks like CHW"),
         (np.zeros((64, 64, 3), np.float32), "expected a uint8"),
-        (np.zeros((64, 64, 3), np.uint16), "expected a uint8"),
+        (np.zeros((64, 64, 3), np.int16), "expected a uint8.*or a uint16 one, found int16"),
         (np.zeros((64, 64, 2), np.uint8), r"found uint8 \(64, 64, 2\)"),
         (np.zeros((1, 64, 64, 3), np.uint8), r"\(1, 64, 64, 3\)"),
         (np.zeros((0, 64, 3), np.uint8), r"\(0, 64, 3\)"),

@@ -144,6 +144,7 @@ def options_of(asked: Val) -> "ValOptions":
         strict=asked.strict,
         imgsz=asked.input_hw,
         rect=asked.rect,
+        bits=asked.bits,
         provider=asked.provider.value,
         device=asked.device,
     )

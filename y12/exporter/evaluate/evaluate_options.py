@@ -25,6 +25,7 @@ class ValOptions:
         images: where a COCO JSON's file names start; None looks beside the JSON.
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
         rect: give each image the smallest input that holds it.
+        bits: how many bits 16-bit images hold; None goes by each file, else takes all.
         provider: for an .onnx: "auto", "cpu" or "cuda".
         device: which GPU, as CUDA counts.
 
@@ -45,6 +46,7 @@ class ValOptions:
     strict: bool = False
     imgsz: int | tuple[int, int] | None = None
     rect: bool = False
+    bits: int | None = None
     provider: str = "auto"
     device: int = 0
 

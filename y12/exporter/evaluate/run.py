@@ -65,7 +65,15 @@ def validate(
         Y12Error: the artefact or an image cannot be used, or pycocotools is not installed.
     """
     gpu = GpuOptions(device=options.device)
-    runtime = Runtime(artefact, executor, imgsz=options.imgsz, rect=options.rect, provider=options.provider, gpu=gpu)
+    runtime = Runtime(
+        artefact,
+        executor,
+        imgsz=options.imgsz,
+        rect=options.rect,
+        bits=options.bits,
+        provider=options.provider,
+        gpu=gpu,
+    )
     with runtime:
         labels = _labels_for(runtime, data, options)
         return validate_opened(runtime, labels, options, data, progress=progress, study=study)

@@ -34,18 +34,25 @@ class GpuPipeline:
         batch: how many images it takes.
         input_size: of its input in pixels.
         options: how many workers, and whether graphs are captured; which GPU is the network's matter.
+        bits: as `image_from` takes them.
 
     Raises:
         ExecutorError: the device gives no stream or no memory.
     """
 
     def __init__(
-        self, network: DeviceNetwork, task: Task, batch: AxisRange, input_size: InputSize, options: GpuOptions
+        self,
+        network: DeviceNetwork,
+        task: Task,
+        batch: AxisRange,
+        input_size: InputSize,
+        options: GpuOptions,
+        bits: int | None = None,
     ) -> None:
         assert task.layout is not None, "a classifier has another pipeline"
         self.workers, self.on_gpu = options.contexts, True
         self.interrupt: Callable[[int], None] | None = None  # a kernel ends when it ends
-        self._network, self._batch = network, batch
+        self._network, self._batch, self._bits = network, batch, bits
         self._changed = threading.Condition()
         self._idle: list[Worker] = []
         self._workers = 0  # idle or at work
@@ -81,7 +88,7 @@ class GpuPipeline:
         Raises:
             InputError: it cannot be used.
         """
-        return source if is_on_device(source) else image_from(source)
+        return source if is_on_device(source) else image_from(source, self._bits)
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
         """Return an (h, w, 3) array in page-locked memory, not initialised."""
