@@ -18,7 +18,12 @@ _ON_ITS_SIDE = (5, 6, 7, 8)  # the EXIF orientations that exchange height and wi
 
 
 def checked_sizes(
-    samples: Sequence[Sample], origin: Path, *, decode: bool, progress: Progress | None = None
+    samples: Sequence[Sample],
+    origin: Path,
+    *,
+    decode: bool,
+    progress: Progress | None = None,
+    bits: int | None = None,
 ) -> dict[int, tuple[int, int]]:
     """Return the (height, width) of each image, by its id, as `y12.runtime.preprocess.images` decodes it.
 
@@ -27,6 +32,7 @@ def checked_sizes(
         origin: the data set's file, for the message.
         decode: decode all of each image, not only its header; a file that was cut short is found only so.
         progress: told how far it is.
+        bits: how many bits 16-bit images hold; None goes by each file.
 
     Raises:
         DatasetError: images cannot be read, or are of another size than their entries say; the first ten are named.
@@ -35,7 +41,7 @@ def checked_sizes(
     sizes: dict[int, tuple[int, int]] = {}
     for done, sample in enumerate(samples, 1):
         try:
-            hw = _decoded_hw(sample.path) if decode else header_hw(sample.path)
+            hw = _decoded_hw(sample.path, bits) if decode else header_hw(sample.path)
             sample.check_size(hw)
             sizes[sample.image_id] = hw
         except (InputError, DatasetError) as error:
@@ -70,6 +76,6 @@ def header_hw(path: Path) -> tuple[int, int]:
     return (width, height) if orientation in _ON_ITS_SIDE else (height, width)
 
 
-def _decoded_hw(path: Path) -> tuple[int, int]:
-    height, width, _ = image_from(path).shape
+def _decoded_hw(path: Path, bits: int | None) -> tuple[int, int]:
+    height, width, _ = image_from(path, bits).shape
     return height, width

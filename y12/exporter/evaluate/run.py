@@ -95,8 +95,10 @@ def validate_opened(
         Y12Error: an image cannot be used, or pycocotools is not installed.
     """
     if isinstance(labels, ClassTree):
-        return _classified(runtime, labels, data, progress, study)
-    return _detected(runtime, labels, options, data, progress, study)
+        made = _classified(runtime, labels, data, progress, study)
+    else:
+        made = _detected(runtime, labels, options, data, progress, study)
+    return made if made.study is None else replace(made, study=replace(made.study, bits=runtime.bits))
 
 
 def _labels_for(runtime: Runtime, data: Path, options: ValOptions) -> Dataset | ClassTree:
