@@ -7,7 +7,8 @@ from y12.errors import DatasetError, InputError
 from y12.exporter.data.dataset import Sample
 from y12.exporter.data.problems import Problems
 from y12.files import check_file
-from y12.runtime.preprocess.images import FORMATS, MAX_FILE_BYTES, MAX_PIXELS, image_from
+from y12.runtime.preprocess.images import MAX_FILE_BYTES, MAX_PIXELS, image_from
+from y12.runtime.preprocess.opening import opened_image
 
 __all__ = ["Progress", "checked_sizes", "header_hw"]
 
@@ -60,14 +61,11 @@ def header_hw(path: Path) -> tuple[int, int]:
     """
     import warnings
 
-    from PIL import Image
-
     check_file(path, "an image file", MAX_FILE_BYTES)
-    Image.init()
     try:
         with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("ignore")  # odd EXIF does not matter
-            image = Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN])
+            image = opened_image(stream)
             (width, height), orientation = image.size, image.getexif().get(_EXIF_ORIENTATION)
     except Exception as error:  # Pillow's plugins raise anything: SyntaxError, struct.error, KeyError …
         raise InputError(f"{path}: cannot be read as an image ({' '.join(str(error).split()):.160})") from error

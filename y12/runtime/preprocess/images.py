@@ -12,9 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
-from importlib import import_module
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -36,8 +34,8 @@ from y12.runtime.preprocess.depth import (
     refuse_samples,
     stated_levels,
     to_bytes,
-    unread_samples,
 )
+from y12.runtime.preprocess.opening import FORMATS, opened_image
 from y12.runtime.preprocess.orientation import ON_ITS_SIDE, UNDONE_BY, UPRIGHT, as_stored
 from y12.runtime.preprocess.shares import Shares
 from y12.runtime.preprocess.whole import early_end
@@ -49,11 +47,8 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 512 << 20
 MAX_PIXELS = 128_000_000  # a 100-megapixel camera gives 11,648 x 8,736; decoded, this bound is 384 MB, on the way 1 GB
-# The named formats only: Pillow would also hand PostScript to Ghostscript and fetch files for others.
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
-_PLUGINS = ("Jpeg", "Png", "WebP", "Avif", "Tiff", "Bmp", "Gif", "Ppm", "Jpeg2K")  # all 49 take 30 ms to import
 # Their libraries hold a picture several times over, 16 bytes a pixel; all others stay below 8.
-_DEAR_FORMATS = ("WEBP", "AVIF", "JPEG2000")
+_DEAR_FORMATS = ("WEBP", "AVIF", "JPEG2000", "HEIF")
 _BAND_PIXELS = 4 << 20  # of a larger image so many are converted at a time; it is a large one, decoded in its turn
 _EXIF_ORIENTATION = 0x0112
 _QUIET = threading.Lock()
@@ -151,30 +146,12 @@ def image_from_bytes(content: bytes, name: str, bits: int | None = None) -> NDAr
 
 
 def _from_open_file(stream: BinaryIO, name: str, bits: int | None) -> NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with _quiet():
-            image = Image.open(stream, formats=_formats_here())
-    except UnidentifiedImageError:
-        if (found := unread_samples(stream)) is None:
-            raise
-        raise InputError(f"expected a TIFF of 8 or 16 bits per channel, whole numbers, found {found}") from None
+    with _quiet():
+        image = opened_image(stream)
     bgr = _from_pil(image, name, bits)
     if problem := early_end(stream):
         raise InputError(f"expected a whole image, found one that was cut short ({problem})")
     return bgr
-
-
-@cache
-def _formats_here() -> list[str]:
-    """List those of `FORMATS` that this build of Pillow reads; an older one has no AVIF."""
-    from PIL import Image
-
-    for plugin in _PLUGINS:
-        with suppress(ImportError):
-            import_module(f"PIL.{plugin}ImagePlugin")
-    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _from_pil(image: "Image", name: str, bits: int | None) -> NDArray[np.uint8]:
@@ -294,7 +271,7 @@ def _translated(name: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     except UnidentifiedImageError as error:
-        formats = ", ".join(FORMATS)
+        formats = ", ".join((*FORMATS, "HEIC"))
         raise InputError(f"{name}: expected an image ({formats}), found a damaged or a foreign file") from error
     except Exception as error:  # Pillow's plugins raise anything: SyntaxError, struct.error, KeyError …
         raise InputError(f"{name}: cannot be decoded as an image ({' '.join(str(error).split()):.160})") from error
