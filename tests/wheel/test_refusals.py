@@ -7,7 +7,7 @@ import pytest
 from tests.wheel.environments import COMMANDS, MODULES
 
 ALONE = ("", "ort", "ort-gpu", "val", "plots", "video", "draw", "gpu", "rtx", "tensorrt", "export", "train")
-ALONE += ("tensorboard", "mlflow", "serve", "triton")
+ALONE += ("tensorboard", "mlflow", "serve", "triton", "heif")
 TOGETHER = (
     "val,ort",
     "plots,val,ort",
@@ -15,6 +15,7 @@ TOGETHER = (
     "mlflow,train",
     "draw,ort",
     "serve,ort",
+    "heif,ort",
     "rtx,gpu",
     "tensorrt,gpu",
     "export,rtx",

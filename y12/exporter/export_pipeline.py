@@ -72,7 +72,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent
         replaces = what_is_replaced(config, stem)
         source, profile = with_profile(config, source)
         manifest = _manifest(config, source, profile)
-        evaluation_set = _evaluation_set(config.val, source, clock)
+        evaluation_set = _evaluation_set(config, source, clock)
         simplified, simplification = _simplified(config, source, manifest.profile, clock)
         typed = _typed(config, images, simplified, manifest, clock)
         accuracy, pictures = _measured(evaluation_set, simplified, typed, manifest, clock)
@@ -154,12 +154,13 @@ def _stem(config: ExportConfig, source: Source) -> str:
     return stem
 
 
-def _evaluation_set(data: Path | None, source: Source, clock: Clock) -> EvaluationSet | None:
+def _evaluation_set(config: ExportConfig, source: Source, clock: Clock) -> EvaluationSet | None:
     """Return the images that the accuracy is measured on, where any are named."""
-    if data is None:
+    if config.val is None:
         return None
     with clock("load images"):
-        return open_evaluation_set(data, source.task, source.names, source.kpt_shape)
+        found = open_evaluation_set(config.val, source.task, source.names, source.kpt_shape)
+        return replace(found, bits=config.bits)
 
 
 def _simplified(
@@ -201,7 +202,7 @@ def _measured(
             graphs["fp16"] = typed.graph if manifest.precision == "fp16" else cast_to_fp16(simplified)[0]
             graphs[manifest.precision] = typed.graph
         results = measured(graphs, evaluation_set, manifest, advance)
-        return results, pictures_of(results, simplified, typed.graph, manifest)
+        return results, pictures_of(results, simplified, typed.graph, manifest, evaluation_set.bits)
 
 
 def _final(graph: onnx.ModelProto, manifest: Manifest, clock: Clock) -> onnx.ModelProto:

@@ -39,11 +39,11 @@ def test_nothing_is_told_of_a_data_set_in_order(folder):
 
 
 def test_a_picture_that_is_not_read_and_its_labels_are_told(folder):
-    (folder / "images" / "val" / "c.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (folder / "images" / "val" / "c.NEF").write_bytes(b"II*\0")
     (folder / "labels" / "val" / "c.txt").write_text(LINE)
     assert notes_of(folder) == (
         "1 label file without an image: c.txt",
-        "1 picture passed over: .HEIC is not read (c.HEIC): convert to JPEG or PNG",
+        "1 picture passed over: .NEF is not read (c.NEF): convert to JPEG or PNG",
     )
     assert notes_of(folder, "train") == ()
 

@@ -49,6 +49,7 @@ class Detections(PassedOn):
         whole_image: the rows are classes of the image as a whole, for a classifier; `xyxy` is what it looked at.
         image: what `infer` was given, by reference, for `plot`: the path, or the array itself. None of a stream's
             arrays, which would fill the memory, and of those on a GPU.
+        bits: how many bits of a 16-bit `image` were taken to count; None: as its file says.
 
     Raises:
         InputError: an array's shape contradicts the others.
@@ -66,6 +67,7 @@ class Detections(PassedOn):
     truncated: bool = False
     whole_image: bool = False
     image: "ImageSource | None" = None
+    bits: int | None = None
 
     def __post_init__(self) -> None:
         check_arrays(self)
