@@ -243,6 +243,25 @@ def test_requests_that_come_together_run_together(server, photos):
     assert {int(batch["batch_size"]) for batch in stats["batch_stats"]} & {4, 5, 6, 7, 8}
 
 
+def test_what_the_queue_does_not_hold_is_unavailable_by_grpc(server, photos):
+    image = grpc.InferInput("image", [1, 1], "BYTES")
+    image.set_data_from_numpy(np.array([[photos[0].read_bytes()]], object))
+    answers, done = [], threading.Event()
+
+    def note(result, error):
+        answers.append("ok" if error is None else str(error))
+        if len(answers) == 300:
+            done.set()
+
+    with grpc.InferenceServerClient(server.grpc) as client:
+        for _ in range(300):
+            client.async_infer("yolo11n_images", [image], note)
+        assert done.wait(120)
+    refused = [answer for answer in answers if answer != "ok"]
+    assert 0 < len(refused) < 300
+    assert all("StatusCode.UNAVAILABLE" in answer and "Exceeds maximum queue size" in answer for answer in refused)
+
+
 def test_what_the_queue_does_not_hold_is_refused_at_once(server, photos):
     """Ten times what the queue holds at a time."""
     found = flood(server, photos[0].read_bytes(), 640, 2)
