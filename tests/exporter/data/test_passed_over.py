@@ -95,8 +95,8 @@ def test_a_folder_of_pictures_that_are_not_read_says_so(folder):
 
 def test_images_to_calibrate_and_to_measure_on_tell_it_too(folder):
     images = folder / "images" / "train"
-    (images / "c.heif").write_bytes(b"x")
-    told = "1 picture passed over: .heif is not read (c.heif): convert to JPEG or PNG"
+    (images / "c.nef").write_bytes(b"x")
+    told = "1 picture passed over: .nef is not read (c.nef): convert to JPEG or PNG"
     assert calibration_notes(images) == calibration_notes(folder / "data.yaml") == (told,)
     assert told in open_evaluation_set(images, "detect", ("cat",), None).notes
 
