@@ -11,6 +11,7 @@ from y12.errors import OptionsError
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.engine.build_engine import bindings_for_build
 from y12.exporter.engine.engine import Engine, engine_for
+from y12.exporter.engine.inspect import EngineFacts
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_set
 from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
@@ -80,6 +81,9 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent
             manifest = replace(manifest, thresholds=accuracy.thresholds)
         final = _final(typed.graph, manifest, clock)
         engine = _engine(config, typed, final, manifest, clock)
+        if engine is not None and config.precision == "int8" and engine.flavour == "rtx":
+            with clock("compare with FP16"):
+                engine = replace(engine, half=_half_of(config, simplified, manifest))
         if engine is not None:
             manifest = engine.manifest
         built = None if engine is None else engine.built
@@ -230,6 +234,11 @@ def _engine(
     return engine
 
 
+def _half_of(config: ExportConfig, simplified: onnx.ModelProto, manifest: Manifest) -> EngineFacts | None:
+    """Return what FP16's engine would be: building it alone tells."""
+    return engine_for(config.target, _final(cast_to_fp16(simplified)[0], manifest, Clock(silent)), manifest).facts
+
+
 def _notes(
     source: Source,
     simplification: SimplifyReport | None,
@@ -242,7 +251,9 @@ def _notes(
     of_graph = () if simplification is None else simplification.notes
     of_images = () if evaluation_set is None else evaluation_set.notes
     of_figures = () if accuracy is None else accuracy.accuracy.notes
-    of_engine = () if engine is None else engine_notes(engine.manifest.precision, engine.facts, engine.flavour)
+    of_engine = (
+        () if engine is None else engine_notes(engine.manifest.precision, engine.facts, engine.flavour, engine.half)
+    )
     return list(dict.fromkeys([*source.notes, *of_graph, *typed.notes, *of_images, *of_figures, *of_engine]))
 
 
