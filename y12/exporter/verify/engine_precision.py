@@ -47,7 +47,7 @@ def engine_notes(precision: str, facts: EngineFacts, flavour: str, half: EngineF
         moved, least = (f"{one.bytes_moved / 1e6:.0f} MB in {one.kernels} kernels" for one in (facts, half))
         yield (
             f"--half is likely the better engine for TensorRT-RTX: INT8 reads and writes {moved}, FP16 {least}: "
-            "what follows an INT8 convolution (bias, activation) is a kernel of its own there. Measure both with y12-bench"
+            "what follows an INT8 convolution (bias, activation) is a kernel of its own. Measure both with y12-bench"
         )
     if precision == "fp32" and facts.unfused and flavour == "rtx":
         yield "TensorRT-RTX does not fuse attention in FP32; --half fuses it"
