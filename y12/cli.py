@@ -28,6 +28,7 @@ COMMANDS = {
     "inspect": ("y12.runtime.cli.inspect", "say what a file is: input, precision, classes, the GPUs it runs on"),
     "bench": ("y12.runtime.cli.bench", "time each stage on this machine"),
     "serve": ("y12.serve.cli", "serve an artefact over HTTP"),
+    "batch": ("y12.batch.cli", "find objects in more images than one process takes, on Ray"),
 }
 HELP = (
     "Take a YOLOv12-family model to a verified ONNX graph or TensorRT engine, and run it. COMMAND --help explains one."
