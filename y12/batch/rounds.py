@@ -11,6 +11,7 @@ import os
 import queue
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -79,7 +80,7 @@ def done_by_ray(cluster: Cluster, job: Job, listing: Listing, store: Store, part
     rest, vain = dict.fromkeys(parts), 0
     while rest:
         before = len(rest)
-        with _connected(cluster) as free:
+        with _stderr_kept(), _connected(cluster) as free:
             plan = plan_for(_machines(), cluster.wanted, free)
             say(f"plan: {plan.words}")
             try:
@@ -190,7 +191,6 @@ def _connected(cluster: Cluster) -> Iterator[Machine | None]:
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "60")
     os.environ.setdefault("RAY_agent_register_timeout_ms", "60000")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it would write to our standard error
     import ray
     import ray.data
 
@@ -246,6 +246,27 @@ def _init(cluster: Cluster, folder: str) -> None:
                 raise ExecutorError(f"expected Ray {place}, it does not start or answer ({words})") from error
         else:
             return
+
+
+@contextmanager
+def _stderr_kept() -> Iterator[None]:
+    """Keep standard error for y12's own lines: Ray writes there past Python, and much where it is ended."""
+    if sys.stderr is None:
+        yield
+        return
+    before, nowhere = sys.stderr, os.open(os.devnull, os.O_WRONLY)
+    before.flush()
+    kept = os.dup(2)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        with open(kept, "w", encoding=before.encoding, errors="backslashreplace", closefd=False) as stream:
+            sys.stderr = stream
+            yield
+    finally:
+        sys.stderr = before
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager

@@ -198,6 +198,9 @@ def _summary(store: Store, listing: Listing, counts: Counts, took: Took) -> None
         f"images       {listing.count}" + (f", {took.images} of them now" if took.images != listing.count else ""),
         f"objects      {counts.objects}",
         f"errors       {counts.errors.total()}" + (f" ({kinds})" if kinds else ""),
-        f"took         {seconds:.1f} s; {start_s:.1f} s until the first part, then {rate:.1f} images a second",
+        *(
+            [f"took         {seconds:.1f} s; {start_s:.1f} s to the first part, then {rate:.1f} images a second"]
+            * bool(took.images)
+        ),
         f"wrote        {store.path('parquet')}, {listing.parts} files",
     )
