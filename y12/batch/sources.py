@@ -60,8 +60,8 @@ def _meant(argument: str, recursive: bool, tell: Tell) -> Iterator[str]:
     if not _is_list(argument):
         yield from _files(argument, recursive, tell)
         return
-    with _opened(argument) as stream:
-        for raw in io.TextIOWrapper(stream, "utf-8", errors="surrogateescape"):
+    with io.TextIOWrapper(_opened(argument), "utf-8", errors="surrogateescape") as lines:
+        for raw in lines:
             line = raw.strip()
             if line and not line.startswith("#"):
                 yield from _files(_of_list(argument, line), recursive, tell)
@@ -103,6 +103,7 @@ def _files(argument: str, recursive: bool, tell: Tell) -> Iterator[str]:
 
 
 def _in_store(address: str, recursive: bool, tell: Tell) -> Iterator[str]:
+    file_system(address)  # refused now, not image by image
     fixed, rest = _parted(address)
     if rest:
         yield from _matching(fixed, rest)
