@@ -32,12 +32,14 @@ class Output:
         as_json: print one JSON object a line instead of words.
         masks: "rle" or "polygon" puts masks into the JSON.
         tolerance: in pixels, of polygons.
+        put: takes a line of JSON.
     """
 
     takers: "tuple[Taker, ...]" = ()
     as_json: bool = False
     masks: str | None = None
     tolerance: float = 0.0
+    put: Callable[[str], None] = put_json
 
 
 def infer_files(
@@ -76,7 +78,7 @@ def infer_files(
                 _tell_found(runtime, outcome.item, outcome.result, outcome.timings, output)
             except InputError as error:
                 failed.add(source)
-                _report_failure(source, str(error), output.as_json)
+                _report_failure(source, str(error), output)
     return len(failed)
 
 
@@ -112,7 +114,7 @@ def _tell_found(
         written |= taker.take(frame, found)
     if output.as_json:
         record = record_of(frame, found, ms, output.masks, output.tolerance, written)
-        put_json(json.dumps(record, ensure_ascii=False))
+        output.put(json.dumps(record, ensure_ascii=False))
     else:
         put(_text_line(frame, found, ms))
 
@@ -125,10 +127,10 @@ def masks_ms(found: "Detections") -> float:
     return (perf_counter() - started) * 1e3
 
 
-def _report_failure(source: Source, message: str, as_json: bool) -> None:
+def _report_failure(source: Source, message: str, output: Output) -> None:
     say(f"error: {message}")
-    if as_json:
-        put_json(json.dumps(failure_of(str(source), message), ensure_ascii=False))
+    if output.as_json:
+        output.put(json.dumps(failure_of(str(source), message), ensure_ascii=False))
 
 
 def record_of(
