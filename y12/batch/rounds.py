@@ -32,7 +32,7 @@ from y12.text import one_line
 __all__ = ["Cluster", "done_by_ray"]
 
 PARTS_A_ROUND = 4096  # what the driver holds of a part, it holds of so many at a time
-STARTS = 3
+STARTS = 5
 OBJECT_STORE = 128 << 20  # parts are told by number: nothing large goes through it
 _LOOKED_S = 1.0
 _SHORT = 24

@@ -122,7 +122,7 @@ def _is_folder(argument: str) -> bool:
         return False
     system, path = file_system(argument)
     try:
-        return bool(system.get_file_info(path).type.name == "Directory")
+        return bool(system.get_file_info(path).type.name != "File")  # in a bucket, a folder is what is in it
     except OSError as error:
         raise InputError(f"{argument}: cannot be looked at ({' '.join(str(error).split()):.200})") from error
 

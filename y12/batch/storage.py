@@ -54,7 +54,7 @@ def _opened(scheme: str, bucket: str) -> Any:
 
     try:
         if scheme == "s3":
-            return fs.S3FileSystem(**_region(bucket))
+            return fs.S3FileSystem(**_reached(bucket))
         if scheme in ("gs", "gcs"):
             return fs.GcsFileSystem()
         import fsspec
@@ -66,13 +66,16 @@ def _opened(scheme: str, bucket: str) -> Any:
         ) from error
 
 
-def _region(bucket: str) -> dict[str, str]:
-    """Return where a bucket of Amazon's is, unless the environment says so, or that the store is another's."""
-    said = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
-    if any(os.environ.get(name) for name in said):
-        return {}
+def _reached(bucket: str) -> dict[str, str]:
+    """Return how a bucket is reached: as the environment says, or else where Amazon says that it is."""
     from pyarrow import fs
 
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:  # of another's store; pyarrow does not look there itself
+        scheme, _, host = endpoint.rpartition("://")
+        return {"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"}
+    if os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
+        return {}
     return {"region": fs.resolve_s3_region(bucket)}
 
 
