@@ -108,10 +108,11 @@ def start():
             run.process.communicate(timeout=60)
 
 
-def wait_for(what, within=BOUND_S):
-    """Wait until it is so, and give it."""
+def wait_for(what, run, within=BOUND_S):
+    """Wait until it is so, while a run goes on, and give it."""
     until = time.monotonic() + within
     while not (found := what()):
+        assert run.process.poll() is None, run.process.communicate()
         assert time.monotonic() < until, "waited too long"
         time.sleep(0.05)
     return found

@@ -13,7 +13,7 @@ from y12.runtime.cli.infer import main as infer
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.slow, pytest.mark.usefixtures("ray")]
 
-LARGE = (3000, 4000)  # decoded, a part of these takes a worker seconds
+LARGE = (2000, 2500)  # decoded, a part of these takes a worker seconds
 
 
 def test_it_says_what_y12_infer_says(colours, tmp_path, start, capfd):
@@ -62,7 +62,7 @@ def test_it_ends_however_few_processors_there_are_and_when_resumed(colours, tmp_
 def test_a_worker_that_is_killed_while_it_holds_a_part_loses_nothing(colours, tmp_path, start):
     images, output = write_images(tmp_path / "images", 96, damaged={3}, hw=LARGE), tmp_path / "out"
     run = start(colours, images, "--output", output, "--num-cpus", "2", "--workers", "1")
-    held = wait_for(lambda: under_way(output))
+    held = wait_for(lambda: under_way(output), run)
     (worker,) = run.workers()
     subprocess.run(["kill", "-9", str(worker)], check=True)
     assert not held <= {Path(part).with_suffix(".json").name for part in parts(output)}  # it was not done
@@ -77,7 +77,7 @@ def test_a_driver_that_is_killed_is_resumed(colours, tmp_path, start):
     images, output = write_images(tmp_path / "images", 96, hw=LARGE), tmp_path / "out"
     words = (colours, images, "--output", output, "--num-cpus", "2", "--workers", "1")
     first = start(*words)
-    done = wait_for(lambda: parts(output))
+    done = wait_for(lambda: parts(output), first)
     first.kill()
     assert len(done) < 3
     refused = start(*words).ended()
@@ -98,8 +98,9 @@ def test_a_machine_that_is_lost_takes_nothing_with_it(colours, tmp_path, start):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
     with subprocess.Popen([sys.executable, script], **pipes) as cluster:
         address = cluster.stdout.readline().strip()
+        assert address
         run = start(colours, images, "--output", output, "--address", address)
-        held = wait_for(lambda: len(under_way(output)) == 2 and under_way(output))
+        held = wait_for(lambda: len(under_way(output)) == 2 and under_way(output), run)
         cluster.stdin.write("lose\n")
         cluster.stdin.flush()
         assert cluster.stdout.readline() == "lost\n"
@@ -127,7 +128,7 @@ def test_sigterm_ends_it_soon_and_leaves_nothing_of_ray(colours, tmp_path, start
     temporary = tmp_path / "t"
     temporary.mkdir()
     run = start(colours, images, "--output", output, "--num-cpus", "1")
-    wait_for(lambda: under_way(output))
+    wait_for(lambda: under_way(output), run)
     run.process.terminate()
     began = time.monotonic()
     code, _, err = run.ended()

@@ -175,6 +175,8 @@ def _check(asked: Batch) -> None:
         raise InputError(
             "--device: expected none, as Ray deals out the GPUs, found one; CUDA_VISIBLE_DEVICES hides some"
         )
+    if asked.address is not None and not asked.address.strip():
+        raise InputError("--address: expected HOST:PORT, or auto, found nothing; left out, Ray is started here")
     if asked.address is not None and asked.num_cpus is not None:
         raise InputError(
             "--num-cpus: expected a cluster of our own, found --address: --workers bounds what is used there"
