@@ -36,6 +36,7 @@ STARTS = 5
 OBJECT_STORE = 128 << 20  # parts are told by number: nothing large goes through it
 _LOOKED_S = 1.0
 _SHORT = 24
+_ENDING_S = 20.0
 _IN_VAIN = 3  # rounds without a part done
 Tell = Callable[[int, dict[str, Any]], None]
 
@@ -191,6 +192,7 @@ def _connected(cluster: Cluster) -> Iterator[Machine | None]:
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "60")
     os.environ.setdefault("RAY_agent_register_timeout_ms", "60000")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # what is left of a round that was given up would connect again
     import ray
     import ray.data
 
@@ -201,12 +203,21 @@ def _connected(cluster: Cluster) -> Iterator[Machine | None]:
         _init(cluster, folder)
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    threads = set(threading.enumerate())
     try:
         yield None if cluster.address is None else as_machine(ray.available_resources())
     finally:
         with _signals_kept(), suppress(Exception):
             ray.shutdown()
+        _await_end(set(threading.enumerate()) - threads)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await_end(threads: set[threading.Thread]) -> None:
+    """Wait for what a round that was given up has left: each thread ends when it next speaks to Ray, which is gone."""
+    until = monotonic() + _ENDING_S
+    for thread in threads:
+        thread.join(max(0.0, until - monotonic()))
 
 
 def _session_folder() -> str:
