@@ -8,7 +8,6 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 
-pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install '.[ray]' adds it")
 if find_spec("moto") is None or find_spec("flask") is None:
     pytest.skip("moto is not installed: pip install 'moto[s3,server]' adds it", allow_module_level=True)
 

@@ -1,9 +1,14 @@
 """Who gets which processors: what cannot run is refused, and how many would is told."""
 
+import importlib.metadata
+import importlib.util
+
 import pytest
 
+from y12.batch.cli import LEAST_RAY, main
 from y12.batch.plan import Machine, Wanted, capacity, plan_for
 from y12.errors import OptionsError
+from y12.installing import requirements_of
 
 PLANS = [  # machines, what was asked for: workers, and the processors of each
     ([1], Wanted(), (1, 1.0)),
@@ -73,3 +78,24 @@ def test_what_cannot_run_is_refused(machines, wanted, free, words):
 
 def test_what_others_hold_is_left_to_them():
     assert plan_for([Machine(8)], Wanted(cpus=1), Machine(3)).workers == 3
+
+
+def test_a_missing_package_is_one_line_with_the_remedy(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else object())
+    assert main(["model.onnx", "photos", "--output", "found"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: y12-batch needs the package 'ray' of y12's extra [ray], which is not installed: pip")
+    assert said.count("\n") == 1
+
+
+def test_a_release_of_ray_that_is_too_old_is_one_line_with_the_remedy(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.9.3")
+    assert main(["model.onnx", "photos", "--output", "found"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: expected Ray 2.60 or later, found 2.9.3: pip install --upgrade 'fsspec")
+    assert said.count("\n") == 1
+
+
+def test_the_least_ray_is_the_extra_s():
+    assert f"ray[data]>={'.'.join(map(str, LEAST_RAY))}" in requirements_of("ray")

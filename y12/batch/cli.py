@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from y12.runtime.options import DetectOptions
 
 PACKAGES = ("ray", "pyarrow", "pandas", "fsspec")
+LEAST_RAY = (2, 60)
 SOURCES, WORKERS = "Sources", "Workers"
 Rows = StrEnum("Rows", ["IMAGES", "DETECTIONS"])  # y12.batch.rows.FORMS
 
@@ -151,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _batch(asked: Batch) -> int:
     require_packages(PACKAGES, "ray", "y12-batch")
+    _check_ray()
     _check(asked)
     from y12.batch.plan import Wanted
     from y12.batch.rounds import Cluster
@@ -161,6 +163,23 @@ def _batch(asked: Batch) -> int:
     job, wanted = _job(asked, artefact), Wanted(_on_gpu(asked, artefact), asked.workers, asked.cpus_per_worker)
     cluster = Cluster(asked.address, asked.num_cpus or len(os.sched_getaffinity(0)), wanted, asked.stall)
     return run(Asked(asked.sources, asked.recursive, asked.output, asked.resume), job, artefact.manifest, cluster)
+
+
+def _check_ray() -> None:
+    """Refuse a release of Ray that this was not made for.
+
+    Raises:
+        ExecutorError: it is too old.
+    """
+    from importlib.metadata import version
+
+    from y12.errors import ExecutorError
+    from y12.installing import install_command
+
+    found = version("ray")
+    if tuple(int(part) for part in found.split(".")[:2] if part.isdecimal()) < LEAST_RAY:
+        least = ".".join(map(str, LEAST_RAY))
+        raise ExecutorError(f"expected Ray {least} or later, found {found}: {install_command('ray', upgrade=True)}")
 
 
 def _check(asked: Batch) -> None:
