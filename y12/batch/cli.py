@@ -154,8 +154,8 @@ def _batch(asked: Batch) -> int:
     require_packages(PACKAGES, "ray", "y12-batch")
     _check_ray()
     _check(asked)
+    from y12.batch.cluster import Cluster
     from y12.batch.plan import Wanted
-    from y12.batch.rounds import Cluster
     from y12.batch.run import Asked, run
     from y12.runtime.artefact.opened import open_artefact
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from y12.batch.cluster import Cluster
 from y12.batch.coco import write_coco
 from y12.batch.job import Job, Record, part_file, read_record, write_record
 from y12.batch.listing import Listing, write_listing
-from y12.batch.rounds import Cluster, done_by_ray
+from y12.batch.rounds import done_by_ray
 from y12.batch.rows import tally_in
 from y12.batch.sources import names_from
 from y12.batch.storage import Store, file_system, is_remote
