@@ -71,7 +71,8 @@ def parser() -> argparse.ArgumentParser:
 def exported(folder: Path, size: int) -> str:
     """Export the network that ships, and give the .onnx."""
     words = ("--imgsz", str(size), "--no-verify", "--output", str(folder / f"model{size}"))
-    subprocess.run([sys.executable, "-m", "y12.exporter.cli.export", str(WEIGHTS), *words], check=True, cwd=ROOT)
+    command = [sys.executable, "-m", "y12.exporter.cli.export", str(WEIGHTS), *words]
+    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     (model,) = (folder / f"model{size}").glob("*.onnx")
     return str(model)
 

@@ -115,9 +115,9 @@ class Batch(RuntimeOptions):
             parser=number,
             metavar="S",
             panel=WORKERS,
-            help="end the run where no part of the images is done for so many seconds (1800)",
+            help="end the run where no part of the images is done for so many seconds (3600)",
         ),
-    ] = 1800.0
+    ] = 3600.0
     batch: Annotated[
         int | None,
         option(

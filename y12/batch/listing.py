@@ -18,7 +18,7 @@ __all__ = ["FOLDER", "UNIT", "Listing", "write_listing"]
 FOLDER = "_y12"  # readers of folders of Parquet pass over what begins so
 UNIT = 32  # images: the least that a worker takes
 UNITS_A_FILE = 1024
-_LEAST_PARTS, _MOST_UNITS = 32, 32
+_LEAST_PARTS, _MOST_UNITS = 32, 16
 
 
 @dataclass(frozen=True)
