@@ -89,7 +89,7 @@ def linked(folder: Path, images: Path, count: int) -> Path:
 def one_round(folder: Path, model: str, images: Path, number: int) -> dict[str, float]:
     """Run both once."""
     alone = inferred(model, images)
-    together = batched(model, images, folder / f"out{number}", "--json")
+    together = batched(model, images, folder / f"out{number}", "--json", "--no-masks")  # as y12-infer has none
     lines = [line for file in sorted((folder / f"out{number}" / "jsonl").iterdir()) for line in file.open()]
     count = len(alone["lines"])
     return {

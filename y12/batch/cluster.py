@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 
 from y12.batch.plan import Wanted
@@ -50,9 +51,8 @@ def connected(cluster: Cluster) -> Iterator[None]:
     Raises:
         ExecutorError: as `_init`.
     """
-    # Of Ray's, before it is imported: how long a slow machine may take to start, and that nobody is told of it.
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "60")
-    os.environ.setdefault("RAY_agent_register_timeout_ms", "60000")
+    # Before Ray is imported.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "40")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # what is left of a round that was given up would connect again
     import ray
@@ -83,6 +83,15 @@ def _await_end() -> None:
     for thread in threading.enumerate():
         if thread.name.startswith(EXECUTING):
             thread.join(max(0.0, until - monotonic()))
+
+
+def _end_left(folder: str) -> None:
+    """End what a start that failed has left: children of this process that were told our folder; Ray forgets them."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and folder.encode() in (entry / "cmdline").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def _session_folder() -> str:
@@ -116,6 +125,7 @@ def _init(cluster: Cluster, folder: str) -> None:
         except Exception as error:  # of many kinds, and without a parent
             with suppress(Exception):
                 ray.shutdown()
+            _end_left(folder)
             if not attempts_left:
                 place = "on this machine" if cluster.address is None else f"at {cluster.address}"
                 words = one_line(f"{type(error).__name__} {error}", 200)

@@ -17,8 +17,8 @@ from y12.batch.job import Job
 from y12.batch.listing import Listing
 from y12.batch.plan import Machine, Plan, as_machine, capacity, plan_for
 from y12.batch.storage import Store
-from y12.batch.worker import Worker
-from y12.errors import ExecutorError, OptionsError, Y12Error
+from y12.batch.worker import FAILED, Worker
+from y12.errors import ExecutorError, OptionsError
 from y12.runtime.cli.common import say
 from y12.text import one_line
 
@@ -49,7 +49,6 @@ def done_by_ray(cluster: Cluster, job: Job, listing: Listing, store: Store, part
     Raises:
         OptionsError: it cannot be run there.
         ExecutorError: it cannot be run to its end; what was done is kept.
-        Y12Error: as a worker raised it.
     """
     rest, vain = dict.fromkeys(parts), 0
     while rest:
@@ -93,6 +92,8 @@ def _round(
         if isinstance(result, Exception):
             raise _in_words(result) from result
         part, tally = result
+        if FAILED in tally:
+            raise ExecutorError(f"{tally[FAILED]}; what is done is kept, and --resume goes on")
         if part in rest:
             del rest[part]
             tell(part, tally)
@@ -177,8 +178,6 @@ def _in_words(error: Exception) -> Exception:
     while cause is not None:
         own = getattr(cause, "cause", None)
         for each in (cause, own):
-            if isinstance(each, Y12Error):
-                return type(each)(f"{each}; what is done is kept, and --resume goes on")
             if isinstance(each, raised.ActorDiedError | raised.NodeDiedError | raised.ObjectLostError):
                 return _LostError(one_line(f"Ray lost a worker ({type(each).__name__})"))
         cause = cause.__cause__

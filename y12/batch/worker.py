@@ -24,7 +24,7 @@ from y12.batch.job import Job, part_file
 from y12.batch.listing import FOLDER, Listing
 from y12.batch.rows import Done, parquet_of, records_of, tally_of
 from y12.batch.storage import Store, fetched, is_remote
-from y12.errors import ArtefactError, ExecutorError, MissingPackageError, Y12Error
+from y12.errors import ArtefactError, ExecutorError, Y12Error
 from y12.runtime.cli.infer_files import masks_ms
 from y12.runtime.preprocess.images import MAX_FILE_BYTES, image_from, image_from_bytes
 from y12.text import one_line, printable_json
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from y12.runtime.session import Runtime
     from y12.runtime.stream import Outcome
 
-__all__ = ["Worker", "kind_of"]
+__all__ = ["FAILED", "Worker", "kind_of"]
 
+FAILED = "failed"  # of a tally: why the part could not be done
 FETCHERS = 16  # files of a store on their way at a time: each takes as long as the store takes to answer
 _GRAY = np.full((480, 640, 3), 114, np.uint8)
 
@@ -75,19 +76,22 @@ class Worker:
         self._fetchers = ThreadPoolExecutor(FETCHERS, "y12-batch-fetch")
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, Any]:
-        """Do a part, and say how it went.
+        """Do a part, and say how it went, also where it could not be done: what is raised comes back in Ray's words."""
+        (part,) = batch["part"].tolist()
+        try:
+            tally = self.do(part)
+        except Y12Error as error:
+            tally = {FAILED: str(error)}
+        except Exception as error:  # nobody expected it: where it comes from is in Ray's logs no longer
+            tally = {FAILED: one_line(f"y12 did not expect {type(error).__name__} {error}")}
+        return {"part": [part], "tally": [json.dumps(tally)]}
+
+    def do(self, part: int) -> dict[str, Any]:
+        """Do a part, and give its tally.
 
         Raises:
             Y12Error: not of an image, but of the artefact, the network or the place that is written to.
         """
-        (part,) = batch["part"].tolist()
-        try:
-            tally = self._do(part)
-        except MissingPackageError as error:  # it does not travel
-            raise ExecutorError(str(error)) from None
-        return {"part": [part], "tally": [json.dumps(tally)]}
-
-    def _do(self, part: int) -> dict[str, Any]:
         if self._runtime is None:
             self._runtime = _opened(self._job)
         names = self._listing.names(self._store, part)
