@@ -34,6 +34,8 @@ NOT_RUN = {  # where a document's file is none that can be had here, and what sh
     "y12-tune sixteen.yaml": "two hundred epochs on a data set that is not published",
     "y12-tune shapes": "trains the demo model: tests/exporter/train/test_shapes.py trains on such scenes",
     "y12-serve": "runs until it is stopped: tests/serve starts it",
+    "y12-batch": "starts Ray, which dev has not: tests/batch starts it",
+    "y12-infer yolo11n.onnx photos --recursive --shard": "tests/runtime/cli/test_sharing.py does it",
     "make demo": "tests/scripts runs it in a checkout of its own",
     "make test": "this is it",
 }

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "onnx", "onnxruntime", "onnxsim", "tensorrt", "tensorrt_rtx", "cuda", "safetensors", "yaml", "rich")
-HEAVY += ("numpy", "cv2", "PIL")
+HEAVY += ("numpy", "cv2", "PIL", "ray", "pyarrow", "pandas")
 PROBE = """
 import sys
 {code}
@@ -47,6 +47,7 @@ assert main(["--help"]) == 0
         "y12.bundle.triton.cli",
         "y12.bundle.web.cli",
         "y12.bundle.deepstream.cli",
+        "y12.batch.cli",
     ],
 )
 def test_help_loads_nothing_heavy(module):

@@ -18,6 +18,7 @@ COMMANDS = {
     "bench": ("y12.runtime.cli.bench", "time each stage on this machine"),
     "serve": ("y12.serve.cli", "serve an artefact over HTTP"),
     "bundle": ("y12.bundle.cli", "write an artefact as a folder that other software serves"),
+    "batch": ("y12.batch.cli", "find objects in more images than one process takes, on Ray"),
 }
 HELP = (
     "Take a YOLOv12-family model to a verified ONNX graph or TensorRT engine, and run it. COMMAND --help explains one."

@@ -21,6 +21,7 @@ COMMANDS = (
     "y12-inspect",
     "y12-serve",
     "y12-bundle",
+    "y12-batch",
 )
 MODULES = ("y12.exporter.train.shapes", "y12.runtime.cli.health", "y12.runtime.cli.prebuild")
 

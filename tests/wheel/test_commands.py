@@ -54,6 +54,14 @@ def test_serve_with_ort_serves(environments, demo, scenes):
     assert json.loads(done.stdout)["detections"]
 
 
+def test_ray_with_ort_does_a_batch(environments, demo, scenes):
+    env = environments["ray,ort"]
+    words = (artefact(demo, "onnx"), scenes / "images", "--output", env.home / "found", "--num-cpus", "1")
+    assert "errors       0" in ran(env, "y12-batch", *words)
+    code = "import pyarrow.dataset as ds; print(ds.dataset('found/parquet').count_rows())"
+    assert ran(env, "python", "-c", code).split() == [str(len(list((scenes / "images").iterdir())))]
+
+
 @pytest.mark.parametrize("kind", ["onnx", "engine"])
 def test_an_artefact_is_inspected_with_no_extra(environments, demo, kind):
     assert "yolov12n-shapes" in ran(environments[""], "y12-inspect", artefact(demo, kind))

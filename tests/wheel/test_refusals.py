@@ -7,7 +7,7 @@ import pytest
 from tests.wheel.environments import COMMANDS, MODULES
 
 ALONE = ("", "ort", "ort-gpu", "val", "plots", "video", "draw", "gpu", "rtx", "tensorrt", "export", "train")
-ALONE += ("tensorboard", "mlflow", "serve", "triton", "heif")
+ALONE += ("tensorboard", "mlflow", "serve", "triton", "heif", "ray")
 TOGETHER = (
     "val,ort",
     "plots,val,ort",
@@ -16,6 +16,7 @@ TOGETHER = (
     "draw,ort",
     "serve,ort",
     "heif,ort",
+    "ray,ort",
     "rtx,gpu",
     "tensorrt,gpu",
     "export,rtx",
@@ -32,6 +33,7 @@ NEEDS = {  # the command, and what it needs in the order in which it asks: the e
     ("y12-tune", "shapes", "--mlflow"): ("mlflow", {}, "mlflow-skinny"),
     ("y12-serve", "model.onnx"): ("serve", {}, "fastapi"),
     ("y12-bundle", "triton", "model.onnx", "--check", "."): ("triton", {}, "tritonclient"),
+    ("y12-batch", "model.onnx", "photos", "--output", "x"): ("ray", {}, "ray"),
     ("y12-infer", "model.onnx", "clip.mp4"): ("video", {}, "av"),
     ("python", "-m", "y12.runtime.cli.prebuild", "--sm", "89", "--output", "kernels"): ("gpu", {}, "nvidia-cuda-nvrtc"),
 }
@@ -46,6 +48,7 @@ HAS = {
     "gpu": {"gpu"},
     "serve": {"serve"},
     "triton": {"triton"},
+    "ray": {"ray"},
     "video": {"video", "draw"},  # supervision brings av
 }
 

@@ -13,7 +13,7 @@ import typer
 from y12.errors import InputError
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.batch import check_batch
-from y12.runtime.cli.common import EXIT_FAILED, say
+from y12.runtime.cli.common import EXIT_FAILED, put_json, say
 from y12.runtime.cli.options import (
     NMS,
     OUTPUT,
@@ -30,8 +30,10 @@ from y12.runtime.cli.options import (
     given,
     option,
     positive,
+    reader,
 )
 from y12.runtime.cli.progress import Progress
+from y12.runtime.cli.sharing import Share, read_share, resumed_lines, share_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -54,6 +56,7 @@ SOURCES = "Sources"
 MASK_TASKS = ("segment", "multitask")
 
 
+share = reader(read_share, "which share, from 1, of how many, such as 2/8")
 Keep = StrEnum("Keep", ["PRECISION", "RECALL"])  # y12.runtime.thresholds.KEEPS
 MaskForm = StrEnum("MaskForm", ["RLE", "POLYGON"])
 CocoForm = StrEnum("CocoForm", ["DATASET", "RESULTS"])
@@ -76,6 +79,16 @@ class Infer(RuntimeOptions):
     every: Annotated[
         int, option("--every", parser=positive, metavar="N", panel=SOURCES, help="look at every N-th frame of videos")
     ] = 1
+    shard: Annotated[
+        Share | None,
+        option(
+            "--shard",
+            parser=share,
+            metavar="I/N",
+            panel=SOURCES,
+            help="look at a share only, every N-th source from the I-th on: 1/8 to 8/8 together are all",
+        ),
+    ] = None
     batch: Annotated[
         int | None,
         option(
@@ -145,6 +158,15 @@ class Infer(RuntimeOptions):
         Path | None, option("--csv-objects", metavar="FILE", panel=OUTPUT, help="write a row for each object")
     ] = None
     json: Annotated[bool, option("--json", panel=OUTPUT, help=JSON_HELP)] = False
+    resume: Annotated[
+        Path | None,
+        option(
+            "--resume",
+            metavar="FILE",
+            panel=OUTPUT,
+            help="add the JSON lines of --json to this file, and pass over the images that have one there",
+        ),
+    ] = None
     masks: Annotated[
         MaskForm | None,
         choice(
@@ -184,7 +206,9 @@ def _infer(asked: Infer) -> int:
     from y12.runtime.cli.infer_files import Output, infer_files
     from y12.runtime.cli.sources import sources_from
 
-    sources = sources_from(asked.sources, asked.recursive)
+    sources: Sequence[Source] = sources_from(asked.sources, asked.recursive)
+    if asked.shard is not None:
+        sources = share_of(sources, asked.shard)
     masks, tolerance = asked.masks and asked.masks.value, asked.tolerance or 0.0
     with ExitStack() as stack:
         runtimes = asked.open_each(stack)
@@ -193,13 +217,17 @@ def _infer(asked: Infer) -> int:
         wanted = _wanted(asked, runtime)
         options = runtime.resolved_options(wanted)  # once, not once a file
         _check_task(asked, runtime.manifest.task)
+        lines = None if asked.resume is None else stack.enter_context(resumed_lines(asked.resume))
+        if lines is not None:
+            listed, sources = len(sources), lines.rest(sources)
+            say(f"{listed - len(sources)} of {listed} images have a line in {asked.resume} already")
         # It makes folders: what can be refused is refused before.
         takers = stack.enter_context(_outputs(asked, sources, runtime.manifest))
         say(f"{asked.artefact} on {'; '.join(dict.fromkeys(each.description for each in runtimes))}")
         _tell_kept(runtime, wanted, options)
         for note in runtime.notes_on(options):
             say(f"note: {note}")
-        output = Output(takers, asked.json, masks, tolerance)
+        output = Output(takers, asked.json, masks, tolerance, put_json if lines is None else lines.put)
         progress = stack.enter_context(Progress("y12-infer", "pictures"))
         failed = infer_files(runtime, sources, options, output, every=asked.every, batch=asked.batch, progress=progress)
     if failed:
@@ -265,6 +293,7 @@ def _check_together(asked: Infer) -> None:
         ("--exist-ok", asked.exist_ok, "--save DIR", folder),
         ("--save-conf", asked.save_conf, "--save-txt DIR", asked.save_txt),
         ("--coco-form", asked.coco_form, "--save-coco FILE", asked.save_coco),
+        ("--resume", asked.resume, "--json", asked.json),
         ("--masks", asked.masks, "--json", asked.json),
         (
             "--tolerance",
@@ -276,6 +305,9 @@ def _check_together(asked: Infer) -> None:
     for name, is_asked, other, has_other in needed:
         if is_asked and not has_other:
             raise InputError(f"{name}: expected {other} beside it, found none")
+    files = (asked.save, asked.save_txt, asked.save_crop, asked.save_coco, asked.csv, asked.csv_objects)
+    if asked.resume is not None and any(files):  # their names, and what is in them, are of all images together
+        raise InputError("--resume: expected --json alone, found other files to write: leave them out")
 
 
 def _check_task(asked: Infer, task: str) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from y12.runtime.session import Runtime, Timings
     from y12.runtime.several import Several
 
-__all__ = ["Output", "infer_files"]
+__all__ = ["Output", "failure_of", "infer_files", "masks_ms", "record_of"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,14 @@ class Output:
         as_json: print one JSON object a line instead of words.
         masks: "rle" or "polygon" puts masks into the JSON.
         tolerance: in pixels, of polygons.
+        put: takes a line of JSON.
     """
 
     takers: "tuple[Taker, ...]" = ()
     as_json: bool = False
     masks: str | None = None
     tolerance: float = 0.0
+    put: Callable[[str], None] = put_json
 
 
 def infer_files(
@@ -78,7 +80,7 @@ def infer_files(
                 _tell_found(runtime, outcome.item, outcome.result, outcome.timings, output)
             except InputError as error:
                 failed.add(source)
-                _report_failure(source, str(error), output.as_json)
+                _report_failure(source, str(error), output)
     return len(failed)
 
 
@@ -106,19 +108,20 @@ def _tell_found(
     ms = timings.by_stage()
     if found.masks is not None:
         needed = output.masks or any(taker.needs_masks for taker in output.takers)
-        ms["masks"] = _masks_ms(found) if needed else 0.0
+        ms["masks"] = masks_ms(found) if needed else 0.0
     if found.truncated:
         say(f"{frame.path}: more candidates than the NMS looks at; some objects may be missing")
     written: dict[str, Any] = {}
     for taker in output.takers:
         written |= taker.take(frame, found)
     if output.as_json:
-        put_json(_json_line(frame, found, ms, output, written))
+        record = record_of(frame, found, ms, output.masks, output.tolerance, written)
+        output.put(json.dumps(record, ensure_ascii=False))
     else:
         put(_text_line(frame, found, ms))
 
 
-def _masks_ms(found: "Detections") -> float:
+def masks_ms(found: "Detections") -> float:
     """Draw the masks and give the milliseconds it took; they are kept for whoever needs them."""
     started = perf_counter()
     if found.masks is not None:
@@ -126,27 +129,49 @@ def _masks_ms(found: "Detections") -> float:
     return (perf_counter() - started) * 1e3
 
 
-def _report_failure(source: Source, message: str, as_json: bool) -> None:
+def _report_failure(source: Source, message: str, output: Output) -> None:
     say(f"error: {message}")
-    if as_json:
-        put_json(json.dumps({"source": str(source), "error": message}, ensure_ascii=False))
+    if output.as_json:
+        output.put(json.dumps(failure_of(str(source), message), ensure_ascii=False))
 
 
-def _json_line(frame: Frame, found: "Detections", ms: dict[str, float], output: Output, written: dict[str, Any]) -> str:
+def record_of(
+    frame: Frame | str,
+    found: "Detections",
+    ms: dict[str, float],
+    masks: str | None = None,
+    tolerance: float = 0.0,
+    written: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what --json says of a picture; one that is no file on this machine is named by its address.
+
+    Args:
+        frame: the picture.
+        found: what it shows.
+        ms: the milliseconds of each stage.
+        masks: "rle" or "polygon" puts masks in.
+        tolerance: in pixels, of polygons.
+        written: the files that were written of it.
+    """
     height, width = found.image_hw
-    record: dict[str, Any] = {
-        "source": str(frame.path),
-        "frame": frame.number,
-        "time_s": None if frame.time_s is None else round(frame.time_s, 6),
+    number, time_s = (None, None) if isinstance(frame, str) else (frame.number, frame.time_s)
+    return {
+        "source": frame if isinstance(frame, str) else str(frame.path),
+        "frame": number,
+        "time_s": None if time_s is None else round(time_s, 6),
         "height": height,
         "width": width,
-        "detections": found.as_records(output.masks, output.tolerance),
+        "detections": found.as_records(masks, tolerance),
         "counts": found.counts(),
         "truncated": found.truncated,
-        **written,
+        **(written or {}),
         "ms": {name: round(value, 3) for name, value in ms.items()},
     }
-    return json.dumps(record, ensure_ascii=False)
+
+
+def failure_of(source: str, message: str) -> dict[str, Any]:
+    """Return what --json says of a file that cannot be used."""
+    return {"source": source, "error": message}
 
 
 def _text_line(frame: Frame, found: "Detections", ms: dict[str, float]) -> str:
