@@ -8,13 +8,15 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import Annotated
 
 import click
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from y12.runtime.cli.app import SETTINGS, Command, Version, run, terminal_style
+from y12.runtime.cli.app import SETTINGS, Command, run, terminal_style
+from y12.runtime.cli.common import put
 from y12.text import shown
 
 __all__ = ["COMMANDS", "main"]
@@ -64,14 +66,44 @@ class _Commands(TyperGroup):
         return name, command.parser(), rest
 
 
+Version = Annotated[bool, typer.Option("--version", help="print y12's version")]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", help="with --version: also the versions, processor and GPU that a report of a fault needs"
+    ),
+]
+
+
 def _parser() -> click.Command:
     app = typer.Typer(cls=_Commands, rich_markup_mode=terminal_style(), pretty_exceptions_enable=False)
 
-    def y12(version: Version = False) -> None:
-        """Take what --version takes; there is nothing to do but the command's."""
+    def y12(context: typer.Context, version: Version = False, verbose: Verbose = False) -> None:
+        """Take what is asked before a command: of y12 itself."""
+        if verbose and not version:
+            raise click.UsageError(
+                "--verbose: expected --version with it, found none; do: y12 --version --verbose", context
+            )
+        if version:
+            _print_version(verbose)
+            raise typer.Exit
 
-    app.callback(help=HELP, subcommand_metavar="COMMAND ...", context_settings=SETTINGS)(y12)
+    app.callback(help=HELP, subcommand_metavar="COMMAND ...", context_settings=SETTINGS, invoke_without_command=True)(
+        y12
+    )
     return get_command(app)
+
+
+def _print_version(verbose: bool) -> None:
+    from importlib.metadata import version
+
+    if not verbose:
+        put(f"y12 {version('y12')}")
+        return
+    from y12.runtime.cli.about import about
+
+    for line in about():
+        put(line)
 
 
 if __name__ == "__main__":
