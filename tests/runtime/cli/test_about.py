@@ -65,12 +65,13 @@ def test_a_processor(text, expected, tmp_path):
     assert about._processor(file) == expected.format("1 core" if cores == 1 else f"{cores} cores")
 
 
+CLOSED, OPEN = "NVIDIA UNIX x86_64 Kernel Module  570.86.10", "NVIDIA UNIX Open Kernel Module for x86_64  580.65.06"
 DRIVERS = [
-    ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.10  Thu Jan 1 2026\nGCC version: 12\n", "NVIDIA 570.86.10"),
-    ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (dvs@host)\n", "NVIDIA 580.65.06"),
+    (f"NVRM version: {CLOSED}  Thu Jan 1 2026\nGCC version: 12\n", "NVIDIA 570.86.10"),
+    (f"NVRM version: {OPEN}  Release Build  (dvs@host)\n", "NVIDIA 580.65.06"),
     ("something else\n", "NVIDIA, of a version that it does not tell"),
     (None, "none of NVIDIA's"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "expected"), DRIVERS)
