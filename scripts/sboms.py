@@ -7,12 +7,14 @@ dates them, so that two runs write the same bytes.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,10 +90,13 @@ def main() -> int:
     settings = Settings(INDEX, PINS, (PYTHON,), str(Path(sys.executable).with_name("uv")))
     try:
         with tempfile.TemporaryDirectory() as wheels:
-            for subject in subjects():
-                write(subject, requirements(subject, settings, Path(wheels)), folder)
+            every = list(subjects())
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # resolving waits on the network
+                texts = pool.map(lambda subject: requirements(subject, settings, Path(wheels)), every)
+                for subject, text in zip(every, texts, strict=True):
+                    write(subject, text, folder)
     except (NoIndexError, UnresolvableError) as error:
-        sys.stderr.write(f"sboms: {subject.name}: expected {INDEX} to have what it asks for, found: {error}\n")
+        sys.stderr.write(f"sboms: expected {INDEX} to have what y12's extras ask for, found: {error}\n")
         return 1
     return 0
 
