@@ -4,7 +4,7 @@
 #   docker/build.sh                       on the bases that the Dockerfiles name, with the Docker daemon that runs
 #   sudo docker/build.sh --stand-in       where no registry can be asked: on a small Debian in place of those bases
 #
-#   --images LIST         some of export,runtime,cpp (default: all; with --stand-in export,runtime)
+#   --images LIST         some of export,runtime,serve,cpp (default: all; with --stand-in all but cpp)
 #   --wheels DIR          wheels the export image takes before it asks an index: torch, where its index cannot be asked
 #   --build-arg NAME=TEXT is passed on to each build that knows NAME; can be repeated
 #   --stand-in            debootstrap makes the bases, under their names, in a Docker daemon of this command's own, which is
@@ -46,8 +46,8 @@ read_options() {
 }
 
 check_options() {
-  local image known=export,runtime,cpp
-  ((!stand_in)) || known=export,runtime # cpp needs NVIDIA's Debian packages, which no stand-in has
+  local image known=export,runtime,serve,cpp
+  ((!stand_in)) || known=export,runtime,serve # cpp needs NVIDIA's Debian packages, which no stand-in has
   images=${images:-$known}
   for image in ${images//,/ }; do
     [[ ,$known, == *",$image,"* ]] || refuse "--images: expected some of $known, found '$image'"
@@ -147,6 +147,21 @@ check_runtime() {
   find "$work/data" -name '*.engine' -printf '%P\n' | while read -r said; do
     in_image y12-runtime y12-inspect "$said" || refuse "y12-runtime: expected it to read the engine of y12-export"
   done
+}
+
+check_serve() { # On a drawn scene, where an export left the demo model.
+  local model
+  in_image --entrypoint /opt/y12/check_runtime.sh y12-serve || refuse "y12-serve: its own check refuses it"
+  model=$(find "$work/data" -name '*.onnx' -printf '%P\n' | head -n 1)
+  if [[ -z $model ]]; then
+    echo "y12-serve serves nothing here: the image export makes a model first (--images export,serve)"
+    return
+  fi
+  in_image --entrypoint python y12-export -m y12.exporter.train.shapes scene --images 1 --seed 7 ||
+    refuse "y12-export: expected it to draw a scene"
+  in_image --entrypoint bash y12-serve -c "y12-serve $model & trap \"kill \$!\" EXIT
+    for _ in {1..60}; do python /opt/y12/check_serve.py 2>/dev/null && break; sleep 1; done
+    python /opt/y12/check_serve.py 8080 scene/images/*" || refuse "y12-serve: expected it to serve $model"
 }
 
 check_cpp() {

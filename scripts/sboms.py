@@ -21,8 +21,12 @@ from pathlib import Path
 from resolve import INDEX, PINS, ROOT, Case, NoIndexError, Settings, UnresolvableError, resolve, stand_in
 
 PYTHON = "3.12"
-IMAGE_EXTRAS = {"export": ("export", "val", "gpu", "rtx"), "runtime": ("gpu", "video", "pycuda", "rtx")}
-IMAGE_WITHOUT = {"runtime": ("nvidia-cuda-nvrtc",)}  # compiled beforehand: docker/runtime.Dockerfile
+IMAGE_EXTRAS = {
+    "export": ("export", "val", "gpu", "rtx"),
+    "runtime": ("gpu", "video", "pycuda", "rtx"),
+    "serve": ("gpu", "serve", "ort", "rtx"),
+}
+IMAGE_WITHOUT = dict.fromkeys(("runtime", "serve"), ("nvidia-cuda-nvrtc",))  # what it compiles is there already
 NOT_FOR_USERS = ("dev",)
 
 

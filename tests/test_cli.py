@@ -109,6 +109,10 @@ WRONG = [
     ("y12-inspect", ["a.onnx", "b.onnx"], "expected [OPTIONS] ARTEFACT, found 'b.onnx' too"),
     ("y12", ["exprt"], "expected a command of y12, found 'exprt'; did you mean export?"),
     ("y12", ["qqqqqq"], "expected a command of y12, found 'qqqqqq'; y12 alone lists them"),
+    ("y12-bundle", ["trton"], "expected a command of y12-bundle, found 'trton'; did you mean triton?"),
+    ("y12-bundle", ["qqqqqq"], "expected a command of y12-bundle, found 'qqqqqq'; y12-bundle alone lists them"),
+    ("y12-bundle", ["triton", "m", "--ouptut", "x"], "an option of y12-bundle triton, found '--ouptut'; did you mean "),
+    ("y12", ["bundle", "triton"], "expected ARTEFACT, found none; y12 bundle triton --help explains it"),
     ("y12", ["--verson"], "expected an option of y12, found '--verson'; did you mean --version?"),
     ("y12", ["export", "--frmat"], "expected an option of y12 export, found '--frmat'; did you mean --format?"),
 ]

@@ -28,8 +28,11 @@ def test_commands_are_in_the_readme(command: str) -> None:
 
 
 def options_of(command: str) -> set[str]:
-    module = import_module(SCRIPTS[command].split(":")[0])
-    return {"--help"} | {name for param in module.COMMAND.parser().params for name in param.opts}
+    """Return a command's options; of one that has commands of its own, also theirs."""
+    command_of = import_module(SCRIPTS[command].split(":")[0]).COMMAND
+    inner = [import_module(module).COMMAND for module, _ in getattr(command_of, "commands", {}).values()]
+    own = [one.parser() for one in (command_of, *(inner if command != "y12" else ()))]
+    return {"--help"} | {name for parser in own for param in parser.params for name in param.opts}
 
 
 def test_options_in_the_documents_are_the_command_s() -> None:

@@ -43,6 +43,10 @@ assert main(["--help"]) == 0
         "y12.runtime.cli.bench",
         "y12.runtime.cli.inspect",
         "y12.serve.cli",
+        "y12.bundle.cli",
+        "y12.bundle.triton.cli",
+        "y12.bundle.web.cli",
+        "y12.bundle.deepstream.cli",
     ],
 )
 def test_help_loads_nothing_heavy(module):

@@ -3,23 +3,29 @@
 import os
 import stat
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from y12.errors import InputError, Y12Error
+from y12.installing import install_command
 from y12.text import NAME, visible
 
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+_HAS_HEIF = find_spec("pillow_heif") is not None
 # What `runtime.preprocess.images.FORMATS` are called on disk; kept here, as those who only list files need no numpy.
 IMAGE_SUFFIXES = frozenset(
     (
         *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo"),
         *(".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+        *(HEIF_SUFFIXES if _HAS_HEIF else ()),
     )
 )
 # Pictures that are not read: they are told where they lie among images, or nobody would know that they were left out.
 _OTHER_IMAGES = frozenset(
     (
-        *(".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".hif", ".ico", ".jxl", ".jxr"),
+        *(".arw", ".cr2", ".cr3", ".dng", ".ico", ".jxl", ".jxr"),
         *(".nef", ".orf", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga"),
+        *(() if _HAS_HEIF else HEIF_SUFFIXES),
     )
 )
 _SHOWN = 3  # names in a note
@@ -46,10 +52,11 @@ def unread_images(names: Iterable[str]) -> tuple[str, ...]:
     found = [name for name in names if looks_like_image(name)]
     if not found:
         return ()
-    kinds = ", ".join(sorted({os.path.splitext(name)[1] for name in found}))
-    return (
-        f"{counted(found, 'picture')} passed over: {kinds} is not read ({first_of(found)}): convert to JPEG or PNG",
-    )
+    kinds = sorted({os.path.splitext(name)[1] for name in found})
+    by_extra = [kind for kind in kinds if kind.lower() in HEIF_SUFFIXES]
+    more = f"; {', '.join(by_extra)} is with {install_command('heif')}" if by_extra else ""
+    said = f"{', '.join(kinds)} is not read ({first_of(found)}): convert to JPEG or PNG{more}"
+    return (f"{counted(found, 'picture')} passed over: {said}",)
 
 
 def counted(names: Sequence[str], what: str) -> str:

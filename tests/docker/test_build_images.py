@@ -52,8 +52,8 @@ def test_shellcheck_finds_nothing():
     [
         (("--push",), "expected --images, --wheels, --build-arg, --stand-in or --work, found '--push'"),
         (("--images",), "expected a value after --images, found none"),
-        (("--images", "export,train"), "--images: expected some of export,runtime,cpp, found 'train'"),
-        (("--stand-in", "--images", "cpp"), "--images: expected some of export,runtime, found 'cpp'"),
+        (("--images", "export,train"), "--images: expected some of export,runtime,serve,cpp, found 'train'"),
+        (("--stand-in", "--images", "cpp"), "--images: expected some of export,runtime,serve, found 'cpp'"),
         (("--work", "here"), "--work: expected --stand-in with it"),
         (("--wheels", "/nonexistent"), "--wheels: expected wheels in /nonexistent, found none"),
     ],

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCKERFILES = {name: (ROOT / "docker" / f"{name}.Dockerfile").read_text() for name in ("cpp", "export", "runtime")}
+DOCKERFILES = {
+    name: (ROOT / "docker" / f"{name}.Dockerfile").read_text() for name in ("cpp", "export", "runtime", "serve")
+}
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
@@ -39,10 +41,11 @@ def test_base_images_are_of_one_version_and_the_last_user_is_ordinary(text):
     assert "--chown" not in text  # its own code is not the user's to change
 
 
-def test_the_runtime_image_is_checked_at_the_end_of_its_build():
-    assert "\nRUN /opt/y12/check_runtime.sh\n" in DOCKERFILES["runtime"].partition("\nUSER ")[2]
+@pytest.mark.parametrize("name", ["runtime", "serve"])
+def test_an_image_that_runs_engines_is_checked_at_the_end_of_its_build(name):
+    assert re.search(r"^RUN /opt/y12/check_runtime.sh( |$)", DOCKERFILES[name].partition("\nUSER ")[2], re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["export", "runtime"])
+@pytest.mark.parametrize("name", ["export", "runtime", "serve"])
 def test_a_file_among_the_data_is_not_taken_for_a_module(name):
     assert "PYTHONSAFEPATH=1" in DOCKERFILES[name]

@@ -47,7 +47,12 @@ def asked(*arguments):
 
 @pytest.mark.parametrize(
     ("extras", "without"),
-    [("export,val,gpu,rtx,tensorrt", ""), ("gpu,pycuda,rtx,tensorrt", "nvidia-cuda-nvrtc"), ("gpu", "")],
+    [
+        ("export,val,gpu,rtx,tensorrt", ""),
+        ("gpu,pycuda,rtx,tensorrt", "nvidia-cuda-nvrtc"),
+        ("gpu,serve,ort,rtx,tensorrt", "nvidia-cuda-nvrtc"),
+        ("gpu", ""),
+    ],
 )
 def test_everything_an_image_installs_is_pinned_within_what_y12_accepts(extras, without):
     done = asked(extras, without)

@@ -20,8 +20,9 @@ def make_artefact(tmp_path: Path) -> Callable[..., Path]:
 
     def make(task: str = "detect", batch: int = 1, **changes: object) -> Path:
         side = AxisRange(SIDE, SIDE, SIDE)
-        values = {"task": task, "names": NAMES, "strides": (8, 16, 32)} | changes
-        manifest = Manifest(profile=InputProfile(AxisRange(batch, batch, batch), side, side), **values)  # type: ignore[arg-type]
+        profile = InputProfile(AxisRange(batch, batch, batch), side, side)
+        values = {"task": task, "names": NAMES, "strides": (8, 16, 32), "profile": profile} | changes
+        manifest = Manifest(**values)  # type: ignore[arg-type]
         shape = [batch, 3, SIDE, SIDE]
         graph = helper.make_graph(
             [helper.make_node("Identity", ["images"], ["output0"])],

@@ -16,7 +16,7 @@ from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
 from y12.exporter.export_pipeline import export
 from y12.exporter.precision.calibration.calibrate import CalibrationOptions, calibrate
 from y12.exporter.precision.qdq.qdq import QdqReport, QuantizeOptions, quantize, tensors_to_calibrate
-from y12.exporter.verify.engine_precision import check_engine_precision
+from y12.exporter.verify.engine_precision import check_engine_precision, engine_notes
 from y12.exporter.verify.verify_images import photos_dir
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
@@ -54,7 +54,7 @@ def test_an_engine(tmp_path, name, method):
     assert facts.attentions_fused == facts.attentions_expected >= 1
     assert report.calibration.startswith("4 images, ")
     assert any("4 images" in note or "fewer" in note or "100" in note for note in report.notes)  # too few to be good
-    assert any("may be slower than --half" in note for note in report.notes)
+    assert any("--half is likely the better engine for TensorRT-RTX" in note for note in report.notes)
     assert report.verification.comparisons[0].verdict != "different"
     assert any(line.startswith("calibrated") for line in report.summary())
     with Runtime(result.artefact.replace(".engine", ".onnx")) as runtime:
@@ -140,6 +140,17 @@ def test_an_engine_of_another_precision_is_refused():
     check_engine_precision("int8", facts(int8=89, fp16=7), requested)
     with pytest.raises(EngineBuildError, match="asked for INT8, but TensorRT computes 60 of the 89 INT8 convolutions"):
         check_engine_precision("int8", facts(int8=60, fp16=36), requested)
+
+
+def test_int8_that_moves_little_less_than_fp16_is_told_with_why():
+    def moving(count, kernels):
+        return replace(facts(int8=1), bytes_moved=count, kernels=kernels)
+
+    half = moving(100_000_000, 96)
+    (note,) = engine_notes("int8", moving(76_000_000, 156), "rtx", half)
+    assert "INT8 reads and writes 76 MB in 156 kernels, FP16 100 MB in 96 kernels" in note
+    assert list(engine_notes("int8", moving(75_000_000, 156), "rtx", half)) == []
+    assert list(engine_notes("int8", moving(76_000_000, 156), "full")) == []
 
 
 @pytest.mark.parametrize(

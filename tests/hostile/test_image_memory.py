@@ -10,6 +10,7 @@ from PIL import Image
 
 from y12.errors import InputError
 from y12.runtime.preprocess import images
+from y12.runtime.preprocess.shares import Shares
 
 SIDE = 4000  # 16 megapixels: four bands
 MODES = {
@@ -67,7 +68,7 @@ def test_dear_formats_are_refused_earlier(tmp_path, monkeypatch):
 
 
 def test_large_pictures_wait_for_each_other():
-    shares, held, most = images._Shares(100), [], []
+    shares, held, most = Shares(100), [], []
 
     def decode(pixels: int) -> None:
         with shares.share(pixels):

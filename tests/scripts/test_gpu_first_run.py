@@ -1,4 +1,4 @@
-"""scripts/gpu_first_run.sh as far as it goes without a GPU: what fails is said, and nothing stops the steps behind it."""
+"""scripts/gpu_first_run.sh without a GPU: what fails is said, and nothing stops the steps behind it."""
 
 import os
 import shutil

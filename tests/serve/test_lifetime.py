@@ -42,7 +42,7 @@ def test_what_was_accepted_is_answered_and_a_second_server_is_refused(start_faul
 def test_ten_times_too_much_is_refused_quickly_and_health_answers(start_faulty, tmp_path, image):
     """Its network takes 0.4 s for up to 8 images, without processor time: 20 a second, and 16 of them may wait."""
     server = start_faulty("--delay", "0.4", "--queue", "16", "--max-wait", "0")
-    asked = Asked(server.process, server.port, [request_of(image)])
+    asked = Asked(server.process, server.port, [request_of(image, "m")])
     report = asyncio.run(overload(asked, per_s=20, times=10, seconds=2.5, queue=16))
     assert report["refused"] > 5 * report["served"] > 0
     assert report["all_with_retry_after"]

@@ -104,7 +104,13 @@ def test_a_bad_image_does_not_take_its_batch_with_it(start, colours, image):
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/detect", 405), ("DELETE", "/v2", 405), ("GET", "/docs", 404), ("PUT", "/%ff", 404)],
+    [
+        ("GET", "/none", 404),
+        ("GET", "/detect", 405),
+        ("DELETE", "/v2", 405),
+        ("GET", "/docs", 404),
+        ("PUT", "/%ff", 404),
+    ],
 )
 def test_addresses_that_are_none(server, method, path, status):
     found, headers, content = server.ask(method, path)

@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 UV = Path(sys.executable).parent / "uv"
 PASSED_ON = ("PIP_", "UV_", "SSL_", "HTTP", "http", "HTTPS", "https")  # how packages are reached from here
-COMMANDS = ("y12", "y12-export", "y12-tune", "y12-val", "y12-infer", "y12-bench", "y12-inspect", "y12-serve")
+COMMANDS = (
+    "y12",
+    "y12-export",
+    "y12-tune",
+    "y12-val",
+    "y12-infer",
+    "y12-bench",
+    "y12-inspect",
+    "y12-serve",
+    "y12-bundle",
+)
 MODULES = ("y12.exporter.train.shapes", "y12.runtime.cli.health", "y12.runtime.cli.prebuild")
 
 

@@ -28,15 +28,17 @@ def precision_of(*, half: bool, int8: bool) -> str:
     return "int8" if int8 else "fp16" if half else "fp32"
 
 
-def verify_of(images: Path | None, *, wanted: bool, allow_inconclusive: bool) -> VerifyOptions | None:
-    """Return what to verify on; None where it is not wanted.
+def verify_of(
+    images: Path | None, *, wanted: bool, allow_inconclusive: bool, bits: int | None = None
+) -> VerifyOptions | None:
+    """Return what to verify on; None where it is not wanted. `bits` are of 16-bit images.
 
     Raises:
         OptionsError: it is not wanted, and something is said of it.
     """
     if not wanted and (images or allow_inconclusive):
         raise OptionsError("--no-verify contradicts --images and --allow-inconclusive, which are of the verification")
-    return VerifyOptions(images, allow_inconclusive=allow_inconclusive) if wanted else None
+    return VerifyOptions(images, allow_inconclusive=allow_inconclusive, bits=bits) if wanted else None
 
 
 def nms_of(thresholds: Mapping[str, Any], shape: Mapping[str, Any], *, wanted: bool) -> NmsSettings | None:
@@ -85,7 +87,7 @@ def int8_of(model: str | None, precision: str, images: Path | None, asked: Mappi
     target = asked.get("int8_target", "trt")
     return Int8Options(
         images,
-        CalibrationOptions(asked.get("calib_method", "auto"), symmetric=target == "trt"),
+        CalibrationOptions(asked.get("calib_method", "auto"), symmetric=target == "trt", bits=asked.get("bits")),
         QuantizeOptions(target, attention=asked.get("int8_attention", False)),
         BudgetOptions(asked["max_drop"], asked.get("max_drop_data")) if "max_drop" in asked else None,
         asked.get("calib_limit"),

@@ -154,6 +154,7 @@ class ExportConfig:
             None: as the network is made for, unless NMS is to be in the graph.
         verify: what to verify on; None leaves it out.
         val: images to measure the accuracy on, labelled or not; None measures none.
+        bits: how many bits 16-bit images of `val` hold; `int8` and `verify` have their own. None goes by each file.
         output: the folder to write to.
         overwrite: let an export that is not verified take the place of one that was.
         command: the command line that asks for it, for the report; empty from Python.
@@ -175,6 +176,7 @@ class ExportConfig:
     end2end: bool | None = None
     verify: VerifyOptions | None = field(default_factory=VerifyOptions)
     val: Path | None = None
+    bits: int | None = None
     output: Path = Path()
     overwrite: bool = False
     command: str = ""

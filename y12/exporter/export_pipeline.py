@@ -11,6 +11,7 @@ from y12.errors import OptionsError
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.engine.build_engine import bindings_for_build
 from y12.exporter.engine.engine import Engine, engine_for
+from y12.exporter.engine.inspect import EngineFacts
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_set
 from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
@@ -72,7 +73,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent
         replaces = what_is_replaced(config, stem)
         source, profile = with_profile(config, source)
         manifest = _manifest(config, source, profile)
-        evaluation_set = _evaluation_set(config.val, source, clock)
+        evaluation_set = _evaluation_set(config, source, clock)
         simplified, simplification = _simplified(config, source, manifest.profile, clock)
         typed = _typed(config, images, simplified, manifest, clock)
         accuracy, pictures = _measured(evaluation_set, simplified, typed, manifest, clock)
@@ -80,6 +81,9 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent
             manifest = replace(manifest, thresholds=accuracy.thresholds)
         final = _final(typed.graph, manifest, clock)
         engine = _engine(config, typed, final, manifest, clock)
+        if engine is not None and config.precision == "int8" and engine.flavour == "rtx":
+            with clock("compare with FP16"):
+                engine = replace(engine, half=_half_of(config, simplified, manifest))
         if engine is not None:
             manifest = engine.manifest
         built = None if engine is None else engine.built
@@ -154,12 +158,13 @@ def _stem(config: ExportConfig, source: Source) -> str:
     return stem
 
 
-def _evaluation_set(data: Path | None, source: Source, clock: Clock) -> EvaluationSet | None:
+def _evaluation_set(config: ExportConfig, source: Source, clock: Clock) -> EvaluationSet | None:
     """Return the images that the accuracy is measured on, where any are named."""
-    if data is None:
+    if config.val is None:
         return None
     with clock("load images"):
-        return open_evaluation_set(data, source.task, source.names, source.kpt_shape)
+        found = open_evaluation_set(config.val, source.task, source.names, source.kpt_shape)
+        return replace(found, bits=config.bits)
 
 
 def _simplified(
@@ -201,7 +206,7 @@ def _measured(
             graphs["fp16"] = typed.graph if manifest.precision == "fp16" else cast_to_fp16(simplified)[0]
             graphs[manifest.precision] = typed.graph
         results = measured(graphs, evaluation_set, manifest, advance)
-        return results, pictures_of(results, simplified, typed.graph, manifest)
+        return results, pictures_of(results, simplified, typed.graph, manifest, evaluation_set.bits)
 
 
 def _final(graph: onnx.ModelProto, manifest: Manifest, clock: Clock) -> onnx.ModelProto:
@@ -229,6 +234,11 @@ def _engine(
     return engine
 
 
+def _half_of(config: ExportConfig, simplified: onnx.ModelProto, manifest: Manifest) -> EngineFacts | None:
+    """Return what FP16's engine would be: building it alone tells."""
+    return engine_for(config.target, _final(cast_to_fp16(simplified)[0], manifest, Clock(silent)), manifest).facts
+
+
 def _notes(
     source: Source,
     simplification: SimplifyReport | None,
@@ -241,7 +251,9 @@ def _notes(
     of_graph = () if simplification is None else simplification.notes
     of_images = () if evaluation_set is None else evaluation_set.notes
     of_figures = () if accuracy is None else accuracy.accuracy.notes
-    of_engine = () if engine is None else engine_notes(engine.manifest.precision, engine.facts, engine.flavour)
+    of_engine = (
+        () if engine is None else engine_notes(engine.manifest.precision, engine.facts, engine.flavour, engine.half)
+    )
     return list(dict.fromkeys([*source.notes, *of_graph, *typed.notes, *of_images, *of_figures, *of_engine]))
 
 

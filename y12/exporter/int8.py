@@ -130,7 +130,9 @@ def int8_from_fp32(
         with stage("budget") as advance:
             network = _divisible(graph, ranges, quantized, manifest)
             calibrated = tuple(Sample(i, image) for i, image in enumerate(images.calibration, 1))
-            ranking = EvaluationSet("calibration images", calibrated) if calibrated else None
+            ranking = (
+                EvaluationSet("calibration images", calibrated, bits=options.calibration.bits) if calibrated else None
+            )
             budget = budget_kept(network, evaluation_set, options.budget.max_drop, advance, ranking)
         convolutions = {block.name: block.convolutions for block in network.blocks}
         quantized = replace(
@@ -194,7 +196,7 @@ def _calibrated(
         return candidates[0]
     with stage("choose ranges") as advance:
         quantized_with = partial(_quantized, graph, options.quantize)
-        measure = ScoreError(graph, images.calibration, manifest)
+        measure = ScoreError(graph, images.calibration, manifest, options.calibration.bits)
         return best_ranges(measure, quantized_with, candidates, advance)
 
 
@@ -206,10 +208,11 @@ def _evaluation_set(options: Int8Options, images: Int8Images, manifest: Manifest
     if options.budget.data is not None:
         evaluation_set = open_evaluation_set(options.budget.data, *of_model)
         _check_enough(len(evaluation_set.samples), evaluation_set.data)
-        return evaluation_set
+        return replace(evaluation_set, bits=options.calibration.bits)
     assert options.images is not None  # held out of them
     evaluation_set = evaluation_set_of_images(images.held_out, options.images, *of_model)
-    return replace(evaluation_set, data=f"{evaluation_set.data} held out from calibration")
+    words = f"{evaluation_set.data} held out from calibration"
+    return replace(evaluation_set, data=words, bits=options.calibration.bits)
 
 
 def _divisible(graph: onnx.ModelProto, ranges: Ranges, options: QuantizeOptions, manifest: Manifest) -> Divisible:

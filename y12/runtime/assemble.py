@@ -12,12 +12,13 @@ from y12.runtime.artefact.output_layout import output_layout
 from y12.runtime.executor import Executor
 from y12.runtime.options import GpuOptions
 from y12.runtime.pipeline import HostPipeline, Pipeline
+from y12.runtime.preprocess.input_size import InputSize
 from y12.runtime.tasks import task_for
 
 if TYPE_CHECKING:
     from y12.runtime.gpu.device import DeviceNetwork
 
-__all__ = ["backend_for", "input_hw_of", "pipeline_for"]
+__all__ = ["backend_for", "input_size_of", "pipeline_for"]
 
 
 def backend_for(artefact: Artefact, provider: str, gpu: GpuOptions) -> "Executor | DeviceNetwork":
@@ -37,7 +38,11 @@ def backend_for(artefact: Artefact, provider: str, gpu: GpuOptions) -> "Executor
 
 
 def pipeline_for(
-    backend: "Executor | DeviceNetwork", manifest: Manifest, input_hw: tuple[int, int], gpu: GpuOptions
+    backend: "Executor | DeviceNetwork",
+    manifest: Manifest,
+    input_size: InputSize,
+    gpu: GpuOptions,
+    bits: int | None = None,
 ) -> Pipeline:
     """Put what belongs before and after the network around it, where the network's tensors are.
 
@@ -45,13 +50,42 @@ def pipeline_for(
         ExecutorError: the GPU gives no stream or no memory.
     """
     if isinstance(backend, Executor):
-        return HostPipeline(backend, task_for(manifest), manifest.profile.batch.min, input_hw)
+        return HostPipeline(backend, task_for(manifest), manifest.profile.batch.min, input_size, bits)
     from y12.runtime.gpu.pipeline import GpuPipeline  # an .onnx needs none of it
 
-    return GpuPipeline(backend, task_for(manifest), manifest.profile.batch, input_hw, gpu)
+    return GpuPipeline(backend, task_for(manifest), manifest.profile.batch, input_size, gpu, bits)
 
 
-def input_hw_of(profile: InputProfile, stride: int, imgsz: int | tuple[int, int] | None) -> tuple[int, int]:
+def input_size_of(manifest: Manifest, imgsz: int | tuple[int, int] | None, rect: bool) -> InputSize:
+    """Return the size of the network's input: what is asked for, else what it was made for; or less, with `rect`.
+
+    Raises:
+        InputError: the network cannot take it, or nothing less.
+    """
+    profile, stride = manifest.profile, manifest.max_stride
+    full_hw = _input_hw(profile, stride, imgsz)
+    if not rect:
+        return InputSize(full_hw)
+    if manifest.task == "classify":
+        raise InputError("rect: expected a model that finds objects, found a classifier: leave it out")
+    least_hw = tuple(min(-(-axis.min // stride) * stride, axis.max) for axis in (profile.height, profile.width))
+    height, width = full_hw
+    if profile.height.is_fixed and profile.width.is_fixed:
+        raise InputError(
+            f"rect: expected an artefact whose height or width is free, found {height}x{width} fixed in it: leave it "
+            "out, or export the model with --dynamic"
+        )
+    if least_hw == full_hw:
+        raise InputError(
+            f"rect: expected an artefact that takes less than {height}x{width}, found one that does not: leave it out, "
+            "choose a larger imgsz, or export the model for smaller sizes"
+        )
+    if height % stride or width % stride:
+        raise InputError(f"rect: expected imgsz in multiples of {stride}, found {height}x{width}: choose one")
+    return InputSize(full_hw, (least_hw[0], least_hw[1]), stride)
+
+
+def _input_hw(profile: InputProfile, stride: int, imgsz: int | tuple[int, int] | None) -> tuple[int, int]:
     """Return the size of the network's input: what is asked for, else what it was made for.
 
     Raises:

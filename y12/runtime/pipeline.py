@@ -1,6 +1,7 @@
 """What a Runtime does with images, wherever the network runs; and how it is done on the host."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,9 +9,11 @@ from numpy.typing import NDArray
 
 from y12.errors import ExecutorError
 from y12.runtime.executor import Executor, Interruptible
+from y12.runtime.groups import Group, grouped, run_in_groups
 from y12.runtime.options import DetectOptions
 from y12.runtime.preprocess.images import check_pixels, image_from
-from y12.runtime.preprocess.letterbox import blob_from
+from y12.runtime.preprocess.input_size import InputSize
+from y12.runtime.preprocess.letterbox import Letterbox, blob_from, padded_image
 from y12.runtime.stages import Stages
 from y12.runtime.tasks import Task
 
@@ -69,15 +72,18 @@ class HostPipeline:
         executor: what runs it; closed with the pipeline.
         task: what stands before and after it.
         least: the fewest images that it takes.
-        input_hw: height and width of its input in pixels.
+        input_size: of its input in pixels.
+        bits: as `image_from` takes them.
     """
 
     workers = 1
 
-    def __init__(self, executor: Executor, task: Task, least: int, input_hw: tuple[int, int]) -> None:
-        self._executor, self._task, self._least, self._input_hw = executor, task, least, input_hw
+    def __init__(
+        self, executor: Executor, task: Task, least: int, input_size: InputSize, bits: int | None = None
+    ) -> None:
+        self._executor, self._task, self._least, self._input_size = executor, task, least, input_size
         self.on_gpu = bool(getattr(executor, "on_gpu", False))
-        self.load: Callable[[Any], NDArray[np.uint8]] = image_from
+        self.load: Callable[[Any], NDArray[np.uint8]] = partial(image_from, bits=bits)
         self.close = executor.close
         self.interrupt: Callable[[int], None] | None = None
         if isinstance(executor, Interruptible):
@@ -93,13 +99,19 @@ class HostPipeline:
 
     def stages(self, load: Callable[[Any], Any], options: DetectOptions) -> Stages:
         """Return what is done with each batch of what `load` loads: (h, w, 3) uint8 BGR."""
+        is_rectangular, full_hw = self._input_size.is_rectangular, self._input_size.full_hw
         return Stages(
             load=load,
-            preprocess=lambda image: self._task.fit(image, self._input_hw),
-            join=blob_from,
-            execute=self._run,
+            preprocess=self._fitted if is_rectangular else lambda image: self._task.fit(image, full_hw),
+            join=_blobs_by_size if is_rectangular else blob_from,
+            execute=(lambda groups: run_in_groups(groups, self._run)) if is_rectangular else self._run,
             postprocess=lambda outputs, frame: self._task.decode(outputs, frame, options),
         )
+
+    def _fitted(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Letterbox]:
+        """Return an image in the smallest input that holds it, and where it lies there."""
+        frame = self._input_size.frame((image.shape[0], image.shape[1]))
+        return padded_image(image, frame), frame
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
         """Return an (h, w, 3) array.
@@ -118,6 +130,10 @@ class HostPipeline:
             if len(array) != len(filled):
                 raise ExecutorError(f"expected {len(filled)} results in the output {name}, found shape {array.shape}")
         return [{name: array[row] for name, array in outputs.items()} for row in range(len(blob))]
+
+
+def _blobs_by_size(images: list[NDArray[np.uint8]]) -> tuple[Group, ...]:
+    return grouped(images, lambda image: image.shape, blob_from)
 
 
 def _filled(blob: NDArray[np.float32], batch: int) -> NDArray[np.float32]:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from y12.errors import ExecutorError, InputError
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.opened import Artefact, open_artefact
-from y12.runtime.assemble import backend_for, input_hw_of, pipeline_for
+from y12.runtime.assemble import backend_for, input_size_of, pipeline_for
 from y12.runtime.executor import Executor
 from y12.runtime.forks import kept_for_ever, told_of_forks
 from y12.runtime.options import Changes, DetectOptions, GpuOptions, changed
+from y12.runtime.preprocess.depth import check_bits
 from y12.runtime.preprocess.images import kept_source
 from y12.runtime.results.detections import Detections
 from y12.runtime.runs import Runs
@@ -45,6 +46,9 @@ class Runtime:
         executor: what runs the network; None chooses by the artefact: ONNX Runtime or TensorRT. Of a
             `DeviceNetwork`, everything else is done on its GPU too, as of an engine.
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
+        rect: give each image the smallest input that holds it once it is resized to fit `imgsz`, in place of gray
+            bars; images of one such size are run together.
+        bits: how many bits 16-bit images hold, such as 12; None goes by each file, else takes all 16.
         provider: for an .onnx: "auto", "cpu" or "cuda"; an engine runs on the GPU only.
         task: the task that the artefact must have, such as "segment"; None takes any.
         gpu: on a GPU: which one, and with how many workers; None takes the defaults.
@@ -54,8 +58,8 @@ class Runtime:
     Raises:
         ArtefactError: the file is damaged or foreign, or contradicts itself.
         ExecutorError: it cannot be run on this machine.
-        InputError: `imgsz` is outside what the artefact accepts, `provider` is unknown, `timeout` is no time, or the
-            artefact has another task.
+        InputError: `imgsz` is outside what the artefact accepts, or `rect` of one that takes one size only;
+            `bits` is no number of them, `provider` is unknown, `timeout` is no time, or the artefact has another task.
 
     Example:
         >>> with Runtime("yolov12n.onnx") as runtime:  # doctest: +SKIP
@@ -69,6 +73,8 @@ class Runtime:
         executor: "Executor | DeviceNetwork | None" = None,
         *,
         imgsz: int | tuple[int, int] | None = None,
+        rect: bool = False,
+        bits: int | None = None,
         provider: str = "auto",
         task: str | None = None,
         gpu: GpuOptions | None = None,
@@ -76,16 +82,18 @@ class Runtime:
     ) -> None:
         if timeout is not None and not 0 < timeout < MAX_TIMEOUT_S:
             raise InputError(f"timeout: expected seconds, more than 0 and less than {MAX_TIMEOUT_S}, found {timeout}")
+        check_bits(bits)
+        self.bits = bits
         self.artefact = path if isinstance(path, Artefact) else open_artefact(path)
         if task is not None and task != self.manifest.task:
             own = self.manifest.task
             raise InputError(f"{self.artefact.path}: expected a model for the task {task!r}, found one for {own!r}")
-        self.input_hw = input_hw_of(self.manifest.profile, self.manifest.max_stride, imgsz)
+        self.input_size = input_size_of(self.manifest, imgsz, rect)
         self.timings = Timings()
         self._streams = Streams()
         gpu = gpu or GpuOptions()
         backend = executor if executor is not None else backend_for(self.artefact, provider, gpu)
-        self._pipeline = pipeline_for(backend, self.manifest, self.input_hw, gpu)
+        self._pipeline = pipeline_for(backend, self.manifest, self.input_size, gpu, bits)
         self._runs = Runs(timeout, self._pipeline.interrupt)
         self._is_inherited = False
         told_of_forks(self)
@@ -96,6 +104,11 @@ class Runtime:
     def manifest(self) -> Manifest:
         """What the artefact says of itself."""
         return self.artefact.manifest
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width of the network's input; with `rect`, which images are resized to fit."""
+        return self.input_size.full_hw
 
     @property
     def description(self) -> str:
@@ -134,7 +147,7 @@ class Runtime:
     def infer(
         self, image: "ImageSource", options: DetectOptions | None = None, **changes: Unpack[Changes]
     ) -> Detections:
-        """Find the objects in one image: a path, a PIL image or a uint8 BGR array (H, W, 3).
+        """Find the objects in one image: a path, a PIL image or a uint8 BGR array (H, W, 3); also one of uint16.
 
         Where the network is an engine, the array may also be on its GPU: anything that has DLPack or
         `__cuda_array_interface__`, such as a torch tensor, a cupy array or pycuda's GPUArray. It is not copied, and
@@ -177,7 +190,7 @@ class Runtime:
             chunk = images[start : start + size]
             chunk_detections, chunk_timings = detections_at_once(chunk, stages)
             for found, image in zip(chunk_detections, chunk, strict=True):
-                found.image = kept_source(image)
+                found.image, found.bits = kept_source(image), self.bits
             detections += chunk_detections
             timings += chunk_timings
         self.timings = timings
@@ -254,7 +267,7 @@ class Runtime:
                 if isinstance(outcome.result, Exception):
                     raise outcome.result
                 if isinstance(outcome.item, str | PathLike):  # arrays would fill memory where all results are kept
-                    outcome.result.image = outcome.item
+                    outcome.result.image, outcome.result.bits = outcome.item, self.bits
                 yield outcome.result
 
     def _batch_size(self, asked: int | None, usual: int) -> int:

@@ -41,6 +41,11 @@ class Several:
         """What they run."""
         return self._runtimes[0].artefact
 
+    @property
+    def bits(self) -> int | None:
+        """How many bits 16-bit images hold, as they were told."""
+        return self._runtimes[0].bits
+
     def outcomes(
         self,
         items: Iterable[Item],

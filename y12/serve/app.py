@@ -9,9 +9,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from y12.runtime.cli.common import say
+from y12.runtime.results.tensors import outputs_of
 from y12.serve import detect, kserve
 from y12.serve.bodies import ClosingResponse, was_read
 from y12.serve.metrics import CONTENT_TYPE
+from y12.serve.page.router import page_router
 from y12.serve.refusals import Reason, Refusal
 from y12.serve.service import Service
 from y12.text import shown, visible
@@ -29,6 +31,7 @@ def make_app(service: Service) -> ASGIApp:
     app = FastAPI(title=f"y12: {service.name}", docs_url=None, redoc_url=None)
     for add in (_add_health, _add_metadata, _add_infer, _add_detect, _add_metrics):
         add(app, service)
+    app.include_router(page_router(service))
     _add_refusals(app, service)
     return _Counted(app, service)
 
@@ -58,7 +61,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
 def _add_metadata(app: FastAPI, service: Service) -> None:
     server = kserve.server_metadata()
-    outputs = kserve.outputs_of(service.manifest)
+    outputs = outputs_of(service.manifest.task, service.manifest.kpt_shape)
     model_metadata = kserve.metadata_of(service.name, service.manifest, outputs)
 
     @app.get("/v2")
@@ -75,7 +78,7 @@ def _add_metadata(app: FastAPI, service: Service) -> None:
 
 
 def _add_infer(app: FastAPI, service: Service) -> None:
-    outputs = kserve.outputs_of(service.manifest)
+    outputs = outputs_of(service.manifest.task, service.manifest.kpt_shape)
 
     @app.post("/v2/models/{model}/infer")
     @app.post("/v2/models/{model}/versions/{version}/infer")
@@ -133,7 +136,7 @@ def _add_refusals(app: FastAPI, service: Service) -> None:
         answer = ClosingResponse if _is_long(request) and not was_read(request) else JSONResponse
         detail = str(error.detail)
         if detail == "Not Found":
-            detail = f"expected /detect, /metrics or /v2/..., found {shown(request.url.path)}"
+            detail = f"expected /, /detect, /metrics or /v2/..., found {shown(request.url.path)}"
         return answer({"error": visible(detail)}, error.status_code, headers)
 
     async def left(request: Request, error: ClientDisconnect) -> Response:

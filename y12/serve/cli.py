@@ -193,7 +193,7 @@ def _tell_address(listener: "socket.socket") -> None:
             "note: whoever reaches this address can send images, and read /metrics: there is no password and no "
             "encryption. Put a proxy with both before it, or leave out --host"
         )
-    say(f"listening on http://{address_of(listener)}: POST /detect, /v2, /metrics")
+    say(f"listening on http://{address_of(listener)}: a page to try it, POST /detect, /v2, /metrics")
 
 
 if __name__ == "__main__":

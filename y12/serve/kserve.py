@@ -13,6 +13,7 @@ from y12.errors import InputError
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.preprocess.images import check_pixels
 from y12.runtime.results.detections import Detections
+from y12.runtime.results.tensors import Output, column_of, stacked
 from y12.serve import asked
 from y12.serve.refusals import bad
 from y12.serve.tensors import Tensor, blobs_of, encoded_blobs, pixels_of, tensors_from
@@ -21,11 +22,9 @@ from y12.text import is_text, shown
 __all__ = [
     "HEADER",
     "InferRequest",
-    "Output",
     "Row",
     "answer_from",
     "metadata_of",
-    "outputs_of",
     "request_from",
     "row_of",
     "server_metadata",
@@ -39,29 +38,6 @@ INPUTS = (
 )
 MAX_JSON_VALUES = 1_500_000  # of 640x480 pixels there are 921,600; more would keep other requests waiting
 MAX_ID = 256
-_KINDS: dict[str, type[np.generic]] = {"FP32": np.float32, "INT32": np.int32}
-
-
-@dataclass(frozen=True)
-class Output:
-    """An output: how the protocol describes it, and which field of the results it is.
-
-    Attributes:
-        name: of the tensor.
-        datatype: of the protocol.
-        tail: its shape behind images and rows.
-        field: of `Detections`; None of what is counted or encoded.
-    """
-
-    name: str
-    datatype: str
-    tail: tuple[int, ...] = ()
-    field: str | None = None
-
-    def described(self) -> dict[str, Any]:
-        """Return what the metadata says of it."""
-        shape = [-1, 1] if self.name == "count" else [-1, -1, *self.tail]
-        return {"name": self.name, "datatype": self.datatype, "shape": shape}
 
 
 @dataclass(frozen=True)
@@ -81,24 +57,7 @@ class InferRequest:
     asked: dict[str, Any]
 
 
-Row = dict[str, Any]  # of one image, by output: an array; of masks a list of texts
-
-
-def outputs_of(manifest: Manifest) -> tuple[Output, ...]:
-    """Return the outputs of a model: those of its task."""
-    outputs = [
-        Output("count", "INT32"),
-        Output("boxes", "FP32", (4,), "xyxy"),
-        Output("scores", "FP32", (), "confidence"),
-        Output("classes", "INT32", (), "class_id"),
-    ]
-    if manifest.task in ("segment", "multitask"):
-        outputs.append(Output("masks", "BYTES"))
-    if manifest.kpt_shape is not None:
-        outputs.append(Output("keypoints", "FP32", (manifest.kpt_shape[0], 3), "keypoints"))
-    if manifest.task == "obb":
-        outputs.append(Output("oriented_boxes", "FP32", (5,), "xywhr"))
-    return tuple(outputs)
+Row = dict[str, NDArray[Any]]  # of one image, by output
 
 
 def server_metadata() -> dict[str, Any]:
@@ -113,7 +72,7 @@ def metadata_of(name: str, manifest: Manifest, outputs: Sequence[Output]) -> dic
         "versions": [VERSION],
         "platform": "y12",
         "inputs": list(INPUTS),
-        "outputs": [output.described() for output in outputs],
+        "outputs": [_described(output) for output in outputs],
         "parameters": {
             "task": manifest.task,
             "class_names": list(manifest.names),
@@ -122,6 +81,11 @@ def metadata_of(name: str, manifest: Manifest, outputs: Sequence[Output]) -> dic
             "asked": list(asked.NAMES),
         },
     }
+
+
+def _described(output: Output) -> dict[str, Any]:
+    """Return what the metadata says of an output."""
+    return {"name": output.name, "datatype": output.datatype, "shape": [-1, *output.shape]}
 
 
 def request_from(body: "bytes | bytearray", header_length: str | None, outputs: Sequence[Output]) -> InferRequest:
@@ -223,26 +187,18 @@ def _flag(name: str, value: Any) -> bool:
 
 def row_of(found: Detections, outputs: Sequence[tuple[Output, bool]]) -> Row:
     """Return what is answered of one image, before the images of a request are put together."""
-    row: Row = {"count": np.array([len(found)], np.int32)}
-    for output, _ in outputs:
-        if output.field is not None:
-            row[output.name] = np.asarray(getattr(found, output.field), _KINDS[output.datatype])
-        elif output.name == "masks":
-            runs = [] if found.masks is None else found.masks.coco_rle()
-            row["masks"] = [json.dumps(run).encode() for run in runs]
-    return row
+    return {output.name: column_of(found, output) for output, _ in outputs}
 
 
 def answer_from(name: str, request: InferRequest, rows: Sequence[Row]) -> tuple[bytes, int | None]:
     """Return the answer's body, and how many bytes of it are JSON where binary tensors follow.
 
-    Images with fewer objects than others are filled up with rows of zeros (of masks, empty ones): `count` tells.
+    Images with fewer objects than others are filled up: `count` tells.
     """
-    longest = max(int(row["count"][0]) for row in rows)
     entries: list[Mapping[str, Any]] = []
     tail: list[bytes] = []
     for output, in_binary in request.outputs:
-        shape, content, values = _joined(output, [row[output.name] for row in rows], longest, in_binary)
+        shape, content, values = _joined(stacked(output, [row[output.name] for row in rows]), in_binary)
         entry: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": shape}
         if in_binary:
             entry["parameters"] = {"binary_data_size": len(content)}
@@ -257,16 +213,10 @@ def answer_from(name: str, request: InferRequest, rows: Sequence[Row]) -> tuple[
     return b"".join([text, *tail]), len(text) if tail else None
 
 
-def _joined(output: Output, parts: Sequence[Any], longest: int, in_binary: bool) -> tuple[list[int], bytes, Any]:
+def _joined(value: NDArray[Any], in_binary: bool) -> tuple[list[int], bytes, Any]:
     """Return an output's shape, and its content in binary or as a list."""
-    if output.name == "masks":
-        blobs = [blob for part in parts for blob in [*part, *[b""] * (longest - len(part))]]
+    if value.dtype == np.object_:  # of BYTES
+        blobs = value.ravel().tolist()
         texts = [] if in_binary else [blob.decode() for blob in blobs]
-        return [len(parts), longest], encoded_blobs(blobs) if in_binary else b"", texts
-    if output.name == "count":
-        value = np.stack(parts)
-    else:
-        value = np.zeros((len(parts), longest, *output.tail), _KINDS[output.datatype])
-        for i, part in enumerate(parts):
-            value[i, : len(part)] = part
+        return list(value.shape), encoded_blobs(blobs) if in_binary else b"", texts
     return list(value.shape), value.tobytes() if in_binary else b"", None if in_binary else value.ravel().tolist()

@@ -15,11 +15,11 @@ from y12.runtime.cli.common import say
 from y12.serve.protocol import Protocol
 from y12.text import one_line
 
-__all__ = ["address_of", "listening", "serve"]
+__all__ = ["GRACE_S", "address_of", "listening", "serve"]
 
 _BACKLOG = 2048
 _IDLE_S = 30  # that a connection is kept without a request
-_GRACE_S = 30  # that a stop waits for what was accepted
+GRACE_S = 30  # that a stop waits for what was accepted
 # Of Python's turns between threads. At its default of 5 ms, each read and write of the thread that answers waits so
 # long for the one that runs the network: under a high load it answers fifty times slower.
 _TURN_S = 0.0001
@@ -96,7 +96,7 @@ def serve(app: ASGIApp, listener: socket.socket, head_s: float) -> None:
         server_header=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_IDLE_S,
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=GRACE_S,
     )
     server = uvicorn.Server(config)
     try:

@@ -34,11 +34,12 @@ class _Load:
 
     source: Source
     name: str
+    bits: int | None
 
     def __call__(self) -> NDArray[np.uint8]:
         if isinstance(self.source, bytes):
-            return image_from_bytes(self.source, self.name)
-        return image_from(self.source)
+            return image_from_bytes(self.source, self.name, self.bits)
+        return image_from(self.source, self.bits)
 
 
 class Service:
@@ -53,7 +54,7 @@ class Service:
     def __init__(self, name: str, runtimes: Sequence[Runtime], options: ServeOptions) -> None:
         self.name, self.options = name, options
         self._runtime = runtimes[0]
-        self._own_options = self._runtime.resolved_options(self._runtime.options)
+        self.own_options = self._runtime.resolved_options(self._runtime.options)
         self._queue = JobQueue(options.queue)
         self.metrics = Metrics(lambda: len(self._queue), lambda: self.problem is None)
         self._batcher = Batcher(runtimes, options, self._queue, self.metrics)
@@ -90,7 +91,7 @@ class Service:
         Raises:
             Refusal: something that cannot be asked for.
         """
-        return options_from(asked, self._runtime) if asked else self._own_options
+        return options_from(asked, self._runtime) if asked else self.own_options
 
     async def answers(
         self, request: Request, sources: Sequence[Source], options: DetectOptions, finish: Finish
@@ -105,7 +106,8 @@ class Service:
             raise bad(f"expected at most {self.options.queue} images in a request, found {len(sources)}")
         self._batcher.check_running()
         names = [f"image {i}" if len(sources) > 1 else "the image" for i in range(len(sources))]
-        jobs = [Job(_Load(source, name), options, finish) for source, name in zip(sources, names, strict=True)]
+        loads = [_Load(*one, self._runtime.bits) for one in zip(sources, names, strict=True)]
+        jobs = [Job(load, options, finish) for load in loads]
         self._queue.put(jobs)
         results = asyncio.gather(*(asyncio.wrap_future(job.answer) for job in jobs))
         leaving = asyncio.ensure_future(_left(request))

@@ -39,11 +39,11 @@ def test_nothing_is_told_of_a_data_set_in_order(folder):
 
 
 def test_a_picture_that_is_not_read_and_its_labels_are_told(folder):
-    (folder / "images" / "val" / "c.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (folder / "images" / "val" / "c.NEF").write_bytes(b"II*\0")
     (folder / "labels" / "val" / "c.txt").write_text(LINE)
     assert notes_of(folder) == (
         "1 label file without an image: c.txt",
-        "1 picture passed over: .HEIC is not read (c.HEIC): convert to JPEG or PNG",
+        "1 picture passed over: .NEF is not read (c.NEF): convert to JPEG or PNG",
     )
     assert notes_of(folder, "train") == ()
 
@@ -95,8 +95,8 @@ def test_a_folder_of_pictures_that_are_not_read_says_so(folder):
 
 def test_images_to_calibrate_and_to_measure_on_tell_it_too(folder):
     images = folder / "images" / "train"
-    (images / "c.heif").write_bytes(b"x")
-    told = "1 picture passed over: .heif is not read (c.heif): convert to JPEG or PNG"
+    (images / "c.nef").write_bytes(b"x")
+    told = "1 picture passed over: .nef is not read (c.nef): convert to JPEG or PNG"
     assert calibration_notes(images) == calibration_notes(folder / "data.yaml") == (told,)
     assert told in open_evaluation_set(images, "detect", ("cat",), None).notes
 

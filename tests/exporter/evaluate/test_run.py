@@ -10,7 +10,7 @@ from tiny_data import ClassExecutor, ScriptedBox, ScriptedExecutor, coco_data
 from y12.errors import DatasetError, InputError, Y12Error
 from y12.exporter.evaluate.evaluate_options import ValOptions
 from y12.exporter.evaluate.run import validate, validate_results
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, NmsSettings
 from y12.runtime.options import DetectOptions
 
 CAT = (0, (16.0, 16.0, 48.0, 48.0))
@@ -43,6 +43,20 @@ def test_known_figures(make_artefact, make_yolo, script, expected):
     validation = run(make_artefact(), make_yolo(LABELS), script)
     assert ap(validation) == pytest.approx(expected)
     assert (validation.report.images, validation.report.labels, validation.report.background) == (3, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("rect", "input_hw", "top", "said"), [(False, (64, 64), 16, "64,64"), (True, (32, 64), 0, "64,64, rectangular")]
+)
+def test_a_picture_may_have_an_input_of_its_form(make_artefact, make_yolo, rect, input_hw, top, said):
+    side = AxisRange(32, 64, 64)
+    artefact = make_artefact(profile=InputProfile(AxisRange(1, 1, 1), side, side))
+    executor = ScriptedExecutor([[ScriptedBox(0, 0.9, (16, top + 8, 48, top + 24))]])
+    data = make_yolo({"a": CAT_LINE}, wh=(64, 32))
+    report = validate(artefact, data, ValOptions(rect=rect), executor=executor).report
+    assert [image.shape[1:] for image in executor.images] == [input_hw]
+    assert report.figures[0].values["AP"] == pytest.approx(1)
+    assert report.settings["imgsz"] == said
 
 
 FOUND_NOTHING = "the model found nothing: the figures are 0 for want of detections"

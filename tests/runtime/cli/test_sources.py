@@ -347,12 +347,12 @@ def test_what_a_word_names(tmp_path, monkeypatch):
 
 
 def test_litter_is_passed_over_and_pictures_that_are_not_read_are_told(tmp_path, capsys):
-    for name in ("a.jpg", "._a.jpg", "__MACOSX/b.jpg", "c.HEIC", "d.dng", "notes.txt"):
+    for name in ("a.jpg", "._a.jpg", "__MACOSX/b.jpg", "c.NEF", "d.dng", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     assert sources_from([str(tmp_path)], recursive=True) == [tmp_path / "a.jpg"]
     said = capsys.readouterr().err
-    assert "2 pictures passed over: .HEIC, .dng is not read (c.HEIC, d.dng): convert to JPEG or PNG" in said
+    assert "2 pictures passed over: .NEF, .dng is not read (c.NEF, d.dng): convert to JPEG or PNG" in said
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(InputError, match="expected images or videos there, found none"):
         sources_from([str(tmp_path)], recursive=True)

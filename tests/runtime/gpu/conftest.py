@@ -19,9 +19,9 @@ def open_runtime(tmp_path, world):
     compiled("letterbox")  # where there is no g++ the test skips here, and not in some worker's thread
     opened = []
 
-    def make(manifest, answer, *, gpu=None, **network):
+    def make(manifest, answer, *, gpu=None, rect=False, **network):
         stand_in = HostNetwork(answer, world, **network)
-        opened.append((Runtime(artefact_of(manifest, tmp_path), stand_in, gpu=gpu), stand_in))
+        opened.append((Runtime(artefact_of(manifest, tmp_path), stand_in, gpu=gpu, rect=rect), stand_in))
         return opened[-1][0]
 
     yield make

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 
 from tests.runtime.gpu.cases import answer_of, artefact_of, check_equal, expected_of, images_of, manifest_of
 from tests.runtime.gpu.host_device import HostNetwork
+from tests.runtime.kernels.references.letterbox import letterboxed
 from y12.errors import ExecutorError, InputError
+from y12.runtime.artefact.manifest import AxisRange, InputProfile
 from y12.runtime.gpu.pipeline import GpuPipeline
 from y12.runtime.gpu.worker import MAX_GRAPHS
 from y12.runtime.options import DetectOptions, GpuOptions
+from y12.runtime.preprocess.input_size import InputSize
 from y12.runtime.session import Runtime
 from y12.runtime.tasks import task_for
 
@@ -226,7 +230,7 @@ def test_a_runtime_that_cannot_begin_frees_everything(tmp_path, world, open_runt
         world.fail_only, world.fail_after = "open the GPU", succeed
         network = HostNetwork(ANSWER, world)
         with pytest.raises(ExecutorError, match="could not open the GPU"):
-            GpuPipeline(network, task_for(MANIFEST), MANIFEST.profile.batch, (64, 96), GpuOptions())
+            GpuPipeline(network, task_for(MANIFEST), MANIFEST.profile.batch, InputSize((64, 96)), GpuOptions())
         assert network.closed == 1
         world.check_clean()
     world.fail_after = None
@@ -251,3 +255,49 @@ def test_options_that_cannot_be_followed_touch_no_worker(open_runtime, world, rn
     with pytest.raises(InputError, match="uint8"):
         runtime.infer(np.zeros((8, 8, 3), np.float32))
     assert (world.kernels_run, world.opened) == (0, 2)
+
+
+RECTANGULAR = replace(
+    MANIFEST,
+    profile=InputProfile(AxisRange(1, 1, 4), AxisRange(32, 64, 96), AxisRange(32, 96, 96)),
+    localisation="heatmap",  # whose levels must be those of the size
+)
+
+
+def cells_of(images):
+    """Boxes and scores by the cells of strides 8, 16 and 32 of an input of any size."""
+    height, width = images.shape[2:]
+    columns = []
+    for stride in (8, 16, 32):
+        cells = images.reshape(len(images), 3, height // stride, stride, width // stride, stride).mean(axis=(3, 5))
+        y, x = (np.indices(cells.shape[2:]) + 0.5) * stride
+        boxes = np.stack([x, y, np.full(x.shape, 1.5 * stride), np.full(x.shape, stride)])
+        scores = np.concatenate([cells, cells[:, :2] / 2], axis=1) * (1 - 0.01 * np.sin(x + 3 * y))
+        columns.append(np.concatenate([np.broadcast_to(boxes, (len(images), *boxes.shape)), scores], axis=1))
+    joined = [column.reshape(len(images), 9, -1) for column in columns]
+    return {"output0": np.ascontiguousarray(np.concatenate(joined, axis=2), np.float32)}
+
+
+def test_each_size_of_input_is_a_graph_of_its_own(open_runtime, world, rng):
+    seen = []
+
+    def answer(images):
+        if images.any():
+            seen.append(images.shape)
+        return cells_of(images)
+
+    runtime = open_runtime(RECTANGULAR, answer, rect=True)
+    images = images_of(rng, [(64, 96), (30, 96), (200, 90), (15, 48), (64, 96)])
+    task, size = task_for(RECTANGULAR), runtime.input_size
+    for _ in range(3):  # launched, then replayed
+        expected = []
+        for image in images:
+            frame = size.frame(image.shape[:2])
+            outputs = cells_of(letterboxed([image], [frame]))
+            expected.append(task.decode({name: one[0] for name, one in outputs.items()}, frame, SOME))
+        assert sum(map(len, expected)) > 10
+        seen.clear()
+        check_equal(runtime.infer_batch(images, SOME, batch=4), expected)
+        assert seen == [(1, 3, 64, 96), (2, 3, 32, 96), (1, 3, 64, 32), (1, 3, 64, 96)]
+    assert world.captures == 3
+    check_equal(list(runtime.stream(images, SOME)), expected)

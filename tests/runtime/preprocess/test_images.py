@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, features
 
 from y12.errors import InputError
-from y12.files import IMAGE_SUFFIXES
+from y12.files import HEIF_SUFFIXES, IMAGE_SUFFIXES
 from y12.runtime.preprocess import images
 from y12.runtime.preprocess.images import image_from
 
@@ -137,6 +137,8 @@ def test_sixteen_bit_planar_tiff(shared):
 def test_what_is_listed_as_an_image_can_be_decoded(tmp_path, suffix):
     if suffix == ".avif" and not features.check("avif"):
         pytest.skip("this build of Pillow has no AVIF")
+    if suffix in HEIF_SUFFIXES:
+        pytest.skip("there is a file of its own for these")
     path = tmp_path / f"gray{suffix}"
     Image.new("L", (24, 16), 128).save(path)
     assert image_from(path).shape == (16, 24, 3)
@@ -208,7 +210,7 @@ def test_arrays(array, expected):
     [
         (np.zeros((3, 64, 64), np.uint8), "looks like CHW"),
         (np.zeros((64, 64, 3), np.float32), "expected a uint8"),
-        (np.zeros((64, 64, 3), np.uint16), "expected a uint8"),
+        (np.zeros((64, 64, 3), np.int16), "expected a uint8.*or a uint16 one, found int16"),
         (np.zeros((64, 64, 2), np.uint8), r"found uint8 \(64, 64, 2\)"),
         (np.zeros((1, 64, 64, 3), np.uint8), r"\(1, 64, 64, 3\)"),
         (np.zeros((0, 64, 3), np.uint8), r"\(0, 64, 3\)"),

@@ -247,7 +247,8 @@ def detector_from_checkpoint(checkpoint: Checkpoint, spec: ModelSpec | None = No
     spec = spec or spec_from_checkpoint(checkpoint)
     if checkpoint.names and len(checkpoint.names) != spec.nc:
         raise CheckpointError(
-            f"{checkpoint.path}: it has {len(checkpoint.names)} class names, but its network {spec.nc} classes"
+            f"{checkpoint.path}: it has {len(checkpoint.names)} class names, but its network {spec.nc} classes: "
+            "save it again with a name for each class"
         )
     # Checked before memory is taken for the network: a stranger's YAML can ask for any amount.
     with torch.device("meta"):

@@ -52,6 +52,7 @@ class Export(Options):
     no_verify: ask.NoVerify = False
     allow_inconclusive: ask.AllowInconclusive = False
     val: ask.Val = None
+    bits: shared.Bits = None
     int8: ask.Int8 = False
     calib: ask.Calib = None
     calib_method: ask.CalibMethod = None
@@ -108,6 +109,7 @@ def config_of(asked: Export) -> "ExportConfig":
     half, int8 = asked.half or asked.quantize == Bits.FP16, asked.int8 or asked.quantize == Bits.INT8
     precision = precision_of(half=half, int8=int8)
     names = ("calib_method", "calib_limit", "int8_target", "max_drop", "max_drop_data", "int8_attention")
+    kept = {name: name for name in (*names, "bits")} if precision == "int8" else {name: name for name in names}
     thresholds = given(asked, THRESHOLDS)
     shape = given(asked, {"form": "nms_outputs", "candidates": "nms_candidates"})
     wanted = asked.nms or (asked.end2end is True and bool(thresholds or shape))
@@ -119,15 +121,21 @@ def config_of(asked: Export) -> "ExportConfig":
         task=asked.task and asked.task.value,
         format=asked.format.value,
         precision=precision,
-        int8=int8_of(asked.model, precision, asked.calib, given(asked, {name: name for name in names})),
+        int8=int8_of(asked.model, precision, asked.calib, given(asked, kept)),
         shapes=ShapeOptions(asked.imgsz, asked.batch, asked.dynamic),
         target=EngineOptions(asked.tensorrt.value, asked.workspace, asked.sm or ()),
         opset=asked.opset,
         simplify=not asked.no_simplify,
         nms=nms_of(thresholds, shape, wanted=wanted),
         end2end=asked.end2end,
-        verify=verify_of(asked.images, wanted=not asked.no_verify, allow_inconclusive=asked.allow_inconclusive),
+        verify=verify_of(
+            asked.images,
+            wanted=not asked.no_verify,
+            allow_inconclusive=asked.allow_inconclusive,
+            bits=asked.bits,
+        ),
         val=asked.val,
+        bits=asked.bits,
         output=asked.output,
         overwrite=asked.overwrite,
         command=command_line(),

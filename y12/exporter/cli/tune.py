@@ -13,7 +13,7 @@ from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import ClassLoss, Device, IouLoss, TrainPrecision
 from y12.runtime.cli.app import Command, Options, main_of
 from y12.runtime.cli.common import TORCH_MIB, put, require_packages, say
-from y12.runtime.cli.options import OUTPUT, choice, number, option, whole
+from y12.runtime.cli.options import OUTPUT, Bits, choice, number, option, whole
 from y12.runtime.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class TuneOrder(Options):
     ] = None
     images: ask.CocoImages = None
     strict: ask.Strict = False
+    bits: Bits = None
     model: Annotated[
         str | None,
         option(
@@ -219,7 +220,7 @@ def _job(asked: TuneOrder) -> "Tune":
     )
     augment = UNCHANGED if asked.no_augment else AugmentOptions(mosaic=asked.mosaic)
     return Tune(
-        DataChoice(asked.data, asked.val, asked.images, augment, asked.strict),
+        DataChoice(asked.data, asked.val, asked.images, augment, asked.strict, asked.bits),
         asked.output,
         NetworkChoice(asked.model, asked.weights, asked.scale, Ratios(asked.depth, asked.width, asked.max_channels)),
         asked.imgsz,

@@ -143,6 +143,8 @@ def options_of(asked: Val) -> "ValOptions":
         by_order=asked.by_order,
         strict=asked.strict,
         imgsz=asked.input_hw,
+        rect=asked.rect,
+        bits=asked.bits,
         provider=asked.provider.value,
         device=asked.device,
     )

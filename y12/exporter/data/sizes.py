@@ -7,7 +7,8 @@ from y12.errors import DatasetError, InputError
 from y12.exporter.data.dataset import Sample
 from y12.exporter.data.problems import Problems
 from y12.files import check_file
-from y12.runtime.preprocess.images import FORMATS, MAX_FILE_BYTES, MAX_PIXELS, image_from
+from y12.runtime.preprocess.images import MAX_FILE_BYTES, MAX_PIXELS, image_from
+from y12.runtime.preprocess.opening import opened_image
 
 __all__ = ["Progress", "checked_sizes", "header_hw"]
 
@@ -18,7 +19,12 @@ _ON_ITS_SIDE = (5, 6, 7, 8)  # the EXIF orientations that exchange height and wi
 
 
 def checked_sizes(
-    samples: Sequence[Sample], origin: Path, *, decode: bool, progress: Progress | None = None
+    samples: Sequence[Sample],
+    origin: Path,
+    *,
+    decode: bool,
+    progress: Progress | None = None,
+    bits: int | None = None,
 ) -> dict[int, tuple[int, int]]:
     """Return the (height, width) of each image, by its id, as `y12.runtime.preprocess.images` decodes it.
 
@@ -27,6 +33,7 @@ def checked_sizes(
         origin: the data set's file, for the message.
         decode: decode all of each image, not only its header; a file that was cut short is found only so.
         progress: told how far it is.
+        bits: how many bits 16-bit images hold; None goes by each file.
 
     Raises:
         DatasetError: images cannot be read, or are of another size than their entries say; the first ten are named.
@@ -35,7 +42,7 @@ def checked_sizes(
     sizes: dict[int, tuple[int, int]] = {}
     for done, sample in enumerate(samples, 1):
         try:
-            hw = _decoded_hw(sample.path) if decode else header_hw(sample.path)
+            hw = _decoded_hw(sample.path, bits) if decode else header_hw(sample.path)
             sample.check_size(hw)
             sizes[sample.image_id] = hw
         except (InputError, DatasetError) as error:
@@ -54,14 +61,11 @@ def header_hw(path: Path) -> tuple[int, int]:
     """
     import warnings
 
-    from PIL import Image
-
     check_file(path, "an image file", MAX_FILE_BYTES)
-    Image.init()
     try:
         with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("ignore")  # odd EXIF does not matter
-            image = Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN])
+            image = opened_image(stream)
             (width, height), orientation = image.size, image.getexif().get(_EXIF_ORIENTATION)
     except Exception as error:  # Pillow's plugins raise anything: SyntaxError, struct.error, KeyError …
         raise InputError(f"{path}: cannot be read as an image ({' '.join(str(error).split()):.160})") from error
@@ -70,6 +74,6 @@ def header_hw(path: Path) -> tuple[int, int]:
     return (width, height) if orientation in _ON_ITS_SIDE else (height, width)
 
 
-def _decoded_hw(path: Path) -> tuple[int, int]:
-    height, width, _ = image_from(path).shape
+def _decoded_hw(path: Path, bits: int | None) -> tuple[int, int]:
+    height, width, _ = image_from(path, bits).shape
     return height, width

@@ -30,6 +30,7 @@ class Engine:
         flavour: of TensorRT, "full" or "rtx".
         builder: what built it, with its version.
         gpus: where it runs.
+        half: what FP16's engine of the same network would be, where that is asked.
     """
 
     built: BuiltEngine
@@ -38,6 +39,7 @@ class Engine:
     flavour: str
     builder: str
     gpus: str
+    half: EngineFacts | None = None
 
 
 def engine_for(target: EngineOptions, graph: onnx.ModelProto, manifest: Manifest) -> Engine:

@@ -26,6 +26,7 @@ class EngineFacts:
         attentions_expected: attentions of the ONNX graph that reach an output.
         attentions_fused: those of them that became one kernel each.
         unfused: the softmax node of each that did not.
+        bytes_moved: what all kernels read and write in an inference, but for weights; 0 where no layer is known.
     """
 
     kernels: int
@@ -37,6 +38,7 @@ class EngineFacts:
     attentions_expected: int
     attentions_fused: int
     unfused: tuple[str, ...]
+    bytes_moved: int = 0
 
 
 def facts_of(layers: Iterable[Layer], model: onnx.ModelProto) -> EngineFacts:
@@ -60,6 +62,7 @@ def facts_of(layers: Iterable[Layer], model: onnx.ModelProto) -> EngineFacts:
         attentions_expected=len(attentions),
         attentions_fused=len(attentions) - len(unfused),
         unfused=unfused,
+        bytes_moved=sum(layer.bytes_moved for layer in layers),
     )
 
 

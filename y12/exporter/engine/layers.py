@@ -28,12 +28,20 @@ _PRECISIONS = (
 )
 
 
+_BYTES = {"int8": 1, "bool": 1, "fp16": 2, "bf16": 2, "fp32": 4, "int32": 4, "int64": 8}
+
+
 @dataclass(frozen=True)
 class Tensor:
     """A layer's input, output or constant: its precision ("fp32", "fp16", "int8", or the vendor's word) and size."""
 
     precision: str
     elements: int
+
+    @property
+    def bytes(self) -> int:
+        """Its size in memory; 4 bytes an element of a type that y12 does not know."""
+        return self.elements * _BYTES.get(self.precision, 4)
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,11 @@ class Layer:
             return max(weights, key=lambda c: c.elements).precision
         known = {t.precision for t in (self.inputs or self.outputs)}
         return next((p for p in ("fp32", "bf16", "fp16", "int8") if p in known), "none")
+
+    @property
+    def bytes_moved(self) -> int:
+        """What it reads and writes of the images' data, in bytes; weights are not counted."""
+        return sum(tensor.bytes for tensor in (*self.inputs, *self.outputs))
 
     @property
     def moves_data_only(self) -> bool:

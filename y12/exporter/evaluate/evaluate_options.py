@@ -24,6 +24,8 @@ class ValOptions:
         strict: refuse labels of nothing, which are otherwise left out and told.
         images: where a COCO JSON's file names start; None looks beside the JSON.
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
+        rect: give each image the smallest input that holds it.
+        bits: how many bits 16-bit images hold; None goes by each file, else takes all.
         provider: for an .onnx: "auto", "cpu" or "cuda".
         device: which GPU, as CUDA counts.
 
@@ -43,6 +45,8 @@ class ValOptions:
     by_order: bool = False
     strict: bool = False
     imgsz: int | tuple[int, int] | None = None
+    rect: bool = False
+    bits: int | None = None
     provider: str = "auto"
     device: int = 0
 

@@ -31,12 +31,14 @@ class EvaluationSet:
         samples: the images.
         labels: what they show, of a detector; of a classifier the classes. None where there are no labels.
         notes: what a reader of the figures has to know.
+        bits: how many bits 16-bit images hold; None goes by each file.
     """
 
     data: str
     samples: tuple[Sample, ...]
     labels: Dataset | ClassTree | None = None
     notes: tuple[str, ...] = ()
+    bits: int | None = None
 
     @property
     def truth(self) -> str:

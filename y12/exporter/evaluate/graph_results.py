@@ -91,7 +91,7 @@ def outcome_of(
     Raises:
         Y12Error: an image cannot be used, or the graph cannot be run.
     """
-    with _runtime(graph, manifest) as runtime:
+    with _runtime(graph, manifest, evaluation_set.bits) as runtime:
         if manifest.task == "classify":
             return _classified(Inference(runtime, runtime.options), evaluation_set)
         classes = _classes(evaluation_set, manifest.names)
@@ -106,9 +106,11 @@ def outcome_of(
         return replace(outcome, labelled=tuple(kind for kind in labelled if kind in outcome.kinds))
 
 
-def detections_of(graph: onnx.ModelProto, manifest: Manifest, images: Sequence[Path]) -> list[Detections]:
-    """Return what a graph without NMS finds in images at the task's usual thresholds."""
-    with _runtime(graph, manifest) as runtime:
+def detections_of(
+    graph: onnx.ModelProto, manifest: Manifest, images: Sequence[Path], bits: int | None = None
+) -> list[Detections]:
+    """Return what a graph without NMS finds in images at the task's usual thresholds; `bits` as `Runtime` has them."""
+    with _runtime(graph, manifest, bits) as runtime:
         return [runtime.infer(image) for image in images]
 
 
@@ -134,7 +136,7 @@ class _Once:
 
 
 @contextmanager
-def _runtime(graph: onnx.ModelProto, manifest: Manifest) -> Iterator[Runtime]:
+def _runtime(graph: onnx.ModelProto, manifest: Manifest, bits: int | None) -> Iterator[Runtime]:
     """Open a graph as y12-val opens its file."""
     described = onnx.ModelProto()
     described.CopyFrom(graph)
@@ -144,7 +146,7 @@ def _runtime(graph: onnx.ModelProto, manifest: Manifest) -> Iterator[Runtime]:
     with tempfile.TemporaryDirectory(prefix="y12-") as folder:
         path = Path(folder, "evaluation set.onnx")
         path.write_bytes(described.SerializeToString())
-        with Runtime(path, _Once(OrtExecutor(path, "cpu"))) as runtime:
+        with Runtime(path, _Once(OrtExecutor(path, "cpu")), bits=bits) as runtime:
             yield runtime
 
 

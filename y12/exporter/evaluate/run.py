@@ -65,7 +65,16 @@ def validate(
         Y12Error: the artefact or an image cannot be used, or pycocotools is not installed.
     """
     gpu = GpuOptions(device=options.device)
-    with Runtime(artefact, executor, imgsz=options.imgsz, provider=options.provider, gpu=gpu) as runtime:
+    runtime = Runtime(
+        artefact,
+        executor,
+        imgsz=options.imgsz,
+        rect=options.rect,
+        bits=options.bits,
+        provider=options.provider,
+        gpu=gpu,
+    )
+    with runtime:
         labels = _labels_for(runtime, data, options)
         return validate_opened(runtime, labels, options, data, progress=progress, study=study)
 
@@ -86,8 +95,10 @@ def validate_opened(
         Y12Error: an image cannot be used, or pycocotools is not installed.
     """
     if isinstance(labels, ClassTree):
-        return _classified(runtime, labels, data, progress, study)
-    return _detected(runtime, labels, options, data, progress, study)
+        made = _classified(runtime, labels, data, progress, study)
+    else:
+        made = _detected(runtime, labels, options, data, progress, study)
+    return made if made.study is None else replace(made, study=replace(made.study, bits=runtime.bits))
 
 
 def _labels_for(runtime: Runtime, data: Path, options: ValOptions) -> Dataset | ClassTree:
@@ -165,7 +176,7 @@ def _report(inference: Inference, data: Path, images: int, classes: ClassMap) ->
         description=runtime.description,
         settings={
             **_thresholds(runtime.manifest.task, inference.options, in_graph=runtime.manifest.nms is not None),
-            "imgsz": f"{height},{width}",
+            "imgsz": f"{height},{width}" + ", rectangular" * runtime.input_size.is_rectangular,
             "precision": runtime.manifest.precision,
             "classes": classes.how,
         },

@@ -73,12 +73,14 @@ class Study:
         worst: the images with the lowest F1, among equals those with most mistakes first.
         mistaken: how many images have any mistake.
         kinds: each of a detector's; none of a classifier.
+        bits: how many bits 16-bit images hold; None goes by each file.
     """
 
     confusion: Confusion
     worst: tuple[WorstImage, ...]
     mistaken: int
     kinds: tuple[KindStudy, ...] = ()
+    bits: int | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

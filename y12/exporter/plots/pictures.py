@@ -42,7 +42,7 @@ def pairs_of(study: Study) -> tuple[Pair, ...]:
     Raises:
         InputError: an image cannot be read any more.
     """
-    return tuple(_pair(image, study.names) for image in study.worst if image.path is not None)
+    return tuple(_pair(image, study.names, study.bits) for image in study.worst if image.path is not None)
 
 
 def words_for(image: WorstImage, names: Sequence[str]) -> str:
@@ -80,9 +80,9 @@ def sheet_png(pairs: Sequence[Pair]) -> bytes:
         return file.getvalue()
 
 
-def _pair(image: WorstImage, names: tuple[str, ...]) -> Pair:
+def _pair(image: WorstImage, names: tuple[str, ...], bits: int | None) -> Pair:
     assert image.path is not None
-    pixels = image_from(image.path)
+    pixels = image_from(image.path, bits)
     hw = (pixels.shape[0], pixels.shape[1])
     labelled, found = (_jpeg(annotated(pixels, _objects(each, names, hw))) for each in (image.labels, image.found))
     return Pair(image.name, words_for(image, names), labelled, found)

@@ -22,11 +22,13 @@ class CalibrationOptions:
             or "auto", which tries them all and takes the one whose scores are nearest.
         percentile: for the method percentile, how much of the values a range holds, in percent.
         symmetric: for int8 around 0; False for uint8 with a zero point. The method max is the same for both.
+        bits: how many bits 16-bit images hold; None goes by each file, else takes all.
     """
 
     method: str = "auto"
     percentile: float = 99.99
     symmetric: bool = True
+    bits: int | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

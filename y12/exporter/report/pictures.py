@@ -49,15 +49,19 @@ def picture_from(
 
 
 def pictures_of(
-    results: Measured, simplified: onnx.ModelProto, typed: onnx.ModelProto, manifest: Manifest
+    results: Measured,
+    simplified: onnx.ModelProto,
+    typed: onnx.ModelProto,
+    manifest: Manifest,
+    bits: int | None = None,
 ) -> tuple[Picture, ...]:
-    """Draw what FP32 and the artefact find in the images on which they differ most."""
+    """Draw what FP32 and the artefact find in the images on which they differ most; `bits` are of 16-bit images."""
     if not results.worst:
         return ()
     paths = list(results.worst.values())
-    ours, theirs = (detections_of(graph, manifest, paths) for graph in (simplified, typed))
+    ours, theirs = (detections_of(graph, manifest, paths, bits) for graph in (simplified, typed))
     return tuple(
-        picture_from(image_from(path), name, before, after, f"Agreement {results.accuracy.worst[name]:.3f}.")
+        picture_from(image_from(path, bits), name, before, after, f"Agreement {results.accuracy.worst[name]:.3f}.")
         for (name, path), before, after in zip(results.worst.items(), ours, theirs, strict=True)
     )
 

@@ -189,7 +189,7 @@ class ExportReport:
         return [
             f"engine       {self.builder}; runs on {self.gpus}",
             f"kernels      {facts.kernels}, of which {facts.moving_kernels} only move data: "
-            f"{counted(facts.layers_by_precision)}",
+            f"{counted(facts.layers_by_precision)}; {facts.bytes_moved / 1e6:.1f} MB read and written",
             f"convolutions {counted(facts.convolutions_by_precision)}",
             f"attention    {facts.attentions_fused} of {facts.attentions_expected} fused",
         ]

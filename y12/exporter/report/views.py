@@ -179,6 +179,7 @@ def _engine_rows(engine: EngineFacts) -> list[tuple[str, str]]:
     fused, moving = engine.attentions_fused, engine.moving_kernels
     return [
         ("kernels", f"{engine.kernels}, {moving} of them only move data: {_counted(engine.layers_by_precision)}"),
+        ("read and written", f"{number(engine.bytes_moved / 1e6, 1)} MB an inference by all kernels, weights apart"),
         ("convolutions", _counted(engine.convolutions_by_precision)),
         ("attention", f"{fused} of {engine.attentions_expected} fused"),
     ]

@@ -43,6 +43,7 @@ class DataChoice:
         images: where a COCO JSON's file names start; None looks beside it.
         augment: how images are varied.
         strict: refuse labels of nothing, which are otherwise left out and told.
+        bits: how many bits 16-bit images hold; None goes by each file, else takes all.
     """
 
     data: Path
@@ -50,6 +51,7 @@ class DataChoice:
     images: Path | None = None
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     strict: bool = False
+    bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ def material_for(
     steps = -(-len(made.source) // options.batch)
     measured = f"trained on {len(made.source)} images an epoch, measured on {len(made.labels.samples)}"
     identity = {"model": spec.name, "data": str(choice.data), "imgsz": imgsz, "augment": asdict(choice.augment)}
-    validation = Validation(made.labels, imgsz)
+    if choice.bits is not None:
+        identity["bits"] = choice.bits
+    validation = Validation(made.labels, imgsz, choice.bits)
     course = Course(batches, steps, validation, identity)
     return Material(made.source.names, course, validation, made.calibration, (*made.source.notes, measured))
 
@@ -128,7 +132,8 @@ def _drawn(spec: ModelSpec, choice: DataChoice, imgsz: int, folder: Path) -> _Ma
 def _read(spec: ModelSpec, choice: DataChoice, imgsz: int, options: TuneOptions) -> _Made:
     if choice.data.suffix.lower() == ".json" and choice.val is None:
         raise OptionsError(f"--val: {choice.data} is one set of images: name another to measure on, or the same")
-    data = training_data(choice.data, spec.task, DataOptions(images=choice.images, strict=choice.strict))
+    read = DataOptions(images=choice.images, strict=choice.strict, bits=choice.bits)
+    data = training_data(choice.data, spec.task, read)
     plain_from = options.epochs - int(options.epochs * _PLAIN_SHARE)
     source = UserSource(data, imgsz, choice.augment, mosaic_epochs=plain_from)
     val = choice.val or choice.data
@@ -140,7 +145,7 @@ def _read(spec: ModelSpec, choice: DataChoice, imgsz: int, options: TuneOptions)
 def _read_classes(_spec: ModelSpec, choice: DataChoice, imgsz: int, _options: TuneOptions) -> _Made:
     if choice.images is not None:
         raise OptionsError("--images: is for a COCO JSON; a classifier's data are a folder of images for each class")
-    data = class_folders(choice.data)
+    data = class_folders(choice.data, DataOptions(bits=choice.bits))
     source = ClassSource(data, imgsz, choice.augment)
     labels = class_tree(choice.val or choice.data, None, data.names)
     return _Made(source, labels, tuple(evenly(data.paths, _CALIBRATION_IMAGES)))

@@ -116,7 +116,7 @@ def tune(job: Tune, tell: Tell, progress: Progress) -> Path | None:
 def _made_ready(detector: Detector, job: Tune, material: Material, heard: Tell) -> Detector:
     """Return the detector as it is trained: prepared for INT8, or with statistics of BatchNorm that was folded."""
     if job.qat is not None:
-        return _prepared(detector, job.qat, material, job.imgsz, heard)
+        return _prepared(detector, job.qat, material, job, heard)
     if job.network.weights is not None and not job.resume and are_folded(detector):
         images = unfold(detector, (material.course.batches[i].images for i in range(_UNFOLD_BATCHES)))
         heard(f"BatchNorm was folded into the weights: its statistics were measured anew, on {images} images")
@@ -145,10 +145,10 @@ def _check_folder(job: Tune) -> None:
         raise OutputError(f"--resume: expected a run in {job.output}, found none; drop --resume, or name its folder")
 
 
-def _prepared(detector: Detector, options: QatOptions, material: Material, imgsz: int, tell: Tell) -> Detector:
+def _prepared(detector: Detector, options: QatOptions, material: Material, job: Tune, tell: Tell) -> Detector:
     """Return the detector as it will compute in INT8, with ranges calibrated on images that it is trained on."""
-    hw = (imgsz, imgsz)
-    ranges = initial_ranges(detector.eval(), material.calibration, hw, options.quantize, CalibrationOptions())
+    hw, calibration = (job.imgsz, job.imgsz), CalibrationOptions(bits=job.choice.bits)
+    ranges = initial_ranges(detector.eval(), material.calibration, hw, options.quantize, calibration)
     prepared = prepare(detector, ranges, options)
     tell(f"INT8: {len(prepared.tensors)} ranges to learn, begun with {ranges.method} on {ranges.images} images")
     return prepared

@@ -40,10 +40,11 @@ class Validation:
     Args:
         labels: the images.
         imgsz: side of the network's input, in pixels.
+        bits: how many bits 16-bit images hold; None goes by each file.
     """
 
-    def __init__(self, labels: Dataset | ClassTree, imgsz: int) -> None:
-        self._labels, self._imgsz = labels, imgsz
+    def __init__(self, labels: Dataset | ClassTree, imgsz: int, bits: int | None = None) -> None:
+        self._labels, self._imgsz, self._bits = labels, imgsz, bits
 
     def __call__(self, detector: Detector) -> dict[str, float]:
         """Return COCO's AP50-95 and AP50 of each kind that the labels tell, or top-1 and top-5; 0-1, the leading first.
@@ -74,5 +75,5 @@ class Validation:
         """
         manifest = manifest_of(detector, self._imgsz)
         artefact = Artefact(Path(manifest.model), "onnx", manifest, "the network itself")
-        with Runtime(artefact, TorchExecutor(detector)) as runtime:
+        with Runtime(artefact, TorchExecutor(detector), bits=self._bits) as runtime:
             return validate_opened(runtime, self._labels, ValOptions(), data, study=study)

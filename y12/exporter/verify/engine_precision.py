@@ -8,6 +8,8 @@ from y12.exporter.precision.qdq.qdq import QdqReport
 
 __all__ = ["check_engine_precision", "engine_notes"]
 
+_WORTH = 0.75  # of FP16's bytes: moving them, not arithmetic, is what a detector's kernels wait for
+
 
 def check_engine_precision(precision: str, facts: EngineFacts, quantization: QdqReport | None) -> None:
     """Refuse an engine that computes in another precision what the graph says.
@@ -32,12 +34,20 @@ def check_engine_precision(precision: str, facts: EngineFacts, quantization: Qdq
         )
 
 
-def engine_notes(precision: str, facts: EngineFacts, flavour: str) -> Iterator[str]:
-    """Yield what the user must be told of an engine."""
-    if precision == "int8" and flavour == "rtx":
+def engine_notes(precision: str, facts: EngineFacts, flavour: str, half: EngineFacts | None = None) -> Iterator[str]:
+    """Yield what the user must be told of an engine.
+
+    Args:
+        precision: that was asked for.
+        facts: of the engine.
+        flavour: "rtx", or that of full TensorRT.
+        half: of an FP16 engine of the same network, to hold one of INT8 against.
+    """
+    if half is not None and facts.bytes_moved > _WORTH * half.bytes_moved:
+        moved, least = (f"{one.bytes_moved / 1e6:.0f} MB in {one.kernels} kernels" for one in (facts, half))
         yield (
-            "TensorRT-RTX runs what follows an INT8 convolution (bias, activation) as a kernel of its own; with its "
-            f"{facts.kernels} kernels this engine may be slower than --half: measure both with y12-bench"
+            f"--half is likely the better engine for TensorRT-RTX: INT8 reads and writes {moved}, FP16 {least}: "
+            "what follows an INT8 convolution (bias, activation) is a kernel of its own. Measure both with y12-bench"
         )
     if precision == "fp32" and facts.unfused and flavour == "rtx":
         yield "TensorRT-RTX does not fuse attention in FP32; --half fuses it"

@@ -49,7 +49,7 @@ def load_images(options: VerifyOptions, input_hw: tuple[int, int], task: str) ->
         )
     fit = fit_for(task)
     try:
-        return tuple(TestImage(p.name, blob_from([fit(image_from(p), input_hw)[0]])) for p in paths)
+        return tuple(TestImage(p.name, blob_from([fit(image_from(p, options.bits), input_hw)[0]])) for p in paths)
     except InputError as error:
         raise VerificationError(f"cannot verify on this image: {error}") from error
 

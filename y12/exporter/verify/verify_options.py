@@ -106,6 +106,7 @@ class VerifyOptions:
         max_det: of each image, the best ones.
         min_matched: with fewer matched detections the verdict is "inconclusive".
         allow_inconclusive: let that pass.
+        bits: how many bits 16-bit images hold; None goes by each file, else takes all.
     """
 
     images: Path | tuple[Path, ...] | None = None
@@ -113,3 +114,4 @@ class VerifyOptions:
     max_det: int = 100
     min_matched: int = 5
     allow_inconclusive: bool = False
+    bits: int | None = None

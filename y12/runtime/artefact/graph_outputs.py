@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from y12.errors import ArtefactError
+from y12.runtime.artefact.fields import MAX_CLASSES
 from y12.runtime.artefact.manifest import NmsSettings, end_to_end
 from y12.runtime.artefact.onnx_graph import OnnxGraph, OnnxNode
 from y12.runtime.artefact.onnx_header import TensorHeader
@@ -51,11 +52,13 @@ class GraphOutputs:
             the output, of probabilities "".
         corners: where the boxes in `raw` are x1 y1 x2 y2, the tensor in which those points were joined; "" where they
             are centre and size.
+        classes: how many there are, where rows of objects tell; None elsewhere.
     """
 
     nms: NmsSettings | None = None
     raw: str = ""
     corners: str = ""
+    classes: int | None = None
 
 
 def graph_outputs(graph: OnnxGraph, outputs: tuple[TensorHeader, ...], task: str) -> GraphOutputs:
@@ -80,7 +83,7 @@ def graph_outputs(graph: OnnxGraph, outputs: tuple[TensorHeader, ...], task: str
         raw = next(filter(walk.is_raw, (name for node in walk.tail(BOXES) for name in node.outputs)), None)
         if raw is None:
             raise _other(walk, found[BOXES], "rows of objects picked from boxes and scores")
-        return GraphOutputs(nms, raw, walk.corners(raw))
+        return GraphOutputs(nms, raw, walk.corners(raw), walk.classes_of_rows(found[BOXES]))
     raw = walk.back(BOXES, _UNMOVED)
     if not walk.is_raw(raw) or walk.corners(raw):
         raise _other(walk, found[BOXES], "boxes (centre and size) and a Sigmoid of scores joined, or rows of objects")
@@ -174,6 +177,19 @@ class _Walk:
             return NmsSettings("rows", _checked(rows), self._options(tail, rows))
         if suppresses:
             raise _other(self, output, "rows of objects: x1 y1 x2 y2 score class")
+        return None
+
+    def classes_of_rows(self, output: TensorHeader) -> int | None:
+        """Return how many classes a row's can be: a pair's index modulo them, or the best of so many channels."""
+        for node in self.tail(output.name):
+            count = -1.0
+            if node.op_type == "Mod" and self._is_index_of_topk(*node.inputs[:1]):
+                count = self._number(node.inputs[1])
+            elif node.op_type == "ArgMax" and (cut := self._maker.get(node.inputs[0])) and cut.op_type == "Slice":
+                first, end = (self._number(name) for name in cut.inputs[1:3])
+                count = end - first if first >= 0 else -1.0
+            if 1 <= count < MAX_CLASSES:
+                return int(count)
         return None
 
     def _parts(self, tensor: str, deeper: int = _NESTED) -> list[str]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from y12.errors import ArtefactError
 from y12.files import check_file
+from y12.runtime.artefact.class_count import check_class_count
 from y12.runtime.artefact.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest, NmsSettings
 from y12.runtime.artefact.onnx_header import OnnxHeader, TensorHeader, read_onnx_header
 from y12.runtime.artefact.plan import PlanHeader, network_name_in_plan, plan_problem, read_plan_header
@@ -107,6 +108,7 @@ def _open_onnx(path: Path) -> Artefact:
         if ONNX_KEY in header.metadata:
             manifest = Manifest.from_json(header.metadata[ONNX_KEY])
             images = _images(header.inputs)
+            check_class_count(manifest, header.outputs)
             return Artefact(path, "onnx", manifest, "the model's metadata", inputs=(images,), outputs=header.outputs)
         if is_foreign_metadata(header.metadata):
             return _open_foreign(path, header)
@@ -126,6 +128,7 @@ def _open_foreign(path: Path, header: OnnxHeader) -> Artefact:
     said = manifest_from_metadata(header.metadata, images.shape)
     found = graph_outputs(graph, header.outputs, said.task)
     shown = replace(said, precision=precision_of(graph), nms=found.nms)
+    check_class_count(shown, header.outputs, found.classes)
     said_shown = {"precision": (said.precision, shown.precision), "outputs": (_ends(said.nms), _ends(shown.nms))}
     notes = tuple(
         f"{path.name}: its metadata say {what} {claim}, its graph has {fact}: y12 goes by the graph"

@@ -11,7 +11,7 @@ from typing import TypeVar
 from y12.errors import ArtefactError
 from y12.runtime.artefact.manifest import LOCALISATIONS, Manifest
 
-__all__ = ["PROTOS", "OutputLayout", "Rows", "heights_of", "output", "output_layout"]
+__all__ = ["PROTOS", "OutputLayout", "Rows", "heights_of", "output", "output_layout", "words_of"]
 
 Tensor = TypeVar("Tensor")
 
@@ -124,7 +124,7 @@ class OutputLayout:
             if shape != (height, *anchors):
                 expected = f"{name} ({height}, {anchors[0] if anchors else 'A'})"
                 if not self.is_separate:
-                    expected = f"({height}, A) for {self.class_count} classes{_words(rows)}"
+                    expected = f"({height}, A) for {self.class_count} classes{words_of(rows)}"
                 raise ArtefactError(f"expected an output {expected}, found {shape}; {_NO_FIT}")
         return rows, anchors[0]
 
@@ -209,5 +209,6 @@ def output(outputs: Mapping[str, Tensor], name: str) -> Tensor:
     return outputs[name]
 
 
-def _words(rows: Mapping[str, Rows]) -> str:
+def words_of(rows: Mapping[str, Rows]) -> str:
+    """Return what there is beside boxes and scores, to be put behind "… classes"."""
     return "".join(f", {rows[name].count} {words}" for name, words in _WORDS.items() if name in rows)

@@ -114,7 +114,7 @@ def measure(
         "artefact": str(runtime.artefact.path),
         "executor": runtime.description,
         "precision": runtime.manifest.precision,
-        "input_hw": list(runtime.input_hw),
+        "input_hw": list(runtime.input_size.input_hw(found[0].image_hw)),
         "batch": len(images),
         "iterations": iterations,
         "objects": sum(map(len, found)),

@@ -21,6 +21,7 @@ from y12.text import LINE, one_line, printable_json, visible
 
 # Of the packages that are imported under another name than PyPI has them: what to ask pip for.
 _ON_PYPI = {
+    "grpc": "grpcio",
     "lightning_fabric": "lightning-fabric",
     "mlflow": "mlflow-skinny",
     "prometheus_client": "prometheus-client",

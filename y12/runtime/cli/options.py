@@ -88,6 +88,12 @@ def _at_least_one(text: str) -> int:
     return int(text)
 
 
+def _bits(text: str) -> int:
+    if not 1 <= int(text) <= 16:
+        raise ValueError
+    return int(text)
+
+
 def _zero_or_more(text: str) -> float:
     if not 0 <= float(text) < math.inf:
         raise ValueError
@@ -115,6 +121,7 @@ def _gpus(text: str) -> Numbers:
 whole = reader(int, "a whole number")
 number = reader(float, "a number")
 positive = reader(_at_least_one, "a whole number of 1 or more")
+image_bits = reader(_bits, "a whole number from 1 to 16")
 distance = reader(_zero_or_more, "a number of 0 or more")
 image_size = reader(_image_size, "640, or 480,640 as height,width")
 gpus = reader(_gpus, "the number of a GPU, or of several, such as 0 or 0,1 (--provider cpu runs an .onnx on the CPU)")
@@ -163,6 +170,17 @@ AgnosticNms = Annotated[
     bool | None, option("--agnostic-nms", panel=NMS, help="let boxes suppress each other across classes")
 ]
 
+Bits = Annotated[
+    int | None,
+    option(
+        "--bits",
+        parser=image_bits,
+        metavar="N",
+        panel=RUNNING,
+        help="how many bits 16-bit images hold, such as 12; default: what each file says, else all",
+    ),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeOptions(Options):
@@ -178,6 +196,16 @@ class RuntimeOptions(Options):
             help="input size; default: what the artefact was made for",
         ),
     ] = None
+    rect: Annotated[
+        bool,
+        option(
+            "--rect",
+            panel=RUNNING,
+            help="give each image the smallest input that holds it, in place of gray bars; of an artefact whose sides "
+            "are free",
+        ),
+    ] = False
+    bits: Bits = None
     provider: Annotated[
         Provider,
         choice(Provider, "--provider", panel=RUNNING, help="where an .onnx runs; an engine always runs on the GPU"),
@@ -268,6 +296,8 @@ class RuntimeOptions(Options):
             self.artefact,
             gpu=GpuOptions(device=device),
             imgsz=self.input_hw,
+            rect=self.rect,
+            bits=self.bits,
             provider=self.provider.value,
             task=None if self.task is None else self.task.value,
             timeout=self.timeout,

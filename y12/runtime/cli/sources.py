@@ -35,8 +35,8 @@ class StandardInput:
     def __str__(self) -> str:
         return "-"
 
-    def image(self) -> NDArray[np.uint8]:
-        """Read it, to the end.
+    def image(self, bits: int | None = None) -> NDArray[np.uint8]:
+        """Read it, to the end; `bits` as for `image_from`.
 
         Raises:
             InputError: it is closed, or holds no image.
@@ -47,7 +47,7 @@ class StandardInput:
             content = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
         except OSError as error:
             raise InputError(f"standard input: cannot be read ({error.strerror or error})") from error
-        return image_from_bytes(content, "standard input")
+        return image_from_bytes(content, "standard input", bits)
 
 
 Source = Path | Stream | StandardInput
@@ -64,6 +64,7 @@ class Frame:
         load_ms: how long decoding took so far.
         time_s: of a video's frame, seconds from the video's beginning; None where its file does not say.
         share: how much of its source is done with it, 0-1; None of a stream, and where a video does not say.
+        bits: how many a 16-bit image holds, as `image_from` takes it.
     """
 
     path: Source
@@ -72,6 +73,7 @@ class Frame:
     load_ms: float = 0.0
     time_s: float | None = None
     share: float | None = None
+    bits: int | None = None
 
     def load(self) -> NDArray[np.uint8]:
         """Return the picture as (H, W, 3) BGR, decoded now where it was not yet.
@@ -82,8 +84,8 @@ class Frame:
         if isinstance(self.source, InputError):
             raise self.source
         if isinstance(self.source, StandardInput):
-            return self.source.image()
-        return image_from(self.source)
+            return self.source.image(self.bits)
+        return image_from(self.source, self.bits)
 
     def load_and_keep(self) -> NDArray[np.uint8]:
         """Do as `load`, and hold the picture, so that it is not decoded again."""
@@ -163,6 +165,7 @@ def frames_from(
     given_up: Collection[Source] = (),
     every: int = 1,
     tell: Callable[[str], None] = say,
+    bits: int | None = None,
 ) -> Iterator[Frame]:
     """Yield each image, and each video and stream frame by frame; what cannot be read tells so in its place.
 
@@ -174,10 +177,11 @@ def frames_from(
         given_up: those that are left.
         every: of a video or stream, the first frame and each so many further ones.
         tell: takes what there is to say about a stream.
+        bits: of images, as `image_from` takes it.
     """
     for source in sources:
         if isinstance(source, StandardInput) or (isinstance(source, Path) and not is_moving(source)):
-            yield Frame(source, None, source, share=1.0)
+            yield Frame(source, None, source, share=1.0, bits=bits)
             continue
         try:
             for frame in _frames_from_video(source, tell):

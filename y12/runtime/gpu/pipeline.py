@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from y12.runtime.artefact.manifest import AxisRange
 from y12.runtime.gpu.device import DeviceNetwork, quietly
 from y12.runtime.gpu.frames import PinnedImages, checked_view, is_on_device
 from y12.runtime.gpu.worker import Finish, Settings, Worker
+from y12.runtime.groups import grouped, run_in_groups
 from y12.runtime.kernels.layout import MAX_CANDIDATES, MAX_SIDE_PX
 from y12.runtime.options import DetectOptions, GpuOptions
 from y12.runtime.preprocess.images import image_from
+from y12.runtime.preprocess.input_size import InputSize
 from y12.runtime.stages import Stages
 from y12.runtime.tasks import Task
 
@@ -29,20 +32,27 @@ class GpuPipeline:
         network: what runs in the middle; closed with the pipeline.
         task: what stands before and after it.
         batch: how many images it takes.
-        input_hw: height and width of its input in pixels.
+        input_size: of its input in pixels.
         options: how many workers, and whether graphs are captured; which GPU is the network's matter.
+        bits: as `image_from` takes them.
 
     Raises:
         ExecutorError: the device gives no stream or no memory.
     """
 
     def __init__(
-        self, network: DeviceNetwork, task: Task, batch: AxisRange, input_hw: tuple[int, int], options: GpuOptions
+        self,
+        network: DeviceNetwork,
+        task: Task,
+        batch: AxisRange,
+        input_size: InputSize,
+        options: GpuOptions,
+        bits: int | None = None,
     ) -> None:
         assert task.layout is not None, "a classifier has another pipeline"
         self.workers, self.on_gpu = options.contexts, True
         self.interrupt: Callable[[int], None] | None = None  # a kernel ends when it ends
-        self._network, self._batch = network, batch
+        self._network, self._batch, self._bits = network, batch, bits
         self._changed = threading.Condition()
         self._idle: list[Worker] = []
         self._workers = 0  # idle or at work
@@ -53,7 +63,7 @@ class GpuPipeline:
             undo.callback(quietly, self._device.close)
             self._view_lock = threading.Lock()
             self._pinned = PinnedImages(self._device)
-            self._settings = Settings(task, input_hw, options.cuda_graph, self._pinned)
+            self._settings = Settings(task, input_size, options.cuda_graph, self._pinned)
             self._idle.append(Worker(network, self._settings))
             self._workers = 1
             self._resources = undo.pop_all()
@@ -78,7 +88,7 @@ class GpuPipeline:
         Raises:
             InputError: it cannot be used.
         """
-        return source if is_on_device(source) else image_from(source)
+        return source if is_on_device(source) else image_from(source, self._bits)
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:
         """Return an (h, w, 3) array in page-locked memory, not initialised."""
@@ -86,18 +96,29 @@ class GpuPipeline:
 
     def stages(self, load: Callable[[Any], Any], options: DetectOptions) -> Stages:
         """Return what is done with a batch; all but the reading is the worker's."""
-        return Stages(
+        size = self._settings.input_size
+        of_one_size = Stages(
             load=load,
-            preprocess=lambda image: (self._checked(image), None),
+            preprocess=lambda image: (self._checked(image)[0], None),
             join=list,
             execute=lambda images: self.run(images, options),
             postprocess=lambda finish, _: finish(),
         )
+        if not size.is_rectangular:
+            return of_one_size
+        return replace(
+            of_one_size,
+            preprocess=lambda image: (self._checked(image), None),
+            join=lambda checked: grouped(
+                checked, lambda one: size.input_hw(one[1]), lambda own: [one[0] for one in own]
+            ),
+            execute=lambda groups: run_in_groups(groups, of_one_size.execute),
+        )
 
-    def _checked(self, image: Any) -> Any:
-        """Refuse an image that the kernels cannot take, before it can spoil a batch."""
+    def _checked(self, image: Any) -> tuple[Any, tuple[int, int]]:
+        """Return an image with its height and width; refuse what the kernels cannot take before it spoils a batch."""
         if isinstance(image, np.ndarray):
-            size_hw = image.shape[:2]
+            size_hw = image.shape[0], image.shape[1]
         else:
             with self._view_lock:
                 self._device.make_current()
@@ -107,10 +128,12 @@ class GpuPipeline:
                 f"expected an image of {MAX_SIDE_PX} pixels a side or less on a GPU, found {size_hw[1]}x{size_hw[0]}: "
                 "make it smaller"
             )
-        return image
+        return image, size_hw
 
     def run(self, images: Sequence[Any], options: DetectOptions) -> list[Finish]:
         """Find the objects in each of 1 to `profile.batch.max` images; filled up to a batch that there is a graph for.
+
+        The images have one size of input.
 
         Raises:
             InputError: an image is not where it was any more.

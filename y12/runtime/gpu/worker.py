@@ -1,10 +1,11 @@
 """One worker of the pipeline: a stream with its memory, and for each batch a network context and a captured graph.
 
-A batch's way: the images go up as they come; then, in one graph,
+A batch has one size of input, by its images where that is rectangular. Its way: the images go up as they come; then, in
+one graph,
 
     the block of parameters up  ->  letterbox  ->  the network  ->  candidates, NMS, ...  ->  the results down
 
-The first run of a batch is not from a graph: TensorRT finishes its own preparations in it.
+The first run of a batch of a size is not from a graph: TensorRT finishes its own preparations in it.
 """
 
 import contextlib
@@ -28,13 +29,14 @@ from y12.runtime.gpu.predictions import device_predictions
 from y12.runtime.kernels import layout as layouts
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.boxes import detections_from_picked
+from y12.runtime.preprocess.input_size import InputSize
 from y12.runtime.preprocess.letterbox import Letterbox
 from y12.runtime.results.detections import Detections
 from y12.runtime.tasks import Task
 
 __all__ = ["Settings", "Worker"]
 
-MAX_GRAPHS = 4  # batches that a worker is ready for at a time; each has a network context of its own
+MAX_GRAPHS = 4  # batches and sizes that a worker is ready for at a time; each has a network context of its own
 
 LOG = logging.getLogger("y12.gpu")
 
@@ -47,13 +49,13 @@ class Settings:
 
     Attributes:
         task: what stands before and after the network.
-        input_hw: height and width of its input in pixels.
+        input_size: of its input in pixels.
         cuda_graph: replay a captured graph; False launches each kernel by itself.
         pinned: images that users wrote into page-locked memory.
     """
 
     task: Task
-    input_hw: tuple[int, int]
+    input_size: InputSize
     cuda_graph: bool
     pinned: PinnedImages
 
@@ -68,7 +70,7 @@ class Worker:
     def __init__(self, network: DeviceNetwork, settings: Settings) -> None:
         self._network, self._settings = network, settings
         self._limits = Limits()
-        self._replays: OrderedDict[int, _Replay] = OrderedDict()
+        self._replays: OrderedDict[tuple[int, tuple[int, int]], _Replay] = OrderedDict()  # by batch and input
         self.device = network.device()
         self._frames = Frames(self.device, settings.pinned)
 
@@ -76,7 +78,7 @@ class Worker:
         """Find the objects of a batch.
 
         Args:
-            images: B of them, as `Frames.put` takes them.
+            images: B of them, as `Frames.put` takes them, that have one size of input.
             options: what to keep.
 
         Returns:
@@ -90,25 +92,27 @@ class Worker:
         self._limits = self._limits.grown_for(options)
         try:
             placed = self._frames.put(images)
+            input_hw = self._settings.input_size.input_hw(placed[2][0])
             while True:
                 try:
-                    return self._replay(len(images)).run(*placed, options)
+                    return self._replay(len(images), input_hw).run(*placed, options)
                 except ArenaTooSmallError as error:
                     self._limits = replace(self._limits, arena_words=arena_for(error.words))
         except InputError:
             self.device.synchronize()  # of copies under way: the next ones are made from the same memory
             raise
 
-    def _replay(self, batch: int) -> "_Replay":
+    def _replay(self, batch: int, input_hw: tuple[int, int]) -> "_Replay":
         """Return what runs a batch, within the limits there are now; the one not used for longest is let go."""
-        replay = self._replays.pop(batch, None)
+        replay = self._replays.pop((batch, input_hw), None)
         if replay is not None and replay.limits != self._limits:
             replay.close()
             replay = None
         while replay is None and len(self._replays) >= MAX_GRAPHS:
             self._replays.popitem(last=False)[1].close()
-        replay = replay or _Replay(self._network, self.device, self._settings, batch, self._limits)
-        self._replays[batch] = replay
+        shape = batch, 3, *input_hw
+        replay = replay or _Replay(self._network, self.device, self._settings, shape, self._limits)
+        self._replays[batch, input_hw] = replay
         return replay
 
     def close(self) -> None:
@@ -136,16 +140,25 @@ class _Tail(Protocol):
 
 
 class _Replay:
-    """Runs batches of one size."""
+    """Runs batches of one shape, (B, 3, H, W)."""
 
-    def __init__(self, network: DeviceNetwork, device: Device, settings: Settings, batch: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        network: DeviceNetwork,
+        device: Device,
+        settings: Settings,
+        shape: tuple[int, int, int, int],
+        limits: Limits,
+    ) -> None:
+        batch, _, *input_hw = shape
         self.limits = limits
         self._device, self._settings, self._batch = device, settings, batch
+        self._input_hw = input_hw[0], input_hw[1]
         self._graph: Graph | None = None
         self._placed: tuple[Any, ...] = ()  # that the parameters are of, as the frames are
         self._frames: list[Letterbox] = []
         with contextlib.ExitStack() as undo:
-            self._context = network.context(device, (batch, 3, *settings.input_hw))
+            self._context = network.context(device, shape)
             undo.callback(self._context.close)
             _check_batch(self._context.outputs, batch)
             half = self._context.images.dtype == np.float16
@@ -158,7 +171,7 @@ class _Replay:
 
     def _tail_of(self, context: DeviceContext, undo: contextlib.ExitStack) -> tuple[_Tail, Callable[[], None]]:
         """Return what follows the network, and what must come before it."""
-        task, input_hw = self._settings.task, self._settings.input_hw
+        task, input_hw = self._settings.task, self._input_hw
         assert task.layout is not None
         tail: _Tail
         if task.ends_in_nms:
@@ -181,7 +194,7 @@ class _Replay:
         """Run the images that are at `addresses`."""
         placed = (addresses, pitches, sizes_hw)
         if placed != self._placed:
-            frames = [Letterbox.fit(size_hw, self._settings.input_hw) for size_hw in sizes_hw]
+            frames = [self._settings.input_size.frame(size_hw) for size_hw in sizes_hw]
             self._params.host("images")[:] = layouts.letterbox_images(addresses, pitches, frames)
             self._placed, self._frames = placed, frames
         self._tail.write(self._params, options)
@@ -204,7 +217,7 @@ class _Replay:
         return graph
 
     def _enqueue(self) -> None:
-        height, width = self._settings.input_hw
+        height, width = self._input_hw
         self._params.upload()
         self._letterbox(
             layouts.letterbox_grid((height, width), self._batch),

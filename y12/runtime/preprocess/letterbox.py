@@ -8,7 +8,7 @@ box.
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +45,13 @@ class Letterbox:
             raise InputError(f"expected an image and an input of 1x1 pixel or more, found {image_hw} and {input_hw}")
         scale = min(input_height / height, input_width / width)
         resized_hw = max(1, round(height * scale)), max(1, round(width * scale))
-        top = round((input_height - resized_hw[0]) / 2 - 0.1)  # -0.1: a half goes to the bottom and the right
-        left = round((input_width - resized_hw[1]) / 2 - 0.1)
-        return cls(scale, left, top, resized_hw, input_hw, image_hw)
+        return cls(scale, 0, 0, resized_hw, input_hw, image_hw).in_input(input_hw)
+
+    def in_input(self, input_hw: tuple[int, int]) -> "Letterbox":
+        """Return the same image, resized as it is, in the middle of another input that holds it."""
+        # -0.1: a half goes to the bottom and the right
+        top, left = (round((side - own) / 2 - 0.1) for side, own in zip(input_hw, self.resized_hw, strict=True))
+        return replace(self, left=left, top=top, input_hw=input_hw)
 
 
 def letterbox(image_bgr: NDArray[np.uint8], input_hw: tuple[int, int]) -> tuple[NDArray[np.uint8], Letterbox]:
@@ -56,17 +60,22 @@ def letterbox(image_bgr: NDArray[np.uint8], input_hw: tuple[int, int]) -> tuple[
     Raises:
         InputError: the image or the input has no pixels.
     """
+    frame = Letterbox.fit((image_bgr.shape[0], image_bgr.shape[1]), input_hw)
+    return padded_image(image_bgr, frame), frame
+
+
+def padded_image(image_bgr: NDArray[np.uint8], frame: Letterbox) -> NDArray[np.uint8]:
+    """Resize and pad an image to the input that it lies in."""
     import cv2
 
-    frame = Letterbox.fit((image_bgr.shape[0], image_bgr.shape[1]), input_hw)
-    padded = np.full((*input_hw, 3), PAD_GRAY, dtype=np.uint8)
+    padded = np.full((*frame.input_hw, 3), PAD_GRAY, dtype=np.uint8)
     height, width = frame.resized_hw
     inside = padded[frame.top : frame.top + height, frame.left : frame.left + width]
     if frame.resized_hw == frame.image_hw:
         inside[...] = image_bgr
     else:
         cv2.resize(image_bgr, (width, height), dst=inside, interpolation=cv2.INTER_LINEAR)
-    return padded, frame
+    return padded
 
 
 def blob_from(images_bgr: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from y12.runtime.results.convert import described, supervision_from, table_from
 from y12.runtime.results.masks import Masks
 from y12.runtime.results.objects import Detection
 from y12.runtime.results.oriented import corners_from_xywhr
+from y12.runtime.results.passed_on import PassedOn
 from y12.runtime.results.records import records_from
 from y12.text import printable_json
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False, repr=False)
-class Detections:
+class Detections(PassedOn):
     """The N objects of one image, best first, as parallel arrays.
 
     Attributes:
@@ -48,6 +49,7 @@ class Detections:
         whole_image: the rows are classes of the image as a whole, for a classifier; `xyxy` is what it looked at.
         image: what `infer` was given, by reference, for `plot`: the path, or the array itself. None of a stream's
             arrays, which would fill the memory, and of those on a GPU.
+        bits: how many bits of a 16-bit `image` were taken to count; None: as its file says.
 
     Raises:
         InputError: an array's shape contradicts the others.
@@ -65,6 +67,7 @@ class Detections:
     truncated: bool = False
     whole_image: bool = False
     image: "ImageSource | None" = None
+    bits: int | None = None
 
     def __post_init__(self) -> None:
         check_arrays(self)

@@ -38,6 +38,7 @@ class Objects(Protocol):
     tracker_id: NDArray[np.integer[Any]] | None
     whole_image: bool
     image: "ImageSource | None"
+    bits: int | None
 
     def __len__(self) -> int: ...
 

@@ -47,7 +47,7 @@ def pixels_of(found: Objects, image: "ImageSource | None" = None, use: str = "pl
             f"{use}: expected the image, found none: the result of a stream, or of an image on a GPU, keeps it not; "
             f"give it, as in {use}(image)"
         )
-    pixels = image_from(source)
+    pixels = image_from(source, found.bits)
     if pixels.shape[:2] != found.image_hw:
         (height, width), (wanted_height, wanted_width) = pixels.shape[:2], found.image_hw
         raise InputError(

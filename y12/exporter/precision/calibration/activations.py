@@ -21,7 +21,12 @@ Values = dict[str, NDArray[np.float32]]
 
 
 def activations(
-    graph: onnx.ModelProto, tensors: Sequence[str], images: Sequence[Path], task: str, profile: InputProfile
+    graph: onnx.ModelProto,
+    tensors: Sequence[str],
+    images: Sequence[Path],
+    task: str,
+    profile: InputProfile,
+    bits: int | None = None,
 ) -> Iterator[tuple[int, Sequence[Path], Values]]:
     """Yield, batch after batch, how many images are done, the batch's images, and the tensors' values on them.
 
@@ -33,6 +38,7 @@ def activations(
         images: files; each is prepared exactly as the runtime does it for the task and the size.
         task: of the network.
         profile: the graph's input shapes.
+        bits: how many bits 16-bit images hold; None goes by each file.
 
     Raises:
         CalibrationError: there are no images, a tensor is unknown or not float32, or an image cannot be used.
@@ -43,7 +49,7 @@ def activations(
     input_name = graph.graph.input[0].name
     executor = _executor(graph, [name for name in tensors if name != input_name])
     try:
-        for done, paths, blob in _batches(images, task, profile):
+        for done, paths, blob in _batches(images, task, profile, bits):
             # no name here for the values: whoever takes them may free them before the next run
             yield done, paths, _of_images({input_name: blob, **executor.run(blob)}, tensors, len(paths))
     finally:
@@ -62,7 +68,7 @@ def _of_images(values: Values, tensors: Sequence[str], images: int) -> Values:
 
 
 def _batches(
-    images: Sequence[Path], task: str, profile: InputProfile
+    images: Sequence[Path], task: str, profile: InputProfile, bits: int | None
 ) -> Iterator[tuple[int, Sequence[Path], NDArray[np.float32]]]:
     """Yield batches of prepared images, (B, 3, H, W), with how many images are done after each.
 
@@ -72,7 +78,7 @@ def _batches(
     for start in range(0, len(images), batch):
         paths = images[start : start + batch]
         try:
-            fitted = [fit(image_from(path), input_hw)[0] for path in paths]
+            fitted = [fit(image_from(path, bits), input_hw)[0] for path in paths]
         except Y12Error as error:
             raise CalibrationError(f"cannot calibrate on this image: {error}") from error
         fitted += fitted[-1:] * (batch - len(paths))

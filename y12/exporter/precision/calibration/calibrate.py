@@ -65,7 +65,7 @@ def calibrate(
         CalibrationError: a tensor is unknown or not float32, an image cannot be used, or an activation is NaN or Inf.
         Y12Error: ONNX Runtime failed.
     """
-    histograms = collect_histograms(graph, tensors, images, task, profile, progress)
+    histograms = collect_histograms(graph, tensors, images, task, profile, progress, options.bits)
     by_method = [ranges_from_histograms(histograms, len(images), own) for own in options.tried]
     return tuple(replace(ranges, notes=_notes(images)) for ranges in by_method)
 
@@ -83,10 +83,14 @@ def collect_histograms(
     task: str,
     profile: InputProfile,
     progress: Progress | None = None,
+    bits: int | None = None,
 ) -> dict[str, Histogram]:
-    """Return the histogram of each tensor's values over the images; arguments and errors as of `calibrate`."""
+    """Return the histogram of each tensor's values over the images; arguments and errors as of `calibrate`.
+
+    `bits` are of 16-bit images.
+    """
     histograms = {name: Histogram() for name in tensors}
-    for done, paths, values in activations(graph, list(histograms), images, task, profile):
+    for done, paths, values in activations(graph, list(histograms), images, task, profile, bits):
         for name, histogram in histograms.items():
             _count(histogram, name, values.pop(name), paths)  # frees it before the next run
         if progress is not None:

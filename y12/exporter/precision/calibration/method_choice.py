@@ -78,15 +78,18 @@ class ScoreError:
         graph: the FP32 graph.
         images: to compare on; sixteen of them, evenly out of them.
         manifest: of the graph.
+        bits: how many bits 16-bit images hold; None goes by each file.
 
     Raises:
         CalibrationError: an image cannot be used.
         Y12Error: the graph cannot be run.
     """
 
-    def __init__(self, graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest) -> None:
+    def __init__(
+        self, graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest, bits: int | None = None
+    ) -> None:
         self._images, self._layout = evenly(images, _IMAGES), output_layout(manifest.of_predictions)
-        self._task, self._profile = manifest.task, manifest.profile
+        self._task, self._profile, self._bits = manifest.task, manifest.profile, bits
         self._best = [_best_anchors(scores) for scores in self._scores(graph)]
 
     def of(self, typed: onnx.ModelProto) -> float:
@@ -101,7 +104,7 @@ class ScoreError:
     def _scores(self, graph: onnx.ModelProto) -> Iterator[Scores]:
         """Yield each image's scores, (nc, A); of a classifier, whose classes take the anchor points' place, (1, nc)."""
         names = [output.name for output in graph.graph.output]
-        for _, paths, values in activations(graph, names, self._images, self._task, self._profile):
+        for _, paths, values in activations(graph, names, self._images, self._task, self._profile, self._bits):
             for i in range(len(paths)):
                 outputs = {name: values[name][i] for name in names}
                 if self._layout is None:

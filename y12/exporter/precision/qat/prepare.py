@@ -128,7 +128,9 @@ def initial_ranges(
     candidates = calibrate(graph, tensors, images, spec.task, profile, calibration, progress)
     if len(candidates) == 1:
         return candidates[0]
-    return best_ranges(ScoreError(graph, images, manifest), partial(_quantized, graph, options), candidates)
+    return best_ranges(
+        ScoreError(graph, images, manifest, calibration.bits), partial(_quantized, graph, options), candidates
+    )
 
 
 def _quantized(graph: onnx.ModelProto, options: QuantizeOptions, ranges: Ranges) -> onnx.ModelProto:

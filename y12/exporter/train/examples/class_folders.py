@@ -33,6 +33,7 @@ class ClassFolders:
         paths: the images.
         labels: the class of each.
         notes: what a reader has to know.
+        bits: how many bits 16-bit images hold; None goes by each file.
     """
 
     origin: Path
@@ -40,6 +41,7 @@ class ClassFolders:
     paths: tuple[Path, ...]
     labels: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    bits: int | None = None
 
 
 def class_folders(data: Path, options: DataOptions | None = None, progress: Progress | None = None) -> ClassFolders:
@@ -68,10 +70,10 @@ def class_folders(data: Path, options: DataOptions | None = None, progress: Prog
     if wrong:
         raise DatasetError(f"{data}: expected folders whose names are UTF-8, found {shown(wrong[0])}: rename it")
     tree = class_tree(data, split, names)
-    checked_sizes(tree.samples, data, decode=options.check == "decode", progress=progress)
+    checked_sizes(tree.samples, data, decode=options.check == "decode", progress=progress, bits=options.bits)
     empty = [name for i, name in enumerate(names) if i not in set(tree.labels)]
     notes = (f"{len(empty)} of {len(names)} classes have no images, {empty[0]!r:.60} among them",) if empty else ()
-    return ClassFolders(data, names, tuple(sample.path for sample in tree.samples), tree.labels, notes)
+    return ClassFolders(data, names, tuple(sample.path for sample in tree.samples), tree.labels, notes, options.bits)
 
 
 class ClassSource:
@@ -109,7 +111,7 @@ class ClassSource:
         """
         order = permutation(seed, epoch, len(self))
         i = int(order[position % len(order)])
-        rgb = np.ascontiguousarray(image_from(self._data.paths[i])[:, :, ::-1])
+        rgb = np.ascontiguousarray(image_from(self._data.paths[i], self._data.bits)[:, :, ::-1])
         picture, frame = centre_crop(rgb, (self.imgsz, self.imgsz))  # channels do not mix
         if self._options != UNCHANGED:
             rng = np.random.default_rng([seed, epoch, position, DRAWS])

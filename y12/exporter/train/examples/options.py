@@ -81,6 +81,7 @@ class DataOptions:
         split: part of a data.yaml or of a folder of classes; of a COCO JSON, None.
         images: where a COCO JSON's file names start; None looks beside it.
         strict: refuse labels of nothing, which are otherwise left out and told.
+        bits: how many bits 16-bit images hold; None goes by each file, else takes all.
         check: "decode" decodes each image once before training; "header" looks at the files' headers only.
 
     Raises:
@@ -90,6 +91,7 @@ class DataOptions:
     split: str | None = None
     images: Path | None = None
     strict: bool = False
+    bits: int | None = None
     check: Literal["decode", "header"] = "decode"
 
     def __post_init__(self) -> None:

@@ -165,7 +165,7 @@ class UserSource:
 
     def _decoded(self, i: int, frame: Letterbox) -> NDArray[np.uint8]:
         path = self._data.paths[i]
-        bgr = image_from(path)
+        bgr = image_from(path, self._data.bits)
         if bgr.shape[:2] != frame.image_hw:
             height, width = frame.image_hw
             raise DatasetError(

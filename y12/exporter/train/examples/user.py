@@ -36,6 +36,7 @@ class TrainingData:
         flip_idx: which point each keypoint becomes in a mirrored picture, where the data tell it.
         oriented: whether the boxes are oriented.
         notes: what was left out, and what a reader has to know.
+        bits: how many bits 16-bit images hold; None goes by each file.
     """
 
     origin: Path
@@ -47,6 +48,7 @@ class TrainingData:
     flip_idx: tuple[int, ...] | None = None
     oriented: bool = False
     notes: tuple[str, ...] = ()
+    bits: int | None = None
 
 
 def training_data(
@@ -69,7 +71,7 @@ def training_data(
     split = options.split if is_json else options.split or "train"
     dataset = labelled_dataset(data, split, options.images, oriented=task == "obb", strict=options.strict)
     masks, keypoints = _told(dataset, task)
-    sizes = checked_sizes(dataset.samples, data, decode=options.check == "decode", progress=progress)
+    sizes = checked_sizes(dataset.samples, data, decode=options.check == "decode", progress=progress, bits=options.bits)
     truth = dataset.ground_truth(sizes)
     counts: dict[str, int] = defaultdict(int)
     by_image = _annotations_by_image(truth["annotations"], counts)
@@ -94,6 +96,7 @@ def training_data(
         dataset.flip_idx,
         form.oriented,
         (*dataset.notes, *_notes(objects, counts)),
+        options.bits,
     )
 
 

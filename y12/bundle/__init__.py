@@ -1,0 +1,1 @@
+"""Write an artefact as a folder that other software serves."""

@@ -1,0 +1,1 @@
+"""Files that a bundle for Triton holds as they are."""
