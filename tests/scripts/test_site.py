@@ -16,6 +16,7 @@ from site_pages import fitted  # noqa: E402  (a script, not a package)
 MADE_OF = (
     "README.md",
     "CHANGELOG.md",
+    "CODE_OF_CONDUCT.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "LICENSE",

@@ -3,7 +3,9 @@
 They download what a user downloads, gigabytes where torch is in it, so that the ordinary suite leaves them out.
 """
 
+import glob
 import os
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,10 @@ collect_ignore_glob = [] if os.environ.get("Y12_TEST_WHEEL") == "1" else ["test_
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
-    """The wheel of this checkout."""
+    """The wheel that $Y12_WHEEL names, or one of this checkout."""
+    if given := os.environ.get("Y12_WHEEL"):
+        (found,) = glob.glob(given)
+        return Path(found)
     return build(tmp_path_factory.mktemp("wheel"), "--wheel")
 
 

@@ -3,7 +3,7 @@
 The module of one is imported when it is called, so that the list, and the help of one, wait for no other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -19,6 +19,10 @@ from y12.text import shown
 __all__ = ["CommandGroup"]
 
 
+def _version_alone(version: Version = False) -> None:
+    """Take what --version takes; there is nothing to do but the command's."""
+
+
 @dataclass(frozen=True)
 class CommandGroup:
     """A command whose first word names another.
@@ -27,11 +31,13 @@ class CommandGroup:
         name: as it is typed, such as "y12".
         help: what it does, in a sentence or more.
         commands: by name: the module whose `COMMAND` it is, and what the list says of it.
+        options: takes what can be asked of the group itself, and is called before the command.
     """
 
     name: str
     help: str
     commands: Mapping[str, tuple[str, str]]
+    options: Callable[..., None] = _version_alone
 
     def parser(self) -> click.Command:
         """Return what reads its command line, and gives an instance of the named command's options."""
@@ -42,10 +48,12 @@ class CommandGroup:
 
         app = typer.Typer(cls=Group, rich_markup_mode=terminal_style(), pretty_exceptions_enable=False)
 
-        def nothing(version: Version = False) -> None:
-            """Take what --version takes; there is nothing to do but the command's."""
-
-        app.callback(help=self.help, subcommand_metavar="COMMAND ...", context_settings=SETTINGS)(nothing)
+        app.callback(
+            help=self.help,
+            subcommand_metavar="COMMAND ...",
+            context_settings=SETTINGS,
+            invoke_without_command=self.options is not _version_alone,
+        )(self.options)
         return get_command(app)
 
 
