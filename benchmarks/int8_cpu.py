@@ -1,4 +1,4 @@
-"""INT8 against FP32, both in the form for CPUs, in ONNX Runtime on this CPU, in one run: figures for docs/benchmarks.md.
+"""INT8 against FP32, both in the form for CPUs, in ONNX Runtime on this CPU: figures for docs/benchmarks.md.
 
     python benchmarks/int8_cpu.py yolo11n.pt yolov12n.pt --calib coco128/images/train2017
 
