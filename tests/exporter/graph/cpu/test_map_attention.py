@@ -88,3 +88,16 @@ def test_what_is_no_cut_of_a_map_is_left_with_a_reason():
     before = list(copy_of(model).graph.node)
     assert map_attention(model).refused == ("soft: its convolution has 2 groups, expected 1",)
     assert list(model.graph.node) == before
+
+
+def test_a_channel_that_is_zero_in_one_head_only_stays():
+    model = model_from(NARROW)
+    for weight in model.graph.initializer:
+        if weight.name in ("w_qkv", "b_qkv"):
+            values = onnx.numpy_helper.to_array(weight).copy()
+            values[0] = 0  # the first channel of q, in the first head
+            weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    images = images_of(model)
+    expected = evaluated(model, images)
+    rewritten(model)
+    assert np.abs(evaluated(model, images) - expected).max() <= 1e-5 * np.ptp(expected)
