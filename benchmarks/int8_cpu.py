@@ -1,4 +1,4 @@
-"""INT8 against FP32 in ONNX Runtime on this CPU, in one run: figures for docs/benchmarks.md.
+"""INT8 against FP32, both in the form for CPUs, in ONNX Runtime on this CPU: figures for docs/benchmarks.md.
 
     python benchmarks/int8_cpu.py yolo11n.pt yolov12n.pt --calib coco128/images/train2017
 
@@ -43,7 +43,7 @@ def exported(model: Path, arguments: argparse.Namespace, folder: Path) -> tuple[
         limit=arguments.limit,
     )
     configs = (
-        ExportConfig(str(model), verify=None, output=folder),
+        ExportConfig(str(model), form="cpu", verify=None, output=folder),
         ExportConfig(str(model), precision="int8", int8=int8, verify=None, output=folder),
     )
     first, second = (Path(export(config, lambda _stage: contextlib.nullcontext()).artefact) for config in configs)

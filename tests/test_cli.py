@@ -336,7 +336,7 @@ SAME = {
     Keep: KEEPS,
     choices.Format: FORMATS,
     choices.Method: METHODS,
-    choices.Int8Target: TARGETS,
+    choices.Target: TARGETS,
     choices.NmsForm: OWN_NMS_FORMS,
     choices.Split: SPLITS,
     choices.IouLoss: IOU_KINDS,

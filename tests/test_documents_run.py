@@ -87,6 +87,7 @@ def desk(shared, tmp_path_factory):
     run(folder, "y12-export best.pt --imgsz 160 --no-verify")
     shutil.copy(folder / "best.onnx", folder / "yolo11n.onnx")
     shutil.copy(folder / "best.onnx", folder / "best_fp16.onnx")
+    run(folder, "y12-export best.pt --target cpu --imgsz 160 --no-verify")
     (folder / "made").mkdir()
     shutil.copy(folder / "best.onnx", folder / "made" / "best.onnx")
     shutil.copy(folder / "photo.jpg", folder / "bus.jpg")

@@ -54,7 +54,7 @@ def test_what_is_said_arrives():
     assert (int8.images, int8.limit, int8.calibration.method, int8.calibration.symmetric) == (Path("i"), 7, "l3", True)
     assert (int8.quantize.target, int8.quantize.attention) == ("trt", True)
     assert int8.budget == BudgetOptions(0.5, Path("d"))
-    assert not int8_of("a.pt", "int8", Path("i"), {"int8_target": "cpu"}).calibration.symmetric
+    assert not int8_of("a.pt", "int8", Path("i"), {}, "cpu").calibration.symmetric
     assert int8_of("a.safetensors", "int8", None, {}).images is None  # the ranges are in the file
 
 

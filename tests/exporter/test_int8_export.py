@@ -158,7 +158,7 @@ def test_int8_that_moves_little_less_than_fp16_is_told_with_why():
     [
         ({"int8": None}, "--int8 is calibrated on images like those the model will see: add --calib"),
         ({"precision": "fp16"}, "are of --int8, found precision fp16: add --int8"),
-        ({"format": "engine", "int8": int8("cpu")}, "--int8-target cpu is for ONNX Runtime"),
+        ({"format": "engine", "int8": int8("cpu")}, "--target cpu is for ONNX Runtime"),
     ],
 )
 def test_options_that_contradict_each_other(changes, message):

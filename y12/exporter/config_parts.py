@@ -65,14 +65,17 @@ def nms_of(thresholds: Mapping[str, Any], shape: Mapping[str, Any], *, wanted: b
         raise OptionsError(f"--{error}") from error
 
 
-def int8_of(model: str | None, precision: str, images: Path | None, asked: Mapping[str, Any]) -> Int8Options | None:
+def int8_of(
+    model: str | None, precision: str, images: Path | None, asked: Mapping[str, Any], target: str = "trt"
+) -> Int8Options | None:
     """Return how INT8 is to be made; None where nothing is said of it.
 
     Args:
         model: as an `ExportConfig` has it.
         precision: as an `ExportConfig` has it.
         images: to calibrate on.
-        asked: what else was said: calib_method, calib_limit, int8_target, int8_attention, max_drop, max_drop_data.
+        asked: what else was said: calib_method, calib_limit, int8_attention, max_drop, max_drop_data.
+        target: what the graph is written for.
 
     Raises:
         OptionsError: something is said of INT8 without images, or of a budget without one.
@@ -84,7 +87,6 @@ def int8_of(model: str | None, precision: str, images: Path | None, asked: Mappi
         return None
     if "max_drop_data" in asked and "max_drop" not in asked:
         raise OptionsError("--max-drop-data is what --max-drop is measured on: add --max-drop, or drop it")
-    target = asked.get("int8_target", "trt")
     return Int8Options(
         images,
         CalibrationOptions(asked.get("calib_method", "auto"), symmetric=target == "trt", bits=asked.get("bits")),

@@ -8,7 +8,7 @@ from y12.errors import ArtefactError, OptionsError
 from y12.exporter.engine.engine_options import EngineOptions
 from y12.exporter.model.scaling import Ratios
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
-from y12.exporter.precision.quantization_options import LEAST_OPSET, CalibrationOptions, QuantizeOptions
+from y12.exporter.precision.quantization_options import LEAST_OPSET, TARGETS, CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
 
@@ -143,6 +143,7 @@ class ExportConfig:
         task: what the model must be for, one of `y12.runtime.artefact.manifest.TASKS`; any where None.
         format: "onnx" or "engine" (which writes the .onnx it was built from, too).
         precision: "fp32", "fp16" or "int8".
+        form: what the graph is written for, "trt" or "cpu"; INT8 that is made for "cpu" has that form too.
         int8: how INT8 is made; None for the other precisions.
         shapes: of the input.
         target: of the engine.
@@ -167,6 +168,7 @@ class ExportConfig:
     task: str | None = None
     format: str = "onnx"
     precision: str = "fp32"
+    form: str = TARGETS[0]
     int8: Int8Options | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     target: EngineOptions = field(default_factory=EngineOptions)
@@ -188,6 +190,7 @@ class ExportConfig:
             raise OptionsError(f"precision: expected one of {', '.join(PRECISIONS)}, found '{self.precision}'")
         self._check_kind()
         self._check_int8()
+        self._check_form()
         if self.task is not None and self.task not in TASKS:
             raise OptionsError(f"--task: expected one of {', '.join(TASKS)}, found '{self.task:.60}'")
         self._check_opset()
@@ -203,6 +206,11 @@ class ExportConfig:
     def suffix(self) -> str | None:
         """The ending of the model's name, None where it is no file and no name."""
         return Path(self.model).suffix if isinstance(self.model, str) else None
+
+    @property
+    def is_for_cpu(self) -> bool:
+        """Whether ONNX Runtime is to run the graph on a CPU."""
+        return "cpu" in (self.form, "" if self.int8 is None else self.int8.quantize.target)
 
     @property
     def may_have_ranges(self) -> bool:
@@ -251,8 +259,20 @@ class ExportConfig:
             raise OptionsError(
                 f"--calib, --int8-… and --max-drop are of --int8, found precision {self.precision}: add --int8"
             )
-        if self.int8 is not None and self.int8.quantize.target == "cpu" and self.format == "engine":
-            raise OptionsError("--int8-target cpu is for ONNX Runtime; TensorRT needs trt: drop it, or --format engine")
+
+    def _check_form(self) -> None:
+        if self.form not in TARGETS:
+            raise OptionsError(f"--target: expected one of {', '.join(TARGETS)}, found '{self.form:.60}'")
+        if not self.is_for_cpu:
+            return
+        if self.format == "engine":
+            raise OptionsError("--target cpu is for ONNX Runtime; TensorRT needs trt: drop it, or --format engine")
+        if self.precision == "fp16":
+            raise OptionsError("--target cpu is FP32, or INT8: a CPU computes FP16 in FP32, and casts: drop --half")
+        if self.int8 is not None and self.int8.quantize.target != "cpu":
+            raise OptionsError("--target cpu: expected INT8 for cpu, found INT8 for trt: name one target for both")
+        if not self.simplify:
+            raise OptionsError("--target cpu is written by passes that --no-simplify leaves out: drop one of the two")
 
 
 def named_spec(config: ExportConfig) -> "ModelSpec":

@@ -19,7 +19,7 @@ from y12.exporter.evaluate.speed import speeds
 from y12.exporter.export_config import ExportConfig
 from y12.exporter.graph.best_rows import with_best_rows
 from y12.exporter.graph.nms.nms import with_nms
-from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, simplify
+from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, cpu_passes, simplify
 from y12.exporter.input_profile import with_profile
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
 from y12.exporter.output import ExportedArtefact, files_of, left_behind, output_folder, what_is_replaced, write_files
@@ -37,7 +37,7 @@ from y12.exporter.verify.engine_precision import check_engine_precision, engine_
 from y12.exporter.verify.verify import Verification, VerificationInput, verify
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
-from y12.runtime.artefact.manifest import ONNX_KEY, InputProfile, Manifest
+from y12.runtime.artefact.manifest import ONNX_KEY, TARGETS, InputProfile, Manifest
 from y12.runtime.artefact.output_layout import OutputLayout, output_layout
 from y12.text import visible
 
@@ -150,8 +150,8 @@ def _stem(config: ExportConfig, source: Source) -> str:
     Raises:
         OptionsError: an artefact would take the place of the file it is made from.
     """
-    suffix = "" if config.precision == "fp32" else f"_{config.precision}"
-    stem = source.stem.removesuffix(suffix) + suffix
+    suffix = ("" if config.precision == "fp32" else f"_{config.precision}") + "_cpu" * config.is_for_cpu
+    stem = source.stem.removesuffix(suffix).removesuffix("_cpu" * config.is_for_cpu) + suffix
     own = config.output / f"{stem}.onnx"
     if source.graph is not None and isinstance(config.model, str) and own.resolve() == Path(config.model).resolve():
         raise OptionsError(f"--output: '{stem}.onnx' would overwrite the file it is made from; name another folder")
@@ -170,7 +170,7 @@ def _evaluation_set(config: ExportConfig, source: Source, clock: Clock) -> Evalu
 def _simplified(
     config: ExportConfig, source: Source, profile: InputProfile, clock: Clock
 ) -> tuple[onnx.ModelProto, SimplifyReport | None]:
-    graph, passes = source.graph, FOREIGN_PASSES
+    graph, passes, is_foreign = source.graph, FOREIGN_PASSES, source.graph is not None
     if graph is None:
         assert source.detector is not None
         with clock("trace"):
@@ -178,6 +178,8 @@ def _simplified(
             graph, passes = onnx_from_deploy(deploy, TraceOptions(profile, config.opset or DEFAULT_OPSET)), OWN_PASSES
     if not config.simplify:
         return graph, None
+    if config.is_for_cpu:
+        passes = cpu_passes(foreign=is_foreign, integers=config.int8 is not None)
     with clock("simplify"):
         return simplify(graph, profile, passes, check=config.verify is not None)
 
@@ -290,6 +292,7 @@ def _manifest(config: ExportConfig, source: Source, profile: InputProfile) -> Ma
         kpt_shape=source.kpt_shape,
         nms=choice_of(config, source, profile),
         localisation=source.localisation,
+        target="cpu" if config.is_for_cpu else TARGETS[0],
     )
 
 

@@ -242,6 +242,11 @@ def _check_start(artefact: Artefact, config: ExportConfig) -> None:
         OptionsError: its precision, or how it picks objects, leaves nothing to do.
     """
     path, manifest, is_foreign = artefact.path, artefact.manifest, artefact.found is not None
+    if manifest.target == "cpu" and not config.is_for_cpu:
+        raise OptionsError(
+            f"{path}: expected a graph in the form that TensorRT fuses, found one for CPUs; export from the original, "
+            "or add --target cpu"
+        )
     if manifest.precision != "fp32" and not (is_foreign and manifest.precision == "fp16"):  # which is widened
         raise OptionsError(
             f"{path}: expected an FP32 graph to start from, found one in {manifest.precision}; export from the original"

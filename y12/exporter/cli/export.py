@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from y12.exporter.cli import options as ask
 from y12.exporter.cli.before import check_there
-from y12.exporter.cli.choices import Bits, Flavour, Format
+from y12.exporter.cli.choices import Bits, Flavour, Format, Target
 from y12.runtime.cli import options as shared
 from y12.runtime.cli.app import Command, Options, command_line, main_of
 from y12.runtime.cli.common import TORCH_MIB, put, put_json, require_packages, say
@@ -38,6 +38,7 @@ class Export(Options):
     batch: ask.Batch = None
     dynamic: ask.Dynamic = False
     format: ask.MadeFormat = Format.ONNX
+    target: ask.GraphFor = Target.TRT
     half: ask.Half = False
     quantize: ask.Quantize = None
     opset: ask.Opset = None
@@ -57,7 +58,6 @@ class Export(Options):
     calib: ask.Calib = None
     calib_method: ask.CalibMethod = None
     calib_limit: ask.CalibLimit = None
-    int8_target: ask.Int8For = None
     max_drop: ask.MaxDrop = None
     max_drop_data: ask.MaxDropData = None
     int8_attention: ask.Int8Attention = None
@@ -107,8 +107,8 @@ def config_of(asked: Export) -> "ExportConfig":
     from y12.exporter.model.scaling import Ratios
 
     half, int8 = asked.half or asked.quantize == Bits.FP16, asked.int8 or asked.quantize == Bits.INT8
-    precision = precision_of(half=half, int8=int8)
-    names = ("calib_method", "calib_limit", "int8_target", "max_drop", "max_drop_data", "int8_attention")
+    precision, target = precision_of(half=half, int8=int8), asked.target.value
+    names = ("calib_method", "calib_limit", "max_drop", "max_drop_data", "int8_attention")
     kept = {name: name for name in (*names, "bits")} if precision == "int8" else {name: name for name in names}
     thresholds = given(asked, THRESHOLDS)
     shape = given(asked, {"form": "nms_outputs", "candidates": "nms_candidates"})
@@ -121,7 +121,8 @@ def config_of(asked: Export) -> "ExportConfig":
         task=asked.task and asked.task.value,
         format=asked.format.value,
         precision=precision,
-        int8=int8_of(asked.model, precision, asked.calib, given(asked, kept)),
+        form=target,
+        int8=int8_of(asked.model, precision, asked.calib, given(asked, kept), target),
         shapes=ShapeOptions(asked.imgsz, asked.batch, asked.dynamic),
         target=EngineOptions(asked.tensorrt.value, asked.workspace, asked.sm or ()),
         opset=asked.opset,

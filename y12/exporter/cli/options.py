@@ -6,7 +6,7 @@ from typing import Annotated, NewType
 
 import typer
 
-from y12.exporter.cli.choices import Bits, Flavour, Format, Int8Target, Method, NmsForm
+from y12.exporter.cli.choices import Bits, Flavour, Format, Method, NmsForm, Target
 from y12.runtime.cli.options import NMS, OUTPUT, Numbers, Task, choice, number, option, reader, whole
 
 INPUT, ENGINE, PROOF, INT8 = "Model and input", "Engine", "Verification and accuracy", "INT8"
@@ -100,6 +100,16 @@ MadeFormat = Annotated[
         aliases={"tensorrt": Format.ENGINE, "trt": Format.ENGINE},
         panel=OUTPUT,
         help="what to make; tensorrt and trt mean engine",
+    ),
+]
+GraphFor = Annotated[
+    Target,
+    choice(
+        Target,
+        "--target",
+        panel=OUTPUT,
+        help="trt: a graph that TensorRT fuses; cpu: one for ONNX Runtime on a CPU, in FP32, or with --int8 in uint8 "
+        "activations with an FP32 remainder",
     ),
 ]
 Half = Annotated[bool, option("--half", "--fp16", panel=OUTPUT, help="FP16, with the decode in FP32")]
@@ -205,15 +215,6 @@ CalibLimit = Annotated[
     int | None,
     option(
         "--calib-limit", parser=whole, metavar="N", panel=INT8, help="calibrate on N of the images, evenly out of them"
-    ),
-]
-Int8For = Annotated[
-    Int8Target | None,
-    choice(
-        Int8Target,
-        "--int8-target",
-        panel=INT8,
-        help="trt: TensorRT, symmetric; cpu: ONNX Runtime, uint8 activations, FP32 remainder (default: trt)",
     ),
 ]
 MaxDrop = Annotated[

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from y12.exporter.graph.index import names_read
 
-__all__ = ["Pass", "PassReport", "label", "replace_nodes"]
+__all__ = ["Pass", "PassReport", "constant", "label", "replace_nodes"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class PassReport:
 def label(node: onnx.NodeProto) -> str:
     """Return a node's name, or where it has none, that of its output: both are unique in a graph."""
     return str(node.name or node.output[0])
+
+
+def constant(name: str, values: NDArray[np.generic]) -> onnx.NodeProto:
+    """Return a node that holds numbers which are no weights of the model, such as sizes: its weights are audited."""
+    return helper.make_node("Constant", [], [name], name=name, value=numpy_helper.from_array(values, name))
 
 
 Pass = Callable[[onnx.ModelProto], PassReport]

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from y12.errors import GraphError, Y12Error
 from y12.exporter.graph.align_channels import align_channels
+from y12.exporter.graph.cpu.attention import map_attention
+from y12.exporter.graph.cpu.expectation import power_expectations
 from y12.exporter.graph.expectation import sum_expectations
 from y12.exporter.graph.foreign.attention import fuse_attention
 from y12.exporter.graph.foreign.softmax import write_softmax
@@ -22,11 +24,33 @@ from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.onnx_runtime import OrtExecutor, refuse_telemetry
 from y12.runtime.executor import Executor
 
-__all__ = ["FOREIGN_PASSES", "OWN_PASSES", "SimplifyReport", "check_same_result", "checked_shapes", "simplify"]
+__all__ = [
+    "FOREIGN_PASSES",
+    "OWN_PASSES",
+    "SimplifyReport",
+    "check_same_result",
+    "checked_shapes",
+    "cpu_passes",
+    "simplify",
+]
 
 OWN_PASSES: tuple[Pass, ...] = (sum_expectations, split_convs, align_channels)
 # Of a graph that was given: what `y12.exporter.trace.deploy` does to a network comes first.
 FOREIGN_PASSES: tuple[Pass, ...] = (write_softmax, fuse_attention, *OWN_PASSES)
+_OF_ATTENTION = (fuse_attention.__name__, map_attention.__name__)
+
+
+def cpu_passes(*, foreign: bool, integers: bool) -> tuple[Pass, ...]:
+    """Return the passes of a graph that ONNX Runtime is to run on a CPU.
+
+    Args:
+        foreign: it was given, and not traced.
+        integers: INT8 is to be made of it, which writes the expectations itself, by the ranges of their bins.
+    """
+    first: tuple[Pass, ...] = (write_softmax,) if foreign else ()
+    last: tuple[Pass, ...] = () if integers else (power_expectations,)
+    return (*first, map_attention, *OWN_PASSES, *last)
+
 
 # FP32 sums in another order: 2e-7 was measured for these networks, and two right implementations of them differ by
 # up to 3e-5. An error in a pass moves results by orders of magnitude more than this.
@@ -67,8 +91,8 @@ class SimplifyReport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user must be told: why an attention was left in a form that may not fuse."""
-        refused = [reason for done in self.passes if done.name == fuse_attention.__name__ for reason in done.refused]
+        """What the user must be told: why an attention was left in a form that may not fuse, or is slower on a CPU."""
+        refused = [reason for done in self.passes if done.name in _OF_ATTENTION for reason in done.refused]
         return tuple(f"an attention was left as it is: {reason}" for reason in refused)
 
 

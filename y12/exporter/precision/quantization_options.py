@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 
 from y12.errors import CalibrationError, OptionsError
+from y12.runtime.artefact.manifest import TARGETS
 
 __all__ = ["CLIPPINGS", "LEAST_OPSET", "METHODS", "TARGETS", "CalibrationOptions", "QuantizeOptions"]
 
 CLIPPINGS = ("mse", "l3", "percentile", "max")  # the preferred first
 METHODS = ("auto", *CLIPPINGS)
-TARGETS = ("trt", "cpu")
 # FP16 scales came with opset 19; scales per channel, which the FP32 graph needs, with 13.
 LEAST_OPSET = {"trt": 19, "cpu": 13}
 
@@ -70,4 +70,4 @@ class QuantizeOptions:
         if self.target not in TARGETS:
             raise OptionsError(f"INT8 target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
         if self.attention and self.target != "trt":
-            raise OptionsError("INT8 attention is for TensorRT: drop --int8-attention, or --int8-target cpu")
+            raise OptionsError("INT8 attention is for TensorRT: drop --int8-attention, or --target cpu")

@@ -24,6 +24,7 @@ MAX_JSON_BYTES = 4 << 20  # bounds what a stranger's file can make us inflate
 TASKS = ("detect", "segment", "pose", "obb", "classify", "multitask")
 LOCALISATIONS = ("distances", "heatmap", "anchors")
 PRECISIONS = ("fp32", "fp16", "int8")
+TARGETS = ("trt", "cpu")  # the form that TensorRT fuses, or the one that ONNX Runtime computes fastest on a CPU
 OWN_NMS_FORMS = ("packed", "split")  # that y12 writes
 NMS_FORMS = (*OWN_NMS_FORMS, "rows")
 MAX_NMS_CANDIDATES = 3840  # TensorRT's TopK takes no more
@@ -31,7 +32,7 @@ MAX_KEYPOINTS = 1024
 MAX_SIDE = 65536  # of any axis of the input
 _MAX_LEVELS = 8
 _REQUIRED = ("task", "names", "strides", "profile")
-_TEXTS = ("task", "precision", "producer", "model", "source", "source_sha256", "licence", "localisation")
+_TEXTS = ("task", "precision", "producer", "model", "source", "source_sha256", "licence", "localisation", "target")
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ class Manifest:
         localisation: how the raw predictions tell objects, one of `LOCALISATIONS`: "distances", every anchor point has
             a box and its scores; "heatmap", the same, and only the peaks of each level's scores count; "anchors", with
             a row of objectness before the scores, by which they are to be multiplied.
+        target: what the graph is written for, one of `TARGETS`.
     """
 
     task: str
@@ -159,12 +161,15 @@ class Manifest:
     nms: NmsSettings | None = None
     thresholds: ConfidenceTable | None = None
     localisation: str = LOCALISATIONS[0]
+    target: str = TARGETS[0]
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ArtefactError(f"manifest: task must be one of {', '.join(TASKS)}, found {self.task!r}")
         if self.precision not in PRECISIONS:
             raise ArtefactError(f"manifest: precision must be one of {', '.join(PRECISIONS)}, found {self.precision!r}")
+        if self.target not in TARGETS:
+            raise ArtefactError(f"manifest: target must be one of {', '.join(TARGETS)}, found {self.target!r:.80}")
         if not self.names or not all(isinstance(name, str) for name in self.names):
             raise ArtefactError(f"manifest: names must be one or more strings, found {self.names!r:.80}")
         if self.task != "classify" and (not self.strides or any(s < 1 for s in self.strides)):
@@ -212,6 +217,8 @@ class Manifest:
             del data["thresholds"]  # an older y12 reads the manifest too, unless it needs to know of this
         if self.localisation == LOCALISATIONS[0]:
             del data["localisation"]  # the same
+        if self.target == TARGETS[0]:
+            del data["target"]  # the same
         if self.nms is not None:
             del data["nms"]["options"]["keep"]  # always None
         return json.dumps({"schema": SCHEMA, **data}, indent=indent, ensure_ascii=False)

@@ -69,6 +69,7 @@ def facts_from(artefact: "Artefact") -> dict[str, Any]:
         "model": manifest.model,
         "task": manifest.task,
         "precision": manifest.precision,
+        "target": manifest.target,
         "classes": len(manifest.names),
         "names": list(manifest.names),
         "strides": list(manifest.strides),
@@ -117,6 +118,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     """Lay the facts out for reading, one a line; what is empty is left out."""
     lines = {key: facts[key] for key in ("file", "kind", "bytes", "sha256", "model", "task", "precision")}
     lines["sha256"] = lines["sha256"] or f"left out, as the file has more than {HASHED_BYTES >> 20} MiB"
+    lines["written for"] = "ONNX Runtime on a CPU" if facts["target"] == "cpu" else ""
     names = facts["names"]
     shown = ", ".join(visible(name, NAME) for name in names[:8]) + (", …" if len(names) > 8 else "")
     lines["classes"] = f"{len(names)}: {shown}"

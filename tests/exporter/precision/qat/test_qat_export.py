@@ -102,7 +102,7 @@ def test_what_was_kept_in_training_is_kept(tuned):
         (
             Int8Options(None, quantize=QuantizeOptions("cpu")),
             CalibrationError,
-            "--int8-target cpu: drop it, or add --calib",
+            "--target cpu: drop it, or add --calib",
         ),
         (
             Int8Options(None, quantize=QuantizeOptions(attention=True)),

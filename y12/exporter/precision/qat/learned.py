@@ -63,7 +63,7 @@ class LearnedRanges:
             CalibrationError: the options or the graph are not those the ranges were learned for.
         """
         if requested.target != "trt" or requested.attention:
-            option = "--int8-attention" if requested.attention else f"--int8-target {requested.target}"
+            option = "--int8-attention" if requested.attention else f"--target {requested.target}"
             raise CalibrationError(
                 f"learned ranges are for TensorRT's convolutions, found {option}: drop it, or add --calib"
             )

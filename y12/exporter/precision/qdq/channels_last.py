@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from y12.exporter.graph.index import GraphIndex
+from y12.exporter.graph.passes import constant
 from y12.exporter.precision.qdq.channels import ChannelSources
-from y12.exporter.precision.qdq.nodes import Replacements, constant
+from y12.exporter.precision.qdq.nodes import Replacements
 
 __all__ = ["channels_last"]
 

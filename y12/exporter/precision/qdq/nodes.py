@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 from y12.exporter.precision.qdq.weights import QuantizedWeight
 
-__all__ = ["INT8_SUFFIX", "SCALE_SUFFIX", "QdqNodes", "Replacements", "constant"]
+__all__ = ["INT8_SUFFIX", "SCALE_SUFFIX", "QdqNodes", "Replacements"]
 
 INT8_SUFFIX = "_int8"  # of a weight that was quantised
 SCALE_SUFFIX = "_scale"  # of the scales of a tensor or weight
@@ -19,11 +19,6 @@ _ZERO = "int8_zero_point"  # shared: symmetric grids have no other
 
 # index of a node of an FP32 graph → those in its place before it is quantised; an empty list removes it
 Replacements = Mapping[int, list[onnx.NodeProto]]
-
-
-def constant(name: str, values: NDArray[np.generic]) -> onnx.NodeProto:
-    """Return a node that holds numbers which are no weights of the model, such as sizes: its weights are audited."""
-    return helper.make_node("Constant", [], [name], name=name, value=numpy_helper.from_array(values, name))
 
 
 @dataclass
