@@ -149,9 +149,10 @@ def _name(asked: Serve) -> str:
         OptionsError: it cannot stand in an address.
     """
     from y12.errors import OptionsError
+    from y12.remote.address import file_name
     from y12.text import shown
 
-    name = asked.name or Path(asked.artefact).stem
+    name = asked.name or Path(file_name(asked.artefact)).stem
     if "/" in name or not name.isprintable():
         raise OptionsError(f"--name: expected a name that can stand in an address, without /, found {shown(name)}")
     return name
