@@ -85,7 +85,8 @@ class Place:
             AddressError: there is no place to keep files, or one that others can write to.
         """
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # of parents, mkdir sets no mode
+            self._folder.mkdir(mode=0o700, exist_ok=True)
             self._check_own()
             lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:

@@ -49,7 +49,7 @@ def http_origin(where: str, url: str, options: FetchOptions, headers: Mapping[st
             response = _response(where, url, options, {**_headers(have), **(headers or {})}, headers or {})
         except urllib.error.URLError as error:
             raise BrokenOffError(one_line(str(error.reason), 200)) from error
-        except _BROKEN as error:
+        except (*_BROKEN, ValueError) as error:  # a host that no name can have
             raise BrokenOffError(_in_words(error)) from error
         with response:
             yield _reply(where, response, have, options.timeout_s)
@@ -97,7 +97,6 @@ def _response(
     where: str, url: str, options: FetchOptions, headers: Mapping[str, str], secret: Mapping[str, str]
 ) -> http.client.HTTPResponse:
     """Ask, and follow redirects, each of which is checked as the address was."""
-    scheme = urlsplit(url).scheme
     for _ in range(MAX_REDIRECTS + 1):
         check_private_way(where, url, plain_http=options.plain_http)
         request = urllib.request.Request(quote(url, safe=_WRITTEN), headers=dict(headers))
@@ -105,24 +104,27 @@ def _response(
         if response.status not in _REDIRECTS:
             return response
         response.close()
-        target = urljoin(url, response.headers.get("Location", "").strip())
-        _check_target(where, scheme, target)
+        target = _target(where, url, response.headers.get("Location", "").strip())
         if _host_of(target) != _host_of(url):
             headers = {name: value for name, value in headers.items() if name not in secret}
         url = target
     raise AddressError(f"{where}: expected a file, found more than {MAX_REDIRECTS} redirects in a row")
 
 
-def _check_target(where: str, scheme: str, target: str) -> None:
+def _target(where: str, url: str, location: str) -> str:
+    """Return what a redirect leads to, by the scheme that the address has."""
+    scheme = urlsplit(url).scheme
     try:
+        target = urljoin(url, location)
         parts = urlsplit(target)
         found, _, _ = parts.scheme, parts.hostname, parts.port
     except ValueError:
-        found = ""
+        target, found = location, ""
     if found != scheme:
         raise AddressError(
             f"{where}: expected {scheme}:// all the way, found a redirect to {shown(target)}: it is not followed"
         )
+    return target
 
 
 def _host_of(url: str) -> tuple[str | None, int | None]:

@@ -95,6 +95,7 @@ class ByAddress(Options):
         with Progress("fetch", "MiB") as progress:
 
             def advance(done: int, total: int | None) -> None:
-                progress(done >> 20, total and total >> 20, share=done / total if total else None)
+                whole = None if total is None else -(-total >> 20)  # rounded up: nothing is 0 MiB
+                progress(done >> 20, whole, share=done / total if total else None)
 
             return str(local_path(source, options, advance))
