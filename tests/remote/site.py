@@ -22,6 +22,8 @@ class Handler(BaseHTTPRequestHandler):
         with suppress(BrokenPipeError, ConnectionResetError):
             self.server.pages.get(path, missing)(self)
 
+    do_HEAD = do_GET
+
     def head(self, status, **headers):
         """Send a head; underscores of the names stand for dashes."""
         self.send_response(status)
