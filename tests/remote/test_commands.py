@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from y12.exporter.export_config import with_local_model
 from y12.exporter.source import demo_weights
 from y12.exporter.train.initial import network_from
 from y12.runtime.artefact.manifest import ONNX_KEY
-from y12.runtime.cli import bench, infer, inspect
+from y12.runtime.cli import app, bench, infer, inspect
 from y12.serve.cli import Serve, _name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,6 +198,14 @@ ORDINARY = {
     "help": "from y12.exporter.cli.export import main\nassert main(['--help']) == 0",
     "config": "from y12 import ExportConfig\nExportConfig({graph!r})",
 }
+
+
+def test_a_signature_gets_into_no_report_and_no_line(graph, red, capsys, monkeypatch):
+    assert infer.main([f"{graph}?signature=secret", str(red)]) == 0
+    assert "secret" not in capsys.readouterr().err
+    words = ("y12-export", f"{graph}?signature=secret", "a?b")
+    monkeypatch.setattr(app, "_WORDS", ContextVar("words", default=words))
+    assert app.command_line() == f"y12-export '{graph}?…' 'a?b'"
 
 
 @pytest.mark.parametrize("use", ORDINARY)

@@ -52,15 +52,23 @@ def s3(moto_server, monkeypatch):
     command = [moto_server, "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and socket.socket().connect_ex(("127.0.0.1", port)):
-            time.sleep(0.1)
+        _wait_for(port)
         files = s3fs.S3FileSystem(skip_instance_cache=True)
         files.mkdir("bucket")
         yield files
     finally:
         process.terminate()
         process.wait()
+
+
+def _wait_for(port):
+    """Wait for a server, which loads forty packages first."""
+    for _ in range(600):
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    pytest.fail("moto did not begin to listen within two minutes")
 
 
 def interrupted(address):

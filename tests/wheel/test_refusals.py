@@ -7,7 +7,7 @@ import pytest
 from tests.wheel.environments import COMMANDS, MODULES
 
 ALONE = ("", "ort", "ort-gpu", "val", "plots", "video", "draw", "gpu", "rtx", "tensorrt", "export", "train")
-ALONE += ("tensorboard", "mlflow", "serve")
+ALONE += ("tensorboard", "mlflow", "serve", "remote")
 TOGETHER = (
     "val,ort",
     "plots,val,ort",
@@ -15,6 +15,7 @@ TOGETHER = (
     "mlflow,train",
     "draw,ort",
     "serve,ort",
+    "remote,ort",
     "rtx,gpu",
     "tensorrt,gpu",
     "export,rtx",
@@ -30,6 +31,9 @@ NEEDS = {  # the command, and what it needs in the order in which it asks: the e
     ("y12-tune", "shapes", "--tensorboard"): ("tensorboard", {}, "tensorboard"),
     ("y12-tune", "shapes", "--mlflow"): ("mlflow", {}, "mlflow-skinny"),
     ("y12-serve", "model.onnx"): ("serve", {}, "fastapi"),
+    ("y12-inspect", "s3://bucket/model.onnx"): ("remote", {}, "s3fs"),
+    ("y12-inspect", "gs://bucket/model.onnx"): ("remote", {}, "gcsfs"),
+    ("y12-inspect", "hf://owner/name/model.onnx"): ("remote", {}, "huggingface_hub"),
     ("y12-infer", "model.onnx", "clip.mp4"): ("video", {}, "av"),
     ("python", "-m", "y12.runtime.cli.prebuild", "--sm", "89", "--output", "kernels"): ("gpu", {}, "nvidia-cuda-nvrtc"),
 }
@@ -43,6 +47,7 @@ HAS = {
     "train": {"train"},
     "gpu": {"gpu"},
     "serve": {"serve"},
+    "remote": {"remote"},
     "video": {"video", "draw"},  # supervision brings av
 }
 

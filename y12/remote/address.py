@@ -14,12 +14,13 @@ from urllib.parse import unquote, urlsplit
 from y12.errors import AddressError
 from y12.text import shown
 
-__all__ = ["SCHEMES", "Address", "address_from", "file_name", "is_address"]
+__all__ = ["SCHEMES", "Address", "address_from", "file_name", "is_address", "unsigned"]
 
 SCHEMES = ("https", "http", "s3", "gs", "hf")
 LONGEST = 4096  # characters; a signed address has some hundred
 _LONGEST_NAME = 200  # bytes, of the 255 that file systems take
 _AN_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_QUERY = re.compile(r"(https?://[^?\s]*)\?\S*", re.I)
 _ONE_SLASH = re.compile(rf"({'|'.join(SCHEMES)}):/(?!/)", re.I)  # what a Path leaves of an address
 _FORMS = "https://host/best.pt, s3://bucket/best.pt, gs://bucket/best.pt or hf://owner/name/best.pt"
 
@@ -45,8 +46,7 @@ class Address:
 
     def __str__(self) -> str:
         """Return it without what may be a signature in it, for messages."""
-        before, mark, _ = self.text.partition("?")
-        return before + (f"{mark}…" if mark and self.scheme in ("http", "https") else "")
+        return unsigned(self.text)
 
 
 def is_address(source: str | PathLike[str]) -> bool:
@@ -61,6 +61,15 @@ def is_address(source: str | PathLike[str]) -> bool:
             f"expected an address as text, found the path {shown(text)}, which has lost a slash: give str"
         )
     return bool(_AN_ADDRESS.match(text))
+
+
+def unsigned(text: str) -> str:
+    """Return a text without what stands behind the ? of addresses in it, which may be a signature.
+
+    >>> unsigned("--weights=https://host/best.pt?X-Amz-Signature=secret")
+    '--weights=https://host/best.pt?…'
+    """
+    return _QUERY.sub(r"\1?…", text)
 
 
 def address_from(text: str) -> Address:
