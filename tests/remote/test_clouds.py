@@ -15,7 +15,7 @@ from tests.remote.conftest import kept_files
 from tests.runtime.conftest import colour_manifest, colour_model
 from y12.errors import AddressError, MissingPackageError
 from y12.remote import cloud, hub
-from y12.remote.fetch import local_path
+from y12.remote.local import local_path
 from y12.remote.options import FetchOptions
 from y12.runtime.artefact.manifest import ONNX_KEY
 

@@ -190,6 +190,7 @@ PROBE = """
 import sys
 {code}
 found = ("fsspec", "s3fs", "gcsfs", "huggingface_hub", "requests", "aiohttp", "urllib.request", "http.client")
+found += ("y12.remote.fetch", "y12.remote.cache")
 print([name for name in found if name in sys.modules])
 """
 ORDINARY = {
@@ -218,9 +219,11 @@ def test_who_names_no_address_loads_nothing_for_it(use, tmp_path):
 
 
 def test_the_probe_sees_what_is_loaded(graph):
-    code = PROBE.format(code=f"from y12.remote.fetch import local_path\nlocal_path({graph!r})")
+    code = PROBE.format(code=f"from y12.remote.local import local_path\nlocal_path({graph!r})")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.stdout.splitlines() == ["['urllib.request', 'http.client']"], done.stderr
+    assert done.stdout.splitlines() == ["['urllib.request', 'http.client', 'y12.remote.fetch', 'y12.remote.cache']"], (
+        done.stderr
+    )
 
 
 def test_a_long_transfer_is_shown(site, tmp_path, capsys, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from tests.remote import site as pages
 from tests.remote.conftest import kept_files
 from y12.errors import AddressError, OptionsError
-from y12.remote.fetch import local_path
+from y12.remote.local import local_path
 from y12.remote.options import FetchOptions
 
 CONTENT = bytes(range(256)) * 800  # 204,800 bytes

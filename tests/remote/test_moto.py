@@ -14,7 +14,7 @@ import pytest
 
 from y12.errors import AddressError
 from y12.exporter.source import demo_weights
-from y12.remote.fetch import local_path
+from y12.remote.local import local_path
 from y12.remote.options import FetchOptions
 
 ROOT = Path(__file__).resolve().parents[2]

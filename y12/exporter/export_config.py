@@ -11,7 +11,7 @@ from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.precision.quantization_options import LEAST_OPSET, CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.remote.address import file_name, is_address
-from y12.remote.fetch import local_path
+from y12.remote.local import local_path
 from y12.remote.options import FetchOptions
 from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
 

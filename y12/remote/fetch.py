@@ -2,54 +2,34 @@
 
 import shutil
 from collections.abc import Callable
-from os import PathLike, fspath
 from pathlib import Path
 from time import sleep
 
 from y12.errors import AddressError
-from y12.files import check_file
-from y12.remote.address import Address, address_from, is_address
+from y12.remote.address import Address
 from y12.remote.cache import Kept, Place, sha256_of
 from y12.remote.options import FetchOptions
 from y12.remote.reply import BrokenOffError, Have, Origin, Reply, StaleError, Validator
 
-__all__ = ["local_path"]
+__all__ = ["check_hash", "fetched"]
 
 Advance = Callable[[int, int | None], None]
 _WAITS_S = (0.0, 1.0, 2.0, 4.0)  # before a transfer that was broken off goes on, as long as nothing more comes
-_MOST_LOCAL = 1 << 40
 _ADVICE = "--max-download allows more"
 
 
-def local_path(
-    source: str | PathLike[str], options: FetchOptions | None = None, advance: Advance | None = None
-) -> Path:
-    """Return a file's path; one that is named by its address is brought to this machine first.
+def fetched(address: Address, options: FetchOptions, advance: Advance | None = None) -> Path:
+    """Return the path of what lies at an address, brought to this machine where it is not here yet.
 
     Args:
-        source: a path, or an address such as https://host/best.pt, s3://bucket/best.pt or hf://owner/name/best.pt.
-        options: how it is fetched; None takes the defaults.
+        address: of the file.
+        options: how it is fetched.
         advance: told how many bytes there are, and of how many; None where nobody knows.
 
     Raises:
-        AddressError: the address cannot be used, what it leads to cannot be had, or a file has another hash.
+        AddressError: it cannot be had, or has another hash.
         MissingPackageError: what speaks to that cloud is not installed.
     """
-    options = options or FetchOptions()
-    if is_address(source):
-        return _fetched(address_from(fspath(source)), options, advance or _nobody)
-    path = Path(source)
-    if options.sha256 is not None:
-        check_file(path, "a file", _MOST_LOCAL, AddressError)
-        _check_hash(str(path), sha256_of(path), options)
-    return path
-
-
-def _nobody(done: int, total: int | None) -> None:
-    """Tell nobody."""
-
-
-def _fetched(address: Address, options: FetchOptions, advance: Advance) -> Path:
     place = Place(address)
     if (options.offline or options.sha256) and (kept := place.find(options.sha256)):
         return kept.path
@@ -58,7 +38,11 @@ def _fetched(address: Address, options: FetchOptions, advance: Advance) -> Path:
         raise AddressError(f"{address}: expected it{wanted} among what was fetched before, found none; drop --offline")
     origin = _origin(address, options)
     with place.locked():
-        return _brought(address, place, origin, options, advance)
+        return _brought(address, place, origin, options, advance or _nobody)
+
+
+def _nobody(done: int, total: int | None) -> None:
+    """Tell nobody."""
 
 
 def _origin(address: Address, options: FetchOptions) -> Origin:
@@ -163,14 +147,19 @@ def _checked(address: Address, place: Place, reply: Reply, options: FetchOptions
     """Keep what has come; where it is not what was asked for, leave nothing of it."""
     found = sha256_of(place.part_file)
     try:
-        _check_hash(str(address), found, options)
+        check_hash(str(address), found, options)
     except AddressError:
         place.drop_part()
         raise
     return place.keep(found, reply.validator)
 
 
-def _check_hash(where: str, found: str, options: FetchOptions) -> None:
+def check_hash(where: str, found: str, options: FetchOptions) -> None:
+    """Refuse a file with another hash than was asked for.
+
+    Raises:
+        AddressError: it has another.
+    """
     if options.sha256 not in (None, found):
         raise AddressError(
             f"{where}: expected sha256 {options.sha256}, found {found}: another file, which is not opened"

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import ExecutorError, InputError
-from y12.remote.fetch import local_path
-from y12.remote.options import FetchOptions
+from y12.remote.local import local_path
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.opened import Artefact, open_artefact
 from y12.runtime.assemble import backend_for, input_hw_of, pipeline_for
@@ -29,6 +28,7 @@ from y12.runtime.stream import AHEAD, Outcome, Streams, detections_at_once, outc
 from y12.runtime.tasks import default_options, notes_on_options, resolved_options
 
 if TYPE_CHECKING:
+    from y12.remote.options import FetchOptions
     from y12.runtime.gpu.device import DeviceNetwork
     from y12.runtime.preprocess.images import ImageSource
 
@@ -79,7 +79,7 @@ class Runtime:
         task: str | None = None,
         gpu: GpuOptions | None = None,
         timeout: float | None = None,
-        fetch: FetchOptions | None = None,
+        fetch: "FetchOptions | None" = None,
     ) -> None:
         if timeout is not None and not 0 < timeout < MAX_TIMEOUT_S:
             raise InputError(f"timeout: expected seconds, more than 0 and less than {MAX_TIMEOUT_S}, found {timeout}")

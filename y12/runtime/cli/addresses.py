@@ -82,7 +82,7 @@ class ByAddress(Options):
             Y12Error: it cannot be had, or has another hash; or there is a hash, and no file.
         """
         from y12.errors import OptionsError
-        from y12.remote.fetch import local_path
+        from y12.remote.local import local_path
         from y12.runtime.cli.progress import Progress
 
         options = self.fetch
