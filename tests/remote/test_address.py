@@ -69,6 +69,11 @@ def test_a_signature_is_not_shown():
     assert str(address_from("https://host/best.pt?X-Amz-Signature=secret")) == "https://host/best.pt?…"
 
 
+@pytest.mark.parametrize("path", ["s3", "hf/best.pt", "https:", "a:/b", "./https://b"])
+def test_a_path_that_looks_like_the_beginning_of_one_is_a_path(path):
+    assert not is_address(Path(path))
+
+
 def test_an_address_that_was_made_a_path_is_told():
     with pytest.raises(AddressError, match="which has lost a slash: give str"):
         is_address(Path("https://host/best.pt"))
