@@ -196,7 +196,7 @@ BAD = {  # what a server does; what is said of it; what is left in the cache
     "no HTTP": (lambda h: h.wfile.write(b"\0\1\2" * 100) and h.hang_up(), "found no way to it", []),
     "busy": (pages.raw(503), "found no way to it (the server says 503", []),
     "silent": (pages.silent, "found no way to it (the server is silent)", []),
-    "slow": (pages.slow(CONTENT, 0.05), " bytes in ", PART),
+    "slow": (pages.slow(CONTENT[:60], 0.05), " bytes in ", PART),  # all of it would take three seconds
 }
 
 
