@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine with Python 3.11 or later: `make demo` and `make test`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-EXTRAS := export,train,val,plots,tensorboard,video,serve,rtx,gpu,dev
+EXTRAS := export,train,val,plots,tensorboard,video,serve,remote,rtx,gpu,dev
 
 .PHONY: demo test test-processors test-all test-gpu test-wheel fuzz check actionlint format docs constraints hashes resolve bench \
 	containers audit dist release clean-env clean mutants FORCE

@@ -33,6 +33,9 @@ NEEDS_GPU = re.compile(r"y12-(infer|bench|val) \S+\.engine")
 NOT_RUN = {  # where a document's file is none that can be had here, and what shows it instead
     "y12-tune sixteen.yaml": "two hundred epochs on a data set that is not published",
     "y12-tune shapes": "trains the demo model: tests/exporter/train/test_shapes.py trains on such scenes",
+    "y12-export https://": "tests/remote serves such a file, and exports it",
+    "y12-tune data.yaml --weights s3://": "tests/remote has a bucket",
+    "y12-infer hf://": "tests/remote has a hub",
     "y12-serve": "runs until it is stopped: tests/serve starts it",
     "y12-batch": "starts Ray, which dev has not: tests/batch starts it",
     "y12-infer yolo11n.onnx photos --recursive --shard": "tests/runtime/cli/test_sharing.py does it",
@@ -141,6 +144,8 @@ def test_a_document_s_python_works(document, desk, gpu_or_not, monkeypatch):
     names: dict[str, object] = {"image": image, "camera": lambda: iter([image, image])}
     missing = []
     for block in python_blocks()[document]:
+        if "s3://" in block:
+            continue  # tests/remote has a bucket
         if not gpu_or_not:
             if "GpuOptions" in block or "tritonclient" in block:
                 continue  # the second needs a server: tests/serve asks one with that client

@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from importlib.metadata import version
 
     from y12 import models
-    from y12.errors import ArtefactError, ExecutorError, InputError, MissingPackageError, Y12Error
+    from y12.errors import AddressError, ArtefactError, ExecutorError, InputError, MissingPackageError, Y12Error
     from y12.exporter.export_config import ExportConfig
     from y12.exporter.export_pipeline import export
+    from y12.remote.options import FetchOptions
     from y12.runtime.options import DetectOptions, GpuOptions
     from y12.runtime.results.detections import Detections
     from y12.runtime.session import Runtime
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     __version__ = version("y12")
 
 __all__ = [
+    "AddressError",
     "ArtefactError",
     "DetectOptions",
     "Detections",
     "ExecutorError",
     "ExportConfig",
+    "FetchOptions",
     "GpuOptions",
     "InputError",
     "MissingPackageError",
@@ -39,6 +42,7 @@ if not TYPE_CHECKING:  # a type checker takes the imports above, and so still fi
         "Detections": "runtime.results.detections",
         "DetectOptions": "runtime.options",
         "GpuOptions": "runtime.options",
+        "FetchOptions": "remote.options",
         "ExportConfig": "exporter.export_config",
         "Runtime": "runtime.session",
         "export": "exporter.export_pipeline",

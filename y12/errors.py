@@ -2,6 +2,7 @@
 
 Y12Error
 ├── InputError           an image, option or array that was handed in cannot be used
+├── AddressError         a model's address cannot be used, or what it leads to cannot be had
 ├── ArtefactError        an .onnx or .engine file (or its manifest) is damaged, foreign or contradicts itself
 ├── ExecutorError        the artefact is sound, but it cannot be run here, or the vendor's library failed
 ├── MissingPackageError  an optional package is not installed; the message ends with the pip line
@@ -37,6 +38,10 @@ class Y12Error(Exception):
 
 class InputError(Y12Error):
     """An image, option or array that was handed in cannot be used."""
+
+
+class AddressError(Y12Error):
+    """A model's address cannot be used, or what it leads to cannot be had."""
 
 
 class ArtefactError(Y12Error):

@@ -67,6 +67,26 @@ def test_an_artefact_is_inspected_with_no_extra(environments, demo, kind):
     assert "yolov12n-shapes" in ran(environments[""], "y12-inspect", artefact(demo, kind))
 
 
+@pytest.mark.parametrize("extras", ["", "remote,ort"])
+def test_an_artefact_at_an_address_needs_no_extra_and_buckets_one(environments, demo, extras):
+    env, model = environments[extras], artefact(demo, "onnx")
+    script = f"""\
+        python -m http.server --directory {model.parent} --bind 127.0.0.1 18081 > /dev/null 2>&1 & trap 'kill $!' EXIT
+        for i in $(seq 100); do
+            y12-inspect http://127.0.0.1:18081/{model.name} && break; sleep 0.2
+        done
+    """
+    done = env.run(script, shell=True)
+    assert "yolov12n-shapes" in done.stdout, done.stderr
+    if extras:  # each package is there, and finds that the address leads nowhere
+        closed = ("AWS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST", "HF_ENDPOINT")
+        nowhere = [f"{name}=http://127.0.0.1:9" for name in closed]
+        keys = ("AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b", "FSSPEC_GS_TOKEN=anon", "AWS_DEFAULT_REGION=x")
+        for address in ("s3://bucket/m.onnx", "gs://bucket/m.onnx", "hf://owner/name/m.onnx"):
+            line = env.refusal("env", *nowhere, *keys, "timeout", "120", "y12-inspect", address)
+            assert f"{address}: expected a file" in line
+
+
 @pytest.mark.parametrize("extras", ["val,ort", "export"])
 def test_accuracy_is_measured(environments, demo, scenes, extras):
     table = ran(environments[extras], "y12-val", artefact(demo, "onnx"), scenes / "instances.json")

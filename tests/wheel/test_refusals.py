@@ -7,7 +7,7 @@ import pytest
 from tests.wheel.environments import COMMANDS, MODULES
 
 ALONE = ("", "ort", "ort-gpu", "val", "plots", "video", "draw", "gpu", "rtx", "tensorrt", "export", "train")
-ALONE += ("tensorboard", "mlflow", "serve", "triton", "heif", "ray")
+ALONE += ("tensorboard", "mlflow", "serve", "triton", "heif", "ray", "remote")
 TOGETHER = (
     "val,ort",
     "plots,val,ort",
@@ -17,6 +17,7 @@ TOGETHER = (
     "serve,ort",
     "heif,ort",
     "ray,ort",
+    "remote,ort",
     "rtx,gpu",
     "tensorrt,gpu",
     "export,rtx",
@@ -34,6 +35,9 @@ NEEDS = {  # the command, and what it needs in the order in which it asks: the e
     ("y12-serve", "model.onnx"): ("serve", {}, "fastapi"),
     ("y12-bundle", "triton", "model.onnx", "--check", "."): ("triton", {}, "tritonclient"),
     ("y12-batch", "model.onnx", "photos", "--output", "x"): ("ray", {}, "ray"),
+    ("y12-inspect", "s3://bucket/model.onnx"): ("remote", {}, "s3fs"),
+    ("y12-inspect", "gs://bucket/model.onnx"): ("remote", {}, "gcsfs"),
+    ("y12-inspect", "hf://owner/name/model.onnx"): ("remote", {}, "huggingface_hub"),
     ("y12-infer", "model.onnx", "clip.mp4"): ("video", {}, "av"),
     ("python", "-m", "y12.runtime.cli.prebuild", "--sm", "89", "--output", "kernels"): ("gpu", {}, "nvidia-cuda-nvrtc"),
 }
@@ -49,6 +53,7 @@ HAS = {
     "serve": {"serve"},
     "triton": {"triton"},
     "ray": {"ray"},
+    "remote": {"remote"},
     "video": {"video", "draw"},  # supervision brings av
 }
 

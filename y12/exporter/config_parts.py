@@ -9,6 +9,7 @@ from y12.exporter.export_config import Int8Options
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.verify_options import VerifyOptions
+from y12.remote.address import file_name
 from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, NmsSettings
 from y12.runtime.options import DetectOptions
 
@@ -97,4 +98,4 @@ def int8_of(
 
 
 def _may_have_ranges(model: str | None) -> bool:
-    return model is not None and Path(model).suffix == ".safetensors"
+    return model is not None and Path(file_name(model)).suffix == ".safetensors"

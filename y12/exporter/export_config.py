@@ -1,6 +1,6 @@
 """What the user asked for, as one frozen value; what contradicts itself is refused here, before any work."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,9 @@ from y12.exporter.model.scaling import Ratios
 from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.precision.quantization_options import LEAST_OPSET, TARGETS, CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.verify_options import VerifyOptions
+from y12.remote.address import file_name, is_address
+from y12.remote.local import local_path
+from y12.remote.options import FetchOptions
 from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ __all__ = [
     "Int8Options",
     "ShapeOptions",
     "named_spec",
+    "with_local_model",
 ]
 
 FORMATS = ("onnx", "engine")
@@ -136,7 +140,9 @@ class ExportConfig:
     """One export.
 
     Attributes:
-        model: a checkpoint, a model YAML or its name, an .onnx, or a network of `y12.models`; None for the demo model.
+        model: a checkpoint, a model YAML or its name, an .onnx, or the address of one of these files; or a network of
+            `y12.models`; None for the demo model.
+        fetch: how what is given by its address is fetched; its `sha256` is also that of a file.
         scale: of a model YAML whose name tells none.
         ratios: of a model YAML, in place of its scale's depth, width and max_channels.
         random_weights: let a model that is a name have seeded random ones, which detect nothing; a YAML always has.
@@ -182,6 +188,7 @@ class ExportConfig:
     output: Path = Path()
     overwrite: bool = False
     command: str = ""
+    fetch: FetchOptions = field(default_factory=FetchOptions)
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -205,7 +212,7 @@ class ExportConfig:
     @property
     def suffix(self) -> str | None:
         """The ending of the model's name, None where it is no file and no name."""
-        return Path(self.model).suffix if isinstance(self.model, str) else None
+        return Path(file_name(self.model)).suffix if isinstance(self.model, str) else None
 
     @property
     def is_for_cpu(self) -> bool:
@@ -219,7 +226,8 @@ class ExportConfig:
 
     def _check_kind(self) -> None:
         files = (*CHECKPOINTS, ".onnx")
-        if self.suffix is not None and self.suffix not in (*files, *NAMED):
+        is_nameless = self.suffix == "" and is_address(str(self.model))
+        if self.suffix is not None and (self.suffix not in (*files, *NAMED) or is_nameless):
             raise OptionsError(
                 f"MODEL: expected a file ending in {', '.join((*files, '.yaml'))}, or a model's name such as yolov12n; "
                 f"found '{self.model}'"
@@ -273,6 +281,21 @@ class ExportConfig:
             raise OptionsError("--target cpu: expected INT8 for cpu, found INT8 for trt: name one target for both")
         if not self.simplify:
             raise OptionsError("--target cpu is written by passes that --no-simplify leaves out: drop one of the two")
+
+
+def with_local_model(config: ExportConfig) -> ExportConfig:
+    """Return an export whose model is on this machine, where it was named by its address.
+
+    Raises:
+        AddressError: it cannot be had, or has another hash.
+        OptionsError: a hash is given, and no file.
+    """
+    if isinstance(config.model, str):
+        path = local_path(config.model, config.fetch)
+        return replace(config, model=str(path)) if is_address(config.model) else config
+    if config.fetch.sha256 is not None:
+        raise OptionsError("--sha256: expected a file to hold against it, found none named; name it, or drop it")
+    return config
 
 
 def named_spec(config: ExportConfig) -> "ModelSpec":

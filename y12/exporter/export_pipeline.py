@@ -16,7 +16,7 @@ from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_
 from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
 from y12.exporter.evaluate.speed import speeds
-from y12.exporter.export_config import ExportConfig
+from y12.exporter.export_config import ExportConfig, with_local_model
 from y12.exporter.graph.best_rows import with_best_rows
 from y12.exporter.graph.nms.nms import with_nms
 from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, cpu_passes, simplify
@@ -62,7 +62,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent
     Raises:
         Y12Error: the child says which stage failed; nothing is written then.
     """
-    config = _for_builder(config if isinstance(config, ExportConfig) else ExportConfig(config))
+    config = _for_builder(with_local_model(config if isinstance(config, ExportConfig) else ExportConfig(config)))
     clock, made = Clock(progress), made_now(config.command)
     with output_folder(config.output) as outputs:
         with clock("load"):

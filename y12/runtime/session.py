@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import ExecutorError, InputError
+from y12.remote.local import local_path
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.opened import Artefact, open_artefact
 from y12.runtime.assemble import backend_for, input_size_of, pipeline_for
@@ -28,6 +29,7 @@ from y12.runtime.stream import AHEAD, Outcome, Streams, detections_at_once, outc
 from y12.runtime.tasks import default_options, notes_on_options, resolved_options
 
 if TYPE_CHECKING:
+    from y12.remote.options import FetchOptions
     from y12.runtime.gpu.device import DeviceNetwork
     from y12.runtime.preprocess.images import ImageSource
 
@@ -41,7 +43,8 @@ class Runtime:
     """Run an exported model of any task.
 
     Args:
-        path: an .onnx or .engine that carries its manifest; or an `Artefact`, which need not be a file where an
+        path: an .onnx or .engine that carries its manifest, or its address (https://…, s3://…, gs://… or
+            hf://owner/name/file), from which it is fetched; or an `Artefact`, which need not be a file where an
             executor is given.
         executor: what runs the network; None chooses by the artefact: ONNX Runtime or TensorRT. Of a
             `DeviceNetwork`, everything else is done on its GPU too, as of an engine.
@@ -54,8 +57,11 @@ class Runtime:
         gpu: on a GPU: which one, and with how many workers; None takes the defaults.
         timeout: seconds that a run of the network may take; None sets no limit. An .onnx is stopped at the end of the
             node under way. An engine cannot be: the call ends with an error, and the runtime is closed.
+        fetch: how what is given by its address is fetched; its `sha256` is also that of a file. None takes the
+            defaults.
 
     Raises:
+        AddressError: what it leads to cannot be had, or the file has another hash.
         ArtefactError: the file is damaged or foreign, or contradicts itself.
         ExecutorError: it cannot be run on this machine.
         InputError: `imgsz` is outside what the artefact accepts, or `rect` of one that takes one size only;
@@ -79,12 +85,13 @@ class Runtime:
         task: str | None = None,
         gpu: GpuOptions | None = None,
         timeout: float | None = None,
+        fetch: "FetchOptions | None" = None,
     ) -> None:
         if timeout is not None and not 0 < timeout < MAX_TIMEOUT_S:
             raise InputError(f"timeout: expected seconds, more than 0 and less than {MAX_TIMEOUT_S}, found {timeout}")
         check_bits(bits)
         self.bits = bits
-        self.artefact = path if isinstance(path, Artefact) else open_artefact(path)
+        self.artefact = path if isinstance(path, Artefact) else open_artefact(local_path(path, fetch))
         if task is not None and task != self.manifest.task:
             own = self.manifest.task
             raise InputError(f"{self.artefact.path}: expected a model for the task {task!r}, found one for {own!r}")

@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from y12.remote.address import file_name, unsigned
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import require_packages, say
 from y12.runtime.cli.options import RuntimeOptions, number, option, positive, whole
@@ -113,7 +114,7 @@ def _serve(asked: Serve) -> int:
         listener = stack.enter_context(closing(listening(asked.host, asked.port)))
         runtimes = _opened(asked, stack)
         more = f" and {len(runtimes) - 1} more" if runtimes[1:] else ""
-        say(f"{asked.artefact} on {runtimes[0].description}{more}")
+        say(f"{unsigned(asked.artefact)} on {runtimes[0].description}{more}")
         serve_on(listener, name, runtimes, options)
     return 0
 
@@ -151,7 +152,7 @@ def _name(asked: Serve) -> str:
     from y12.errors import OptionsError
     from y12.text import shown
 
-    name = asked.name or Path(asked.artefact).stem
+    name = asked.name or Path(file_name(asked.artefact)).stem
     if "/" in name or not name.isprintable():
         raise OptionsError(f"--name: expected a name that can stand in an address, without /, found {shown(name)}")
     return name

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,7 +10,8 @@ from y12.exporter.cli import options as ask
 from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import Bits, Flavour, Format, Target
 from y12.runtime.cli import options as shared
-from y12.runtime.cli.app import Command, Options, command_line, main_of
+from y12.runtime.cli.addresses import ByAddress
+from y12.runtime.cli.app import Command, command_line, main_of
 from y12.runtime.cli.common import TORCH_MIB, put, put_json, require_packages, say
 from y12.runtime.cli.options import THRESHOLDS, given
 from y12.runtime.cli.progress import stage
@@ -23,7 +24,7 @@ _PACKAGES = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "pycocotools",
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(Options):
+class Export(ByAddress):
     """What can be asked of y12-export."""
 
     least_mib: ClassVar[int] = TORCH_MIB
@@ -73,7 +74,7 @@ class Export(Options):
 
     def run(self) -> int:
         """Export, and print the report."""
-        report = _exported(config_of(self)).report
+        report = _exported(self, config_of(self)).report
         if self.json:
             put_json(report.to_json())
         else:
@@ -140,12 +141,14 @@ def config_of(asked: Export) -> "ExportConfig":
         output=asked.output,
         overwrite=asked.overwrite,
         command=command_line(),
+        fetch=asked.fetch,
     )
 
 
-def _exported(config: "ExportConfig") -> "ExportResult":
+def _exported(asked: Export, config: "ExportConfig") -> "ExportResult":
     """Do the export; what it needs is looked for before anything is loaded that takes long."""
     require_packages(_PACKAGES, "export", "y12-export")
+    config = replace(config, model=asked.fetched(asked.model))
     _check_files(config)
     if config.format == "engine":
         from y12.exporter.engine.build_engine import bindings_for_build

@@ -37,7 +37,8 @@ Model = Annotated[
     typer.Argument(
         metavar="[MODEL]",
         help="a .pt or .safetensors checkpoint, an .onnx, or a model YAML or its name (yolov12n, yolov12l-v1, "
-        "yolov12s-seg; with --random-weights); left out: y12's demo model, which finds shapes in drawn scenes",
+        "yolov12s-seg; with --random-weights), or a file's https://, s3://, gs:// or hf:// address; left out: y12's "
+        "demo model, which finds shapes in drawn scenes",
     ),
 ]
 ModelTask = Annotated[Task | None, choice(Task, "--task", panel=INPUT, help="refuse a model that is for another task")]

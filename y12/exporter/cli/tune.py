@@ -11,7 +11,9 @@ import typer
 from y12.exporter.cli import options as ask
 from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import ClassLoss, Device, IouLoss, TrainPrecision
-from y12.runtime.cli.app import Command, Options, main_of
+from y12.remote.address import is_address
+from y12.runtime.cli.addresses import ByAddress
+from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import TORCH_MIB, put, require_packages, say
 from y12.runtime.cli.options import OUTPUT, Bits, choice, number, option, whole
 from y12.runtime.cli.progress import Progress
@@ -36,7 +38,7 @@ _DATA, _NETWORK, _STEPS, _MACHINE = "Data", "Network", "Training", "Machine"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneOrder(Options):
+class TuneOrder(ByAddress):
     """What can be asked of y12-tune."""
 
     least_mib: ClassVar[int] = TORCH_MIB
@@ -60,7 +62,10 @@ class TuneOrder(Options):
     width: ask.ModelWidth = None
     max_channels: ask.ModelMaxChannels = None
     weights: Annotated[
-        Path | None, option(metavar="FILE", panel=_NETWORK, help="begin with these: a .pt or .safetensors")
+        str | None,
+        option(
+            metavar="FILE", panel=_NETWORK, help="begin with these: a .pt or .safetensors, or its https://… address"
+        ),
     ] = None
     imgsz: Annotated[int, option(parser=whole, metavar="PX", panel=_NETWORK, help="side of the network's input")] = 640
     freeze: Annotated[
@@ -184,7 +189,8 @@ def _check_files(asked: TuneOrder) -> None:
         kinds = f"a data.yaml, a COCO .json, a folder of classes, or the word {DRAWN}"
         check_there(kinds, {"DATA": asked.data})
     check_there("a folder of images", {"--images": asked.images})
-    check_there("a weights file", {"--weights": asked.weights})
+    if asked.weights is not None and not is_address(asked.weights):
+        check_there("a weights file", {"--weights": asked.weights})
     if asked.model is not None:
         from y12.exporter.model.scaling import Ratios
         from y12.exporter.model.spec import spec_from_name
@@ -219,10 +225,16 @@ def _job(asked: TuneOrder) -> "Tune":
         losses=losses,
     )
     augment = UNCHANGED if asked.no_augment else AugmentOptions(mosaic=asked.mosaic)
+    weights = asked.fetched(asked.weights)
     return Tune(
         DataChoice(asked.data, asked.val, asked.images, augment, asked.strict, asked.bits),
         asked.output,
-        NetworkChoice(asked.model, asked.weights, asked.scale, Ratios(asked.depth, asked.width, asked.max_channels)),
+        NetworkChoice(
+            asked.model,
+            None if weights is None else Path(weights),
+            asked.scale,
+            Ratios(asked.depth, asked.width, asked.max_channels),
+        ),
         asked.imgsz,
         asked.resume,
         asked.half,

@@ -13,6 +13,7 @@ import typer
 from y12.exporter.cli.before import check_there
 from y12.exporter.cli.choices import Split
 from y12.exporter.cli.options import CocoImages, Strict
+from y12.remote.address import is_address
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import put, put_json, require_packages, say
 from y12.runtime.cli.options import NMS, OUTPUT, RuntimeOptions, choice, number, option, whole
@@ -94,13 +95,15 @@ class Val(RuntimeOptions):
         if self.plots is not None:
             require_packages(("matplotlib", "jinja2"), "plots", "y12-val --plots")
         require_packages(("pycocotools", "yaml"), "val", "y12-val")
-        check_there("an .onnx, an .engine or COCO results (.json)", {"ARTEFACT": self.artefact})
+        if not is_address(self.artefact):
+            check_there("an .onnx, an .engine or COCO results (.json)", {"ARTEFACT": self.artefact})
         check_there("a data.yaml, a COCO .json or a folder of classes", {"DATA": self.data})
         check_there("a folder of images", {"--images": self.images})
         if self.save_json:
             checked_file(self.save_json, "--save-json", [Path(self.artefact), self.data])
+        artefact = Path(self.fetched(self.artefact))
         with _plots_folder(self) as folder:
-            validation = _validated(self, options_of(self))
+            validation = _validated(self, artefact, options_of(self))
             page = _drawn(validation, folder)
         report = validation.report
         if self.json:
@@ -150,12 +153,11 @@ def options_of(asked: Val) -> "ValOptions":
     )
 
 
-def _validated(asked: Val, options: "ValOptions") -> "Validation":
+def _validated(asked: Val, artefact: Path, options: "ValOptions") -> "Validation":
     from y12.errors import DatasetError
     from y12.exporter.evaluate.evaluate_options import ValOptions
     from y12.exporter.evaluate.run import validate, validate_results
 
-    artefact = Path(asked.artefact)
     if artefact.suffix.lower() != ".json":
         with stage("evaluate") as progress:
             return validate(artefact, asked.data, options, progress=progress, study=asked.plots is not None)

@@ -89,10 +89,15 @@ def main_of(command: Command, argv: Sequence[str] | None) -> int:
 
 
 def command_line() -> str:
-    """Return the command line that is being obeyed, as it would be typed; empty where no command is."""
+    """Return the command line that is being obeyed, as it would be typed; empty where no command is.
+
+    It stands in reports, which are passed on: signatures of addresses are left out.
+    """
     import shlex
 
-    return shlex.join(_WORDS.get())
+    from y12.remote.address import unsigned
+
+    return shlex.join(map(unsigned, _WORDS.get()))
 
 
 def run(parser: click.Command, name: str, arguments: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
+from y12.remote.address import unsigned
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.batch import check_batch
 from y12.runtime.cli.common import put, put_json, say
@@ -56,7 +57,7 @@ class Bench(RuntimeOptions):
         """Time the artefact, and print what it took."""
         with self.open() as runtime:
             check_batch(self.batch, runtime.manifest.profile.batch)
-            say(f"{self.artefact} on {runtime.description}")
+            say(f"{unsigned(self.artefact)} on {runtime.description}")
             images = [self.image or _made_up_image()] * (self.batch or runtime.manifest.profile.batch.min)
             with Progress("y12-bench", "calls") as progress:
                 report = measure(runtime, images, self.iterations, self.warmup, progress)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from y12.errors import InputError
+from y12.remote.address import unsigned
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.batch import check_batch
 from y12.runtime.cli.common import EXIT_FAILED, put_json, say
@@ -223,7 +224,7 @@ def _infer(asked: Infer) -> int:
             say(f"{listed - len(sources)} of {listed} images have a line in {asked.resume} already")
         # It makes folders: what can be refused is refused before.
         takers = stack.enter_context(_outputs(asked, sources, runtime.manifest))
-        say(f"{asked.artefact} on {'; '.join(dict.fromkeys(each.description for each in runtimes))}")
+        say(f"{unsigned(asked.artefact)} on {'; '.join(dict.fromkeys(each.description for each in runtimes))}")
         _tell_kept(runtime, wanted, options)
         for note in runtime.notes_on(options):
             say(f"note: {note}")

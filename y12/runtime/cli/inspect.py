@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from y12.runtime.cli.app import Command, Options, main_of
+from y12.runtime.cli.addresses import ByAddress
+from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import put, put_json
 from y12.runtime.cli.options import Json
 from y12.text import NAME, visible
@@ -27,19 +28,22 @@ _BOXES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inspect(Options):
+class Inspect(ByAddress):
     """What can be asked of y12-inspect."""
 
     least_mib: ClassVar[int] = 0
 
-    artefact: Annotated[str, typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine")]
+    artefact: Annotated[
+        str,
+        typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine, or its https://… address"),
+    ]
     json: Json = False
 
     def run(self) -> int:
         """Print what the artefact is."""
         from y12.runtime.artefact.opened import open_artefact
 
-        facts = facts_from(open_artefact(self.artefact))
+        facts = facts_from(open_artefact(self.fetched(self.artefact)))
         if self.json:
             put_json(json.dumps(facts, ensure_ascii=False, indent=2))
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NewType
 import typer
 
 from y12.errors import InputError
-from y12.runtime.cli.app import Options
+from y12.runtime.cli.addresses import ByAddress
 from y12.runtime.cli.common import say
 from y12.text import shown
 
@@ -128,7 +128,10 @@ gpus = reader(_gpus, "the number of a GPU, or of several, such as 0 or 0,1 (--pr
 class_ids = reader(_numbers, "class ids such as 0,2,5")
 
 Artefact = Annotated[
-    str, typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine made by y12-export")
+    str,
+    typer.Argument(
+        metavar="ARTEFACT", show_default=False, help="an .onnx or .engine made by y12-export, or its https://… address"
+    ),
 ]
 Json = Annotated[bool, option("--json", help="print one JSON object", panel=OUTPUT)]
 
@@ -183,7 +186,7 @@ Bits = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class RuntimeOptions(Options):
+class RuntimeOptions(ByAddress):
     """What chooses the artefact and how it runs."""
 
     artefact: Artefact
@@ -259,7 +262,7 @@ class RuntimeOptions(Options):
         Raises:
             Y12Error: whatever `Runtime` refuses.
         """
-        return _noted(self._opened(self.device))
+        return _noted(self._opened(self.fetched(self.artefact), self.device))
 
     def open_each(self, stack: ExitStack) -> "list[Runtime]":
         """Open the artefact on each of the GPUs asked for; `stack` closes what is open.
@@ -271,7 +274,8 @@ class RuntimeOptions(Options):
         if len(self.devices) == 1:
             return [stack.enter_context(self.open())]
         self._check_gpus()
-        runtimes = [stack.enter_context(self._opened(device)) for device in self.devices]
+        artefact = self.fetched(self.artefact)
+        runtimes = [stack.enter_context(self._opened(artefact, device)) for device in self.devices]
         _noted(runtimes[0])
         return runtimes
 
@@ -288,12 +292,12 @@ class RuntimeOptions(Options):
             there = ", ".join(f"{i}: {name}" for i, name in enumerate(names)) or "none that CUDA finds"
             raise InputError(f"--device: expected the GPUs {wanted} on this machine, found {there}")
 
-    def _opened(self, device: int) -> "Runtime":
+    def _opened(self, artefact: str, device: int) -> "Runtime":
         from y12.runtime.options import GpuOptions
         from y12.runtime.session import Runtime
 
         return Runtime(
-            self.artefact,
+            artefact,
             gpu=GpuOptions(device=device),
             imgsz=self.input_hw,
             rect=self.rect,
