@@ -117,6 +117,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent
                 gpus="" if engine is None else engine.gpus,
                 nms=choice_in_words(manifest),
                 verification=verification,
+                unread="" if built is None else built.unread,
                 layers=layer_rows(simplified, manifest.profile, manifest.precision, typed.quantization, facts),
                 accuracy=None if accuracy is None else accuracy.accuracy,
                 budget=typed.budget,
@@ -241,7 +242,7 @@ def _notes(
     of_graph = () if simplification is None else simplification.notes
     of_images = () if evaluation_set is None else evaluation_set.notes
     of_figures = () if accuracy is None else accuracy.accuracy.notes
-    of_engine = () if engine is None else engine_notes(engine.manifest.precision, engine.facts, engine.flavour)
+    of_engine = () if engine is None else engine_notes(engine)
     return list(dict.fromkeys([*source.notes, *of_graph, *typed.notes, *of_images, *of_figures, *of_engine]))
 
 
