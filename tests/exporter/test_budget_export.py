@@ -147,7 +147,7 @@ def test_everything_that_is_measured_is_in_what_is_made(make_config, photos, tmp
     report, out = result.report, tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
         f"yolo11n_int8.{suffix}"
-        for suffix in ("engine", "engine.json", "onnx", "curve.svg", "report.html", "report.json")
+        for suffix in ("engine", "engine.json", "onnx", "curve.svg", "report.html", "report.json", "provenance.json")
     }
     assert {Path(file).name for file in report.files} == {path.name for path in out.iterdir()}
     accuracy = report.accuracy

@@ -124,12 +124,9 @@ def int8_from_fp32(
     """
     evaluation_set = _evaluation_set(options, images, manifest)  # before the minutes that calibration takes
     if options.found is not None:
-        kept = options.quantize.keep | options.found.ranges.keep
-        options, ranges, notes = (
-            replace(options, quantize=replace(options.quantize, keep=kept)),
-            options.found.ranges.ranges,
-            [],
-        )
+        found = options.found.ranges
+        options = replace(options, quantize=replace(options.quantize, keep=options.quantize.keep | found.keep))
+        ranges, notes = found.ranges, []
     elif images.learned is not None and not images.calibration:
         options = replace(options, quantize=images.learned.options_for(graph, options.quantize))
         ranges, notes = images.learned.ranges, [_LEARNED]

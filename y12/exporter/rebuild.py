@@ -173,10 +173,12 @@ def _int8(artefact: Artefact, recipe: Recipe) -> Int8Options:
         raise ArtefactError(
             f"{artefact.path}: expected its ranges in {onnx.name}, found {found}; bring that file beside it"
         )
-    switches = {name: recipe.options.get(f"int8_{name}") for name in ("attention", "image", "depthwise")}
+    options, usual = recipe.options, QuantizeOptions()
     quantize = QuantizeOptions(
-        recipe.options.get("int8_target", "trt"),
-        **{name: word == "yes" for name, word in switches.items() if word is not None},
+        options.get("int8_target", usual.target),
+        attention=options.get("int8_attention", "no") == "yes",
+        image=options.get("int8_image", "yes") == "yes",
+        depthwise=options.get("int8_depthwise", "yes") == "yes",
     )
     found = FoundRanges(LearnedRanges.from_json(text), recipe.images)
     return Int8Options(None, quantize=quantize, found=found)

@@ -5,7 +5,7 @@ versions → source → options → images → ranges → the rest of the manife
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from y12.errors import ArtefactError
@@ -100,19 +100,18 @@ def difference_of_manifests(first: Manifest, second: Manifest) -> Difference | N
 
 
 def _facts_of_both(first: Manifest, second: Manifest) -> Iterator[tuple[str, str, str, str]]:
-    recipes = [manifest.recipe or Recipe() for manifest in (first, second)]
-    if any(recipe.sha256 for recipe in recipes):  # of one nothing is known but its hash
-        yield "option", "the recipe", *(recipe.sha256 or recipe.digest for recipe in recipes)
-        recipes = [Recipe(), Recipe()]
-    versions = [{**recipe.versions, **_builder(m)} for recipe, m in zip(recipes, (first, second), strict=True)]
-    yield from _each("version", *versions)
+    one, other = (manifest.recipe or Recipe() for manifest in (first, second))
+    if one.sha256 or other.sha256:  # of one nothing is known but its hash
+        yield "option", "the recipe", one.sha256 or one.digest, other.sha256 or other.digest
+        one = other = Recipe()
+    yield from _each("version", {**one.versions, **_builder(first)}, {**other.versions, **_builder(second)})
     yield "source", "sha256", first.source_sha256, second.source_sha256
-    yield from _each("option", recipes[0].options, recipes[1].options)
-    yield "images", "sha256 of those to calibrate on", recipes[0].images, recipes[1].images
-    yield "ranges", "sha256", recipes[0].ranges, recipes[1].ranges
-    rest = [replace(manifest, recipe=None) for manifest in (first, second)]
+    yield from _each("option", one.options, other.options)
+    yield "images", "sha256 of those to calibrate on", one.images, other.images
+    yield "ranges", "sha256", one.ranges, other.ranges
     for name in Manifest.__dataclass_fields__:
-        yield "manifest", name, *(str(getattr(manifest, name)) for manifest in rest)
+        if name != "recipe":
+            yield "manifest", name, str(getattr(first, name)), str(getattr(second, name))
 
 
 def _builder(manifest: Manifest) -> dict[str, str]:
@@ -129,10 +128,9 @@ def _of_graphs(first: Path, second: Path) -> Difference | None:
     for kind in ("node", "weight"):
         one, other = ones[kind], others[kind]
         for name in [*one, *(name for name in other if name not in one)]:
+            found = [f"sha256 {parts[name]:.12}" if name in parts else "" for parts in (one, other)]
             if one.get(name) != other.get(name):
-                return Difference(
-                    kind, name, *("" if d is None else f"sha256 {d:.12}" for d in (one.get(name), other.get(name)))
-                )
+                return Difference(kind, name, found[0], found[1])
     return None
 
 
