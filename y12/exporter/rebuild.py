@@ -180,5 +180,5 @@ def _int8(artefact: Artefact, recipe: Recipe) -> Int8Options:
         image=options.get("int8_image", "yes") == "yes",
         depthwise=options.get("int8_depthwise", "yes") == "yes",
     )
-    found = FoundRanges(LearnedRanges.from_json(text), recipe.images)
-    return Int8Options(None, quantize=quantize, found=found)
+    ranges = FoundRanges(LearnedRanges.from_json(text), recipe.images)
+    return Int8Options(None, quantize=quantize, found=ranges)
