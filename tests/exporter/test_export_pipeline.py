@@ -22,7 +22,7 @@ SMALL = ShapeOptions(imgsz=((160, 192),))
 TWO = VerifyOptions(max_images=2)
 
 
-REPORTS = (".report.html", ".report.json")
+REPORTS = (".report.html", ".report.json", ".provenance.json")
 
 
 @contextmanager
@@ -57,6 +57,7 @@ def test_the_manifest_is_in_the_plan_beside_it_and_in_the_graph(demo):
     assert list(props) == [ONNX_KEY]
     graph = Manifest.from_json(props[ONNX_KEY])
     assert inside == beside
+    assert set(inside.recipe.versions) >= {"y12", "torch", "onnx", "onnxsim", "numpy"}
     assert inside.engine["builder"].startswith("TensorRT")
     assert replace(inside, engine={}) == graph
     assert (graph.precision, graph.model, graph.strides) == ("fp16", "yolov12n", (8, 16, 32))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from y12.exporter.model.rows import ModelSpec
+    from y12.exporter.precision.qat.learned import LearnedRanges
+    from y12.runtime.thresholds import ConfidenceTable
 
 __all__ = [
     "CHECKPOINTS",
@@ -27,6 +29,7 @@ __all__ = [
     "NEEDS_IMAGES",
     "OPSETS",
     "ExportConfig",
+    "FoundRanges",
     "Int8Options",
     "ShapeOptions",
     "named_spec",
@@ -112,6 +115,19 @@ def _three(values: tuple[int, ...] | list[int]) -> tuple[int, int, int]:
 
 
 @dataclass(frozen=True)
+class FoundRanges:
+    """What an earlier export found, so that it need not be found again.
+
+    Attributes:
+        ranges: of the graph's tensors, and what is kept out of INT8.
+        images: the hash of the images that they were found on, as a `Recipe` has it.
+    """
+
+    ranges: "LearnedRanges"
+    images: str
+
+
+@dataclass(frozen=True)
 class Int8Options:
     """How INT8 is made.
 
@@ -122,6 +138,7 @@ class Int8Options:
         quantize: what is quantised, and for which target.
         budget: how much it may cost; None keeps all that can be in INT8 there.
         limit: calibrate on no more images than this, evenly out of them; None takes all.
+        found: ranges of an earlier export to take in place of calibrating, with no images; None finds them.
     """
 
     images: Path | None
@@ -129,6 +146,7 @@ class Int8Options:
     quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
     budget: BudgetOptions | None = None
     limit: int | None = None
+    found: FoundRanges | None = None
 
     def __post_init__(self) -> None:
         if self.images is None and self.budget is not None and self.budget.data is None:
@@ -164,6 +182,7 @@ class ExportConfig:
         bits: how many bits 16-bit images of `val` hold; `int8` and `verify` have their own. None goes by each file.
         output: the folder to write to.
         overwrite: let an export that is not verified take the place of one that was.
+        thresholds: that an earlier export measured on `val`, to be written again where none is given.
         command: the command line that asks for it, for the report; empty from Python.
     """
 
@@ -187,6 +206,7 @@ class ExportConfig:
     bits: int | None = None
     output: Path = Path()
     overwrite: bool = False
+    thresholds: "ConfidenceTable | None" = None
     command: str = ""
     fetch: FetchOptions = field(default_factory=FetchOptions)
 
@@ -261,7 +281,9 @@ class ExportConfig:
             raise OptionsError(f"{options} {are} for a model YAML; {model} tells its own scale: drop {options}")
 
     def _check_int8(self) -> None:
-        if self.precision == "int8" and (self.int8 is None or (self.int8.images is None and not self.may_have_ranges)):
+        if self.precision == "int8" and (
+            self.int8 is None or (self.int8.images is None and self.int8.found is None and not self.may_have_ranges)
+        ):
             raise OptionsError(NEEDS_IMAGES)
         if self.precision != "int8" and self.int8 is not None:
             raise OptionsError(

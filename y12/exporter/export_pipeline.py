@@ -24,6 +24,7 @@ from y12.exporter.input_profile import with_profile
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
 from y12.exporter.output import ExportedArtefact, files_of, left_behind, output_folder, what_is_replaced, write_files
 from y12.exporter.precision.cast import cast_to_fp16
+from y12.exporter.recipe import engine_options, graph_recipe
 from y12.exporter.report.layers import layer_rows
 from y12.exporter.report.pictures import Picture, pictures_of
 from y12.exporter.report.provenance import made_now
@@ -39,6 +40,7 @@ from y12.exporter.verify.verify_options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import ONNX_KEY, TARGETS, InputProfile, Manifest
 from y12.runtime.artefact.output_layout import OutputLayout, output_layout
+from y12.runtime.artefact.recipe import RANGES_KEY
 from y12.text import visible
 
 __all__ = ["ExportResult", "export"]
@@ -77,9 +79,11 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent
         simplified, simplification = _simplified(config, source, manifest.profile, clock)
         typed = _typed(config, images, simplified, manifest, clock)
         accuracy, pictures = _measured(evaluation_set, simplified, typed, manifest, clock)
-        if accuracy is not None:
-            manifest = replace(manifest, thresholds=accuracy.thresholds)
-        final = _final(typed.graph, manifest, clock)
+        calibration = () if images is None else images.calibration
+        thresholds = config.thresholds if accuracy is None else accuracy.thresholds
+        recipe = graph_recipe(config, typed.ranges, calibration)
+        manifest = replace(manifest, thresholds=thresholds, recipe=recipe)
+        final = _final(typed, manifest, clock)
         engine = _engine(config, typed, final, manifest, clock)
         if engine is not None and config.precision == "int8" and engine.flavour == "rtx":
             with clock("compare with FP16"):
@@ -121,6 +125,7 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent
                 gpus="" if engine is None else engine.gpus,
                 nms=choice_in_words(manifest),
                 verification=verification,
+                unread="" if built is None else built.unread,
                 layers=layer_rows(simplified, manifest.profile, manifest.precision, typed.quantization, facts),
                 accuracy=None if accuracy is None else accuracy.accuracy,
                 budget=typed.budget,
@@ -211,9 +216,9 @@ def _measured(
         return results, pictures_of(results, simplified, typed.graph, manifest, evaluation_set.bits)
 
 
-def _final(graph: onnx.ModelProto, manifest: Manifest, clock: Clock) -> onnx.ModelProto:
-    """Return the typed graph with the NMS or the best rows that were asked for, and the manifest in its metadata."""
-    nms = manifest.nms
+def _final(typed: Typed, manifest: Manifest, clock: Clock) -> onnx.ModelProto:
+    """Return the typed graph with the NMS or the best rows that were asked for; in its metadata manifest and ranges."""
+    graph, nms = typed.graph, manifest.nms
     if nms is not None and nms.is_end_to_end:
         graph = with_best_rows(graph, _layout(manifest), nms.candidates)
     elif nms is not None:
@@ -221,6 +226,8 @@ def _final(graph: onnx.ModelProto, manifest: Manifest, clock: Clock) -> onnx.Mod
             graph = with_nms(graph, nms, _layout(manifest))
     del graph.metadata_props[:]  # what another exporter said there is no longer true
     graph.metadata_props.add(key=ONNX_KEY, value=manifest.to_json())
+    if typed.ranges is not None:
+        graph.metadata_props.add(key=RANGES_KEY, value=typed.ranges.to_json())
     return graph
 
 
@@ -231,14 +238,19 @@ def _engine(
     if config.format != "engine":
         return None
     with clock("engine"):
-        engine = engine_for(config.target, final, manifest)
+        recipe = manifest.recipe
+        if recipe is not None:
+            recipe = replace(recipe, options={**recipe.options, **engine_options(config)})
+        engine = engine_for(config.target, final, replace(manifest, recipe=recipe))
         check_engine_precision(config.precision, engine.facts, typed.quantization)
     return engine
 
 
 def _half_of(config: ExportConfig, simplified: onnx.ModelProto, manifest: Manifest) -> EngineFacts | None:
     """Return what FP16's engine would be: building it alone tells."""
-    return engine_for(config.target, _final(cast_to_fp16(simplified)[0], manifest, Clock(silent)), manifest).facts
+    return engine_for(
+        config.target, _final(Typed(cast_to_fp16(simplified)[0]), manifest, Clock(silent)), manifest
+    ).facts
 
 
 def _notes(
@@ -253,9 +265,7 @@ def _notes(
     of_graph = () if simplification is None else simplification.notes
     of_images = () if evaluation_set is None else evaluation_set.notes
     of_figures = () if accuracy is None else accuracy.accuracy.notes
-    of_engine = (
-        () if engine is None else engine_notes(engine.manifest.precision, engine.facts, engine.flavour, engine.half)
-    )
+    of_engine = () if engine is None else engine_notes(engine)
     return list(dict.fromkeys([*source.notes, *of_graph, *typed.notes, *of_images, *of_figures, *of_engine]))
 
 

@@ -68,6 +68,7 @@ class Typed:
         quantization: what the INT8 pass changed.
         calibration: on how many images, and how.
         budget: the division that was found.
+        ranges: that it was quantised with, and what was kept out of INT8.
         notes: what the user must be told.
     """
 
@@ -76,6 +77,7 @@ class Typed:
     quantization: QdqReport | None = None
     calibration: str = ""
     budget: Budget | None = None
+    ranges: LearnedRanges | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -90,6 +92,8 @@ def int8_images(options: Int8Options, learned: LearnedRanges | None = None) -> I
         CalibrationError: there are none.
         OptionsError: none are named and there are no ranges, or too few for a budget that names none.
     """
+    if options.found is not None:
+        return Int8Images([], [], learned)
     if options.images is None:
         if learned is None:
             raise OptionsError(NEEDS_IMAGES)
@@ -119,7 +123,11 @@ def int8_from_fp32(
         Y12Error: a child says what else failed.
     """
     evaluation_set = _evaluation_set(options, images, manifest)  # before the minutes that calibration takes
-    if images.learned is not None and not images.calibration:
+    if options.found is not None:
+        found = options.found.ranges
+        options = replace(options, quantize=replace(options.quantize, keep=options.quantize.keep | found.keep))
+        ranges, notes = found.ranges, []
+    elif images.learned is not None and not images.calibration:
         options = replace(options, quantize=images.learned.options_for(graph, options.quantize))
         ranges, notes = images.learned.ranges, [_LEARNED]
     else:
@@ -153,6 +161,7 @@ def int8_from_fp32(
         calibration=f"{ranges.images} images, {ranges.method}",
         budget=budget,
         notes=tuple(notes),
+        ranges=LearnedRanges(ranges, quantized.keep),
     )
 
 

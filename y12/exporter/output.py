@@ -20,6 +20,7 @@ import onnx
 from y12.errors import OptionsError, OutputError
 from y12.exporter.engine.build_engine import BuiltEngine
 from y12.exporter.export_config import ExportConfig
+from y12.exporter.report.attestation import provenance_json
 from y12.exporter.report.charts import curve_svg
 from y12.exporter.report.page import page_from_report
 from y12.exporter.report.pictures import Picture
@@ -197,7 +198,7 @@ class ExportedArtefact:
 def files_of(stem: str, *, engine: bool, curve: bool) -> list[str]:
     """Return the names of an export's files, the artefact asked for first."""
     endings = [".engine", ".engine.json"] * engine + [".onnx"] + [".curve.svg"] * curve
-    return [stem + ending for ending in (*endings, ".report.html", ".report.json")]
+    return [stem + ending for ending in (*endings, ".report.html", ".report.json", ".provenance.json")]
 
 
 def what_is_replaced(config: ExportConfig, stem: str) -> Replaced | None:
@@ -228,7 +229,7 @@ def left_behind(folder: Path, stem: str, written: Sequence[str]) -> list[str]:
 
 
 def write_files(outputs: Outputs, stem: str, artefact: ExportedArtefact, report: ExportReport) -> ExportReport:
-    """Write the artefact, its manifest and its report as JSON and as a page; return the report, with their SHA-256."""
+    """Write the artefact, its manifest, its report and where all of it is from; return the report, with SHA-256."""
     contents: dict[str, bytes] = {}
     if artefact.built is not None:
         contents[f"{stem}.engine"] = artefact.built.plan
@@ -237,9 +238,12 @@ def write_files(outputs: Outputs, stem: str, artefact: ExportedArtefact, report:
     if report.budget is not None:
         contents[f"{stem}.curve.svg"] = curve_svg(report.budget).encode()
     report = replace(report, sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
+    contents[f"{stem}.report.html"] = page_from_report(report, artefact.pictures).encode()
+    contents[f"{stem}.report.json"] = report.to_json().encode()
+    written = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    versions = {} if report.made is None else report.made.versions
+    contents[f"{stem}.provenance.json"] = provenance_json(written, artefact.manifest, versions).encode()
     for name, content in contents.items():
         outputs.add(name, content)
-    outputs.add(f"{stem}.report.html", page_from_report(report, artefact.pictures).encode())
-    outputs.add(f"{stem}.report.json", report.to_json().encode())
     outputs.commit()
     return report

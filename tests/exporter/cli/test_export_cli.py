@@ -59,7 +59,8 @@ def test_the_demo_works_in_an_empty_folder_exactly_so(demo):
     done, folder = demo
     assert done.returncode == 0, done.stderr
     assert names(folder) == [
-        f"yolov12n-shapes_fp16{end}" for end in (".engine", ".engine.json", ".onnx", ".report.html", ".report.json")
+        f"yolov12n-shapes_fp16{end}"
+        for end in (".engine", ".engine.json", ".onnx", ".report.html", ".report.json", ".provenance.json")
     ]
     assert "8 of 8 fused" in done.stdout
     assert "verified: " in done.stdout

@@ -208,3 +208,30 @@ def test_a_datatype_of_the_log_is_the_precision_it_says(datatype, precision):
     line = f"Name: k, LayerType: kgen, Inputs: [{tensor}], Constants: [], Outputs: [], TacticName: t, Metadata: m"
     (found,) = layers_from_log([("VERBOSE", f"Layers:\n{line}")])
     assert found.precision == precision
+
+
+# Lines of TensorRT-RTX 1.4.0.76's log, cut in their metadata: it lists no constants, and of a synchronisation nothing.
+OF_1_4 = """Layers:
+Name: entry^bb^signal^3_myl0_0, LayerType: signal, Inputs: [], Outputs: [], TacticName: , StreamId: 0, EventId: 26, \
+Metadata:\x20
+Name: entry^bb^wait^5_myl0_1, LayerType: wait, Inputs: [], Outputs: [], TacticName: , StreamId: 5, EventId: 26, \
+Metadata:\x20
+Name: __myl_CastConc_myl0_0, LayerType: kgen, Inputs: [ { Name: images, Dimensions: [1,3,64,64], Format/Datatype: \
+Float }], Outputs: [ { Name: __myln_k_arg__bb1_2_myl0, Dimensions: [1,4,64,64], Format/Datatype: Half }], \
+TacticName: __myl_CastConc_0x1, StreamId: 0, Metadata: [ONNX Layer: c]
+Name: __myl_CorrSilu_myl0_1, LayerType: runtime_fusion, Inputs: [ { Name: __myln_k_arg__bb1_2_myl0, Dimensions: \
+[1,4,64,64], Format/Datatype: Half }], Outputs: [ { Name: __myln_k_arg__bb1_3_myl0, Dimensions: [1,16,32,32], \
+Format/Datatype: Half }], TacticName: , StreamId: 0, Metadata: [ONNX Layer: c]__gemm_from_conv1x1"""
+
+
+@pytest.mark.parametrize(("also", "precision"), [("", "fp16"), ("a residual", "unknown")])
+def test_a_log_without_constants_tells_a_precision_by_inputs_that_agree(also, precision):
+    text = OF_1_4.replace(
+        "[1,4,64,64], Format/Datatype: Half }], Outputs: [ { Name: __myln_k_arg__bb1_3",
+        "[1,4,64,64], Format/Datatype: Half }, { Name: r, Dimensions: [1,4], Format/Datatype: Float }], Outputs: [ { "
+        "Name: __myln_k_arg__bb1_3",
+    )
+    layers = layers_from_log([("VERBOSE", text if also else OF_1_4)])
+    assert [found.name for found in layers] == ["__myl_CastConc_myl0_0", "__myl_CorrSilu_myl0_1"]
+    model = model_of("(float[1,3,4,4] x) => (float[1,4,4,4] y) { [c] y = Conv(x, w) }", w=noise(4, 3, 1, 1))
+    assert dict(facts_of(layers, model).convolutions) == {"c": precision}

@@ -149,7 +149,7 @@ def _sensitivity(page, report):
         "drop": f"{chosen.drop:.2f}",
         "kept": ", ".join(chosen.fp16_blocks),
     }
-    assert f"90 % interval {chosen.low:.2f} to {chosen.high:.2f}" in choice.text
+    assert f"90 % interval and one object more: {chosen.low:.2f} to {chosen.high:.2f}" in choice.text
     rows = table(page, "losses")
     assert rows == {
         f"{loss.figure}, against {loss.truth}": {
@@ -165,7 +165,7 @@ def _sensitivity(page, report):
     for point, cells in zip(budget.curve, rows.values(), strict=True):
         assert cells == {
             "Points lost": f"{point.drop:.2f}",
-            "90 % interval": f"{point.low:.2f} to {point.high:.2f}",
+            "90 % interval and one object": f"{point.low:.2f} to {point.high:.2f}",
             "Chosen": "yes" if point == chosen else "",
             "Blocks in FP16": ", ".join(point.fp16_blocks) or "none",
         }

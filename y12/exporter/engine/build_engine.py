@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from y12.errors import EngineBuildError, ExecutorError, MissingPackageError
-from y12.exporter.engine.layers import Layer, layers_from_inspector, layers_from_log
+from y12.exporter.engine.layers import Layer, UnreadLayersError, layers_from_inspector, layers_from_log
 from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.tensorrt.executor import Bindings, capture, load_bindings, process_logger
 from y12.runtime.gpu.cuda import Gpu
@@ -60,14 +60,16 @@ class BuiltEngine:
     Attributes:
         plan: the serialized engine.
         builder: such as "TensorRT-RTX 1.7.1.116".
-        layers: its final layers.
+        layers: its final layers; none where what tells them could not be read.
         seconds: the build took.
+        unread: why what tells the layers could not be read; empty where it could.
     """
 
     plan: bytes
     builder: str
     layers: tuple[Layer, ...]
     seconds: float
+    unread: str = ""
 
 
 def bindings_for_build(flavour: str) -> Bindings:
@@ -132,8 +134,8 @@ def engine_from_onnx(model: bytes, options: BuildOptions, bindings: Bindings) ->
         if not plan:
             raise EngineBuildError(f"{bindings.product} built nothing and does not say why")
         seconds = time.perf_counter() - started
-        layers = layers_from_log(messages) if bindings.flavour == "rtx" else _inspected_layers(bindings, plan)
-    return BuiltEngine(plan, bindings.product, layers, seconds)
+        layers, unread = _final_layers(bindings, plan, messages)
+    return BuiltEngine(plan, bindings.product, layers, seconds, unread)
 
 
 @contextmanager
@@ -236,6 +238,14 @@ def _profile_shapes(profile: InputProfile) -> list[tuple[int, int, int, int]]:
     """Return the least, best and largest (B, 3, H, W)."""
     axes = (profile.batch, profile.height, profile.width)
     return [(b, 3, h, w) for b, h, w in zip(*((axis.min, axis.opt, axis.max) for axis in axes), strict=True)]
+
+
+def _final_layers(bindings: Bindings, plan: bytes, messages: list[tuple[str, str]]) -> tuple[tuple[Layer, ...], str]:
+    """Return the final layers, or none and why: an engine is no worse for a log in words that y12 does not know."""
+    try:
+        return layers_from_log(messages) if bindings.flavour == "rtx" else _inspected_layers(bindings, plan), ""
+    except UnreadLayersError as error:
+        return (), str(error)
 
 
 def _inspected_layers(bindings: Bindings, plan: bytes) -> tuple[Layer, ...]:

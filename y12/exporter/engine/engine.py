@@ -26,7 +26,7 @@ class Engine:
     Attributes:
         built: the plan and its final layers.
         manifest: the artefact's, which now says what built the engine and where it runs.
-        facts: what the final layers verify.
+        facts: what the final layers verify; None where they could not be read.
         flavour: of TensorRT, "full" or "rtx".
         builder: what built it, with its version.
         gpus: where it runs.
@@ -35,7 +35,7 @@ class Engine:
 
     built: BuiltEngine
     manifest: Manifest
-    facts: EngineFacts
+    facts: EngineFacts | None
     flavour: str
     builder: str
     gpus: str
@@ -60,4 +60,5 @@ def engine_for(target: EngineOptions, graph: onnx.ModelProto, manifest: Manifest
         manifest.to_network_name(),
     )
     built = engine_from_onnx(graph.SerializeToString(), options, bindings)
-    return Engine(built, manifest, facts_of(built.layers, graph), bindings.flavour, bindings.product, gpus)
+    facts = None if built.unread else facts_of(built.layers, graph)
+    return Engine(built, manifest, facts, bindings.flavour, bindings.product, gpus)

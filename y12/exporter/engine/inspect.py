@@ -87,7 +87,7 @@ def _convolution_precisions(model: onnx.ModelProto, layers: tuple[Layer, ...]) -
     """Return the precision in which the engine computes each convolution of the graph.
 
     Of the layers that name a convolution as their origin it is the one that holds constants of its weights' size;
-    others cast, pad or reshape for it.
+    others cast, pad or reshape for it. What cannot be told is "unknown".
     """
     sizes = {w.name: _size(w) for w in model.graph.initializer}
     # A quantised weight is read through the node that dequantises it.
@@ -100,12 +100,22 @@ def _convolution_precisions(model: onnx.ModelProto, layers: tuple[Layer, ...]) -
     for node in model.graph.node:
         if node.op_type in ("Conv", "ConvTranspose"):
             weights = sizes.get(stored.get(node.input[1], node.input[1]), 1)
-            computing = [
-                layer for layer in by_origin.get(node.name, ()) if any(c.elements >= weights for c in layer.constants)
-            ]
-            chosen = computing or by_origin.get(node.name, [])
-            precisions[node.name] = chosen[0].precision if chosen else "unknown"
+            precisions[node.name] = _precision_of(by_origin.get(node.name, []), weights)
     return precisions
+
+
+def _precision_of(layers: list[Layer], weights: int) -> str:
+    """Return the precision of a convolution of so many weights, of the layers that name it as their origin.
+
+    Where a log lists no constants, the inputs tell it if they are all of one precision: one that is wider may be added
+    after the convolution.
+    """
+    if all(layer.lists_constants for layer in layers):
+        computing = [layer for layer in layers if any(c.elements >= weights for c in layer.constants)]
+        chosen = computing or layers
+        return chosen[0].precision if chosen else "unknown"
+    found = {tensor.precision for layer in layers if not layer.moves_data_only for tensor in layer.inputs}
+    return found.pop() if len(found) == 1 else "unknown"
 
 
 def _size(tensor: onnx.TensorProto) -> int:

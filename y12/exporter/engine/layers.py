@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 from y12.errors import EngineBuildError
 
-__all__ = ["Layer", "Tensor", "layers_from_inspector", "layers_from_log"]
+__all__ = ["Layer", "Tensor", "UnreadLayersError", "layers_from_inspector", "layers_from_log"]
 
+_KIND = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<kind>\w+)")
+# TensorRT-RTX 1.4 lists no constants, and of a synchronisation its name and kind only.
 _LAYER = re.compile(
-    r"^Name: (?P<name>.*?), LayerType: (?P<kind>\w+), Inputs: \[(?P<inputs>.*?)\], Constants: \[(?P<constants>.*?)\], "
+    _KIND.pattern + r", Inputs: \[(?P<inputs>.*?)\](, Constants: \[(?P<constants>.*?)\])?, "
     r"Outputs: \[(?P<outputs>.*?)\], TacticName: .*?Metadata: (?P<metadata>.*)$"
 )
 _TENSOR = re.compile(r"\{ Name: (?P<name>.*?), Dimensions: \[(?P<dims>[-\d,]*)\].*?Datatype: (?P<type>\w+)")
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
+LIST = "Layers:"  # how the message begins that lists them
 _SYNCHRONISES = {"signal", "wait"}
 # A datatype is named differently by the build log ("Half") and the inspector ("Row major linear FP16 format").
 _PRECISIONS = (
@@ -29,6 +32,10 @@ _PRECISIONS = (
 
 
 _BYTES = {"int8": 1, "bool": 1, "fp16": 2, "bf16": 2, "fp32": 4, "int32": 4, "int64": 8}
+
+
+class UnreadLayersError(EngineBuildError):
+    """What TensorRT says of an engine's final layers is in words that y12 does not know; the engine may be good."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Layer:
         kind: the vendor's, such as "kgen" or "correlation".
         origins: names of the ONNX nodes it computes.
         inputs, constants, outputs: what it reads and writes.
+        lists_constants: whether the log tells constants at all; where it does not, the inputs alone tell a precision.
     """
 
     name: str
@@ -61,6 +69,7 @@ class Layer:
     inputs: tuple[Tensor, ...]
     constants: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    lists_constants: bool = True
 
     @property
     def precision(self) -> str:
@@ -97,29 +106,33 @@ def layers_from_log(messages: Iterable[tuple[str, str]]) -> tuple[Layer, ...]:
         messages: (severity, text) of one build.
 
     Raises:
-        EngineBuildError: there is no such message, or a line of it is not understood.
+        UnreadLayersError: there is no such message, or a line of it is not understood.
     """
-    lists = [text for _, text in messages if text.startswith("Layers:")]
+    lists = [text for _, text in messages if text.startswith(LIST)]
     if not lists:
-        raise EngineBuildError("TensorRT's build log lists no layers: it cannot be told what the engine is")
-    layers = []
-    for line in lists[-1].splitlines()[1:]:
-        match = _LAYER.match(line)
-        if match is None:
-            if line.startswith("Name:"):
-                raise EngineBuildError(f"a layer in TensorRT's build log is not understood: {line:.160}")
-            continue
-        if match["kind"] not in _SYNCHRONISES:
-            groups = (_tensors(match[group]) for group in ("inputs", "constants", "outputs"))
-            layers.append(Layer(match["name"], match["kind"], tuple(_ORIGIN.findall(match["metadata"])), *groups))
-    return tuple(layers)
+        raise UnreadLayersError("TensorRT's build log lists no layers: it cannot be told what the engine is")
+    lines = [line for line in lists[-1].splitlines()[1:] if line.startswith("Name:")]
+    return tuple(layer for layer in map(_layer_from_line, lines) if layer is not None)
+
+
+def _layer_from_line(line: str) -> Layer | None:
+    """Read a line of the list; None where it is a synchronisation."""
+    kind = _KIND.match(line)
+    if kind is not None and kind["kind"] in _SYNCHRONISES:
+        return None
+    match = _LAYER.match(line)
+    if match is None:
+        raise UnreadLayersError(f"a layer in TensorRT's build log is not understood: {line:.160}")
+    inputs, constants, outputs = (_tensors(match[group] or "") for group in ("inputs", "constants", "outputs"))
+    origins, listed = tuple(_ORIGIN.findall(match["metadata"])), match["constants"] is not None
+    return Layer(match["name"], match["kind"], origins, inputs, constants, outputs, listed)
 
 
 def layers_from_inspector(text: str) -> tuple[Layer, ...]:
     """Read what full TensorRT's engine inspector says in its JSON format.
 
     Raises:
-        EngineBuildError: it is no such JSON.
+        UnreadLayersError: it is no such JSON.
     """
     try:
         entries = json.loads(text)["Layers"]
@@ -128,13 +141,15 @@ def layers_from_inspector(text: str) -> tuple[Layer, ...]:
                 entry["Name"],
                 entry["LayerType"],
                 tuple(_ORIGIN.findall(entry.get("Metadata", ""))),
-                *(_inspected(entry.get(group, ())) for group in ("Inputs", "Constants", "Outputs")),
+                _inspected(entry.get("Inputs", ())),
+                _inspected(entry.get("Constants", ())),
+                _inspected(entry.get("Outputs", ())),
             )
             for entry in entries
             if entry["LayerType"].lower() not in _SYNCHRONISES
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise EngineBuildError(
+        raise UnreadLayersError(
             f"the engine inspector's answer is not understood ({type(error).__name__}: {error})"
         ) from error
 

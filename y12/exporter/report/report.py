@@ -48,6 +48,7 @@ class ExportReport:
         quantization: what the INT8 pass changed.
         weights_checked: weights of the typed graph found equal to the model's.
         engine: what the engine's final layers verify.
+        unread: why it is not known what the engine computes in; empty where it is, or without one.
         builder: what built the engine.
         gpus: where the engine runs.
         nms: how the graph chooses among its predictions, in words; empty where it does not.
@@ -77,6 +78,7 @@ class ExportReport:
     quantization: QdqReport | None = None
     weights_checked: int | None = None
     engine: EngineFacts | None = None
+    unread: str = ""
     builder: str = ""
     gpus: str = ""
     nms: str = ""
@@ -97,7 +99,8 @@ class ExportReport:
     @property
     def verdict(self) -> str:
         """What the export was found to be."""
-        return "not verified" if self.verification is None else self.verification.verdict
+        found = "not verified" if self.verification is None else self.verification.verdict
+        return f"{found}; what the engine computes in was not read" if self.unread else found
 
     @property
     def macs(self) -> dict[str, float]:
@@ -123,6 +126,8 @@ class ExportReport:
             lines.append(f"precision    {halves} nodes FP16, {floats} FP32 (the decode), {casts} casts")
         if self.quantization is not None:
             lines += self._int8_lines(self.quantization)
+        if self.builder:
+            lines.append(f"engine       {self.builder}; runs on {self.gpus}")
         if self.engine is not None:
             lines += self._engine_lines(self.engine)
         lines += self._measured_lines()
@@ -187,7 +192,6 @@ class ExportReport:
             return ", ".join(f"{n} {precision.upper()}" for precision, n in counts.items())
 
         return [
-            f"engine       {self.builder}; runs on {self.gpus}",
             f"kernels      {facts.kernels}, of which {facts.moving_kernels} only move data: "
             f"{counted(facts.layers_by_precision)}; {facts.bytes_moved / 1e6:.1f} MB read and written",
             f"convolutions {counted(facts.convolutions_by_precision)}",

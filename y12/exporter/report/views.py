@@ -129,8 +129,10 @@ def built_rows(report: ExportReport) -> list[tuple[str, str]]:
         rows.append(("weights checked", f"{report.weights_checked} of the graph found equal to the model's"))
     if report.nms:
         rows.append(("NMS in the graph", report.nms))
+    if report.builder:
+        rows += [("built by", report.builder), ("runs on", report.gpus)]
     if report.engine is not None:
-        rows += [("built by", report.builder), ("runs on", report.gpus), *_engine_rows(report.engine)]
+        rows += _engine_rows(report.engine)
     return rows + _provenance_rows(report)
 
 

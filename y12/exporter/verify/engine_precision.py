@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from y12.errors import EngineBuildError
+from y12.exporter.engine.engine import Engine
 from y12.exporter.engine.inspect import EngineFacts
 from y12.exporter.precision.qdq.qdq import QdqReport
 
@@ -11,12 +12,16 @@ __all__ = ["check_engine_precision", "engine_notes"]
 _WORTH = 0.75  # of FP16's bytes: moving them, not arithmetic, is what a detector's kernels wait for
 
 
-def check_engine_precision(precision: str, facts: EngineFacts, quantization: QdqReport | None) -> None:
+def check_engine_precision(precision: str, facts: EngineFacts | None, quantization: QdqReport | None) -> None:
     """Refuse an engine that computes in another precision what the graph says.
+
+    What TensorRT does not tell in words that y12 knows refuses nothing: `engine_notes` says what is not proved.
 
     Raises:
         EngineBuildError: it does.
     """
+    if facts is None:
+        return
     requested = f"asked for {precision.upper()}, but TensorRT"
     if precision != "fp32" and facts.fp32_convolutions:
         raise EngineBuildError(
@@ -27,22 +32,29 @@ def check_engine_precision(precision: str, facts: EngineFacts, quantization: Qdq
             f"asked for INT8 attention, but TensorRT fuses {facts.attentions_fused} of {facts.attentions_expected}; "
             "drop --int8-attention"
         )
-    int8_convolutions = facts.convolutions_by_precision.get("int8", 0)
-    if quantization is not None and int8_convolutions < quantization.quantized:
+    counts = facts.convolutions_by_precision
+    int8_convolutions = counts.get("int8", 0)
+    if quantization is not None and int8_convolutions + counts.get("unknown", 0) < quantization.quantized:
         raise EngineBuildError(
             f"{requested} computes {int8_convolutions} of the {quantization.quantized} INT8 convolutions in INT8"
         )
 
 
-def engine_notes(precision: str, facts: EngineFacts, flavour: str, half: EngineFacts | None = None) -> Iterator[str]:
-    """Yield what the user must be told of an engine.
-
-    Args:
-        precision: that was asked for.
-        facts: of the engine.
-        flavour: "rtx", or that of full TensorRT.
-        half: of an FP16 engine of the same network, to hold one of INT8 against.
-    """
+def engine_notes(engine: Engine) -> Iterator[str]:
+    """Yield what the user must be told of an engine."""
+    precision, facts, flavour = engine.manifest.precision, engine.facts, engine.flavour
+    if facts is None:
+        yield (
+            f"what the engine computes in is not proved, nor whether its attentions are fused: {engine.built.unread}; "
+            "the engine is as TensorRT built it"
+        )
+        return
+    if unknown := facts.convolutions_by_precision.get("unknown", 0):
+        yield (
+            f"of {unknown} of {len(facts.convolutions)} convolutions {engine.builder} does not tell what the engine "
+            "computes them in: that is not proved"
+        )
+    half = engine.half
     if half is not None and facts.bytes_moved > _WORTH * half.bytes_moved:
         moved, least = (f"{one.bytes_moved / 1e6:.0f} MB in {one.kernels} kernels" for one in (facts, half))
         yield (

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from y12.errors import ArtefactError, InputError
 from y12.runtime.artefact import fields
+from y12.runtime.artefact.recipe import Recipe
 from y12.runtime.options import MAX_DETECTIONS, DetectOptions
 from y12.runtime.thresholds import ConfidenceTable
 from y12.text import one_line
@@ -144,6 +145,7 @@ class Manifest:
             a box and its scores; "heatmap", the same, and only the peaks of each level's scores count; "anchors", with
             a row of objectness before the scores, by which they are to be multiplied.
         target: what the graph is written for, one of `TARGETS`.
+        recipe: what it was made with; None of an artefact that y12 did not make, or an older one.
     """
 
     task: str
@@ -162,6 +164,7 @@ class Manifest:
     thresholds: ConfidenceTable | None = None
     localisation: str = LOCALISATIONS[0]
     target: str = TARGETS[0]
+    recipe: Recipe | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -219,6 +222,9 @@ class Manifest:
             del data["localisation"]  # the same
         if self.target == TARGETS[0]:
             del data["target"]  # the same
+        del data["recipe"]
+        if self.recipe is not None:
+            data["recipe"] = self.recipe.to_data()
         if self.nms is not None:
             del data["nms"]["options"]["keep"]  # always None
         return json.dumps({"schema": SCHEMA, **data}, indent=indent, ensure_ascii=False)
@@ -244,16 +250,23 @@ class Manifest:
     def to_network_name(self) -> str:
         """Pack the manifest into a TensorRT network's name, so that the plan describes itself.
 
+        Of a recipe that does not fit, its hash is there; the file beside the plan and the .onnx have the whole.
+
         Raises:
             ArtefactError: it does not fit into the 4,096 characters TensorRT allows.
         """
-        packed = NAME_PREFIX + base64.b64encode(zlib.compress(self.to_json().encode(), level=9)).decode()
+        packed = self._packed()
+        if len(packed) > NAME_LIMIT and self.recipe is not None:
+            packed = replace(self, recipe=self.recipe.as_digest)._packed()
         if len(packed) > NAME_LIMIT:
             raise ArtefactError(
                 f"manifest: expected at most {NAME_LIMIT} characters once packed, found {len(packed)}: "
                 f"{len(self.names)} class names are too long for an engine's name"
             )
         return packed
+
+    def _packed(self) -> str:
+        return NAME_PREFIX + base64.b64encode(zlib.compress(self.to_json().encode(), level=9)).decode()
 
     @classmethod
     def from_network_name(cls, name: str) -> Self | None:
@@ -292,6 +305,7 @@ def _checked_fields(data: dict[str, Any]) -> dict[str, Any]:
         "kpt_shape": _kpt_shape(data.get("kpt_shape")),
         "nms": _nms_settings(data.get("nms")),
         "thresholds": fields.confidence_table(data.get("thresholds")),
+        "recipe": Recipe.from_data(data.get("recipe")),
     }
 
 

@@ -1,17 +1,21 @@
-"""y12-inspect: what an artefact is and where it runs, without running it."""
+"""y12-inspect: what an artefact is and where it runs, without running it; what two differ in; and one made again."""
 
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from y12.errors import OptionsError
 from y12.runtime.cli.addresses import ByAddress
 from y12.runtime.cli.app import Command, main_of
-from y12.runtime.cli.common import put, put_json
+from y12.runtime.cli.common import put, put_json, require_packages
 from y12.runtime.cli.options import Json
+from y12.runtime.cli.progress import stage
 from y12.text import NAME, visible
 
 if TYPE_CHECKING:
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from y12.runtime.artefact.opened import Artefact
 
 
+REBUILD = "y12.exporter.rebuild"  # by name, and only where it is asked for: the runtime knows nothing of the exporter
+_REBUILDS_WITH = ("torch", "onnx", "onnxruntime", "onnxsim", "jinja2", "pycocotools", "safetensors", "yaml")
 HASHED_BYTES = 1 << 30  # a second or so; a larger file may be far larger than what it takes on the disk
 _BOXES = {
     "distances": "",  # the usual way needs no words
@@ -38,17 +44,52 @@ class Inspect(ByAddress):
         typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine, or its https://… address"),
     ]
     json: Json = False
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="make it again from its manifest, and say what differs: needs y12[export]")
+    ] = False
+    source: Annotated[
+        Path | None,
+        typer.Option("--source", metavar="FILE", show_default=False, help="of --rebuild: what it was made from"),
+    ] = None
+    diff: Annotated[
+        str | None,
+        typer.Option("--diff", metavar="OTHER", show_default=False, help="say what this artefact and OTHER differ in"),
+    ] = None
 
     def run(self) -> int:
-        """Print what the artefact is."""
+        """Print what the artefact is, or what it differs in from another."""
         from y12.runtime.artefact.opened import open_artefact
 
+        if self.rebuild or self.diff is not None or self.source is not None:
+            return self._compared()
         facts = facts_from(open_artefact(self.fetched(self.artefact)))
         if self.json:
             put_json(json.dumps(facts, ensure_ascii=False, indent=2))
         else:
             put(*_lines(facts))
         return 0
+
+    def _compared(self) -> int:
+        """Print what the artefact differs in from another, or from itself made again; the exit code says it too."""
+        if self.rebuild and self.diff is not None:
+            raise OptionsError("--rebuild contradicts --diff, which compares with a file that is there: drop one")
+        if self.source is not None and not self.rebuild:
+            raise OptionsError("--source is of --rebuild: add it, or drop --source")
+        if self.diff is None:
+            require_packages(_REBUILDS_WITH, "export", "y12-inspect --rebuild")
+            with stage("start"):  # torch takes seconds to load
+                rebuilt = import_module(REBUILD).rebuilt
+            found = rebuilt(Path(self.fetched(self.artefact)), self.source, stage)
+        else:
+            from y12.runtime.artefact.difference import difference
+            from y12.runtime.artefact.opened import open_artefact
+
+            found = difference(open_artefact(self.fetched(self.artefact)), open_artefact(self.diff))
+        if self.json:
+            put_json(json.dumps({"exit_code": found.code, **asdict(found)}, ensure_ascii=False, indent=2))
+        else:
+            put(visible(str(found), 500))
+        return int(found.code)
 
 
 COMMAND = Command("y12-inspect", "Say what an artefact is and where it runs; needs no GPU.", Inspect)
