@@ -34,6 +34,7 @@ CODES = {
     "plan": 20,
 }
 _LARGEST_SYMBOL = 1 << 20  # TensorRT numbers the sizes of a profile by small negative numbers
+_SYMBOL = b"__mye"
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,13 @@ def _of_plans(first: Artefact, second: Artefact) -> Difference:
 
 
 def _in_symbol(plan: bytes, place: int) -> bool:
-    """Whether a byte is part of a small negative number of 64 bits, little-endian, which need not be aligned."""
+    """Whether a byte is part of a number that TensorRT gives a size of a profile.
+
+    It stands there as a small negative number of 64 bits, little-endian, which need not be aligned, or as the digits of
+    a name such as "__mye123085".
+    """
+    if (name := plan.rfind(_SYMBOL, max(0, place - 16), place)) >= 0:
+        return plan[name + len(_SYMBOL) : place + 1].isdigit()
     for start in range(max(0, place - 7), place + 1):
         if -_LARGEST_SYMBOL < int.from_bytes(plan[start : start + 8], "little", signed=True) < 0:
             return True
