@@ -162,11 +162,13 @@ def _of_plans(first: Artefact, second: Artefact) -> Difference:
         return Difference("plan", "length in bytes", str(len(one)), str(len(other)))
     ones, others = (np.frombuffer(plan, np.uint8) for plan in (one, other))
     places = np.flatnonzero(ones != others).tolist()
-    numbers = not first.manifest.profile.is_fixed and all(_in_symbol(one, i) and _in_symbol(other, i) for i in places)
-    # Records of the same bytes in another order: a changed byte would be in one plan once more than in the other.
-    moved = np.array_equal(np.bincount(ones, minlength=256), np.bincount(others, minlength=256))
-    kind = "equivalent" if numbers or moved else "plan"
-    how = "the order of its outputs" if moved else "the numbers of its profile's sizes"
+    # Of a profile, numbers; what else differs are records of the same bytes in another order: a changed byte would be
+    # in one plan once more than in the other.
+    is_number = [not first.manifest.profile.is_fixed and _in_symbol(one, i) and _in_symbol(other, i) for i in places]
+    left = [i for i, number in zip(places, is_number, strict=True) if not number]
+    moved = np.array_equal(np.sort(ones[left]), np.sort(others[left]))
+    kind = "equivalent" if moved else "plan"
+    how = "the order of outputs and sizes and the numbers of these"
     what = f"{len(places)} bytes of {len(one)} differ, {how}, which TensorRT chooses anew at each build"
     if kind == "plan":
         what = f"{len(places)} bytes of {len(one)} differ, of plans of one manifest, one graph and one length"
