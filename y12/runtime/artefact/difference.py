@@ -34,6 +34,7 @@ CODES = {
     "plan": 20,
 }
 _LARGEST_SYMBOL = 1 << 20  # TensorRT numbers the sizes of a profile by small negative numbers
+_SYMBOL = b"__mye"
 
 
 @dataclass(frozen=True)
@@ -161,11 +162,13 @@ def _of_plans(first: Artefact, second: Artefact) -> Difference:
         return Difference("plan", "length in bytes", str(len(one)), str(len(other)))
     ones, others = (np.frombuffer(plan, np.uint8) for plan in (one, other))
     places = np.flatnonzero(ones != others).tolist()
-    numbers = not first.manifest.profile.is_fixed and all(_in_symbol(one, i) and _in_symbol(other, i) for i in places)
-    # Records of the same bytes in another order: a changed byte would be in one plan once more than in the other.
-    moved = np.array_equal(np.bincount(ones, minlength=256), np.bincount(others, minlength=256))
-    kind = "equivalent" if numbers or moved else "plan"
-    how = "the order of its outputs" if moved else "the numbers of its profile's sizes"
+    # Of a profile, numbers; what else differs are records of the same bytes in another order: a changed byte would be
+    # in one plan once more than in the other.
+    is_number = [not first.manifest.profile.is_fixed and _in_symbol(one, i) and _in_symbol(other, i) for i in places]
+    left = [i for i, number in zip(places, is_number, strict=True) if not number]
+    moved = np.array_equal(np.sort(ones[left]), np.sort(others[left]))
+    kind = "equivalent" if moved else "plan"
+    how = "the order of outputs and sizes and the numbers of these"
     what = f"{len(places)} bytes of {len(one)} differ, {how}, which TensorRT chooses anew at each build"
     if kind == "plan":
         what = f"{len(places)} bytes of {len(one)} differ, of plans of one manifest, one graph and one length"
@@ -173,7 +176,13 @@ def _of_plans(first: Artefact, second: Artefact) -> Difference:
 
 
 def _in_symbol(plan: bytes, place: int) -> bool:
-    """Whether a byte is part of a small negative number of 64 bits, little-endian, which need not be aligned."""
+    """Whether a byte is part of a number that TensorRT gives a size of a profile.
+
+    It stands there as a small negative number of 64 bits, little-endian, which need not be aligned, or as the digits of
+    a name such as "__mye123085".
+    """
+    if (name := plan.rfind(_SYMBOL, max(0, place - 16), place)) >= 0:
+        return plan[name + len(_SYMBOL) : place + 1].isdigit()
     for start in range(max(0, place - 7), place + 1):
         if -_LARGEST_SYMBOL < int.from_bytes(plan[start : start + 8], "little", signed=True) < 0:
             return True
