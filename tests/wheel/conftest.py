@@ -46,7 +46,7 @@ def scenes(environments):
     """Eight drawn scenes with labels, made where there is no torch."""
     val: Environment = environments["val"]
     folder = val.home / "scenes"
-    done = val.run("python", "-m", "y12.exporter.train.shapes", folder, "--images", "8", "--imgsz", "128")
+    done = val.run("python", "-m", "y12.exporter.train.shapes", folder, "--images", "40", "--imgsz", "128")
     assert done.returncode == 0, done.stderr
     return folder
 
