@@ -104,6 +104,18 @@ def test_what_s3_refuses_is_one_line(s3, cache, monkeypatch):
 
 
 @needs("gcsfs")
+def test_what_gs_refuses_is_one_line(site):
+    site.at("/storage/v1/b/bucket/o/forbidden.onnx", pages.raw(403, b"{}", Content_Length=2))
+    done = inspected(
+        "gs://bucket/forbidden.onnx", STORAGE_EMULATOR_HOST=site.at("", pages.missing), FSSPEC_GS_TOKEN="anon"
+    )
+    assert [line.startswith("error: gs://bucket/forbidden.onnx: expected") for line in done.stderr.splitlines()] == [
+        True
+    ]
+    assert done.returncode == 1
+
+
+@needs("gcsfs")
 def test_gs_is_fetched(site, monkeypatch, cache):
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", site.at("", pages.missing))
     monkeypatch.setenv("FSSPEC_GS_TOKEN", "anon")

@@ -3,6 +3,7 @@
 Credentials, endpoints and regions are found where those packages look for them: environment, profiles, the machine.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
@@ -55,6 +56,9 @@ def _file_system(address: Address, options: FetchOptions) -> Any:
     """Return what speaks to the cloud; where that is plain HTTP to another machine, it is refused."""
     import fsspec
 
+    for package in (_PACKAGES[address.scheme], "fsspec"):  # their tracebacks go to who listens, and not to the terminal
+        if not logging.getLogger(package).handlers:
+            logging.getLogger(package).addHandler(logging.NullHandler())
     try:
         files = fsspec.filesystem(address.scheme, skip_instance_cache=True, use_listings_cache=False)
         endpoint = files.s3.meta.endpoint_url if address.scheme == "s3" else files.base

@@ -63,9 +63,7 @@ class TuneOrder(ByAddress):
     max_channels: ask.ModelMaxChannels = None
     weights: Annotated[
         str | None,
-        option(
-            metavar="FILE", panel=_NETWORK, help="begin with these: a .pt or .safetensors, or its https://… address"
-        ),
+        option(metavar="FILE", panel=_NETWORK, help="begin with these: a .pt or .safetensors, or its https:// address"),
     ] = None
     imgsz: Annotated[int, option(parser=whole, metavar="PX", panel=_NETWORK, help="side of the network's input")] = 640
     freeze: Annotated[

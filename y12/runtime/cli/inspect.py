@@ -41,7 +41,7 @@ class Inspect(ByAddress):
 
     artefact: Annotated[
         str,
-        typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine, or its https://… address"),
+        typer.Argument(metavar="ARTEFACT", show_default=False, help="an .onnx or .engine, or its https:// address"),
     ]
     json: Json = False
     rebuild: Annotated[

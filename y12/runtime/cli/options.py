@@ -130,7 +130,7 @@ class_ids = reader(_numbers, "class ids such as 0,2,5")
 Artefact = Annotated[
     str,
     typer.Argument(
-        metavar="ARTEFACT", show_default=False, help="an .onnx or .engine made by y12-export, or its https://… address"
+        metavar="ARTEFACT", show_default=False, help="an .onnx or .engine made by y12-export, or its https:// address"
     ),
 ]
 Json = Annotated[bool, option("--json", help="print one JSON object", panel=OUTPUT)]
