@@ -22,6 +22,7 @@ from y12.runtime.artefact.manifest import ONNX_KEY
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = bytes(range(256)) * 80_000  # 20 MB: three blocks
 HASH = hashlib.sha256(CONTENT).hexdigest()
+DENIED = b'{"error": {"code": 403, "message": "no storage.objects.get access"}}'  # as Google's service says it
 GRAPH = colour_model(metadata={ONNX_KEY: colour_manifest().to_json()})
 
 
@@ -105,7 +106,8 @@ def test_what_s3_refuses_is_one_line(s3, cache, monkeypatch):
 
 @needs("gcsfs")
 def test_what_gs_refuses_is_one_line(site):
-    site.at("/storage/v1/b/bucket/o/forbidden.onnx", pages.raw(403, b"{}", Content_Length=2))
+    for asked in ("/forbidden.onnx", ""):
+        site.at(f"/storage/v1/b/bucket/o{asked}", pages.raw(403, DENIED, Content_Length=len(DENIED)))
     done = inspected(
         "gs://bucket/forbidden.onnx", STORAGE_EMULATOR_HOST=site.at("", pages.missing), FSSPEC_GS_TOKEN="anon"
     )

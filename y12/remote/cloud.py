@@ -4,6 +4,7 @@ Credentials, endpoints and regions are found where those packages look for them:
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
@@ -59,6 +60,7 @@ def _file_system(address: Address, options: FetchOptions) -> Any:
     for package in (_PACKAGES[address.scheme], "fsspec"):  # their tracebacks go to who listens, and not to the terminal
         if not logging.getLogger(package).handlers:
             logging.getLogger(package).addHandler(logging.NullHandler())
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gcsfs's gRPC writes to the terminal itself
     try:
         files = fsspec.filesystem(address.scheme, skip_instance_cache=True, use_listings_cache=False)
         endpoint = files.s3.meta.endpoint_url if address.scheme == "s3" else files.base
