@@ -1,6 +1,8 @@
 """A bundle is written whole or not at all, and never over what somebody else has put there."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -81,4 +83,21 @@ def test_what_fails_half_way_leaves_what_was_there(tmp_path):
     assert (folder / "README.md").read_bytes() == b"one"
     with pytest.raises(OutputError, match="cannot write to"):
         write_folder(tmp_path / "c", "triton", "m", {"README.md": b"new", "model": tmp_path / "none.onnx"})
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_where_the_new_one_cannot_be_moved_in_the_earlier_one_is_back(tmp_path, monkeypatch):
+    folder = tmp_path / "b"
+    write_folder(folder, "triton", "m", FILES)
+    rename = os.rename
+
+    def fails(source, target):
+        if Path(source).name == "new":
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fails)
+    with pytest.raises(OutputError, match="Input/output error"):
+        write_folder(folder, "triton", "m", {"README.md": b"new"}, exist_ok=True)
+    assert listed(tmp_path) == {f"b/{name}" for name in (*FILES, CONTENTS)}
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
