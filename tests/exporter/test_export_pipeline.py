@@ -135,7 +135,7 @@ def test_an_fp32_graph_of_ours_is_a_starting_point(demo, tmp_path):
     )
     assert result.report.verdict.startswith("verified: ")
     assert result.report.engine.attentions_fused == first.report.engine.attentions_fused == 8
-    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".engine", ".html", ".json", ".json", ".onnx"]
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".engine", ".html", ".json", ".json", ".json", ".onnx"]
     manifest = open_artefact(tmp_path / "yolov12n_fp16.onnx").manifest
     assert (manifest.source, manifest.precision) == ("yolov12n.onnx", "fp16")
 

@@ -8,8 +8,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from tests.runtime.conftest import colour_manifest
 from y12 import Runtime
 from y12.errors import CalibrationError, EngineBuildError, OptionsError, VerificationError
+from y12.exporter.engine.build_engine import BuiltEngine
+from y12.exporter.engine.engine import Engine
 from y12.exporter.engine.engine_options import EngineOptions
 from y12.exporter.engine.inspect import EngineFacts
 from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
@@ -146,11 +149,15 @@ def test_int8_that_moves_little_less_than_fp16_is_told_with_why():
     def moving(count, kernels):
         return replace(facts(int8=1), bytes_moved=count, kernels=kernels)
 
+    def notes(found, half, flavour="rtx"):
+        built = BuiltEngine(b"", "TensorRT", (), 0.0)
+        return list(engine_notes(Engine(built, colour_manifest(precision="int8"), found, flavour, "", "", half)))
+
     half = moving(100_000_000, 96)
-    (note,) = engine_notes("int8", moving(76_000_000, 156), "rtx", half)
+    (note,) = notes(moving(76_000_000, 156), half)
     assert "INT8 reads and writes 76 MB in 156 kernels, FP16 100 MB in 96 kernels" in note
-    assert list(engine_notes("int8", moving(75_000_000, 156), "rtx", half)) == []
-    assert list(engine_notes("int8", moving(76_000_000, 156), "full")) == []
+    assert notes(moving(75_000_000, 156), half) == []
+    assert notes(moving(76_000_000, 156), None, "full") == []
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ class Inspect(ByAddress):
     ]
     json: Json = False
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="make it again from its manifest, and say what differs: needs y12[export]")
+        bool,
+        typer.Option("--rebuild", help="make it again from its manifest, say what differs: needs the extra export"),
     ] = False
     source: Annotated[
         Path | None,
