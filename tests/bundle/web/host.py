@@ -34,11 +34,17 @@ class _Handler(SimpleHTTPRequestHandler):
         pass
 
 
+class _Host(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that goes away before all has come is what some tests are about."""
+
+
 @contextmanager
 def hosted(folder, headers=(), instead=()):
     """Host a folder on loopback; gives the server, whose `url` and `asked` tell the rest."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=folder))
-    server.daemon_threads = True
+    server = _Host(("127.0.0.1", 0), partial(_Handler, directory=folder))
     server.headers, server.instead, server.asked = dict(headers), dict(instead), []
     server.ended = threading.Event()
     server.url = f"http://127.0.0.1:{server.server_port}/"
