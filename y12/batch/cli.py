@@ -13,9 +13,9 @@ from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import require_packages, say
 from y12.runtime.cli.options import (
     OUTPUT,
-    RUNNING,
     THRESHOLDS,
     AgnosticNms,
+    BatchSize,
     Conf,
     Iou,
     MaxDet,
@@ -118,15 +118,7 @@ class Batch(RuntimeOptions):
             help="end the run where no part of the images is done for so many seconds (3600)",
         ),
     ] = 3600.0
-    batch: Annotated[
-        int | None,
-        option(
-            parser=positive,
-            metavar="N",
-            panel=RUNNING,
-            help="images per run of the network (default: the fewest that it takes)",
-        ),
-    ] = None
+    batch: BatchSize = None
     conf: Conf = None
     iou: Iou = None
     max_det: MaxDet = None
@@ -258,14 +250,12 @@ def _detect_options(asked: Batch, artefact: "Artefact") -> "DetectOptions":
     """
     from dataclasses import replace
 
-    from y12.runtime.options import class_ids_from
+    from y12.runtime.options import class_ids_from, class_words
     from y12.runtime.tasks import default_options, resolved_options
 
     values = given(asked, THRESHOLDS)
     if asked.classes is not None:
-        words = [word.strip() for word in asked.classes.split(",")]
-        wanted = [int(word) if word.removeprefix("-").isdecimal() else word for word in words]
-        values["classes"] = class_ids_from(wanted, artefact.manifest.names)
+        values["classes"] = class_ids_from(class_words(asked.classes), artefact.manifest.names)
     return resolved_options(replace(default_options(artefact.manifest), **values), artefact.manifest)
 
 

@@ -123,6 +123,12 @@ def changed(options: DetectOptions, names: Sequence[str], changes: Changes) -> D
     return replace(options, **values)  # type: ignore[arg-type]  # checked when it is made
 
 
+def class_words(text: str) -> list[int | str]:
+    """Return what a list in a text names, such as "0,person": ids as numbers, names as they are."""
+    words = [word.strip() for word in text.split(",")]
+    return [int(word) if word.removeprefix("-").isdecimal() else word for word in words]
+
+
 def class_ids_from(classes: str | Iterable[str | int] | None, names: Sequence[str]) -> tuple[int, ...]:
     """Return the ids of classes that are given by name or id; a name that several have gives all of theirs.
 

@@ -18,9 +18,9 @@ from y12.runtime.cli.common import EXIT_FAILED, put_json, say
 from y12.runtime.cli.options import (
     NMS,
     OUTPUT,
-    RUNNING,
     THRESHOLDS,
     AgnosticNms,
+    BatchSize,
     Conf,
     Iou,
     MaxDet,
@@ -90,15 +90,7 @@ class Infer(RuntimeOptions):
             help="look at a share only, every N-th source from the I-th on: 1/8 to 8/8 together are all",
         ),
     ] = None
-    batch: Annotated[
-        int | None,
-        option(
-            parser=positive,
-            metavar="N",
-            panel=RUNNING,
-            help="images per run of the network (default: the fewest that it takes)",
-        ),
-    ] = None
+    batch: BatchSize = None
     conf: Conf = None
     iou: Iou = None
     max_det: MaxDet = None
@@ -246,13 +238,11 @@ def _together(runtimes: "list[Runtime]") -> "Runtime | Several":
 
 def _wanted(asked: Infer, runtime: "Runtime") -> "DetectOptions":
     """Return the artefact's own options with what was asked in their place."""
-    from y12.runtime.options import class_ids_from
+    from y12.runtime.options import class_ids_from, class_words
 
     values = given(asked, THRESHOLDS | {"keep": "keep"})
     if asked.classes is not None:
-        words = [word.strip() for word in asked.classes.split(",")]
-        wanted = [int(word) if word.removeprefix("-").isdecimal() else word for word in words]
-        values["classes"] = class_ids_from(wanted, runtime.manifest.names)
+        values["classes"] = class_ids_from(class_words(asked.classes), runtime.manifest.names)
     return replace(runtime.options, **values)
 
 

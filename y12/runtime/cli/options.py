@@ -162,6 +162,16 @@ MaxDet = Annotated[
         help=f"boxes per image at most ({_OWN} 300; a classifier's classes: 5)",
     ),
 ]
+BatchSize = Annotated[
+    int | None,
+    option(
+        "--batch",
+        parser=positive,
+        metavar="N",
+        panel=RUNNING,
+        help="images per run of the network (default: the fewest that it takes)",
+    ),
+]
 NamedClasses = Annotated[
     str | None,
     option("--classes", metavar="ID|NAME,...", panel=NMS, help="keep these classes only, by id or name: person,car"),
