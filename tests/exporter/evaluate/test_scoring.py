@@ -1,5 +1,7 @@
 """Scores of real graphs for every task, by labels and by agreement with FP32."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -191,6 +193,34 @@ def test_a_part_of_the_images(make_folder):
     assert len(part.results) == sum(result["image_id"] in (2, 3) for result in whole.results)
     assert (part.kinds, part.category_ids) == (whole.kinds, whole.category_ids)
     assert figures_of(truth_from(evaluation_set, part), part)["boxes AP50-95"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("task", ["segment", "pose"])
+@pytest.mark.parametrize("missing", [[1], [1, 2, 3, 4, 5, 6]])
+def test_without_results_that_no_figure_is_about_every_figure_is_the_same(make_folder, task, missing):
+    """FP32 is taken not to find the second class, in the first image or in any."""
+    manifest, graph = manifest_of(task), network(task)
+    evaluation_set = set_for(make_folder(), manifest)
+    found = outcome_of(graph, manifest, evaluation_set)
+    left = [r for r in found.results if r["category_id"] == 0 or r["image_id"] not in missing]
+    reference = replace(found, results=left)
+    yardstick = Yardstick(truth_from(evaluation_set, reference), reference)
+    assert yardstick.categories == ({0, 1} if len(missing) == 1 else {0})
+    assert yardstick.categories_by_image[1] == {0}
+    worse = damaged(graph, MIXED)
+    whole = outcome_of(worse, manifest, evaluation_set)
+    wanted = dict.fromkeys(reference.sizes_hw, yardstick.categories)
+    assert yardstick.losses(outcome_of(worse, manifest, evaluation_set, wanted=wanted)) == yardstick.losses(whole)
+    near = outcome_of(worse, manifest, evaluation_set, wanted=yardstick.categories_by_image)
+    assert len(near.results) < len(whole.results)
+    assert yardstick.points_apart(near) == yardstick.points_apart(whole)
+    assert near.sizes_hw == whole.sizes_hw
+
+
+def test_progress_counts_images_up_to_their_number(make_folder):
+    manifest, seen = manifest_of(), []
+    outcome_of(network(), manifest, set_for(make_folder(), manifest), progress=lambda *both: seen.append(both))
+    assert seen == [(done, 6) for done in range(1, 7)]
 
 
 def test_results_as_used_have_one_class_to_a_box(make_folder):

@@ -67,8 +67,7 @@ def matches_of(truth: GroundTruth, results: Sequence[Result], kind: str) -> tupl
         MissingPackageError: pycocotools is not installed.
     """
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
-        evaluation = prepared(truth, results, kind)
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
+        evaluation = prepared(truth, results, kind, by_size=False)
         evaluation.evaluate()
     return tuple(matches_in(evaluation))
 

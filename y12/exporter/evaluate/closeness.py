@@ -34,7 +34,7 @@ def points_apart(truth: GroundTruth, results: Sequence[Result], kind: str) -> fl
         MissingPackageError: pycocotools is not installed.
     """
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
-        evaluation = prepared(truth, results, kind)
+        evaluation = prepared(truth, results, kind, by_size=False)
         evaluation.evaluate()
     kept = [share for place in evaluation.ious for share in _kept(evaluation, place)]
     return 100 * (1 - float(np.mean(kept))) if kept else float("nan")

@@ -1,23 +1,25 @@
 """What a graph finds in images, in ONNX Runtime: as COCO's figures want it, and as the runtime would give it."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from y12.exporter.data.classes import ClassMap
-from y12.exporter.data.dataset import KINDS_OF_TASK, Dataset
+from y12.exporter.data.dataset import KINDS_OF_TASK, Dataset, Sample
 from y12.exporter.evaluate.evaluate_options import ValOptions
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, classes_of
 from y12.exporter.evaluate.fit import detect_options, kinds_for
-from y12.exporter.evaluate.inference import Inference
-from y12.exporter.evaluate.predictions import CocoResults
+from y12.exporter.evaluate.predictions import CocoResults, Wanted
+from y12.exporter.graph.measurable import measurable
+from y12.exporter.parallel import in_order, threads_at_hand
 from y12.runtime.artefact.manifest import ONNX_KEY, Manifest
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.executor import Executor
@@ -32,6 +34,8 @@ CONF = 0.25  # of the detections that stand in for labels: the usual threshold o
 USED_FLOOR = 0.01  # of the results as used: lower than any threshold of use, and still few boxes
 
 Results = Sequence[Mapping[str, Any]]
+Progress = Callable[[int, int], None]
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def outcome_of(
     *,
     used: bool = False,
     every_kind: bool = False,
+    wanted: Wanted | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Return what a graph without NMS finds in ONNX Runtime, as `y12-val` does.
 
@@ -87,13 +93,15 @@ def outcome_of(
         evaluation_set: the images.
         used: return the results as used, too; the network runs once for both.
         every_kind: return masks and keypoints also where the labels have none, for agreement between graphs.
+        wanted: the categories to return results of, by image: masks of others are not drawn. None returns all.
+        progress: called as images are done with how many are, and how many there are.
 
     Raises:
         Y12Error: an image cannot be used, or the graph cannot be run.
     """
     with _runtime(graph, manifest, evaluation_set.bits) as runtime:
         if manifest.task == "classify":
-            return _classified(Inference(runtime, runtime.options), evaluation_set)
+            return _classified(runtime, evaluation_set, progress)
         classes = _classes(evaluation_set, manifest.names)
         options = [detect_options(ValOptions(), None, classes)]
         if used:
@@ -102,7 +110,7 @@ def outcome_of(
             options = [replace(one, iou=1.0) for one in options]  # no box overlaps another more: nothing is suppressed
         labelled = _kinds(evaluation_set, manifest)
         kinds = _kinds(replace(evaluation_set, labels=None), manifest) if every_kind else labelled
-        outcome = _detected(runtime, evaluation_set, options, classes, kinds)
+        outcome = _detected(runtime, evaluation_set, options, (classes, kinds, wanted), progress)
         return replace(outcome, labelled=tuple(kind for kind in labelled if kind in outcome.kinds))
 
 
@@ -114,8 +122,11 @@ def detections_of(
         return [runtime.infer(image) for image in images]
 
 
-class _Once:
-    """Runs a network once where the same images come twice in a row, as they do for two sets of thresholds."""
+class _Once(threading.local):
+    """Runs a network once where the same images come twice in a row in a thread, as they do for two sets of thresholds.
+
+    Each thread has an object of its own, around one executor.
+    """
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -139,14 +150,15 @@ class _Once:
 def _runtime(graph: onnx.ModelProto, manifest: Manifest, bits: int | None) -> Iterator[Runtime]:
     """Open a graph as y12-val opens its file."""
     described = onnx.ModelProto()
-    described.CopyFrom(graph)
+    described.CopyFrom(measurable(graph))
     del described.metadata_props[:]
     own = replace(manifest.of_predictions, engine={}, thresholds=None)
     described.metadata_props.add(key=ONNX_KEY, value=own.to_json())
     with tempfile.TemporaryDirectory(prefix="y12-") as folder:
         path = Path(folder, "evaluation set.onnx")
         path.write_bytes(described.SerializeToString())
-        with Runtime(path, _Once(OrtExecutor(path, "cpu")), bits=bits) as runtime:
+        executor = OrtExecutor(path, "cpu", threads=1, integers=manifest.target == "cpu")
+        with Runtime(path, _Once(executor), bits=bits) as runtime:
             yield runtime
 
 
@@ -172,22 +184,57 @@ def _detected(
     runtime: Runtime,
     evaluation_set: EvaluationSet,
     options: Sequence[DetectOptions],
-    classes: ClassMap,
-    kinds: tuple[str, ...],
+    asked: tuple[ClassMap, tuple[str, ...], Wanted | None],
+    progress: Progress | None,
 ) -> Outcome:
+    classes, kinds, wanted = asked
+
+    def collect(samples: Sequence[Sample]) -> list[CocoResults]:
+        """Return what each of the options gives; as they come one after another, the network runs once for all."""
+        collected = [CocoResults(classes, kinds, wanted), *(CocoResults(classes, ()) for _ in options[1:])]
+        for one, own in zip(collected, options, strict=True):
+            for sample, found in zip(samples, _found(runtime, samples, own), strict=True):
+                one.keep(sample, found)
+        return collected
+
     collected = [CocoResults(classes, kinds), *(CocoResults(classes, ()) for _ in options[1:])]
-    # Side by side, so that each run's outputs are decoded with all options before the next one.
-    for each in zip(*(Inference(runtime, one).over(evaluation_set.samples) for one in options), strict=True):
-        for one, (sample, detections) in zip(collected, each, strict=True):
-            one.keep(sample, detections)
+    for parts in _over(runtime, evaluation_set.samples, collect, progress):
+        for whole, part in zip(collected, parts, strict=True):
+            whole.add(part)
     full = collected[0]
     used = collected[1].results if len(collected) > 1 else ()
     return Outcome(full.results, full.sizes_hw, classes.category_ids, full.kinds_to_evaluate, used)
 
 
-def _classified(inference: Inference, evaluation_set: EvaluationSet) -> Outcome:
+def _classified(runtime: Runtime, evaluation_set: EvaluationSet, progress: Progress | None) -> Outcome:
     results, sizes_hw = [], {}
-    for sample, classification in inference.over(evaluation_set.samples):
-        sizes_hw[sample.image_id] = classification.image_hw
-        results.append({"image_id": sample.image_id, "category_id": int(classification.class_id[0])})
+
+    def classify(samples: Sequence[Sample]) -> list[tuple[Sample, Detections]]:
+        return list(zip(samples, _found(runtime, samples, runtime.options), strict=True))
+
+    for part in _over(runtime, evaluation_set.samples, classify, progress):
+        for sample, classification in part:
+            sizes_hw[sample.image_id] = classification.image_hw
+            results.append({"image_id": sample.image_id, "category_id": int(classification.class_id[0])})
     return Outcome(results, sizes_hw, used=results)
+
+
+def _found(runtime: Runtime, samples: Sequence[Sample], options: DetectOptions) -> list[Detections]:
+    return runtime.infer_batch([sample.path for sample in samples], options)
+
+
+def _over(
+    runtime: Runtime,
+    samples: Sequence[Sample],
+    work: Callable[[Sequence[Sample]], Part],
+    progress: Progress | None,
+) -> Iterator[Part]:
+    """Yield what `work` gives of so many images as the network takes at least, in their order."""
+    size = runtime.manifest.profile.batch.min
+    chunks = [samples[start : start + size] for start in range(0, len(samples), size)]
+    done = 0
+    for chunk, part in zip(chunks, in_order(work, chunks, threads_at_hand()), strict=True):
+        yield part
+        done += len(chunk)
+        if progress is not None:
+            progress(done, len(samples))

@@ -53,7 +53,7 @@ def measured(
         graphs: by precision, FP32 first and the artefact's last, which may be the same one; without NMS.
         evaluation_set: the images.
         manifest: of the model.
-        progress: called after each graph with how many are done, and how many there are.
+        progress: called as images are done with how many are, of all graphs, and how many there are.
 
     Raises:
         DatasetError: the labels do not fit the model, or there are none and FP32 finds nothing.
@@ -61,14 +61,18 @@ def measured(
     """
     scores: list[Score] = []
     first = last = Outcome((), {})
+
+    def advance(done: int, images: int) -> None:
+        if progress is not None:
+            progress(len(scores) * images + done, len(graphs) * images)
+
     for precision, graph in graphs.items():
         # Of many images this takes gigabytes; only the first one and the last one are needed further.
-        last = outcome_of(graph, manifest, evaluation_set, used=len(scores) in (0, len(graphs) - 1))
+        used = len(scores) in (0, len(graphs) - 1)
+        last = outcome_of(graph, manifest, evaluation_set, used=used, progress=advance)
         if not scores:
             first, truth = last, truth_from(evaluation_set, last)
         scores.append(Score(precision, figures_of(truth, last)))
-        if progress is not None:
-            progress(len(scores), len(graphs))
     worst = _worst(first, last, evaluation_set)
     by_name = dict(zip(_names(list(worst)), worst.items(), strict=True))
     agreements = {name: agreement for name, (_, agreement) in by_name.items()}

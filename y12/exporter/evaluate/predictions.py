@@ -1,5 +1,6 @@
 """What a model finds in labelled images, collected in COCO's form."""
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -7,17 +8,29 @@ from y12.exporter.data.classes import ClassMap
 from y12.exporter.data.dataset import Sample
 from y12.runtime.results.detections import Detections
 
-__all__ = ["CocoResults"]
+__all__ = ["CocoResults", "Wanted"]
+
+Wanted = Mapping[int, Set[int]]  # an image's id → category ids
 
 _NO_CATEGORY = -1  # of a class that the data does not know
 
 
 @dataclass
 class CocoResults:
-    """The detections so far, in COCO's form, and the sizes of the images."""
+    """The detections so far, in COCO's form, and the sizes of the images.
+
+    Attributes:
+        classes: the data's categories, by the model's classes.
+        kinds: what results have to tell; masks are drawn for "segm" only.
+        wanted: the categories to keep results of, by image; None keeps all.
+        results, sizes_hw: so far.
+        truncated: images in which the graph's NMS saw only the best of the candidates.
+        without_masks: images for which the model gave no masks.
+    """
 
     classes: ClassMap
     kinds: tuple[str, ...]
+    wanted: Wanted | None = None
     results: list[dict[str, Any]] = field(default_factory=list)
     sizes_hw: dict[int, tuple[int, int]] = field(default_factory=dict)
     truncated: int = 0
@@ -32,11 +45,21 @@ class CocoResults:
         if "segm" not in self.kinds:
             detections = replace(detections, masks=None)  # they are drawn only when they are asked for
         ids = [_NO_CATEGORY if category is None else category for category in self.classes.category_ids]
+        if self.wanted is not None:
+            own = self.wanted.get(sample.image_id, frozenset())
+            detections = detections[[ids[class_id] in own for class_id in detections.class_id]]
         results = detections.to_coco(sample.image_id, ids)
         if detections.xywhr is not None:
             for result, xywhr in zip(results, detections.xywhr.tolist(), strict=True):
                 result["xywhr"] = [round(v, 6) for v in xywhr]
         self.results += (result for result in results if result["category_id"] != _NO_CATEGORY)
+
+    def add(self, others: "CocoResults") -> None:
+        """Add what was collected of other images."""
+        self.results += others.results
+        self.sizes_hw |= others.sizes_hw
+        self.truncated += others.truncated
+        self.without_masks += others.without_masks
 
     @property
     def kinds_to_evaluate(self) -> tuple[str, ...]:

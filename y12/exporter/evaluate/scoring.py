@@ -80,7 +80,7 @@ def figures_of(truth: Truth, outcome: Outcome) -> Figures:
         return {"top-1": right / len(expected)}
     figures = {}
     for kind in truth.kinds:
-        values = evaluate(truth.coco, outcome.results, kind).values
+        values = evaluate(truth.coco, outcome.results, kind, by_size=False).values
         for name, shown in (("AP", "AP50-95"), ("AP50", "AP50")):
             value = values[name]
             if value is not None:

@@ -130,9 +130,8 @@ class _Judged:
 
 def _judged(truth: GroundTruth, results: Sequence[Result], floor: float) -> _Judged:
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
-        evaluation = prepared(truth, results, "bbox")
+        evaluation = prepared(truth, results, "bbox", by_size=False)
         evaluation.params.iouThrs = np.array([0.5])
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [evaluation.params.areaRng[0]], ["all"]
         evaluation.params.maxDets = [_ALL]
         evaluation.evaluate()
     seen = [one for one in evaluation.evalImgs if one is not None]  # of each image and class

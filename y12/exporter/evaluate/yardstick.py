@@ -47,6 +47,19 @@ class Yardstick:
         """What graphs are held against, in words."""
         return self._truth.words
 
+    @property
+    def categories(self) -> frozenset[int]:
+        """The categories that any object is of: results of others change no figure."""
+        return frozenset(annotation["category_id"] for annotation in self._truth.coco["annotations"])
+
+    @property
+    def categories_by_image(self) -> dict[int, set[int]]:
+        """The same of each image that has objects: results of others are not near to any."""
+        by_image: dict[int, set[int]] = {}
+        for annotation in self._truth.coco["annotations"]:
+            by_image.setdefault(annotation["image_id"], set()).add(annotation["category_id"])
+        return by_image
+
     def points_apart(self, outcome: Outcome) -> float:
         """Return how far a graph's objects are from the truth's, in points of 100, of the kind where they are farthest.
 

@@ -115,7 +115,8 @@ def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
         tolerance = ROUNDED
     if inputs.trained is not None:
         reference = _ran("the model as trained, with its rounding,", TorchExecutor(inputs.trained), images, batch=1)
-    typed = _ran(f"{precision.upper()} ONNX", OrtExecutor(inputs.typed.SerializeToString(), "cpu"), images, batch)
+    executor = OrtExecutor(inputs.typed.SerializeToString(), "cpu", integers=manifest.target == "cpu")
+    typed = _ran(f"{precision.upper()} ONNX", executor, images, batch)
     verification.comparisons.append(_compared(inputs, reference, typed, images, tolerance, options))
     if manifest.nms is not None:
         final = _ran("", OrtExecutor(inputs.final.SerializeToString(), "cpu"), images, batch).outputs

@@ -19,7 +19,7 @@ from y12.installing import install_command
 from y12.runtime.forks import kept_for_ever, told_of_forks
 from y12.text import is_text, one_line
 
-__all__ = ["PROVIDERS", "OrtExecutor", "import_onnxruntime", "refuse_telemetry"]
+__all__ = ["PROVIDERS", "OrtExecutor", "import_onnxruntime", "refuse_telemetry", "threads_of_environment"]
 
 PROVIDERS = ("auto", "cpu", "cuda")
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -36,6 +36,8 @@ class OrtExecutor:
         threads: how many threads one operator may use; 0 takes $OMP_NUM_THREADS, as torch does and ONNX Runtime does
             not, or where that is no number leaves it to ONNX Runtime.
         device: which GPU, on CUDA.
+        integers: False computes what is quantised in floats, with weights made floats once. What is placed for TensorRT
+            has no integer kernels here, and ONNX Runtime would make its weights floats again at every run.
 
     Raises:
         ArtefactError: the model is damaged, or takes something else than one batch of images.
@@ -44,7 +46,15 @@ class OrtExecutor:
         MissingPackageError: ONNX Runtime is not installed.
     """
 
-    def __init__(self, model: str | Path | bytes, provider: str = "auto", threads: int = 0, device: int = 0) -> None:
+    def __init__(
+        self,
+        model: str | Path | bytes,
+        provider: str = "auto",
+        threads: int = 0,
+        device: int = 0,
+        *,
+        integers: bool = True,
+    ) -> None:
         if provider not in PROVIDERS:
             raise InputError(f"provider: expected one of {', '.join(PROVIDERS)}, found {provider!r}")
         if threads < 0:
@@ -61,7 +71,7 @@ class OrtExecutor:
         source = model if isinstance(model, bytes) else str(model)
         if isinstance(source, str) and not is_text(source):  # ONNX Runtime takes names in UTF-8 only
             source = Path(source).read_bytes()
-        self._open = partial(_session, ort, source, self._name, provider, threads, device)
+        self._open = partial(_session, ort, source, self._name, provider, _options(ort, threads, integers), device)
         self._session: Any = self._open()
         self._input_name, self._input_type, self._input_shape = self._described_input()
         place = "CUDA" if self._session.get_providers()[0] == _CUDA else "CPU"
@@ -206,23 +216,23 @@ def _with_cuda() -> str:
     return f"pip uninstall onnxruntime, then {install_command('ort-gpu')}"
 
 
-def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, threads: int, device: int) -> Any:
+def _session(ort: ModuleType, source: str | bytes, name: str, provider: str, options: Any, device: int) -> Any:
     """Create the session on CUDA where it was asked for or this ONNX Runtime has it, else on the CPU.
 
     Whoever installed the build with CUDA wants it: where it does not load, that is said, not papered over.
     """
     if provider != "cpu" and _CUDA in ort.get_available_providers():
-        return _cuda_session(ort, source, name, threads, device)
+        return _cuda_session(ort, source, name, options, device)
     if provider == "cuda":
         raise ExecutorError(
             f"{name}: CUDA was asked for, but this ONNX Runtime {ort.__version__} was built without {_CUDA}: "
             f"{_with_cuda()}, or choose the provider cpu"
         )
     with _translated(f"{name}: expected an ONNX model, but ONNX Runtime cannot load it", ArtefactError):
-        return ort.InferenceSession(source, _options(ort, threads), providers=[_CPU], enable_fallback=0)
+        return ort.InferenceSession(source, options, providers=[_CPU], enable_fallback=0)
 
 
-def _cuda_session(ort: ModuleType, source: str | bytes, name: str, threads: int, device: int) -> Any:
+def _cuda_session(ort: ModuleType, source: str | bytes, name: str, options: Any, device: int) -> Any:
     ort.set_default_logger_severity(_ONLY_FATAL)  # a missing driver is reported here, in one line
     advice = "install an NVIDIA driver with CUDA and cuDNN, or choose the provider cpu"
     with contextlib.redirect_stdout(io.StringIO()):  # preload_dlls prints each library it does not find
@@ -230,7 +240,7 @@ def _cuda_session(ort: ModuleType, source: str | bytes, name: str, threads: int,
             ort.preload_dlls()
         try:
             providers = [(_CUDA, {"device_id": str(device)}), _CPU]
-            session = ort.InferenceSession(source, _options(ort, threads), providers=providers, enable_fallback=0)
+            session = ort.InferenceSession(source, options, providers=providers, enable_fallback=0)
         except Exception as error:
             raise ExecutorError(
                 f"{name}: ONNX Runtime could not start on CUDA ({one_line(str(error))}): {advice}"
@@ -240,14 +250,17 @@ def _cuda_session(ort: ModuleType, source: str | bytes, name: str, threads: int,
     return session
 
 
-def _options(ort: ModuleType, threads: int) -> Any:
+def _options(ort: ModuleType, threads: int, integers: bool) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = _ONLY_FATAL
-    options.intra_op_num_threads = threads or _threads_of_environment()
+    options.intra_op_num_threads = threads or threads_of_environment()
+    if not integers:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options
 
 
-def _threads_of_environment() -> int:
+def threads_of_environment() -> int:
+    """Return $OMP_NUM_THREADS; 0 where it is not set, or no number."""
     wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # "4,2": of nested regions; the first is the outer
     return int(wanted) if wanted.isdecimal() and len(wanted) < 5 else 0
 

@@ -11,7 +11,6 @@ from onnx import helper, numpy_helper
 
 from y12.errors import BudgetError, DatasetError
 from y12.exporter.evaluate.graph_results import outcome_of
-from y12.exporter.evaluate.results import BlockCost
 from y12.exporter.precision.mixed import budget
 from y12.exporter.precision.mixed.blocks import blocks_of
 from y12.exporter.precision.mixed.budget import Divisible, budget_kept
@@ -93,24 +92,45 @@ def test_the_fewest_by_bisection(evaluation_set):
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7, 12, 23, 40])
-def test_the_fewest_are_found_wherever_the_search_begins(most):
+@pytest.mark.parametrize("ends", [0.4, 1.0, 3.0])
+def test_the_fewest_are_found_whatever_losses_have_to_do_with_costs(most, ends):
+    """Losses that fall with each block, evenly, late or early, while costs say something else of where."""
+    costs = np.random.default_rng(most).uniform(0, 5, most)
     for fewest in range(most + 1):
-        for guess in range(most + 1):
-            asked: list[int] = []
+        allowed = 1 - (fewest / most) ** ends
+        asked: list[int] = []
 
-            def fits(count, fewest=fewest, asked=asked):
-                asked.append(count)
-                return count >= fewest
+        def high_of(count, asked=asked):
+            asked.append(count)
+            return 1 - (count / most) ** ends
 
-            assert budget._fewest(fits, most, guess) == fewest
-            assert len(set(asked)) == len(asked) <= budget._most_points(most) - 1
-            assert len(asked) <= 5 or abs(fewest - guess) > 1  # near a good guess it takes few
+        budget._fewest(high_of, sorted(costs, reverse=True), allowed)
+        assert fewest in asked
+        assert fewest in (0, *(count + 1 for count in asked))  # one fewer was seen not to do
+        assert len(set(asked)) == len(asked) <= budget._most_points(most)
 
 
-def test_the_guess_leaves_the_others_their_share():
-    costs = [BlockCost(str(i), 1, 0.25, drop) for i, drop in enumerate((2.0, 0.5, 0.5, -0.5))]
-    assert [budget._guess(costs, share) for share in (1, 0.4, 1 / 3, 0.3, 1 / 6, 0.1, 0)] == [0, 1, 1, 2, 2, 3, 3]
-    assert budget._guess([BlockCost("0", 1, 1.0, 0.0)], 0.5) == 0
+def test_where_losses_go_with_costs_few_divisions_are_measured():
+    costs = [8.0, 4, 2, 1, *[0.5] * 8]
+    asked: list[int] = []
+
+    def high_of(count):
+        asked.append(count)
+        return 0.1 + sum(costs[count:]) / 10
+
+    budget._fewest(high_of, costs, 0.55)
+    assert asked == [0, 12, 4, 3]
+
+
+def test_costs_that_are_all_nothing_do_not_stop_the_search():
+    asked: list[int] = []
+
+    def high_of(count):
+        asked.append(count)
+        return 6 - count
+
+    budget._fewest(high_of, [0.0] * 6, 2)
+    assert {3, 4} <= set(asked)
 
 
 def test_one_object_more_has_to_fit_within_the_budget(make_folder):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from y12.errors import CalibrationError, Y12Error
+from y12.exporter.parallel import in_order
 from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.preprocess.images import image_from
@@ -27,18 +28,23 @@ def activations(
     task: str,
     profile: InputProfile,
     bits: int | None = None,
+    threads: int = 1,
+    *,
+    integers: bool = True,
 ) -> Iterator[tuple[int, Sequence[Path], Values]]:
     """Yield, batch after batch, how many images are done, the batch's images, and the tensors' values on them.
 
     Each tensor's first axis is one of images, or a multiple of them; a batch that was filled up is cut to its images.
 
     Args:
-        graph: an FP32 graph.
+        graph: an FP32 graph, or a quantised one.
         tensors: names of float32 activations in it; its input is one too.
         images: files; each is prepared exactly as the runtime does it for the task and the size.
         task: of the network.
         profile: the graph's input shapes.
         bits: how many bits 16-bit images hold; None goes by each file.
+        threads: how many batches are run at a time, each in one thread, and held in memory; 1 runs one in all threads.
+        integers: as of `OrtExecutor`.
 
     Raises:
         CalibrationError: there are no images, a tensor is unknown or not float32, or an image cannot be used.
@@ -47,11 +53,17 @@ def activations(
     if not images:
         raise CalibrationError("expected images to calibrate on, found none")
     input_name = graph.graph.input[0].name
-    executor = _executor(graph, [name for name in tensors if name != input_name])
+    executor = _executor(graph, [name for name in tensors if name != input_name], 0 if threads == 1 else 1, integers)
+    batch = profile.batch.min  # the least the graph accepts
+
+    def run(start: int) -> tuple[int, Sequence[Path], Values]:
+        paths = images[start : start + batch]
+        blob = _blob(paths, task, profile, bits)
+        return start + len(paths), paths, _of_images({input_name: blob, **executor.run(blob)}, tensors, len(paths))
+
     try:
-        for done, paths, blob in _batches(images, task, profile, bits):
-            # no name here for the values: whoever takes them may free them before the next run
-            yield done, paths, _of_images({input_name: blob, **executor.run(blob)}, tensors, len(paths))
+        # no name here for the values: whoever takes them may free them before the next run
+        yield from in_order(run, range(0, len(images), batch), threads)
     finally:
         executor.close()
 
@@ -67,25 +79,17 @@ def _of_images(values: Values, tensors: Sequence[str], images: int) -> Values:
     return {name: values[name][: values[name].shape[0] // batch * images] for name in tensors}
 
 
-def _batches(
-    images: Sequence[Path], task: str, profile: InputProfile, bits: int | None
-) -> Iterator[tuple[int, Sequence[Path], NDArray[np.float32]]]:
-    """Yield batches of prepared images, (B, 3, H, W), with how many images are done after each.
-
-    B is the least the graph accepts. The last batch is filled up with its last image where it is too short.
-    """
-    fit, input_hw, batch = fit_for(task), profile.opt_hw, profile.batch.min
-    for start in range(0, len(images), batch):
-        paths = images[start : start + batch]
-        try:
-            fitted = [fit(image_from(path, bits), input_hw)[0] for path in paths]
-        except Y12Error as error:
-            raise CalibrationError(f"cannot calibrate on this image: {error}") from error
-        fitted += fitted[-1:] * (batch - len(paths))
-        yield start + len(paths), paths, blob_from(fitted)
+def _blob(paths: Sequence[Path], task: str, profile: InputProfile, bits: int | None) -> NDArray[np.float32]:
+    """Return prepared images, (B, 3, H, W); B is the least the graph accepts: the last image fills it up."""
+    fit = fit_for(task)
+    try:
+        fitted = [fit(image_from(path, bits), profile.opt_hw)[0] for path in paths]
+    except Y12Error as error:
+        raise CalibrationError(f"cannot calibrate on this image: {error}") from error
+    return blob_from(fitted + fitted[-1:] * (profile.batch.min - len(paths)))
 
 
-def _executor(graph: onnx.ModelProto, tensors: Sequence[str]) -> OrtExecutor:
+def _executor(graph: onnx.ModelProto, tensors: Sequence[str], threads: int, integers: bool) -> OrtExecutor:
     """Open the graph with these tensors as its only outputs.
 
     Raises:
@@ -101,6 +105,6 @@ def _executor(graph: onnx.ModelProto, tensors: Sequence[str]) -> OrtExecutor:
         del shown.graph.output[:]
         shown.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors)
     try:
-        return OrtExecutor(shown.SerializeToString(), provider="cpu")
+        return OrtExecutor(shown.SerializeToString(), provider="cpu", threads=threads, integers=integers)
     except Y12Error as error:
         raise CalibrationError(f"the graph cannot be run with its activations as outputs: {error}") from error

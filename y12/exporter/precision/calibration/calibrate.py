@@ -6,6 +6,7 @@ not depend on how many images there are. The result depends on neither their ord
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from y12.errors import CalibrationError
+from y12.exporter.parallel import in_order, threads_at_hand
 from y12.exporter.precision.calibration.activations import activations
 from y12.exporter.precision.calibration.clipping import least_error_range, max_range, mse_range, percentile_range
 from y12.exporter.precision.calibration.histograms import Histogram
@@ -91,20 +93,23 @@ def collect_histograms(
     """
     histograms = {name: Histogram() for name in tensors}
     for done, paths, values in activations(graph, list(histograms), images, task, profile, bits):
-        for name, histogram in histograms.items():
-            _count(histogram, name, values.pop(name), paths)  # frees it before the next run
+        for _ in in_order(partial(_count, histograms, values, paths), histograms, threads_at_hand()):
+            pass
         if progress is not None:
             progress(done, len(images))
     return histograms
 
 
-def _count(histogram: Histogram, name: str, values: NDArray[np.float32], paths: Sequence[Path]) -> None:
-    """Add a tensor's values, (B, …) with as many of the first axis for each image."""
+def _count(
+    histograms: Mapping[str, Histogram], values: dict[str, NDArray[np.float32]], paths: Sequence[Path], name: str
+) -> None:
+    """Add a tensor's values, (B, …) with as many of the first axis for each image, and free them."""
+    own = values.pop(name)
     try:
-        histogram.add(values)
+        histograms[name].add(own)
     except ValueError as error:
-        by_image = values.reshape(len(paths), -1)
-        bad = next(path for path, own in zip(paths, by_image, strict=True) if not np.isfinite(own).all())
+        by_image = own.reshape(len(paths), -1)
+        bad = next(path for path, part in zip(paths, by_image, strict=True) if not np.isfinite(part).all())
         raise CalibrationError(
             f"'{name}' holds {error} on the image {bad}: such a network cannot be quantised; check it in FP32"
         ) from error

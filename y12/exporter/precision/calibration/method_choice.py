@@ -17,6 +17,8 @@ import onnx
 from numpy.typing import NDArray
 
 from y12.exporter.data.image_lists import evenly
+from y12.exporter.graph.measurable import measurable
+from y12.exporter.parallel import threads_at_hand
 from y12.exporter.precision.calibration.activations import activations
 from y12.exporter.precision.ranges import Ranges
 from y12.runtime.artefact.manifest import Manifest
@@ -89,7 +91,7 @@ class ScoreError:
         self, graph: onnx.ModelProto, images: Sequence[Path], manifest: Manifest, bits: int | None = None
     ) -> None:
         self._images, self._layout = evenly(images, _IMAGES), output_layout(manifest.of_predictions)
-        self._task, self._profile, self._bits = manifest.task, manifest.profile, bits
+        self._manifest, self._bits = manifest, bits
         self._best = [_best_anchors(scores) for scores in self._scores(graph)]
 
     def of(self, typed: onnx.ModelProto) -> float:
@@ -104,13 +106,24 @@ class ScoreError:
     def _scores(self, graph: onnx.ModelProto) -> Iterator[Scores]:
         """Yield each image's scores, (nc, A); of a classifier, whose classes take the anchor points' place, (1, nc)."""
         names = [output.name for output in graph.graph.output]
-        for _, paths, values in activations(graph, names, self._images, self._task, self._profile, self._bits):
+        profile, integers = self._manifest.profile, self._manifest.target == "cpu"
+        of_images = activations(
+            measurable(graph),
+            names,
+            self._images,
+            self._manifest.task,
+            profile,
+            self._bits,
+            threads_at_hand(),
+            integers=integers,
+        )
+        for _, paths, values in of_images:
             for i in range(len(paths)):
                 outputs = {name: values[name][i] for name in names}
                 if self._layout is None:
                     yield np.asarray(outputs["output0"], np.float64)[None]
                 else:
-                    predictions = predictions_from(outputs, self._layout, self._profile.opt_hw)
+                    predictions = predictions_from(outputs, self._layout, profile.opt_hw)
                     yield np.asarray(predictions.scores, np.float64)
 
 

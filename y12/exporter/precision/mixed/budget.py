@@ -17,6 +17,7 @@ from y12.errors import BudgetError, DatasetError
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.evaluate.evaluation_set import EvaluationSet
 from y12.exporter.evaluate.graph_results import Outcome, outcome_of
+from y12.exporter.evaluate.predictions import Wanted
 from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint, Loss
 from y12.exporter.evaluate.scoring import truth_from
 from y12.exporter.evaluate.yardstick import Yardstick
@@ -70,7 +71,7 @@ def budget_kept(
         network: to divide.
         evaluation_set: images that were not calibrated on.
         max_drop: points that may be lost.
-        progress: called after each measurement with how many are done, and how many there are at most.
+        progress: called as images are done with how many are, and how many there are at most.
         ranking: images to rank the blocks by agreement on, such as those calibrated on; None takes `evaluation_set`, on
             which what is then measured looks better than it is: the blocks were chosen by what they lose there.
 
@@ -149,26 +150,30 @@ class _Search:
     ) -> None:
         self._network, self._evaluation_set, self._progress = network, evaluation_set, progress
         self._ranked_on = ranking
+        self._ranking_count = _RANKING_CLASSIFIED if network.manifest.task == "classify" else _RANKING_IMAGES
         self._blocks = {block.name: block for block in network.blocks}
-        self._done, self._most = 0, 1 + len(self._blocks) + _most_points(len(self._blocks))
-        self._fp32 = outcome_of(network.fp32, network.manifest, evaluation_set, every_kind=True)
+        self._done = 0
+        self._fp32 = self._outcome(network.fp32, evaluation_set)
         self._measured: dict[frozenset[str], tuple[Loss, ...]] = {}
         self.yardsticks = _yardsticks(evaluation_set, self._fp32)
-        self._count()
+        named = frozenset().union(*(one.categories for one in self.yardsticks))
+        self._wanted = {sample.image_id: named for sample in evaluation_set.samples}  # no figure is about others
 
     def costs(self) -> tuple[BlockCost, ...]:
         """Return what each block costs that alone is in INT8; the most costly first."""
         images, yardstick = self._ranking()
         costs = []
         for name, block in self._blocks.items():
-            drop = yardstick.points_apart(self._outcome(frozenset(self._blocks) - {name}, images))
+            drop = yardstick.points_apart(
+                self._divided(frozenset(self._blocks) - {name}, images, yardstick.categories_by_image)
+            )
             costs.append(BlockCost(name, len(block.convolutions), block.macs, drop))
         return tuple(sorted(costs, key=lambda cost: (-cost.drop, -cost.macs)))
 
     def losses(self, fp16_blocks: frozenset[str]) -> tuple[Loss, ...]:
         """Return what a division loses on all images, by each yardstick."""
         if fp16_blocks not in self._measured:
-            outcome = self._outcome(fp16_blocks, self._evaluation_set)
+            outcome = self._divided(fp16_blocks, self._evaluation_set, self._wanted)
             self._measured[fp16_blocks] = tuple(loss for one in self.yardsticks for loss in one.losses(outcome))
         return self._measured[fp16_blocks]
 
@@ -177,43 +182,48 @@ class _Search:
         order = [cost.name for cost in costs]
         points: dict[int, CurvePoint] = {}
 
-        def fits(fp16_count: int) -> bool:
+        def high_of(fp16_count: int) -> float:
             fp16_blocks = order[:fp16_count]
             macs = self._network.always + sum(self._blocks[name].macs for name in order[fp16_count:])
             points[fp16_count] = rule.point(fp16_blocks, macs, self.losses(frozenset(fp16_blocks)))
-            return rule.allows(points[fp16_count])
+            return points[fp16_count].high
 
-        fits(len(order))
-        whole = rule.point((), 1.0, self.losses(frozenset()))
-        _fewest(fits, len(order), _guess(costs, rule.max_drop / whole.high if whole.high > 0 else 1.0))
+        _fewest(high_of, [max(cost.drop, 0) for cost in costs], rule.max_drop)
         return tuple(points[fp16_count] for fp16_count in sorted(points))
 
     def _ranking(self) -> tuple[EvaluationSet, Yardstick]:
         """Return what ranks the blocks: agreement on images in which FP32 finds something, evenly out of all."""
         images, fp32 = self._ranked_on, self._fp32
         if images is not self._evaluation_set:
-            few = tuple(evenly(images.samples, 2 * _RANKING_IMAGES if fp32.kinds else _RANKING_CLASSIFIED))
+            few = tuple(evenly(images.samples, self._ranking_count * (2 if fp32.kinds else 1)))
             images = replace(images, samples=few)
-            fp32 = outcome_of(self._network.fp32, self._network.manifest, images, every_kind=True)
+            fp32 = self._outcome(self._network.fp32, images)
         seen = {result["image_id"] for result in fp32.sure}
         samples = [sample for sample in images.samples if sample.image_id in seen]
         if not samples:
             return self._evaluation_set, self.yardsticks[0]  # there are labels, of a model that is sure of nothing
-        count = _RANKING_IMAGES if fp32.kinds else _RANKING_CLASSIFIED
-        fewer = replace(images, samples=tuple(evenly(samples, count)))
+        fewer = replace(images, samples=tuple(evenly(samples, self._ranking_count)))
         reference = fp32.of({sample.image_id for sample in fewer.samples})
         return fewer, Yardstick(truth_from(fewer, reference, labels=False), reference)
 
-    def _outcome(self, fp16_blocks: frozenset[str], images: EvaluationSet) -> Outcome:
+    def _divided(self, fp16_blocks: frozenset[str], images: EvaluationSet, wanted: Wanted) -> Outcome:
         convolutions = frozenset(name for block in fp16_blocks for name in self._blocks[block].convolutions)
-        outcome = outcome_of(self._network.quantized(convolutions), self._network.manifest, images, every_kind=True)
-        self._count()
-        return outcome
+        return self._outcome(self._network.quantized(convolutions), images, wanted)
 
-    def _count(self) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(self._done, self._most)
+    def _outcome(self, graph: onnx.ModelProto, images: EvaluationSet, wanted: Wanted | None = None) -> Outcome:
+        before, progress = self._done, self._progress
+
+        def advance(done: int, _of: int) -> None:
+            self._done = before + done
+            if progress is not None:
+                progress(self._done, max(self._done, self._most()))
+
+        return outcome_of(graph, self._network.manifest, images, every_kind=True, wanted=wanted, progress=advance)
+
+    def _most(self) -> int:
+        """Return how many images are looked at, at most: by FP32, to rank each block, and to measure divisions."""
+        ranked = (2 + len(self._blocks)) * min(self._ranking_count, len(self._ranked_on.samples))
+        return ranked + (1 + _most_points(len(self._blocks))) * len(self._evaluation_set.samples)
 
 
 def _yardsticks(evaluation_set: EvaluationSet, fp32: Outcome) -> tuple[Yardstick, ...]:
@@ -229,37 +239,32 @@ def _yardsticks(evaluation_set: EvaluationSet, fp32: Outcome) -> tuple[Yardstick
     return tuple(yardsticks)
 
 
-def _guess(costs: Sequence[BlockCost], allowed: float) -> int:
-    """Return how many of the most costly blocks to keep for the others to have this share of all that is lost."""
-    shares = [max(cost.drop, 0) for cost in costs]
-    return next(count for count in range(len(shares) + 1) if sum(shares[count:]) <= allowed * sum(shares))
+def _fewest(high_of: Callable[[int], float], costs: Sequence[float], max_drop: float) -> None:
+    """Look for the fewest of the most costly blocks that have to stay out of INT8: by `high_of`, from none to all.
 
-
-def _fewest(fits: Callable[[int], bool], most: int, guess: int) -> int:
-    """Return the fewest, 0 to `most`, that fit; `most` where no fewer do. What is asked for first is 0, then a guess.
-
-    From there it goes by 1, 2, 4 … to where the answer changes, and bisects between.
+    Between what is known to fit and what is not, it is asked where the others' costs leave as much as may be lost, if
+    losses go with costs (regula falsi); after a step that did not halve what is left, in the middle.
     """
-    if fits(0):
-        return 0
-    low, high, step = 0, most, 1  # `low` does not fit; below `high` nothing is known to
-    probe = min(max(guess, 1), most - 1)
+    known = {count: high_of(count) for count in (0, len(costs))}
+    low, high, halved = 0, len(costs), True  # `low` does not fit, `high` does
+    if known[low] <= max_drop or known[high] > max_drop:
+        return
+    left = [sum(costs[count:]) for count in range(len(costs) + 1)]
     while high - low > 1:
-        if fits(probe):
-            high = probe
-        else:
-            low = probe
-        if low > 0 and high < most:
-            probe = (low + high) // 2
-        else:
-            probe = min(low + step, high - 1) if low else max(high - step, low + 1)
-        step *= 2
-    return high
+        probe = (low + high) // 2
+        if halved:
+            share = (max_drop - known[high]) / (known[low] - known[high])  # 0 to 1: it lies between them
+            aim = left[high] + share * (left[low] - left[high])
+            probe = next(count for count in range(low, high + 1) if left[count] <= aim)
+            probe = min(max(probe, low + 1), high - 1)
+        known[probe], before = high_of(probe), high - low
+        low, high = (low, probe) if known[probe] <= max_drop else (probe, high)
+        halved = 2 * (high - low) <= before
 
 
 def _most_points(blocks: int) -> int:
-    """Return how many divisions are measured at most: none, all, the guess, on the way from it, and between."""
-    return 3 + 2 * blocks.bit_length()
+    """Return how many divisions are measured at most: none, all, and twice as many as halving what is left takes."""
+    return 2 + 2 * blocks.bit_length()
 
 
 def _check_reference(yardsticks: Sequence[Yardstick], evaluation_set: EvaluationSet, max_drop: float) -> None:
