@@ -53,7 +53,8 @@ def test_both_repositories_say_what_manifest_and_graph_say(make_colours, tmp_pat
         assert config.max_batch_size == 8
         assert list(config.dynamic_batching.preferred_batch_size) == [4, 8]
         assert config.dynamic_batching.max_queue_delay_microseconds == 2000
-        assert config.dynamic_batching.default_queue_policy.max_queue_size == 64
+        waits = config.dynamic_batching.default_queue_policy.max_queue_size
+        assert waits + 8 * config.instance_group[0].count == 64  # Triton does not count a batch that an instance takes next
         assert [group.kind for group in config.instance_group] == [0]  # KIND_AUTO
     assert [config.instance_group[0].count for config in (network, images)] == [1, 2]
     assert (network.platform, network.default_model_filename) == ("onnxruntime_onnx", "model.onnx")
@@ -97,7 +98,7 @@ def test_batch_and_dims_are_the_profile_s(axes, most, dims, preferred, make_colo
 
 
 def test_options_are_in_both_configurations(make_colours, tmp_path):
-    words = ("--instances", "2", "--queue", "9", "--max-wait-ms", "0.5", "--device", "cpu", "--name", "m-1.x")
+    words = ("--instances", "2", "--queue", "25", "--max-wait-ms", "0.5", "--device", "cpu", "--name", "m-1.x")
     configs = bundled(make_colours(), tmp_path / "b", *words)
     assert set(configs) == {"m-1.x", "m-1.x_images"}
     for config in configs.values():

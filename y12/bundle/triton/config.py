@@ -40,7 +40,7 @@ class ModelConfig:
         preferred: sizes of batches that are not waited beyond.
         kind: of its instances, such as "KIND_AUTO".
         instances: how many there are.
-        queue: requests that may wait.
+        queue: requests that may wait for an instance.
         max_wait_us: microseconds for which the first request of a batch waits for others.
         file: the model's, in each version's folder.
         labels: the output whose values are classes' probabilities; None of others.
@@ -75,13 +75,19 @@ class ModelConfig:
         preferred = f"preferred_batch_size: [ {', '.join(map(str, self.preferred))} ] " if self.preferred else ""
         lines.append(
             f"dynamic_batching {{ {preferred}max_queue_delay_microseconds: {self.max_wait_us} "
-            f"default_queue_policy {{ max_queue_size: {self.queue} }} }}"
+            f"default_queue_policy {{ max_queue_size: {self._queue_size} }} }}"
         )
         lines += [
             f"parameters {{ key: {_quoted(k)} value {{ string_value: {_quoted(v)} }} }}"
             for k, v in self.parameters.items()
         ]
         return "\n".join(lines) + "\n"
+
+
+    @property
+    def _queue_size(self) -> int:
+        """The requests in Triton's queue: beyond it, each busy instance has a batch that waits for it, uncounted."""
+        return max(1, self.queue - self.instances * max(1, self.max_batch_size))
 
 
 def _quoted(text: str) -> str:
