@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 
 import pytest
+from documents import ROOT
 
 from y12.batch.cli import LEAST_RAY, main
 from y12.batch.plan import Machine, Wanted, capacity, plan_for
@@ -99,3 +100,12 @@ def test_a_release_of_ray_that_is_too_old_is_one_line_with_the_remedy(monkeypatc
 
 def test_the_least_ray_is_the_extra_s():
     assert f"ray[data]>={'.'.join(map(str, LEAST_RAY))}" in requirements_of("ray")
+
+
+def test_the_document_shows_what_is_said():
+    """Sixteen processors on one machine; two of them for three workers."""
+    plan = plan_for([Machine(16)], Wanted())
+    with pytest.raises(OptionsError) as raised:
+        plan_for([Machine(2)], Wanted(workers=3, cpus=1))
+    shown = (ROOT / "docs" / "batch.md").read_text()
+    assert f"```text\nplan: {plan.words}\nerror: {raised.value}\n```" in shown
