@@ -40,6 +40,42 @@ def test_ort_runs_an_onnx(environments, demo, scenes):
     assert "yolov12n-shapes" in ran(env, "y12-inspect", model)
 
 
+MADE = {  # what makes a film or a HEIC of a drawn scene, with what the extra brings
+    "video": """\
+import av, numpy, PIL.Image, sys
+image = PIL.Image.open(sys.argv[1])
+with av.open(sys.argv[2], "w") as film:
+    stream = film.add_stream("mpeg4", 5, width=image.width, height=image.height, pix_fmt="yuv420p")
+    for frame in [av.VideoFrame.from_ndarray(numpy.asarray(image.convert("RGB")), format="rgb24")] * 3 + [None]:
+        film.mux(stream.encode(frame))
+""",
+    "heif": """\
+import PIL.Image, pillow_heif, sys
+pillow_heif.register_heif_opener()
+PIL.Image.open(sys.argv[1]).save(sys.argv[2], quality=95)
+""",
+}
+
+
+@pytest.mark.parametrize(("extra", "name", "lines"), [("video", "film.mp4", 3), ("heif", "scene.heic", 1)])
+def test_films_and_heic_are_read_with_an_extra(environments, demo, scenes, extra, name, lines):
+    env, made = environments[f"{extra},ort"], MADE[extra]
+    ran(env, "python", "-c", made, next((scenes / "images").iterdir()), name)
+    found = ran(env, "y12-infer", artefact(demo, "onnx"), name, "--json").splitlines()
+    assert len(found) == lines
+    assert all(json.loads(line)["detections"] for line in found)
+
+
+def test_results_are_handed_to_supervision(environments, demo, scenes):
+    code = (
+        "import sys; from y12 import Runtime; found = Runtime(sys.argv[1])(sys.argv[2]); found.save(sys.argv[3])\n"
+        "print(len(found), len(found.to_supervision()))"
+    )
+    words = (artefact(demo, "onnx"), next((scenes / "images").iterdir()), "drawn.png")
+    one, other = ran(environments["draw,ort"], "python", "-c", code, *words).split()
+    assert one == other != "0"
+
+
 def test_serve_with_ort_serves(environments, demo, scenes):
     env, model = environments["serve,ort"], artefact(demo, "onnx")
     image = next((scenes / "images").iterdir())
