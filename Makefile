@@ -43,8 +43,8 @@ test-gpu: .venv/installed  ## the tests that need an NVIDIA GPU; one that skips 
 test-wheel: .venv/installed  ## the wheel (DIST=dist: what `make dist` made), in a fresh environment for each extra; $$TORCH_INDEX says where torch is from
 	Y12_TEST_WHEEL=1 Y12_WHEEL=$(if $(DIST),$(abspath $(DIST)/packages/*.whl)) $(BIN)/python -m pytest -q tests/wheel
 
-test-lowest: .venv/installed  ## the same with the oldest packages that pyproject.toml allows, of PyPI's
-	Y12_LOWEST=1 $(MAKE) test-wheel
+test-lowest: .venv/installed  ## the commands of the wheel with the oldest packages that pyproject.toml allows, of PyPI's
+	Y12_LOWEST=1 Y12_TEST_WHEEL=1 $(BIN)/python -m pytest -q tests/wheel/test_commands.py
 
 test-trt: .venv/installed  ## engines by each release of TensorRT-RTX that PyPI has, inspected and held against the newest's
 	$(BIN)/python benchmarks/releases.py

@@ -3,11 +3,13 @@
 Each release is had from PyPI into an environment of its own, with all else as it is here. In it y12-export builds FP16
 and INT8 engines of the demo model, of yolo11n (a checkpoint that is named, or ../shared's) and of a seeded yolov12n;
 y12-inspect reads each, and tells whether the newest release's engine is worse. Progress goes to stderr. The exit code
-is 1 where a command ends otherwise than it should: an engine whose build is not known, one of the newest that is worse,
-a refusal that is no line, or kernels other than those that y12-export tells of (y12/exporter/engine/releases.py).
+is 1 where a command ends otherwise than it should: an engine whose build is not known, one of the newest that is worse
+or an older one that is not, a refusal that is no line or not TensorRT's own, kernels other than those that y12-export
+tells of (y12/exporter/engine/releases.py).
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -21,12 +23,24 @@ from typing import Any
 from y12.exporter.engine.releases import KERNELS
 from y12.exporter.verify.verify_images import scenes_dir
 from y12.runtime.artefact.difference import CODES
+from y12.runtime.artefact.opened import onnx_beside
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "checkpoints" / "trained"
 INT8 = ("--int8", "--calib", str(scenes_dir()), "--calib-method", "max")
 PRECISIONS = {"fp16": ("--half",), "int8": INT8}
 COMMANDS = {"export": "y12.exporter.cli.export", "inspect": "y12.runtime.cli.inspect"}
 TOLD = ("yolov12n", "yolo11n")  # of which KERNELS tells, in its order
+
+
+# Builds an engine of a graph, whatever y12-export thinks of the release.
+BUILD = """
+import sys
+from pathlib import Path
+from y12.exporter.engine.build_engine import BuildOptions, bindings_for_build, engine_from_onnx
+from y12.runtime.artefact.opened import open_artefact
+graph = open_artefact(sys.argv[1])
+engine_from_onnx(graph.read_model(), BuildOptions(graph.manifest.profile), bindings_for_build("rtx"))
+"""
 
 
 class WrongError(Exception):
@@ -80,11 +94,19 @@ def inspected(release: Release, engine: Path) -> dict[str, Any]:
     return facts
 
 
+def check_refused(release: Release, graph: Path) -> None:
+    """Hold what y12-export refuses at once against the release itself: it has to refuse the newest one's graph."""
+    done = subprocess.run([release.python, "-c", BUILD, graph], capture_output=True, text=True, check=False)
+    if done.returncode != 1 or "EngineBuildError: TensorRT-RTX" not in done.stderr:
+        raise WrongError(f"{release.version} does not refuse {graph}: {done.stdout}{done.stderr}")
+
+
 def judged(newest: Release, engine: Path, other: Path) -> str:
-    """Return what is said of the newest release's engine in place of an older one's."""
-    done = newest.run("inspect", engine, "--diff", other, "--json")
-    if done.returncode != CODES["not worse"]:
-        raise WrongError(f"{other} in place of {engine}: exit code {done.returncode}: {done.stdout}{done.stderr}")
+    """Return what is said of the newest release's engine in place of an older one's; the other way it is worse."""
+    for before, after, verdict in ((other, engine, "worse"), (engine, other, "not worse")):
+        done = newest.run("inspect", before, "--diff", after, "--json")
+        if done.returncode != CODES[verdict]:
+            raise WrongError(f"{after} in place of {before}: exit code {done.returncode}: {done.stdout}{done.stderr}")
     upgrade = json.loads(done.stdout)["upgrade"]
     kernels, moved = ((pair[1] / pair[0] - 1) * 100 for pair in (upgrade["kernels"], upgrade["bytes_moved"]))
     return f"{upgrade['verdict']}: kernels {kernels:+.0f} %, MB moved {moved:+.0f} %"
@@ -102,27 +124,31 @@ def cells(engine: dict[str, Any]) -> str:
 def rows(releases: list[Release], models: dict[str, tuple[str, ...]], folder: Path) -> Iterator[str]:
     """Yield the table's rows: a network and a precision of each release, the newest first."""
     newest = releases[-1]
-    for network, model in models.items():
-        for precision in PRECISIONS:
-            best = None
-            for release in reversed(releases):
-                found = engine_of(release, network, model, precision, folder / release.version / network / precision)
-                row = f"| {network} {precision.upper()} | {release.version} | "
-                if isinstance(found, str):
-                    if release is newest:
-                        raise WrongError(f"{release.version} refuses {network} {precision}: {found}")
-                    row += "refused |  |  |  |  |  |"
-                else:
-                    facts = inspected(release, found)
-                    kernels = facts["build"]["kernels"]
-                    if precision == "fp16" and network in TOLD:
-                        told = KERNELS[release.version][TOLD.index(network)]
-                        if kernels != told:
-                            raise WrongError(f"{release.version}: {network} has {kernels} kernels, told are {told}")
-                    row += f"{cells(facts)} | {'' if best is None else judged(newest, found, best)} |"
-                    best = best or found
-                print(row, file=sys.stderr, flush=True)
-                yield row
+    for (network, model), precision in itertools.product(models.items(), PRECISIONS):
+        best: Path | None = None
+        for release in reversed(releases):
+            found = engine_of(release, network, model, precision, folder / release.version / network / precision)
+            if isinstance(found, Path):
+                facts = inspected(release, found)
+                if precision == "fp16" and network in TOLD:
+                    check_told(release.version, network, facts["build"]["kernels"])
+                row = f"{cells(facts)} | {'' if best is None else judged(newest, found, best)}"
+                best = best or found
+            elif best is None:
+                raise WrongError(f"{release.version} refuses {network} {precision}: {found}")
+            else:
+                check_refused(release, onnx_beside(best))
+                row = "refused |  |  |  |  | "
+            line = f"| {network} {precision.upper()} | {release.version} | {row} |"
+            print(line, file=sys.stderr, flush=True)
+            yield line
+
+
+def check_told(version: str, network: str, kernels: int) -> None:
+    """Hold what y12-export tells of a release against what it made."""
+    told = KERNELS[version][TOLD.index(network)]
+    if kernels != told:
+        raise WrongError(f"{version}: {network} has {kernels} kernels, told are {told}")
 
 
 def main() -> int:

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.wheel.environments import asked_for
+
 PROGRAM = """\
 from numpy.typing import NDArray
 import numpy as np
@@ -158,6 +160,18 @@ def test_export_does_int8_within_a_budget_and_measures(environments, scenes):
     assert list((env.home / "int8").glob("*_int8.curve.svg"))
 
 
+@pytest.mark.parametrize(
+    ("name", "side", "image"), [("rmArmor-yolov12n", 320, "armor_blue5.png"), ("yolo11n-seg", 160, "bus.jpg")]
+)
+def test_a_published_checkpoint_is_exported_verified_and_run(environments, shared, name, side, image):
+    env = environments["export"]
+    words = (shared / "checkpoints" / "trained" / f"{name}.pt", "--imgsz", side, "--half", "--allow-inconclusive")
+    said = ran(env, "y12-export", *words, "--images", shared / "images", "--output", env.home / name)
+    assert "verdict      verified" in said
+    (line,) = ran(env, "y12-infer", *(env.home / name).glob("*.onnx"), shared / "images" / image, "--json").splitlines()
+    assert json.loads(line)["detections"]
+
+
 def test_an_engine_was_built_without_a_gpu_or_cuda_s_torch(environments, demo):
     assert artefact(demo, "engine").stat().st_size > 1 << 20
     assert "tensorrt" in ran(environments["export,rtx"], "y12-inspect", artefact(demo, "engine")).lower()
@@ -191,7 +205,7 @@ def test_ort_gpu_does_not_fall_back(environments, demo):
 
 
 def test_a_user_s_type_checker_sees_the_types(environments):
-    env = environments.new("", "mypy")
+    env = environments.new("", *(one for one in asked_for("dev") if one.startswith("mypy==")))
     (env.home / "program.py").write_text(PROGRAM)
     done = env.run("mypy", "--strict", "program.py")
     assert 'Revealed type is "y12.runtime.results.detections.Detections"' in done.stdout, done.stdout + done.stderr
