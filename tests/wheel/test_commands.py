@@ -92,6 +92,12 @@ def test_serve_with_ort_serves(environments, demo, scenes):
     assert json.loads(done.stdout)["detections"]
 
 
+def test_triton_checks_a_repository_that_was_written_without_it(environments, demo):
+    env, model = environments["triton"], artefact(demo, "onnx")
+    ran(environments["ort"], "y12-bundle", "triton", model, "--output", env.home / "repository")
+    ran(env, "y12-bundle", "triton", model, "--check", env.home / "repository")
+
+
 def test_ray_with_ort_does_a_batch(environments, demo, scenes):
     env = environments["ray,ort"]
     words = (artefact(demo, "onnx"), scenes / "images", "--output", env.home / "found", "--num-cpus", "1")
