@@ -23,7 +23,7 @@ def newer_note(builder: str) -> str:
         return ""
     (turbo, eleven), (newer_turbo, newer_eleven) = KERNELS[release], KERNELS[newest]
     return (
-        f"{builder} is not the newest: {newest} takes {newer_turbo} kernels in place of {turbo} for yolov12n, and "
+        f"{builder} is older than {newest}, which takes {newer_turbo} kernels in place of {turbo} for yolov12n, and "
         f"{newer_eleven} in place of {eleven} for yolo11n (FP16, 640x640). Whether it is better here is told by "
         "y12-inspect OLD.engine --diff NEW.engine"
     )
@@ -37,6 +37,6 @@ def check_int8(bindings: Bindings) -> None:
     """
     if bindings.flavour == "rtx" and tuple(map(int, bindings.version.split(".")[:2])) <= _WITHOUT_INT8:
         raise OptionsError(
-            f"--int8: expected a TensorRT-RTX later than {'.'.join(map(str, _WITHOUT_INT8))}, which build no INT8 "
-            f"convolutions, found {bindings.version}; upgrade it, or use --half"
+            f"--int8: expected a TensorRT-RTX that builds INT8 convolutions, as 1.4 to 1.6 do not, found "
+            f"{bindings.version}; upgrade it, or use --half"
         )
