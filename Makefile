@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 EXTRAS := export,train,val,plots,tensorboard,video,serve,remote,rtx,gpu,dev
 
-.PHONY: demo test test-processors test-all test-gpu test-wheel fuzz check actionlint format docs constraints hashes resolve bench \
+.PHONY: demo test test-processors test-all test-gpu test-wheel test-lowest test-trt fuzz check actionlint format docs constraints hashes resolve bench \
 	containers audit dist release clean-env clean mutants FORCE
 
 # TORCH_INDEX=URL chooses where torch comes from; scripts/set_up.py says what is taken without it. The file keeps what was
@@ -42,6 +42,12 @@ test-gpu: .venv/installed  ## the tests that need an NVIDIA GPU; one that skips 
 
 test-wheel: .venv/installed  ## the wheel (DIST=dist: what `make dist` made), in a fresh environment for each extra; $$TORCH_INDEX says where torch is from
 	Y12_TEST_WHEEL=1 Y12_WHEEL=$(if $(DIST),$(abspath $(DIST)/packages/*.whl)) $(BIN)/python -m pytest -q tests/wheel
+
+test-lowest: .venv/installed  ## the commands of the wheel with the oldest packages that pyproject.toml allows, of PyPI's
+	Y12_LOWEST=1 Y12_TEST_WHEEL=1 $(BIN)/python -m pytest -q tests/wheel/test_commands.py
+
+test-trt: .venv/installed  ## engines by each release of TensorRT-RTX that PyPI has, inspected and held against the newest's
+	$(BIN)/python benchmarks/releases.py
 
 fuzz: .venv/installed  ## ten minutes of damaged and forged files of every kind; $$SECONDS says how long else
 	OMP_NUM_THREADS=1 $(BIN)/python tests/hostile/fuzz/run.py --seconds $(or $(SECONDS),600)
@@ -89,6 +95,7 @@ bench: .venv/installed  ## the figures in docs/benchmarks.md
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/fusion.py > docs/fusion.md
 	$(BIN)/python benchmarks/foreign.py >> docs/fusion.md
+	$(BIN)/python benchmarks/releases.py >> docs/fusion.md
 
 constraints: .venv/installed  ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | grep -v '^y12' | sed 's/+cpu$$//' > constraints.txt

@@ -86,7 +86,7 @@ def test_the_headers_are_of_the_version_that_builds_engines():
         ((), PROJECT["dependencies"]),
         (("",), PROJECT["dependencies"]),
         (("pycuda",), [*PROJECT["dependencies"], "pycuda"]),
-        (("gpu", "nvidia-cuda-nvrtc,numpy"), [*PROJECT["dependencies"][1:], "cuda-core>=0.5"]),
+        (("gpu", "nvidia-cuda-nvrtc,numpy"), [*PROJECT["dependencies"][1:], "cuda-core>=0.7"]),
     ],
 )
 def test_requirements_are_those_of_pyproject(arguments, expected):

@@ -20,6 +20,7 @@ from y12.exporter.precision.quantization_options import CalibrationOptions
 from y12.exporter.rebuild import rebuilt
 from y12.exporter.source import demo_weights
 from y12.exporter.verify.verify_images import scenes_dir
+from y12.runtime.artefact.build_facts import build_facts
 from y12.runtime.artefact.difference import CODES, difference
 from y12.runtime.artefact.manifest import NAME_LIMIT, ONNX_KEY, Manifest
 from y12.runtime.artefact.opened import open_artefact
@@ -164,7 +165,11 @@ def test_bad_input_is_one_line_each(fp32, int8, tmp_path, capsys):
 
 def test_an_engine_of_fixed_shape_is_rebuilt_to_the_same_bytes(rtx, tmp_path):
     config = replace(NAMED, format="engine", precision="fp16", target=EngineOptions("rtx"))
-    engine = made(config, tmp_path)
+    exported = export(replace(config, output=tmp_path))
+    engine, proved = Path(exported.artefact), exported.report.engine
+    facts = build_facts(engine, open_artefact(engine).sha256())
+    assert (facts.kernels, facts.unfused, facts.bytes_moved) == (proved.kernels, proved.unfused, proved.bytes_moved)
+    assert (facts.attentions_fused, facts.convolutions) == (proved.attentions_fused, proved.convolutions)
     for path in tmp_path.iterdir():
         if path != engine:
             path.unlink()  # the plan alone says how it was made

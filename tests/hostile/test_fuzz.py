@@ -16,4 +16,4 @@ def test_half_a_minute():
     counted = re.search(r"^(\d+) files, 0 failures$", done.stdout, re.MULTILINE)
     assert counted, done.stdout
     assert int(counted[1]) > 1500  # some 4,000
-    assert done.stdout.count(" refused, slowest ") == 16
+    assert done.stdout.count(" refused, slowest ") == 17

@@ -1,14 +1,18 @@
 """Making the wheel and fresh environments, and running commands in them as a user does."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+# With the oldest packages that pyproject.toml allows (`make test-lowest`); theirs, which it does not name, are newest.
+LOWEST = os.environ.get("Y12_LOWEST") == "1"
 UV = Path(sys.executable).parent / "uv"
 PASSED_ON = ("PIP_", "UV_", "SSL_", "HTTP", "http", "HTTPS", "https")  # how packages are reached from here
 COMMANDS = (
@@ -26,6 +30,15 @@ COMMANDS = (
 MODULES = ("y12.exporter.train.shapes", "y12.runtime.cli.health", "y12.runtime.cli.prebuild")
 
 
+def asked_for(extras):
+    """What pyproject.toml asks for with some extras, such as "val,ort", as it stands there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = [*project["dependencies"]]
+    for extra in filter(None, extras.split(",")):
+        found += project["optional-dependencies"][extra]
+    return found
+
+
 def build(folder, *options):
     """Build the wheel, or with `()` the sdist and from it the wheel; give the wheel."""
     subprocess.run([UV, "build", "--quiet", *options, "--out-dir", folder, ROOT], check=True)
@@ -37,7 +50,11 @@ def torch_wheel(folder):
     """Get torch as `make` does: by pip's configuration, or from the index $TORCH_INDEX; PyPI's is the one with CUDA."""
     index = os.environ.get("TORCH_INDEX")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
-    command += ["-c", ROOT / "constraints.txt", *(["--index-url", index] if index else []), "torch"]
+    wanted = ["-c", ROOT / "constraints.txt", "torch"]
+    if LOWEST:
+        (bound,) = {one for one in asked_for("export,train") if re.match("torch>=", one)}
+        wanted = [bound.replace(">=", "==")]
+    command += [*(["--index-url", index] if index else []), *wanted]
     subprocess.run(command, check=True)
     (wheel,) = Path(folder).glob("torch-*.whl")
     return wheel
@@ -103,6 +120,8 @@ class Environments:
         wanted = [f"y12[{extras}] @ {self.wheel.as_uri()}" if extras else str(self.wheel), *more]
         if {"export", "train"} & set(extras.split(",")):
             wanted.append(f"torch @ {self.torch.as_uri()}")
+        if LOWEST:  # of what is named here, uv takes the oldest; of what the wheel names alone, the newest
+            wanted += ["--resolution", "lowest-direct", *asked_for(extras)]
         command = [UV, "pip", "install", "--quiet", "--python", environment.folder, *wanted]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode and "pypi.nvidia.com" in done.stderr:

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.wheel.environments import asked_for
+
 PROGRAM = """\
 from numpy.typing import NDArray
 import numpy as np
@@ -40,6 +42,42 @@ def test_ort_runs_an_onnx(environments, demo, scenes):
     assert "yolov12n-shapes" in ran(env, "y12-inspect", model)
 
 
+MADE = {  # what makes a film or a HEIC of a drawn scene, with what the extra brings
+    "video": """\
+import av, numpy, PIL.Image, sys
+image = PIL.Image.open(sys.argv[1])
+with av.open(sys.argv[2], "w") as film:
+    stream = film.add_stream("mpeg4", 5, width=image.width, height=image.height, pix_fmt="yuv420p")
+    for frame in [av.VideoFrame.from_ndarray(numpy.asarray(image.convert("RGB")), format="rgb24")] * 3 + [None]:
+        film.mux(stream.encode(frame))
+""",
+    "heif": """\
+import PIL.Image, pillow_heif, sys
+pillow_heif.register_heif_opener()
+PIL.Image.open(sys.argv[1]).save(sys.argv[2], quality=95)
+""",
+}
+
+
+@pytest.mark.parametrize(("extra", "name", "lines"), [("video", "film.mp4", 3), ("heif", "scene.heic", 1)])
+def test_films_and_heic_are_read_with_an_extra(environments, demo, scenes, extra, name, lines):
+    env, made = environments[f"{extra},ort"], MADE[extra]
+    ran(env, "python", "-c", made, next((scenes / "images").iterdir()), name)
+    found = ran(env, "y12-infer", artefact(demo, "onnx"), name, "--json").splitlines()
+    assert len(found) == lines
+    assert all(json.loads(line)["detections"] for line in found)
+
+
+def test_results_are_handed_to_supervision(environments, demo, scenes):
+    code = (
+        "import sys; from y12 import Runtime; found = Runtime(sys.argv[1])(sys.argv[2]); found.save(sys.argv[3])\n"
+        "print(len(found), len(found.to_supervision()))"
+    )
+    words = (artefact(demo, "onnx"), next((scenes / "images").iterdir()), "drawn.png")
+    one, other = ran(environments["draw,ort"], "python", "-c", code, *words).split()
+    assert one == other != "0"
+
+
 def test_serve_with_ort_serves(environments, demo, scenes):
     env, model = environments["serve,ort"], artefact(demo, "onnx")
     image = next((scenes / "images").iterdir())
@@ -52,6 +90,12 @@ def test_serve_with_ort_serves(environments, demo, scenes):
     done = env.run(script, shell=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["detections"]
+
+
+def test_triton_checks_a_repository_that_was_written_without_it(environments, demo):
+    env, model = environments["triton"], artefact(demo, "onnx")
+    ran(environments["ort"], "y12-bundle", "triton", model, "--output", env.home / "repository")
+    ran(env, "y12-bundle", "triton", model, "--check", env.home / "repository")
 
 
 def test_ray_with_ort_does_a_batch(environments, demo, scenes):
@@ -122,6 +166,18 @@ def test_export_does_int8_within_a_budget_and_measures(environments, scenes):
     assert list((env.home / "int8").glob("*_int8.curve.svg"))
 
 
+@pytest.mark.parametrize(
+    ("name", "side", "image"), [("rmArmor-yolov12n", 320, "armor_blue5.png"), ("yolo11n-seg", 160, "bus.jpg")]
+)
+def test_a_published_checkpoint_is_exported_verified_and_run(environments, shared, name, side, image):
+    env = environments["export"]
+    words = (shared / "checkpoints" / "trained" / f"{name}.pt", "--imgsz", side, "--half", "--allow-inconclusive")
+    said = ran(env, "y12-export", *words, "--images", shared / "images", "--output", env.home / name)
+    assert "verdict      verified" in said
+    (line,) = ran(env, "y12-infer", *(env.home / name).glob("*.onnx"), shared / "images" / image, "--json").splitlines()
+    assert json.loads(line)["detections"]
+
+
 def test_an_engine_was_built_without_a_gpu_or_cuda_s_torch(environments, demo):
     assert artefact(demo, "engine").stat().st_size > 1 << 20
     assert "tensorrt" in ran(environments["export,rtx"], "y12-inspect", artefact(demo, "engine")).lower()
@@ -155,7 +211,7 @@ def test_ort_gpu_does_not_fall_back(environments, demo):
 
 
 def test_a_user_s_type_checker_sees_the_types(environments):
-    env = environments.new("", "mypy")
+    env = environments.new("", *(one for one in asked_for("dev") if one.startswith("mypy==")))
     (env.home / "program.py").write_text(PROGRAM)
     done = env.run("mypy", "--strict", "program.py")
     assert 'Revealed type is "y12.runtime.results.detections.Detections"' in done.stdout, done.stdout + done.stderr

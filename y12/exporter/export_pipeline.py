@@ -12,6 +12,7 @@ from y12.exporter.data.image_lists import evenly
 from y12.exporter.engine.build_engine import bindings_for_build
 from y12.exporter.engine.engine import Engine, engine_for
 from y12.exporter.engine.inspect import EngineFacts
+from y12.exporter.engine.releases import check_int8
 from y12.exporter.evaluate.evaluation_set import EvaluationSet, open_evaluation_set
 from y12.exporter.evaluate.precisions import Measured, measured
 from y12.exporter.evaluate.results import Speed
@@ -143,8 +144,12 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent
 
 
 def _for_builder(config: ExportConfig) -> ExportConfig:
-    """Leave depthwise convolutions in FP16 where TensorRT-RTX is to build INT8 ones (decision 13)."""
-    if config.int8 is None or config.format != "engine" or bindings_for_build(config.target.tensorrt).flavour != "rtx":
+    """Leave depthwise convolutions in FP16 where TensorRT-RTX is to build INT8 ones (decision 13), if it can at all."""
+    if config.int8 is None or config.format != "engine":
+        return config
+    bindings = bindings_for_build(config.target.tensorrt)
+    check_int8(bindings)
+    if bindings.flavour != "rtx":
         return config
     return replace(config, int8=replace(config.int8, quantize=replace(config.int8.quantize, depthwise=False)))
 

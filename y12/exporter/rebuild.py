@@ -16,7 +16,7 @@ from y12.exporter.precision.quantization_options import QuantizeOptions
 from y12.exporter.recipe import versions
 from y12.exporter.source import demo_weights
 from y12.exporter.stages import Progress, silent
-from y12.runtime.artefact.difference import Difference, difference
+from y12.runtime.artefact.difference import Difference, difference, with_whole_recipe
 from y12.runtime.artefact.manifest import OWN_NMS_FORMS, TARGETS, InputProfile, Manifest
 from y12.runtime.artefact.onnx_header import read_onnx_header
 from y12.runtime.artefact.opened import Artefact, onnx_beside, open_artefact, sidecar_of
@@ -54,22 +54,16 @@ def rebuilt(path: Path, source: Path | None, progress: Progress = silent) -> Dif
 
 def _recipe(artefact: Artefact) -> Recipe:
     """Return the whole recipe of an artefact; of a plan that has but its hash, from the files beside it."""
-    recipe, path = artefact.manifest.recipe, artefact.path
+    recipe = with_whole_recipe(artefact).manifest.recipe
     if recipe is None:
         raise ArtefactError(
-            f"{path}: expected a manifest that says what it was made with, found one of an older y12 or of another "
-            "tool: export again to have one that can be rebuilt"
+            f"{artefact.path}: expected a manifest that says what it was made with, found one of an older y12 or of "
+            "another tool: export again to have one that can be rebuilt"
         )
-    if not recipe.sha256:
-        return recipe
-    sidecar = sidecar_of(path)
-    beside = Manifest.from_json(sidecar.read_text(encoding="utf-8")).recipe if sidecar.is_file() else None
-    if beside is None or beside.digest != recipe.sha256:
-        found = "none" if beside is None else "another"
-        raise ArtefactError(
-            f"{path}: expected the recipe in {sidecar.name} that the plan has the hash of, found {found}"
-        )
-    return beside
+    if recipe.sha256:
+        name = sidecar_of(artefact.path).name
+        raise ArtefactError(f"{artefact.path}: expected the recipe in {name} that the plan has the hash of, found none")
+    return recipe
 
 
 def _other_version(manifest: Manifest, recipe: Recipe) -> Difference | None:

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import io
 import json
 import pickle
@@ -134,6 +135,8 @@ def _artefacts(folder: Path) -> dict[str, Kind]:
 
     engines = bytes_of(_plan(_name(manifest().to_json())), _plan(b""), prefixed(foreign))
     own = _plan(_name(manifest().to_json()))
+    build = {"kernels": 3, "attentions_expected": 1, "unfused": ["s"], "convolutions": {"c": "fp16"}, "bytes_moved": 9}
+    report = {"schema": 1, "sha256": {"d.engine": hashlib.sha256(own).hexdigest()}, "engine": build, "unread": ""}
     return {
         ".onnx": Kind("a.onnx", seeds[0], bytes_of(*seeds), _command),
         ".onnx to export": Kind("b.onnx", seeds[0], bytes_of(*seeds), _graph),
@@ -145,7 +148,12 @@ def _artefacts(folder: Path) -> dict[str, Kind]:
         "manifest in an engine": Kind(
             "b.engine", own, json_of(plain, lambda data: _plan(_name(json.dumps(data)))), _inspected
         ),
-        "manifest beside an engine": Kind("c.engine.json", json.dumps(plain).encode(), _texts(plain), _beside),
+        "manifest beside an engine": Kind(
+            "c.engine.json", json.dumps(plain).encode(), _texts(plain), lambda path: _beside(path, _plan(b""))
+        ),
+        "report beside an engine": Kind(
+            "d.report.json", json.dumps(report).encode(), _texts(report), lambda path: _beside(path, own)
+        ),
     }
 
 
@@ -221,9 +229,9 @@ def _inspected(path: Path) -> None:
     open_artefact(path)  # what a program meets
 
 
-def _beside(path: Path) -> None:
-    engine = path.with_suffix("")
-    engine.write_bytes(_plan(b""))
+def _beside(path: Path, plan: bytes) -> None:
+    engine = path.with_name(f"{path.name[0]}.engine")
+    engine.write_bytes(plan)
     _inspected(engine)
 
 

@@ -146,7 +146,7 @@ def _checked(asked: Triton, folder: Path) -> int:
     Raises:
         InputError: something is.
     """
-    require_packages(("tritonclient", "grpc"), "triton", "y12-bundle triton --check")
+    require_packages(("tritonclient", "grpc", "packaging"), "triton", "y12-bundle triton --check")
     from y12.bundle.triton.check import NOTE, configs_in, problems_of
     from y12.errors import InputError
     from y12.runtime.artefact.opened import open_artefact

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from y12.errors import EngineBuildError
 from y12.exporter.engine.engine import Engine
 from y12.exporter.engine.inspect import EngineFacts
+from y12.exporter.engine.releases import newer_note
 from y12.exporter.precision.qdq.qdq import QdqReport
 
 __all__ = ["check_engine_precision", "engine_notes"]
@@ -43,6 +44,8 @@ def check_engine_precision(precision: str, facts: EngineFacts | None, quantizati
 def engine_notes(engine: Engine) -> Iterator[str]:
     """Yield what the user must be told of an engine."""
     precision, facts, flavour = engine.manifest.precision, engine.facts, engine.flavour
+    if newer := newer_note(engine.builder):
+        yield newer
     if facts is None:
         yield (
             f"what the engine computes in is not proved, nor whether its attentions are fused: {engine.built.unread}; "

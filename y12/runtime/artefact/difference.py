@@ -5,20 +5,27 @@ versions → source → options → images → ranges → the rest of the manife
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from y12.errors import ArtefactError
 from y12.runtime.artefact.manifest import Manifest
-from y12.runtime.artefact.opened import Artefact, onnx_beside
+from y12.runtime.artefact.opened import Artefact, manifest_from_sidecar, onnx_beside, sidecar_of
 from y12.runtime.artefact.recipe import Recipe
 from y12.runtime.artefact.wire import Model, children, fields, mapped_model, text
 
-__all__ = ["CODES", "Difference", "difference", "difference_of_manifests"]
+__all__ = [
+    "CODES",
+    "Difference",
+    "difference",
+    "difference_of_manifests",
+    "other_than_versions",
+    "with_whole_recipe",
+]
 
-# What is found, and the exit code that says so.
+# What is found, and the exit code that says so; the last two are of engines that only versions tell apart (upgrade.py).
 CODES = {
     "identical": 0,
     "equivalent": 10,
@@ -32,7 +39,11 @@ CODES = {
     "weight": 18,
     "file": 19,
     "plan": 20,
+    "worse": 21,
+    "not worse": 22,
 }
+# Fields of a manifest that say no more than which releases made it.
+_OF_VERSIONS = (("manifest", "engine"), ("manifest", "producer"))
 _LARGEST_SYMBOL = 1 << 20  # TensorRT numbers the sizes of a profile by small negative numbers
 _SYMBOL = b"__mye"
 
@@ -68,6 +79,21 @@ class Difference:
         return f"differs in the {self.kind}: {self.what}: {self.first or 'none'} and {self.second or 'none'}"
 
 
+def with_whole_recipe(artefact: Artefact) -> Artefact:
+    """Return an engine with the recipe that lies beside it, where its plan has but the hash of that very recipe.
+
+    Raises:
+        ArtefactError: the file beside it is damaged.
+    """
+    manifest, sidecar = artefact.manifest, sidecar_of(artefact.path)
+    if manifest.recipe is None or not manifest.recipe.sha256 or not sidecar.is_file():
+        return artefact
+    beside = manifest_from_sidecar(sidecar).recipe
+    if beside is None or beside.digest != manifest.recipe.sha256:
+        return artefact
+    return replace(artefact, manifest=replace(manifest, recipe=beside))
+
+
 def difference(first: Artefact, second: Artefact) -> Difference:
     """Return what two artefacts of one kind differ in.
 
@@ -96,6 +122,14 @@ def difference_of_manifests(first: Manifest, second: Manifest) -> Difference | N
     """Return the first thing that two manifests differ in; None where nothing does."""
     for kind, name, one, other in _facts_of_both(first, second):
         if one != other:
+            return Difference(kind, name, one, other)
+    return None
+
+
+def other_than_versions(first: Artefact, second: Artefact) -> Difference | None:
+    """Return the first thing but versions that two manifests differ in; None where the same was asked for of each."""
+    for kind, name, one, other in _facts_of_both(first.manifest, second.manifest):
+        if one != other and kind != "version" and (kind, name) not in _OF_VERSIONS:
             return Difference(kind, name, one, other)
     return None
 

@@ -190,7 +190,7 @@ def _manifest_of_plan(plan: memoryview, metadata: Mapping[str, object] | None, s
     if manifest:
         return manifest, "the network's name"
     if os.path.exists(sidecar):  # unlike Path's, it takes a name that is too long
-        return _manifest_from_sidecar(sidecar), f"the file {sidecar.name}"
+        return manifest_from_sidecar(sidecar), f"the file {sidecar.name}"
     raise ArtefactError(
         f"expected a manifest in the engine or in {sidecar.name} beside it, found none: of another tool? "
         "Build it with y12-export --format engine"
@@ -216,7 +216,12 @@ def _json_prefix(content: memoryview) -> tuple[dict[str, object] | None, int]:
     return metadata, end
 
 
-def _manifest_from_sidecar(sidecar: Path) -> Manifest:
+def manifest_from_sidecar(sidecar: Path) -> Manifest:
+    """Return the manifest that lies beside an engine.
+
+    Raises:
+        ArtefactError: there is none, or it is damaged.
+    """
     check_file(sidecar, "the engine's manifest", MAX_JSON_BYTES, ArtefactError)
     try:
         return Manifest.from_json(sidecar.read_text(encoding="utf-8"))

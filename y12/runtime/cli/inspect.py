@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from y12.errors import OptionsError
+from y12.errors import ArtefactError, OptionsError
 from y12.runtime.cli.addresses import ByAddress
 from y12.runtime.cli.app import Command, main_of
 from y12.runtime.cli.common import put, put_json, require_packages
@@ -54,7 +54,13 @@ class Inspect(ByAddress):
     ] = None
     diff: Annotated[
         str | None,
-        typer.Option("--diff", metavar="OTHER", show_default=False, help="say what this artefact and OTHER differ in"),
+        typer.Option(
+            "--diff",
+            metavar="OTHER",
+            show_default=False,
+            help="say what this artefact and OTHER differ in; of one export's engines by two TensorRTs also whether "
+            "OTHER is worse: exit code 21, or 22 if not",
+        ),
     ] = None
 
     def run(self) -> int:
@@ -76,21 +82,34 @@ class Inspect(ByAddress):
             raise OptionsError("--rebuild contradicts --diff, which compares with a file that is there: drop one")
         if self.source is not None and not self.rebuild:
             raise OptionsError("--source is of --rebuild: add it, or drop --source")
-        if self.diff is None:
-            require_packages(_REBUILDS_WITH, "export", "y12-inspect --rebuild")
-            with stage("start"):  # torch takes seconds to load
-                rebuilt = import_module(REBUILD).rebuilt
-            found = rebuilt(Path(self.fetched(self.artefact)), self.source, stage)
-        else:
-            from y12.runtime.artefact.difference import difference
-            from y12.runtime.artefact.opened import open_artefact
+        if self.diff is not None:
+            return self._told_apart(self.diff)
+        require_packages(_REBUILDS_WITH, "export", "y12-inspect --rebuild")
+        with stage("start"):  # torch takes seconds to load
+            rebuilt = import_module(REBUILD).rebuilt
+        found = rebuilt(Path(self.fetched(self.artefact)), self.source, stage)
+        return self._said(found.code, str(found), asdict(found))
 
-            found = difference(open_artefact(self.fetched(self.artefact)), open_artefact(self.diff))
+    def _told_apart(self, other: str) -> int:
+        from y12.runtime.artefact.difference import CODES, difference, with_whole_recipe
+        from y12.runtime.artefact.opened import open_artefact
+        from y12.runtime.artefact.upgrade import upgrade_between
+
+        first, second = (with_whole_recipe(open_artefact(path)) for path in (self.fetched(self.artefact), other))
+        found = difference(first, second)
+        upgrade = upgrade_between(first, second, found)
+        if upgrade is None:
+            return self._said(found.code, str(found), asdict(found))
+        code = CODES.get(upgrade.verdict, found.code)
+        return self._said(code, f"{found}; {upgrade}", asdict(found) | {"upgrade": upgrade.to_data()})
+
+    def _said(self, code: int, line: str, data: dict[str, Any]) -> int:
+        """Print what was found, and return the exit code that says it too."""
         if self.json:
-            put_json(json.dumps({"exit_code": found.code, **asdict(found)}, ensure_ascii=False, indent=2))
+            put_json(json.dumps({"exit_code": code, **data}, ensure_ascii=False, indent=2))
         else:
-            put(visible(str(found), 500))
-        return int(found.code)
+            put(visible(line))
+        return code
 
 
 COMMAND = Command("y12-inspect", "Say what an artefact is and where it runs; needs no GPU.", Inspect)
@@ -107,11 +126,12 @@ def facts_from(artefact: "Artefact") -> dict[str, Any]:
     profile = manifest.profile
     header = artefact.plan_header
     size = artefact.path.stat().st_size
+    sha256 = artefact.sha256() if size <= HASHED_BYTES else None
     return {
         "file": str(artefact.path),
         "kind": artefact.kind,
         "bytes": size,
-        "sha256": artefact.sha256() if size <= HASHED_BYTES else None,
+        "sha256": sha256,
         "model": manifest.model,
         "task": manifest.task,
         "precision": manifest.precision,
@@ -129,12 +149,45 @@ def facts_from(artefact: "Artefact") -> dict[str, Any]:
         "graph_outputs": [asdict(tensor) for tensor in artefact.outputs],
         "built_by": header.product if header else "",
         "engine": dict(manifest.engine),
+        **_build(artefact, sha256),
         "producer": manifest.producer,
         "source": manifest.source,
         "source_sha256": manifest.source_sha256,
         "licence": manifest.licence,
         "manifest_from": artefact.manifest_from,
         "notes": list(artefact.notes),
+    }
+
+
+def _build(artefact: "Artefact", sha256: str | None) -> dict[str, Any]:
+    """Return what the report beside an engine says of its build, or why that is not known."""
+    from y12.runtime.artefact.build_facts import build_facts
+
+    if artefact.kind != "engine":
+        return {}
+    if sha256 is None:
+        return {"build": None, "build_unknown": "it has too many bytes to look which report is its own"}
+    try:
+        found = build_facts(artefact.path, sha256)
+    except ArtefactError as error:
+        return {"build": None, "build_unknown": str(error)}
+    build = asdict(found) | {
+        "attentions_fused": found.attentions_fused,
+        "convolutions_by_precision": found.convolutions_by_precision,
+    }
+    return {"build": build, "build_unknown": ""}
+
+
+def _build_lines(facts: dict[str, Any]) -> dict[str, str]:
+    """Lay out what is known of an engine's build; nothing of an .onnx, which has none."""
+    if (build := facts.get("build")) is None:
+        unknown = facts.get("build_unknown")
+        return {"kernels": f"not known, nor what is fused and moved: {unknown}"} if unknown else {}
+    counts = build["convolutions_by_precision"].items()
+    return {
+        "kernels": f"{build['kernels']}, which read and write {build['bytes_moved'] / 1e6:.1f} MB",
+        "attention": f"{build['attentions_fused']} of {build['attentions_expected']} fused",
+        "convolutions": ", ".join(f"{count} {precision.upper()}" for precision, count in counts),
     }
 
 
@@ -178,6 +231,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines[f"output {visible(tensor['name'], NAME)}"] = f"({shape}) {tensor['dtype']}"
     lines["built by"] = facts["built_by"]
     lines["runs on"] = facts["engine"].get("gpus", "")
+    lines |= _build_lines(facts)
     lines |= {key: facts[key] for key in ("producer", "source", "source_sha256", "licence")}
     lines["manifest"] = f"found in {facts['manifest_from']}"
     lines["notes"] = "; ".join(facts["notes"])
