@@ -120,7 +120,8 @@ def test_with_the_date_set_two_exports_give_the_same_files_byte_for_byte(tmp_pat
         Path(day).mkdir()
         monkeypatch.chdir(tmp_path / day)  # the report has the paths as they were asked for
         int8 = Int8Options(scenes_dir(), CalibrationOptions("max"), QuantizeOptions("cpu"))  # so that it is timed, too
-        made = export(ExportConfig(shapes=SMALL, precision="int8", int8=int8, verify=TWO, output=Path("made")), silent)
+        config = ExportConfig(shapes=ShapeOptions(((64, 64),)), precision="int8", int8=int8, verify=TWO)
+        made = export(replace(config, output=Path("made")), silent)
         assert sum(made.report.seconds.values()) > 0
         assert made.report.speed
         written.append({path.name: path.read_bytes() for path in Path("made").iterdir()})

@@ -238,7 +238,7 @@ def write_files(outputs: Outputs, stem: str, artefact: ExportedArtefact, report:
     if report.budget is not None:
         contents[f"{stem}.curve.svg"] = curve_svg(report.budget).encode()
     report = replace(report, sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
-    told = replace(report, seconds={}, speed=()) if is_date_set() else report
+    told = report.without_times if is_date_set() else report
     contents[f"{stem}.report.html"] = page_from_report(told, artefact.pictures).encode()
     contents[f"{stem}.report.json"] = told.to_json().encode()
     written = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
