@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import onnx
@@ -196,7 +197,8 @@ def test_an_engine_with_a_profile_is_rebuilt_to_an_equivalent_one_and_one_flippe
         assert difference(open_artefact(engine), open_artefact(other)).kind == "plan"
 
 
-def test_a_version_of_a_package_that_is_not_here_at_all_is_named(fp32, tmp_path):
-    asked = {**open_artefact(fp32).manifest.recipe.versions, "nowhere": "1.0"}
+@pytest.mark.parametrize(("name", "here"), [("nowhere", "none"), ("y12", metadata.version("y12"))])
+def test_a_package_that_is_not_here_and_an_older_y12_are_named_before_anything_is_built(fp32, tmp_path, name, here):
+    asked = {**open_artefact(fp32).manifest.recipe.versions, name: "0.0.1"}
     found = rebuilt(changed(fp32, tmp_path, with_recipe(versions=asked)), None)
-    assert str(found) == "differs in the version: nowhere: 1.0 and none"
+    assert str(found) == f"differs in the version: {name}: 0.0.1 and {here}"
