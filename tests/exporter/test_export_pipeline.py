@@ -4,6 +4,7 @@ import hashlib
 import json
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,8 +12,10 @@ import pytest
 
 from y12 import Runtime
 from y12.errors import InconclusiveError, OptionsError, VerificationError
-from y12.exporter.export_config import ExportConfig, ShapeOptions
+from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
 from y12.exporter.export_pipeline import export
+from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
+from y12.exporter.verify.verify_images import scenes_dir
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.manifest import ONNX_KEY, Manifest
 from y12.runtime.artefact.opened import open_artefact
@@ -103,10 +106,31 @@ def test_the_same_export_gives_the_same_bytes_on_another_day(demo, tmp_path, mon
     assert second.engine == first.report.engine
     assert second.made.date == "2023-11-14T22:13:20Z" != first.report.made.date
     assert second.sha256 == first.report.sha256
+    told = json.loads((tmp_path / "yolov12n_fp16.report.json").read_text())
+    assert (told["seconds"], told["speed"], told["simplification"]["seconds"]) == ({}, [], None)
     for name in ("yolov12n_fp16.engine", "yolov12n_fp16.onnx", "yolov12n_fp16.engine.json"):
         content = (tmp_path / name).read_bytes()
         assert content == (folder / name).read_bytes(), name
         assert second.sha256[name] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.exhaustive  # two exports; what is left out: the test before
+def test_with_the_date_set_two_exports_give_the_same_files_byte_for_byte(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    monkeypatch.chdir(tmp_path)
+    written = []
+    for day in ("one", "two"):
+        Path(day).mkdir()
+        monkeypatch.chdir(tmp_path / day)  # the report has the paths as they were asked for
+        int8 = Int8Options(scenes_dir(), CalibrationOptions("max"), QuantizeOptions("cpu"))  # so that it is timed, too
+        config = ExportConfig(shapes=ShapeOptions(((64, 64),)), precision="int8", int8=int8, verify=None)
+        made = export(replace(config, output=Path("made")), silent)
+        assert sum(made.report.seconds.values()) > 0
+        assert made.report.speed
+        written.append({path.name: path.read_bytes() for path in Path("made").iterdir()})
+        monkeypatch.chdir(tmp_path)
+    assert len(written[0]) == 4
+    assert written[0] == written[1]
 
 
 def test_an_export_says_what_it_replaces_and_only_a_verified_one_replaces_a_verified_one(tmp_path):

@@ -24,7 +24,7 @@ from y12.exporter.report.attestation import provenance_json
 from y12.exporter.report.charts import curve_svg
 from y12.exporter.report.page import page_from_report
 from y12.exporter.report.pictures import Picture
-from y12.exporter.report.provenance import Replaced, replaced_in
+from y12.exporter.report.provenance import Replaced, is_date_set, replaced_in
 from y12.exporter.report.report import ExportReport
 from y12.runtime.artefact.manifest import Manifest
 from y12.text import visible
@@ -238,8 +238,9 @@ def write_files(outputs: Outputs, stem: str, artefact: ExportedArtefact, report:
     if report.budget is not None:
         contents[f"{stem}.curve.svg"] = curve_svg(report.budget).encode()
     report = replace(report, sha256={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
-    contents[f"{stem}.report.html"] = page_from_report(report, artefact.pictures).encode()
-    contents[f"{stem}.report.json"] = report.to_json().encode()
+    told = report.without_times if is_date_set() else report
+    contents[f"{stem}.report.html"] = page_from_report(told, artefact.pictures).encode()
+    contents[f"{stem}.report.json"] = told.to_json().encode()
     written = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     versions = {} if report.made is None else report.made.versions
     contents[f"{stem}.provenance.json"] = provenance_json(written, artefact.manifest, versions).encode()

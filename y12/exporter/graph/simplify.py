@@ -73,14 +73,14 @@ class SimplifyReport:
         passes: one entry a pass, onnxsim first, in the order they ran.
         difference: the largest difference to the unsimplified graph, relative to each channel's largest value; None
             where it was not looked for.
-        seconds: it took, without the check.
+        seconds: it took, without the check; None where a report leaves times out.
     """
 
     nodes_before: int
     nodes_after: int
     passes: tuple[PassReport, ...]
     difference: float | None
-    seconds: float
+    seconds: float | None
 
     @property
     def words(self) -> str:

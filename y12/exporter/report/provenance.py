@@ -12,7 +12,7 @@ from pathlib import Path
 from y12.errors import OptionsError
 from y12.text import is_text, shown, visible
 
-__all__ = ["EPOCH_VARIABLE", "Made", "Replaced", "made_now", "replaced_in"]
+__all__ = ["EPOCH_VARIABLE", "Made", "Replaced", "is_date_set", "made_now", "replaced_in"]
 
 EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"  # https://reproducible-builds.org/specs/source-date-epoch
 _PACKAGES = ("y12", "torch", "onnx", "onnxsim", "onnxruntime", "onnxruntime-gpu", "numpy")
@@ -70,6 +70,11 @@ def made_now(command: str) -> Made:
         except metadata.PackageNotFoundError:
             continue
     return Made(_date(), command, versions)
+
+
+def is_date_set() -> bool:
+    """Return whether the same export is to give the same report, byte for byte: how long it took is left out then."""
+    return bool(os.environ.get(EPOCH_VARIABLE))
 
 
 def _date() -> str:

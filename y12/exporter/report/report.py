@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Self
 
 from y12.exporter.engine.inspect import EngineFacts
 from y12.exporter.evaluate.results import Accuracy, Budget, Speed
@@ -106,6 +107,12 @@ class ExportReport:
     def macs(self) -> dict[str, float]:
         """The share of the MACs of all layers that is done in each precision, 0 to 1."""
         return macs_by_precision(self.layers)
+
+    @property
+    def without_times(self) -> Self:
+        """The report but for how long anything took: the same for every export of the same."""
+        graph = None if self.simplification is None else replace(self.simplification, seconds=None)
+        return replace(self, simplification=graph, speed=(), seconds={})
 
     def to_json(self, indent: int | None = 2, *, ascii_only: bool = False) -> str:
         """Return the report as JSON text."""

@@ -13,6 +13,7 @@ import numpy as np
 from y12.errors import ArtefactError
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.opened import Artefact, manifest_from_sidecar, onnx_beside, sidecar_of
+from y12.runtime.artefact.plan_order import are_one_renamed, are_one_reordered
 from y12.runtime.artefact.recipe import Recipe
 from y12.runtime.artefact.wire import Model, children, fields, mapped_model, text
 
@@ -44,8 +45,6 @@ CODES = {
 }
 # Fields of a manifest that say no more than which releases made it.
 _OF_VERSIONS = (("manifest", "engine"), ("manifest", "producer"))
-_LARGEST_SYMBOL = 1 << 20  # TensorRT numbers the sizes of a profile by small negative numbers
-_SYMBOL = b"__mye"
 
 
 @dataclass(frozen=True)
@@ -194,30 +193,14 @@ def _of_plans(first: Artefact, second: Artefact) -> Difference:
     one, other = first.read_model(), second.read_model()
     if len(one) != len(other):
         return Difference("plan", "length in bytes", str(len(one)), str(len(other)))
-    ones, others = (np.frombuffer(plan, np.uint8) for plan in (one, other))
-    places = np.flatnonzero(ones != others).tolist()
-    # Of a profile, numbers; what else differs are records of the same bytes in another order: a changed byte would be
-    # in one plan once more than in the other.
-    is_number = [not first.manifest.profile.is_fixed and _in_symbol(one, i) and _in_symbol(other, i) for i in places]
-    left = [i for i, number in zip(places, is_number, strict=True) if not number]
-    moved = np.array_equal(np.sort(ones[left]), np.sort(others[left]))
-    kind = "equivalent" if moved else "plan"
-    how = "the order of outputs and sizes and the numbers of these"
-    what = f"{len(places)} bytes of {len(one)} differ, {how}, which TensorRT chooses anew at each build"
-    if kind == "plan":
-        what = f"{len(places)} bytes of {len(one)} differ, of plans of one manifest, one graph and one length"
-    return Difference(kind, what, bytes_differing=len(places))
-
-
-def _in_symbol(plan: bytes, place: int) -> bool:
-    """Whether a byte is part of a number that TensorRT gives a size of a profile.
-
-    It stands there as a small negative number of 64 bits, little-endian, which need not be aligned, or as the digits of
-    a name such as "__mye123085".
-    """
-    if (name := plan.rfind(_SYMBOL, max(0, place - 16), place)) >= 0:
-        return plan[name + len(_SYMBOL) : place + 1].isdigit()
-    for start in range(max(0, place - 7), place + 1):
-        if -_LARGEST_SYMBOL < int.from_bytes(plan[start : start + 8], "little", signed=True) < 0:
-            return True
-    return False
+    count = int(np.count_nonzero(np.frombuffer(one, np.uint8) != np.frombuffer(other, np.uint8)))
+    differ = f"{count} bytes of {len(one)} differ"
+    if are_one_reordered(one, other):
+        chosen = "the order of outputs, which TensorRT chooses anew at each build"
+    elif are_one_renamed(one, other):
+        chosen = "the numbers of sizes, exchanged one to one, which TensorRT chooses anew at each build"
+    else:
+        return Difference(
+            "plan", f"{differ}, of plans of one manifest, one graph and one length", bytes_differing=count
+        )
+    return Difference("equivalent", f"{differ}: {chosen}", bytes_differing=count)
