@@ -54,7 +54,9 @@ def test_both_repositories_say_what_manifest_and_graph_say(make_colours, tmp_pat
         assert list(config.dynamic_batching.preferred_batch_size) == [4, 8]
         assert config.dynamic_batching.max_queue_delay_microseconds == 2000
         waits = config.dynamic_batching.default_queue_policy.max_queue_size
-        assert waits + 8 * config.instance_group[0].count == 64  # Triton does not count a batch that an instance takes next
+        assert (
+            waits + 8 * config.instance_group[0].count == 64
+        )  # Triton does not count a batch that an instance takes next
         assert [group.kind for group in config.instance_group] == [0]  # KIND_AUTO
     assert [config.instance_group[0].count for config in (network, images)] == [1, 2]
     assert (network.platform, network.default_model_filename) == ("onnxruntime_onnx", "model.onnx")

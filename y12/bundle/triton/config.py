@@ -83,7 +83,6 @@ class ModelConfig:
         ]
         return "\n".join(lines) + "\n"
 
-
     @property
     def _queue_size(self) -> int:
         """The requests in Triton's queue: beyond it, each busy instance has a batch that waits for it, uncounted."""

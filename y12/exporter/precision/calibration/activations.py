@@ -1,7 +1,8 @@
 """What a graph's activations are on calibration images, a batch at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -16,9 +17,10 @@ from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import blob_from
 from y12.runtime.tasks import fit_for
 
-__all__ = ["activations"]
+__all__ = ["Values", "activations"]
 
 Values = dict[str, NDArray[np.float32]]
+Taken = TypeVar("Taken")
 
 
 def activations(
@@ -27,12 +29,13 @@ def activations(
     images: Sequence[Path],
     task: str,
     profile: InputProfile,
+    take: Callable[[Sequence[Path], Values], Taken],
     bits: int | None = None,
-    threads: int = 1,
     *,
+    threads: int = 1,
     integers: bool = True,
-) -> Iterator[tuple[int, Sequence[Path], Values]]:
-    """Yield, batch after batch, how many images are done, the batch's images, and the tensors' values on them.
+) -> Iterator[tuple[int, Taken]]:
+    """Yield, batch after batch, how many images are done, and what `take` gives of the batch.
 
     Each tensor's first axis is one of images, or a multiple of them; a batch that was filled up is cut to its images.
 
@@ -42,6 +45,7 @@ def activations(
         images: files; each is prepared exactly as the runtime does it for the task and the size.
         task: of the network.
         profile: the graph's input shapes.
+        take: is called with a batch's images and the tensors' values on them, in the thread that ran the batch.
         bits: how many bits 16-bit images hold; None goes by each file.
         threads: how many batches are run at a time, each in one thread, and held in memory; 1 runs one in all threads.
         integers: as of `OrtExecutor`.
@@ -56,13 +60,14 @@ def activations(
     executor = _executor(graph, [name for name in tensors if name != input_name], 0 if threads == 1 else 1, integers)
     batch = profile.batch.min  # the least the graph accepts
 
-    def run(start: int) -> tuple[int, Sequence[Path], Values]:
+    def run(start: int) -> tuple[int, Taken]:
         paths = images[start : start + batch]
         blob = _blob(paths, task, profile, bits)
-        return start + len(paths), paths, _of_images({input_name: blob, **executor.run(blob)}, tensors, len(paths))
+        # no name here for the values: who takes them may free them
+        taken = take(paths, _of_images({input_name: blob, **executor.run(blob)}, tensors, len(paths)))
+        return start + len(paths), taken
 
     try:
-        # no name here for the values: whoever takes them may free them before the next run
         yield from in_order(run, range(0, len(images), batch), threads)
     finally:
         executor.close()

@@ -4,18 +4,19 @@ One pass over the images, a batch at a time: what is kept is one histogram a ten
 not depend on how many images there are. The result depends on neither their order nor on the machine's files' order.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from y12.errors import CalibrationError
-from y12.exporter.parallel import in_order, threads_at_hand
-from y12.exporter.precision.calibration.activations import activations
+from y12.exporter.parallel import threads_at_hand
+from y12.exporter.precision.calibration.activations import Values, activations
 from y12.exporter.precision.calibration.clipping import least_error_range, max_range, mse_range, percentile_range
 from y12.exporter.precision.calibration.histograms import Histogram
 from y12.exporter.precision.quantization_options import METHODS, CalibrationOptions
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 FEW_IMAGES = 100  # under these, a range hangs on single images
+_ROOM = 1 << 30  # bytes, for activations
 
 Progress = Callable[[int, int], None]
 Clip = Callable[[Histogram, "CalibrationOptions"], Range]
@@ -91,28 +93,38 @@ def collect_histograms(
 
     `bits` are of 16-bit images.
     """
-    histograms = {name: Histogram() for name in tensors}
-    for done, paths, values in activations(graph, list(histograms), images, task, profile, bits):
-        for _ in in_order(partial(_count, histograms, values, paths), histograms, threads_at_hand()):
-            pass
+    histograms = {name: (Histogram(), Lock()) for name in tensors}
+    take = partial(_count, histograms)
+    threads = _at_a_time(graph, tensors)
+    for done, _ in activations(graph, list(histograms), images, task, profile, take, bits, threads=threads):
         if progress is not None:
             progress(done, len(images))
-    return histograms
+    return {name: histogram for name, (histogram, _) in histograms.items()}
 
 
-def _count(
-    histograms: Mapping[str, Histogram], values: dict[str, NDArray[np.float32]], paths: Sequence[Path], name: str
-) -> None:
-    """Add a tensor's values, (B, …) with as many of the first axis for each image, and free them."""
-    own = values.pop(name)
-    try:
-        histograms[name].add(own)
-    except ValueError as error:
-        by_image = own.reshape(len(paths), -1)
-        bad = next(path for path, part in zip(paths, by_image, strict=True) if not np.isfinite(part).all())
-        raise CalibrationError(
-            f"'{name}' holds {error} on the image {bad}: such a network cannot be quantised; check it in FP32"
-        ) from error
+def _at_a_time(graph: onnx.ModelProto, tensors: Sequence[str]) -> int:
+    """Return how many images to count at a time: as many as have room with all their activations."""
+    sizes = {
+        value.name: math.prod(max(1, axis.dim_value) for axis in value.type.tensor_type.shape.dim)
+        for value in graph.graph.value_info
+    }
+    of_image = 4 * sum(sizes.get(name, 0) for name in tensors)
+    return max(1, min(threads_at_hand(), _ROOM // of_image)) if of_image else 1
+
+
+def _count(histograms: Mapping[str, tuple[Histogram, Lock]], paths: Sequence[Path], values: Values) -> None:
+    """Add the tensors' values, (B, …) with as many of the first axis for each image, and free them."""
+    for name, (histogram, lock) in histograms.items():
+        own = values.pop(name)
+        try:
+            with lock:  # counts do not depend on the order
+                histogram.add(own)
+        except ValueError as error:
+            by_image = own.reshape(len(paths), -1)
+            bad = next(path for path, part in zip(paths, by_image, strict=True) if not np.isfinite(part).all())
+            raise CalibrationError(
+                f"'{name}' holds {error} on the image {bad}: such a network cannot be quantised; check it in FP32"
+            ) from error
 
 
 def _notes(images: Sequence[Path]) -> tuple[str, ...]:

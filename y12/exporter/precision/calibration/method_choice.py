@@ -8,7 +8,7 @@ anchor points where FP32's are highest, whether an object is there or not:
     error = mean |logit(s_int8) - logit(s_fp32)|,  over the 100 best anchor points of each image, of FP32's best class
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.graph.measurable import measurable
 from y12.exporter.parallel import threads_at_hand
-from y12.exporter.precision.calibration.activations import activations
+from y12.exporter.precision.calibration.activations import Values, activations
 from y12.exporter.precision.ranges import Ranges
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.output_layout import output_layout
@@ -105,26 +105,30 @@ class ScoreError:
 
     def _scores(self, graph: onnx.ModelProto) -> Iterator[Scores]:
         """Yield each image's scores, (nc, A); of a classifier, whose classes take the anchor points' place, (1, nc)."""
-        names = [output.name for output in graph.graph.output]
-        profile, integers = self._manifest.profile, self._manifest.target == "cpu"
+        names, profile = [output.name for output in graph.graph.output], self._manifest.profile
+
+        def take(paths: Sequence[Path], values: Values) -> list[Scores]:
+            return [self._of_image({name: values[name][i] for name in names}) for i in range(len(paths))]
+
         of_images = activations(
             measurable(graph),
             names,
             self._images,
             self._manifest.task,
             profile,
+            take,
             self._bits,
-            threads_at_hand(),
-            integers=integers,
+            threads=threads_at_hand(),
+            integers=self._manifest.target == "cpu",
         )
-        for _, paths, values in of_images:
-            for i in range(len(paths)):
-                outputs = {name: values[name][i] for name in names}
-                if self._layout is None:
-                    yield np.asarray(outputs["output0"], np.float64)[None]
-                else:
-                    predictions = predictions_from(outputs, self._layout, profile.opt_hw)
-                    yield np.asarray(predictions.scores, np.float64)
+        for _, scores in of_images:
+            yield from scores
+
+    def _of_image(self, outputs: Mapping[str, NDArray[np.float32]]) -> Scores:
+        if self._layout is None:
+            return np.asarray(outputs["output0"], np.float64)[None]
+        predictions = predictions_from(outputs, self._layout, self._manifest.profile.opt_hw)
+        return np.asarray(predictions.scores, np.float64)
 
 
 def _best_anchors(scores: Scores) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], Scores]:
