@@ -52,7 +52,7 @@ def _is_ordinary(content: bytes, hw: tuple[int, int]) -> bool:
             if mark != 0xFF or length < 2:
                 return False
             if kind == _SCAN:
-                return frames == 1 and content.find(_END, position) > 0
+                return frames == 1 and content.find(_END, position + 2 + length) > 0
             if kind in _FRAMES:
                 bits, height, width, components = struct.unpack_from(">BHHB", content, position + 4)
                 if bits != 8 or (height, width) != hw or components not in (1, 3):
