@@ -30,7 +30,7 @@ def test_options_are_those_of_y12_infer():
     assert named - NOT_INFERS <= OPTIONS
     own = {"--help", "--version", "--install-completion", "--show-completion", "--conf-thres", "--iou-thres"}
     of_y12 = {"--recursive", "--task", "--timeout", "--keep", "--shard", "--resume"}  # which other tools have not
-    of_y12 |= {"--sha256", "--offline", "--plain-http", "--max-download"}
+    of_y12 |= {"--reduced-decode", "--sha256", "--offline", "--plain-http", "--max-download"}
     assert OPTIONS - own - of_y12 - {"artefact", "sources"} == named - NOT_INFERS  # and none was forgotten
 
 

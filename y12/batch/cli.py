@@ -211,7 +211,7 @@ def _on_gpu(asked: Batch, artefact: "Artefact") -> bool:
 def _job(asked: "Batch", artefact: "Artefact") -> "Job":
     from y12.batch.job import Job
     from y12.errors import InputError
-    from y12.runtime.assemble import input_size_of
+    from y12.runtime.assemble import input_size_of, reduced_on_gpu
     from y12.runtime.cli.batch import check_batch
     from y12.runtime.tasks import notes_on_options
 
@@ -223,7 +223,9 @@ def _job(asked: "Batch", artefact: "Artefact") -> "Job":
     if asked.coco and manifest.task == "classify":
         raise InputError("--coco: expected a model that finds objects, found a classifier, which finds none")
     check_batch(asked.batch, manifest.profile.batch)
-    input_size_of(manifest, asked.input_hw, rect=False)
+    input_size_of(manifest, asked.input_hw, asked.rect)
+    if asked.reduced_decode and artefact.kind == "engine":
+        raise reduced_on_gpu()
     options = _detect_options(asked, artefact)
     for note in (*artefact.notes, *notes_on_options(options, manifest)):
         say(f"note: {note}")
@@ -236,6 +238,9 @@ def _job(asked: "Batch", artefact: "Artefact") -> "Job":
         as_coco=asked.coco,
         masks=not asked.no_masks and manifest.task in ("segment", "multitask"),
         imgsz=asked.input_hw,
+        rect=asked.rect,
+        bits=asked.bits,
+        reduced_decode=asked.reduced_decode,
         provider=asked.provider.value,
         batch=asked.batch,
         timeout=asked.timeout,

@@ -29,6 +29,7 @@ class Job:
         as_coco: write COCO's JSON too.
         masks: write masks of a model that gives them.
         imgsz: the network's input; None takes the size it was made for.
+        rect, bits, reduced_decode: as for `Runtime`.
         provider: as for `Runtime`.
         batch: images per run of the network; None takes the fewest that it takes.
         timeout: as for `Runtime`.
@@ -42,6 +43,9 @@ class Job:
     as_coco: bool = False
     masks: bool = False
     imgsz: tuple[int, int] | None = None
+    rect: bool = False
+    bits: int | None = None
+    reduced_decode: bool = False
     provider: str = "auto"
     batch: int | None = None
     timeout: float | None = None

@@ -8,7 +8,7 @@ that cannot be read ends the run, and where the workers hold all processors they
 import json
 import os
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,7 +26,8 @@ from y12.batch.rows import Done, parquet_of, records_of, tally_of
 from y12.batch.storage import Store, fetched, is_remote
 from y12.errors import ArtefactError, ExecutorError, Y12Error
 from y12.runtime.cli.infer_files import masks_ms
-from y12.runtime.preprocess.images import MAX_FILE_BYTES, image_from, image_from_bytes
+from y12.runtime.preprocess.images import MAX_FILE_BYTES, Reading
+from y12.runtime.preprocess.reduced import Image
 from y12.text import one_line, printable_json
 
 if TYPE_CHECKING:
@@ -48,15 +49,15 @@ class Item:
     source: str
     content: Future[bytes] | None = None
 
-    def load(self) -> NDArray[np.uint8]:
+    def load(self, reading: Reading) -> Image:
         """Return the image.
 
         Raises:
             InputError: it cannot be read.
         """
         if self.content is None:
-            return image_from(self.source)
-        return image_from_bytes(self.content.result(), self.source)
+            return reading.image(self.source)
+        return reading.image_from_bytes(self.content.result(), self.source)
 
 
 class Worker:
@@ -129,9 +130,13 @@ class Worker:
         return done
 
     def _outcomes(self, items: Sequence[Item]) -> "Generator[Outcome[Item], None, None]":
-        assert self._runtime is not None
         ahead = self._fetched(items) if any(is_remote(item.source) for item in items) else iter(items)
-        return self._runtime.outcomes(ahead, Item.load, self._job.options, batch=self._job.batch)
+        return self._run(ahead, self._job.batch)
+
+    def _run(self, items: Iterable[Item], batch: int | None = None) -> "Generator[Outcome[Item], None, None]":
+        assert self._runtime is not None
+        reading = self._runtime.reading
+        return self._runtime.outcomes(items, lambda item: item.load(reading), self._job.options, batch=batch)
 
     def _fetched(self, items: Sequence[Item]) -> Iterator[Item]:
         """Yield the images, those of a store with what they hold on its way."""
@@ -154,7 +159,7 @@ class Worker:
         """
         assert self._runtime is not None
         try:
-            with closing(self._runtime.outcomes([self._begun(item)], Item.load, self._job.options)) as outcomes:
+            with closing(self._run([self._begun(item)])) as outcomes:
                 return self._done(next(outcomes))
         except ExecutorError as error:
             self._runtime.infer(_GRAY)
@@ -213,7 +218,15 @@ def _opened(job: Job) -> "Runtime":
             f"{job.artefact}: expected on each machine the artefact that the run was begun with, found another "
             f"(SHA-256 {artefact.sha256()[:12]}…)"
         )
-    return Runtime(artefact, imgsz=job.imgsz, provider=job.provider, timeout=job.timeout)
+    return Runtime(
+        artefact,
+        imgsz=job.imgsz,
+        rect=job.rect,
+        bits=job.bits,
+        reduced_decode=job.reduced_decode,
+        provider=job.provider,
+        timeout=job.timeout,
+    )
 
 
 def _version() -> str:

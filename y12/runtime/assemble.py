@@ -12,13 +12,14 @@ from y12.runtime.artefact.output_layout import output_layout
 from y12.runtime.executor import Executor
 from y12.runtime.options import GpuOptions
 from y12.runtime.pipeline import HostPipeline, Pipeline
+from y12.runtime.preprocess.images import Reading
 from y12.runtime.preprocess.input_size import InputSize
 from y12.runtime.tasks import task_for
 
 if TYPE_CHECKING:
     from y12.runtime.gpu.device import DeviceNetwork
 
-__all__ = ["backend_for", "input_size_of", "pipeline_for"]
+__all__ = ["backend_for", "input_size_of", "pipeline_for", "reading_for", "reduced_on_gpu"]
 
 
 def backend_for(artefact: Artefact, provider: str, gpu: GpuOptions) -> "Executor | DeviceNetwork":
@@ -42,18 +43,39 @@ def pipeline_for(
     manifest: Manifest,
     input_size: InputSize,
     gpu: GpuOptions,
-    bits: int | None = None,
+    reading: Reading,
 ) -> Pipeline:
     """Put what belongs before and after the network around it, where the network's tensors are.
 
     Raises:
         ExecutorError: the GPU gives no stream or no memory.
+        InputError: images are to be reduced for a GPU.
     """
     if isinstance(backend, Executor):
-        return HostPipeline(backend, task_for(manifest), manifest.profile.batch.min, input_size, bits)
+        return HostPipeline(backend, task_for(manifest), manifest.profile.batch.min, input_size, reading)
+    if reading.scale_of is not None:
+        backend.close()
+        raise reduced_on_gpu()
     from y12.runtime.gpu.pipeline import GpuPipeline  # an .onnx needs none of it
 
-    return GpuPipeline(backend, task_for(manifest), manifest.profile.batch, input_size, gpu, bits)
+    return GpuPipeline(backend, task_for(manifest), manifest.profile.batch, input_size, gpu, reading.bits)
+
+
+def reading_for(task: str, input_size: InputSize, bits: int | None, reduced: bool) -> Reading:
+    """Return how images are read for a network of a task; `reduced`, no larger than its input needs them."""
+    if not reduced:
+        return Reading(bits)
+    height, width = input_size.full_hw
+    deciding = max if task == "classify" else min  # a centre crop covers the input, any other image lies in it
+    return Reading(bits, lambda image_hw: deciding(height / image_hw[0], width / image_hw[1]))
+
+
+def reduced_on_gpu() -> InputError:
+    """Return the refusal to reduce what a GPU makes fit."""
+    return InputError(
+        "reduced_decode: expected an .onnx or a classifier, whose images are made to fit on the processor, found an "
+        "engine, whose images are on a GPU by then: leave it out"
+    )
 
 
 def input_size_of(manifest: Manifest, imgsz: int | tuple[int, int] | None, rect: bool) -> InputSize:

@@ -1,7 +1,6 @@
 """What a Runtime does with images, wherever the network runs; and how it is done on the host."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,9 +10,10 @@ from y12.errors import ExecutorError
 from y12.runtime.executor import Executor, Interruptible
 from y12.runtime.groups import Group, grouped, run_in_groups
 from y12.runtime.options import DetectOptions
-from y12.runtime.preprocess.images import check_pixels, image_from
+from y12.runtime.preprocess.images import Reading, check_pixels
 from y12.runtime.preprocess.input_size import InputSize
 from y12.runtime.preprocess.letterbox import Letterbox, blob_from, padded_image
+from y12.runtime.preprocess.reduced import Image, hw_of
 from y12.runtime.stages import Stages
 from y12.runtime.tasks import Task
 
@@ -73,17 +73,15 @@ class HostPipeline:
         task: what stands before and after it.
         least: the fewest images that it takes.
         input_size: of its input in pixels.
-        bits: as `image_from` takes them.
+        reading: how images are read.
     """
 
     workers = 1
 
-    def __init__(
-        self, executor: Executor, task: Task, least: int, input_size: InputSize, bits: int | None = None
-    ) -> None:
+    def __init__(self, executor: Executor, task: Task, least: int, input_size: InputSize, reading: Reading) -> None:
         self._executor, self._task, self._least, self._input_size = executor, task, least, input_size
         self.on_gpu = bool(getattr(executor, "on_gpu", False))
-        self.load: Callable[[Any], NDArray[np.uint8]] = partial(image_from, bits=bits)
+        self.load: Callable[[Any], Image] = reading.image
         self.close = executor.close
         self.interrupt: Callable[[int], None] | None = None
         if isinstance(executor, Interruptible):
@@ -98,7 +96,7 @@ class HostPipeline:
         """Refuse nothing."""
 
     def stages(self, load: Callable[[Any], Any], options: DetectOptions) -> Stages:
-        """Return what is done with each batch of what `load` loads: (h, w, 3) uint8 BGR."""
+        """Return what is done with each batch of what `load` loads: (h, w, 3) uint8 BGR, or reduced."""
         is_rectangular, full_hw = self._input_size.is_rectangular, self._input_size.full_hw
         return Stages(
             load=load,
@@ -108,9 +106,9 @@ class HostPipeline:
             postprocess=lambda outputs, frame: self._task.decode(outputs, frame, options),
         )
 
-    def _fitted(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Letterbox]:
+    def _fitted(self, image: Image) -> tuple[NDArray[np.uint8], Letterbox]:
         """Return an image in the smallest input that holds it, and where it lies there."""
-        frame = self._input_size.frame((image.shape[0], image.shape[1]))
+        frame = self._input_size.frame(hw_of(image))
         return padded_image(image, frame), frame
 
     def image_buffer(self, height: int, width: int) -> NDArray[np.uint8]:

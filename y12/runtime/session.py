@@ -16,7 +16,7 @@ from y12.errors import ExecutorError, InputError
 from y12.remote.local import local_path
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.opened import Artefact, open_artefact
-from y12.runtime.assemble import backend_for, input_size_of, pipeline_for
+from y12.runtime.assemble import backend_for, input_size_of, pipeline_for, reading_for
 from y12.runtime.executor import Executor
 from y12.runtime.forks import kept_for_ever, told_of_forks
 from y12.runtime.options import Changes, DetectOptions, GpuOptions, changed
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from y12.remote.options import FetchOptions
     from y12.runtime.gpu.device import DeviceNetwork
     from y12.runtime.preprocess.images import ImageSource
+    from y12.runtime.preprocess.reduced import Image
 
 __all__ = ["MAX_CHUNK", "GpuOptions", "Runtime", "Timings"]
 Item = TypeVar("Item")
@@ -52,6 +53,8 @@ class Runtime:
         rect: give each image the smallest input that holds it once it is resized to fit `imgsz`, in place of gray
             bars; images of one such size are run together.
         bits: how many bits 16-bit images hold, such as 12; None goes by each file, else takes all 16.
+        reduced_decode: decode a JPEG's file at 1/2, 1/4 or 1/8 of its size where the network's input is no larger than
+            that: faster, with results that differ. Boxes, masks and keypoints are in pixels of the whole image.
         provider: for an .onnx: "auto", "cpu" or "cuda"; an engine runs on the GPU only.
         task: the task that the artefact must have, such as "segment"; None takes any.
         gpu: on a GPU: which one, and with how many workers; None takes the defaults.
@@ -65,7 +68,8 @@ class Runtime:
         ArtefactError: the file is damaged or foreign, or contradicts itself.
         ExecutorError: it cannot be run on this machine.
         InputError: `imgsz` is outside what the artefact accepts, or `rect` of one that takes one size only;
-            `bits` is no number of them, `provider` is unknown, `timeout` is no time, or the artefact has another task.
+            `bits` is no number of them, `reduced_decode` of an artefact that runs on a GPU with all that surrounds it;
+            `provider` is unknown, `timeout` is no time, or the artefact has another task.
 
     Example:
         >>> with Runtime("yolov12n.onnx") as runtime:  # doctest: +SKIP
@@ -81,6 +85,7 @@ class Runtime:
         imgsz: int | tuple[int, int] | None = None,
         rect: bool = False,
         bits: int | None = None,
+        reduced_decode: bool = False,
         provider: str = "auto",
         task: str | None = None,
         gpu: GpuOptions | None = None,
@@ -96,11 +101,12 @@ class Runtime:
             own = self.manifest.task
             raise InputError(f"{self.artefact.path}: expected a model for the task {task!r}, found one for {own!r}")
         self.input_size = input_size_of(self.manifest, imgsz, rect)
+        self.reading = reading_for(self.manifest.task, self.input_size, bits, reduced_decode)
         self.timings = Timings()
         self._streams = Streams()
         gpu = gpu or GpuOptions()
         backend = executor if executor is not None else backend_for(self.artefact, provider, gpu)
-        self._pipeline = pipeline_for(backend, self.manifest, self.input_size, gpu, bits)
+        self._pipeline = pipeline_for(backend, self.manifest, self.input_size, gpu, self.reading)
         self._runs = Runs(timeout, self._pipeline.interrupt)
         self._is_inherited = False
         told_of_forks(self)
@@ -238,7 +244,7 @@ class Runtime:
     def outcomes(
         self,
         items: Iterable[Item],
-        load: Callable[[Item], NDArray[np.uint8]],
+        load: "Callable[[Item], Image]",
         options: DetectOptions | None = None,
         *,
         batch: int | None = None,
@@ -249,8 +255,8 @@ class Runtime:
 
         Args:
             items: what `load` takes.
-            load: gives an item's image, (h, w, 3) uint8 BGR; called in threads, of several items at a time. What
-                it raises is the item's outcome.
+            load: gives an item's image, (h, w, 3) uint8 BGR, or what `Runtime.reading` makes of its file; called in
+                threads, of several items at a time. What it raises is the item's outcome.
             options: as for `stream`.
             batch: as for `stream`.
             ahead: as for `stream`.

@@ -13,11 +13,10 @@ from contextlib import ExitStack, closing
 from itertools import cycle
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from y12.runtime.artefact.opened import Artefact
 from y12.runtime.options import DetectOptions
+from y12.runtime.preprocess.images import Reading
+from y12.runtime.preprocess.reduced import Image
 from y12.runtime.session import Runtime
 from y12.runtime.stream import AHEAD, Outcome
 
@@ -42,14 +41,14 @@ class Several:
         return self._runtimes[0].artefact
 
     @property
-    def bits(self) -> int | None:
-        """How many bits 16-bit images hold, as they were told."""
-        return self._runtimes[0].bits
+    def reading(self) -> Reading:
+        """How images are read, as they were told."""
+        return self._runtimes[0].reading
 
     def outcomes(
         self,
         items: Iterable[Item],
-        load: Callable[[Item], NDArray[np.uint8]],
+        load: Callable[[Item], Image],
         options: DetectOptions | None = None,
         *,
         batch: int | None = None,

@@ -18,10 +18,11 @@ from y12.runtime.postprocess.in_graph import check_against_graph, notes_on_rows
 from y12.runtime.postprocess.predictions import Outputs
 from y12.runtime.preprocess.crop import centre_crop
 from y12.runtime.preprocess.letterbox import letterbox
+from y12.runtime.preprocess.reduced import Image
 from y12.runtime.results.detections import Detections
 
-# An (h, w, 3) image and (H, W) to an (H, W, 3) image, and where the one lies in the other: what `Decode` gets.
-Fit = Callable[[NDArray[np.uint8], tuple[int, int]], tuple[NDArray[np.uint8], Any]]
+# An image and (H, W) to an (H, W, 3) image, and where the one lies in the other: what `Decode` gets.
+Fit = Callable[[Image, tuple[int, int]], tuple[NDArray[np.uint8], Any]]
 Decode = Callable[[Outputs, Any, DetectOptions], Detections]
 
 

@@ -107,7 +107,7 @@ def _add_detect(app: FastAPI, service: Service) -> None:
         async with service.bodies.read(request) as body:
             upload = await detect.upload_from(request.headers, body)
             finish = detect.finish_of(asked, upload.name)
-            (content,) = await service.answers(request, [upload.content], options, finish)
+            (content,) = await service.answers(request, [upload.content], options, finish, in_full=asked.picture)
         return Response(content, media_type=detect.JPEG if asked.picture else detect.JSON)
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from time import monotonic, perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from y12.errors import InputError, Y12Error
 from y12.runtime.cli.common import say
 from y12.runtime.preprocess.images import MAX_PIXELS
+from y12.runtime.preprocess.reduced import Image
 from y12.runtime.session import MAX_CHUNK, Runtime
 from y12.serve.metrics import Metrics
 from y12.serve.options import ServeOptions
@@ -23,7 +23,7 @@ from y12.serve.refusals import Reason, Refusal, bad, busy, failed
 
 __all__ = ["Batcher", "check_network"]
 
-Loaded = tuple[Job, NDArray[np.uint8], float]  # what is to be run, decoded, and the milliseconds that took
+Loaded = tuple[Job, Image, float]  # what is to be run, decoded, and the milliseconds that took
 
 _GRAY = np.full((480, 640, 3), 114, np.uint8)
 _TRIED_AGAIN_S = 1.0
@@ -117,7 +117,7 @@ class Batcher:
                 _fail(job, error)
                 continue
             loaded.append((job, image, (perf_counter() - began) * 1e3))
-            pixels += image.shape[0] * image.shape[1]
+            pixels += image.nbytes // 3
             if pixels > MAX_PIXELS // 2:
                 yield loaded
                 loaded, pixels = [], 0

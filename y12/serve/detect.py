@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import Headers, QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from y12.errors import InputError
 from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.preprocess.reduced import Image
 from y12.runtime.results.detections import Detections
 from y12.serve import asked
 from y12.serve.queue import Finish, Found
@@ -135,11 +135,12 @@ def _record(found: Found, name: str, masks: str | None) -> bytes:
     return printable_json(json.dumps(record, ensure_ascii=False)).encode()
 
 
-def _picture(found: Detections, image: NDArray[np.uint8]) -> bytes:
+def _picture(found: Detections, image: Image) -> bytes:
     import cv2
 
     from y12.runtime.results.draw import annotated
 
+    assert isinstance(image, np.ndarray), "asked for in full"
     drawn = annotated(image, found)
     try:
         done, content = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])

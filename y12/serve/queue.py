@@ -9,10 +9,8 @@ from math import ceil
 from time import monotonic
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from y12.runtime.options import DetectOptions
+from y12.runtime.preprocess.reduced import Image
 from y12.runtime.results.detections import Detections
 from y12.serve.refusals import Reason, busy
 
@@ -27,12 +25,12 @@ class Found:
 
     Attributes:
         detections: what is in it.
-        image: itself, (h, w, 3) BGR.
+        image: itself, (h, w, 3) BGR, or reduced.
         ms: what each stage took; of what its batch took as a whole, its share.
     """
 
     detections: Detections
-    image: NDArray[np.uint8]
+    image: Image
     ms: dict[str, float]
 
 
@@ -44,13 +42,13 @@ class Job:
     """One image on its way.
 
     Attributes:
-        load: gives it as (h, w, 3) BGR; what it raises is the job's alone.
+        load: gives it as (h, w, 3) BGR, or reduced; what it raises is the job's alone.
         options: what to keep of what is found; one batch has the same.
         finish: turns what was found into what is answered, in the thread that runs the network.
         answer: what `finish` gave; cancelled by a client that leaves.
     """
 
-    load: Callable[[], NDArray[np.uint8]]
+    load: Callable[[], Image]
     options: DetectOptions
     finish: Finish
     answer: "Future[Any]" = field(default_factory=Future)

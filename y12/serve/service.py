@@ -11,7 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.options import DetectOptions
-from y12.runtime.preprocess.images import image_from, image_from_bytes
+from y12.runtime.preprocess.images import Reading, image_from_bytes
+from y12.runtime.preprocess.reduced import Image
 from y12.runtime.session import Runtime
 from y12.serve.asked import options_from
 from y12.serve.batching import Batcher
@@ -34,12 +35,12 @@ class _Load:
 
     source: Source
     name: str
-    bits: int | None
+    reading: Reading
 
-    def __call__(self) -> NDArray[np.uint8]:
+    def __call__(self) -> Image:
         if isinstance(self.source, bytes):
-            return image_from_bytes(self.source, self.name, self.bits)
-        return image_from(self.source, self.bits)
+            return self.reading.image_from_bytes(self.source, self.name)
+        return self.reading.image(self.source)
 
 
 class Service:
@@ -94,9 +95,14 @@ class Service:
         return options_from(asked, self._runtime) if asked else self.own_options
 
     async def answers(
-        self, request: Request, sources: Sequence[Source], options: DetectOptions, finish: Finish
+        self,
+        request: Request,
+        sources: Sequence[Source],
+        options: DetectOptions,
+        finish: Finish,
+        in_full: bool = False,
     ) -> list[Any]:
-        """Return what `finish` makes of each image's results, in their order.
+        """Return what `finish` makes of each image's results, in their order; `in_full`, it needs whole images.
 
         Raises:
             Refusal: there is no room for them, an image cannot be used, or the network failed.
@@ -106,7 +112,9 @@ class Service:
             raise bad(f"expected at most {self.options.queue} images in a request, found {len(sources)}")
         self._batcher.check_running()
         names = [f"image {i}" if len(sources) > 1 else "the image" for i in range(len(sources))]
-        loads = [_Load(*one, self._runtime.bits) for one in zip(sources, names, strict=True)]
+        reading = self._runtime.reading
+        reading = Reading(reading.bits) if in_full else reading
+        loads = [_Load(*one, reading) for one in zip(sources, names, strict=True)]
         jobs = [Job(load, options, finish) for load in loads]
         self._queue.put(jobs)
         results = asyncio.gather(*(asyncio.wrap_future(job.answer) for job in jobs))

@@ -12,16 +12,19 @@ from tests.runtime.gpu.cases import (
     LAYOUTS,
     NAMES,
     answer_of,
+    artefact_of,
     check_equal,
     expected_of,
     images_of,
     manifest_of,
 )
+from tests.runtime.gpu.host_device import HostNetwork
 from y12.errors import ArtefactError, ExecutorError, InputError
 from y12.runtime.artefact.manifest import NmsSettings, end_to_end
 from y12.runtime.gpu import worker as worker
 from y12.runtime.gpu.postprocess import Limits
 from y12.runtime.options import DetectOptions, GpuOptions
+from y12.runtime.session import Runtime
 
 SIZES = [(64, 96), (50, 200), (333, 111), (1, 1)]
 SOME = DetectOptions(conf=0.1, iou=0.5)
@@ -232,3 +235,11 @@ def test_outputs_that_make_no_sense_are_refused(open_runtime, rng, task, answer,
     runtime = open_runtime(manifest_of(task), with_output(answer))
     with pytest.raises(error, match=message):
         runtime.infer(images_of(rng, SIZES[:1])[0])
+
+
+def test_images_are_not_reduced_for_it(tmp_path, world):
+    manifest = manifest_of()
+    network = HostNetwork(answer_of(manifest), world)
+    with pytest.raises(InputError, match=r"reduced_decode: expected an \.onnx or a classifier.*found an engine"):
+        Runtime(artefact_of(manifest, tmp_path), network, reduced_decode=True)
+    assert network.closed == 1

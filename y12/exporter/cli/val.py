@@ -148,6 +148,7 @@ def options_of(asked: Val) -> "ValOptions":
         imgsz=asked.input_hw,
         rect=asked.rect,
         bits=asked.bits,
+        reduced_decode=asked.reduced_decode,
         provider=asked.provider.value,
         device=asked.device,
     )

@@ -26,6 +26,7 @@ class ValOptions:
         imgsz: the network's input, a number or (height, width); None takes the size it was made for.
         rect: give each image the smallest input that holds it.
         bits: how many bits 16-bit images hold; None goes by each file, else takes all.
+        reduced_decode: decode large JPEGs at a part of their size, as `Runtime`.
         provider: for an .onnx: "auto", "cpu" or "cuda".
         device: which GPU, as CUDA counts.
 
@@ -47,6 +48,7 @@ class ValOptions:
     imgsz: int | tuple[int, int] | None = None
     rect: bool = False
     bits: int | None = None
+    reduced_decode: bool = False
     provider: str = "auto"
     device: int = 0
 

@@ -71,6 +71,7 @@ def validate(
         imgsz=options.imgsz,
         rect=options.rect,
         bits=options.bits,
+        reduced_decode=options.reduced_decode,
         provider=options.provider,
         gpu=gpu,
     )

@@ -66,9 +66,8 @@ def infer_files(
     failed: set[Source] = set()
     tell = _telling(progress, sources)
     load = Frame.load_and_keep if any(taker.needs_image for taker in output.takers) else Frame.load
-    with closing(
-        runtime.outcomes(frames_from(sources, failed, every, bits=runtime.bits), load, options, batch=batch)
-    ) as outcomes:
+    frames = frames_from(sources, failed, every, reading=runtime.reading)
+    with closing(runtime.outcomes(frames, load, options, batch=batch)) as outcomes:
         for number, outcome in enumerate(outcomes, 1):
             tell(number, outcome.item)
             source = outcome.item.path

@@ -172,7 +172,7 @@ class CropFolder:
         from y12.runtime.results.crops import crops_of
 
         stem, paths = self._stems.of(frame.path, frame.number), []
-        for i, (name, crop) in enumerate(zip(found.class_name, crops_of(found, frame.load()), strict=True)):
+        for i, (name, crop) in enumerate(zip(found.class_name, crops_of(found, frame.load_and_keep()), strict=True)):
             path = self.place / self._folders[name] / f"{stem}_{i}.jpg"
             if path.resolve() in self._inputs:
                 raise InputError(f"{path}: is an input, which is not written over: choose another --save-crop")

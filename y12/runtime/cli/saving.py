@@ -71,7 +71,7 @@ class Saver:
         """
         from y12.runtime.results.draw import annotated
 
-        path = self.save(frame.path, frame.number, annotated(frame.load(), found), frame.time_s)
+        path = self.save(frame.path, frame.number, annotated(frame.load_and_keep(), found), frame.time_s)
         return {"saved": str(path)}
 
     def path_of(self, source: "Source", number: int | None) -> Path:

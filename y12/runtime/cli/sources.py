@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from y12.errors import InputError
 from y12.files import IMAGE_SUFFIXES, check_file, is_litter, unread_images
 from y12.runtime.cli.common import say
-from y12.runtime.preprocess.images import MAX_FILE_BYTES, image_from, image_from_bytes
+from y12.runtime.preprocess.images import IN_FULL, MAX_FILE_BYTES, Reading
+from y12.runtime.preprocess.reduced import Image
 from y12.runtime.preprocess.streams import Stream, images_from_stream, stream_named
 from y12.runtime.preprocess.video import images_from_video, import_av
 
@@ -35,8 +36,8 @@ class StandardInput:
     def __str__(self) -> str:
         return "-"
 
-    def image(self, bits: int | None = None) -> NDArray[np.uint8]:
-        """Read it, to the end; `bits` as for `image_from`.
+    def image(self, reading: Reading) -> Image:
+        """Read it, to the end.
 
         Raises:
             InputError: it is closed, or holds no image.
@@ -47,7 +48,7 @@ class StandardInput:
             content = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
         except OSError as error:
             raise InputError(f"standard input: cannot be read ({error.strerror or error})") from error
-        return image_from_bytes(content, "standard input", bits)
+        return reading.image_from_bytes(content, "standard input")
 
 
 Source = Path | Stream | StandardInput
@@ -64,7 +65,7 @@ class Frame:
         load_ms: how long decoding took so far.
         time_s: of a video's frame, seconds from the video's beginning; None where its file does not say.
         share: how much of its source is done with it, 0-1; None of a stream, and where a video does not say.
-        bits: how many a 16-bit image holds, as `image_from` takes it.
+        reading: how an image is read.
     """
 
     path: Source
@@ -73,10 +74,10 @@ class Frame:
     load_ms: float = 0.0
     time_s: float | None = None
     share: float | None = None
-    bits: int | None = None
+    reading: Reading = IN_FULL
 
-    def load(self) -> NDArray[np.uint8]:
-        """Return the picture as (H, W, 3) BGR, decoded now where it was not yet.
+    def load(self) -> Image:
+        """Return the picture as (H, W, 3) BGR, or reduced, decoded now where it was not yet.
 
         Raises:
             InputError: the file cannot be decoded, or a video cannot be read on.
@@ -84,12 +85,15 @@ class Frame:
         if isinstance(self.source, InputError):
             raise self.source
         if isinstance(self.source, StandardInput):
-            return self.source.image(self.bits)
-        return image_from(self.source, self.bits)
+            return self.source.image(self.reading)
+        return self.reading.image(self.source)
 
     def load_and_keep(self) -> NDArray[np.uint8]:
-        """Do as `load`, and hold the picture, so that it is not decoded again."""
-        self.source = image_bgr = self.load()
+        """Do as `load`, in full, and hold the picture, so that it is not decoded again."""
+        self.reading = Reading(self.reading.bits)
+        image_bgr = self.load()
+        assert isinstance(image_bgr, np.ndarray), "nobody asked for less"
+        self.source = image_bgr
         return image_bgr
 
 
@@ -165,7 +169,7 @@ def frames_from(
     given_up: Collection[Source] = (),
     every: int = 1,
     tell: Callable[[str], None] = say,
-    bits: int | None = None,
+    reading: Reading = IN_FULL,
 ) -> Iterator[Frame]:
     """Yield each image, and each video and stream frame by frame; what cannot be read tells so in its place.
 
@@ -177,11 +181,11 @@ def frames_from(
         given_up: those that are left.
         every: of a video or stream, the first frame and each so many further ones.
         tell: takes what there is to say about a stream.
-        bits: of images, as `image_from` takes it.
+        reading: how images are read.
     """
     for source in sources:
         if isinstance(source, StandardInput) or (isinstance(source, Path) and not is_moving(source)):
-            yield Frame(source, None, source, share=1.0, bits=bits)
+            yield Frame(source, None, source, share=1.0, reading=reading)
             continue
         try:
             for frame in _frames_from_video(source, tell):

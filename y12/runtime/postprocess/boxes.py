@@ -43,7 +43,8 @@ def decode_boxes(
         picked = picked_from_graph(outputs, layout, nms_in_graph, options)
     else:
         predictions = predictions_from(outputs, layout, frame.input_hw)
-        check_scores(predictions.scores)
+        if predictions.best is None:
+            check_scores(predictions.scores)
         picked = picked_from_predictions(predictions, options)
     return detections_from_picked(picked, frame, names, layout.kpt_shape)
 

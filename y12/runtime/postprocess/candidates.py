@@ -45,16 +45,16 @@ def picked_from_predictions(predictions: Predictions, options: DetectOptions) ->
     Without `multi_label` a box has one label, its best class, and `classes` filters after that choice.
     """
     assert options.keep is None, "resolved by y12.runtime.tasks.resolved_options"
-    scores = predictions.scores
+    scores, best = predictions.scores, predictions.best
     if predictions.peaks_of is not None:
-        scores = peaks_only(scores, predictions.peaks_of, options.conf)
-    anchors, class_ids, scores = _candidates(scores, options)
+        scores, best = peaks_only(scores, predictions.peaks_of, options.conf), None
+    anchors, class_ids, scores = _candidates(scores, best, options)
     if options.classes is not None:
         wanted = np.isin(class_ids, options.classes)
         anchors, class_ids, scores = anchors[wanted], class_ids[wanted], scores[wanted]
     if len(anchors) > MAX_CANDIDATES:
-        best = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
-        anchors, class_ids, scores = anchors[best], class_ids[best], scores[best]
+        order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
+        anchors, class_ids, scores = anchors[order], class_ids[order], scores[order]
     xywh, angles = predictions.xywh[:, anchors].T, predictions.angles[:, anchors].T  # (4, A) -> (N, 4)
     boxes = np.concatenate([xywh, angles], axis=1) if len(predictions.angles) else xyxy_from_xywh(xywh)
     suppress = nms if boxes.shape[1] == 4 else rotated_nms
@@ -110,12 +110,12 @@ def xyxy_from_xywh(xywh: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _candidates(
-    scores: NDArray[np.float32], options: DetectOptions
+    scores: NDArray[np.float32], best: NDArray[np.float32] | None, options: DetectOptions
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return the anchors, class ids and scores of what passes the threshold; scores are (nc, A)."""
+    """Return the anchors, class ids and scores of what passes the threshold; scores are (nc, A), their best (A,)."""
     if options.multi_label:
         anchors, class_ids = np.nonzero((scores > options.conf).T)
         return anchors, class_ids, scores[class_ids, anchors]
-    best_scores = scores.max(axis=0)  # (nc, A) -> (A,)
+    best_scores = scores.max(axis=0) if best is None else best  # (nc, A) -> (A,)
     anchors = np.flatnonzero(best_scores > options.conf)
     return anchors, scores[:, anchors].argmax(axis=0), best_scores[anchors]

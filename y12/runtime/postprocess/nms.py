@@ -122,7 +122,7 @@ class _Boxes(NamedTuple):
 def _greedy(overlaps: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which of n boxes, best first, survive: (n, n) overlaps -> (n,)."""
     alive = np.ones(len(overlaps), dtype=np.bool_)
-    later = np.triu(overlaps, k=1)
+    later = overlaps & ~np.tri(len(overlaps), dtype=np.bool_)
     for i in np.flatnonzero(later.any(axis=1)):  # the others suppress nobody
         if alive[i]:
             alive &= ~later[i]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from y12.errors import ExecutorError
 from y12.runtime.artefact.output_layout import OutputLayout
 
 SCORE_ROUNDING = 1e-3  # a sigmoid may come out this much beyond 0 or 1, in FP16
+
+_MOST_BITS = int(np.float32(1 + SCORE_ROUNDING).view(np.uint32))
 
 Outputs = Mapping[str, NDArray[np.float32]]  # of one image, by name, without the batch axis
 
@@ -37,6 +40,18 @@ class Predictions:
     angles: NDArray[np.float32]
     peaks_of: tuple[tuple[int, int], ...] | None = None
 
+    @cached_property
+    def best(self) -> NDArray[np.float32] | None:
+        """The best score of each anchor point, (A,), where all scores are from 0 to 1; None where one may not be.
+
+        They are looked at once, as bits: numbers from 0 on are ordered as their bits are, and negative ones, infinity
+        and NaN lie above all from 0 to 1.
+        """
+        if self.scores.dtype != np.float32 or not self.scores.size:
+            return None
+        bits = np.ascontiguousarray(self.scores).view(np.uint32).max(axis=0)
+        return bits.view(np.float32) if bits.max() <= _MOST_BITS else None
+
 
 def predictions_from(outputs: Outputs, layout: OutputLayout, input_hw: tuple[int, int]) -> Predictions:
     """Take the outputs of a network without NMS apart.
@@ -52,11 +67,12 @@ def predictions_from(outputs: Outputs, layout: OutputLayout, input_hw: tuple[int
     """
     protos = protos_from(outputs, layout)
     rows, anchors = layout.rows_in({name: array.shape for name, array in outputs.items()})
-    for name in {part.output for part in rows.values()}:
-        check_finite(outputs[name])
     parts = {name: outputs[part.output][part.first : part.first + part.count] for name, part in rows.items()}
+    for name, part in parts.items():
+        if name != "scores":
+            check_finite(part)
     none = np.empty((0, anchors), np.float32)
-    return Predictions(
+    predictions = Predictions(
         protos=protos,
         xywh=parts["boxes"],
         scores=parts["scores"] * parts["objectness"] if layout.has_objectness else parts["scores"],
@@ -65,6 +81,9 @@ def predictions_from(outputs: Outputs, layout: OutputLayout, input_hw: tuple[int
         angles=parts.get("angles", none),
         peaks_of=layout.levels_hw(input_hw, anchors),
     )
+    if predictions.best is None:
+        check_finite(parts["scores"])
+    return predictions
 
 
 def protos_from(outputs: Outputs, layout: OutputLayout) -> NDArray[np.float32] | None:

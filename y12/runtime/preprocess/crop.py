@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import InputError
+from y12.runtime.preprocess.reduced import Image, ReducedImage, hw_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class CentreCrop:
         return cls((left * x, top * y, (left + input_width) * x, (top + input_height) * y), input_hw, image_hw)
 
 
-def centre_crop(image_bgr: NDArray[np.uint8], input_hw: tuple[int, int]) -> tuple[NDArray[np.uint8], CentreCrop]:
+def centre_crop(image: Image, input_hw: tuple[int, int]) -> tuple[NDArray[np.uint8], CentreCrop]:
     """Resize and cut an (h, w, 3) image to (H, W, 3), and say what part of it that is.
 
     Pillow computes the part that is kept only: a panorama resized as a whole could take all memory.
@@ -57,9 +58,12 @@ def centre_crop(image_bgr: NDArray[np.uint8], input_hw: tuple[int, int]) -> tupl
     Raises:
         InputError: the image or the input has no pixels.
     """
-    from PIL import Image
+    from PIL import Image as PilImage
 
-    frame = CentreCrop.fit((image_bgr.shape[0], image_bgr.shape[1]), input_hw)
-    picture = Image.fromarray(np.ascontiguousarray(image_bgr))  # as if it were RGB: channels do not mix
-    resized = picture.resize(input_hw[::-1], Image.Resampling.BILINEAR, box=frame.region_xyxy)
+    frame = CentreCrop.fit(hw_of(image), input_hw)
+    bgr, box = image, frame.region_xyxy
+    if isinstance(image, ReducedImage):
+        bgr, box = image.bgr, image.box_in_bgr(box)
+    picture = PilImage.fromarray(np.ascontiguousarray(bgr))  # as if it were RGB: channels do not mix
+    resized = picture.resize(input_hw[::-1], PilImage.Resampling.BILINEAR, box=box)
     return np.asarray(resized, dtype=np.uint8), frame

@@ -1,9 +1,9 @@
 """An image from whatever the user has: a path, a PIL image or an array, as HWC uint8 BGR.
 
-Files are read by Pillow. What can be decoded is decoded as OpenCV's `IMREAD_COLOR` does: EXIF orientation
-applied, alpha dropped (not composited), ICC profiles ignored, the first frame of an animation, 16 bits to 8
-by keeping the high byte, or by what the image holds (`depth.py`). Everything else is refused in one line that names
-the file.
+Files are opened by Pillow, and decoded by it but for ordinary JPEGs (`jpeg.py`). What can be decoded is decoded as
+OpenCV's `IMREAD_COLOR` does: EXIF orientation applied, alpha dropped (not composited), ICC profiles ignored, the first
+frame of an animation, 16 bits to 8 by keeping the high byte, or by what the image holds (`depth.py`). Everything else
+is refused in one line that names the file.
 """
 
 import io
@@ -12,7 +12,8 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from y12.errors import InputError
 from y12.files import check_file
+from y12.runtime.preprocess.arrays import image_from_array
 from y12.runtime.preprocess.depth import (
     DARK,
     FULL,
@@ -35,23 +37,90 @@ from y12.runtime.preprocess.depth import (
     stated_levels,
     to_bytes,
 )
+from y12.runtime.preprocess.jpeg import ordinary_jpeg
 from y12.runtime.preprocess.opening import FORMATS, opened_image
-from y12.runtime.preprocess.orientation import ON_ITS_SIDE, UNDONE_BY, UPRIGHT, as_stored
+from y12.runtime.preprocess.orientation import ON_ITS_SIDE, region_upright, stored_view, upright
+from y12.runtime.preprocess.pil_pixels import bgr_from_pil
+from y12.runtime.preprocess.reduced import Image, ReducedImage, ScaleOf, factor_for
 from y12.runtime.preprocess.shares import Shares
 from y12.runtime.preprocess.whole import early_end
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image as PilImage
 
-    ImageSource = str | os.PathLike[str] | NDArray[Any] | Image
+    ImageSource = str | os.PathLike[str] | NDArray[Any] | PilImage | ReducedImage
 
 MAX_FILE_BYTES = 512 << 20
 MAX_PIXELS = 128_000_000  # a 100-megapixel camera gives 11,648 x 8,736; decoded, this bound is 384 MB, on the way 1 GB
 # Their libraries hold a picture several times over, 16 bytes a pixel; all others stay below 8.
 _DEAR_FORMATS = ("WEBP", "AVIF", "JPEG2000", "HEIF")
+_JPEGS = ("JPEG", "MPO")  # also with further pictures behind the first
 _BAND_PIXELS = 4 << 20  # of a larger image so many are converted at a time; it is a large one, decoded in its turn
 _EXIF_ORIENTATION = 0x0112
 _QUIET = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How images are read.
+
+    Attributes:
+        bits: how many a 16-bit image holds; None goes by its file, else takes all. Those of 8 bits are as they are.
+        scale_of: at which scale an image will be looked at: where that is half its size or less, an ordinary JPEG's
+            file is decoded at 1/2, 1/4 or 1/8, and all else in full. None decodes everything in full.
+    """
+
+    bits: int | None = None
+    scale_of: ScaleOf | None = None
+
+    def image(self, source: "ImageSource") -> Image:
+        """Return `source` as a contiguous (H, W, 3) uint8 array in BGR order, or reduced.
+
+        Args:
+            source: as for `image_from`; or what was reduced before, which stays as it is.
+
+        Raises:
+            InputError: as `image_from`.
+        """
+        if isinstance(source, ReducedImage):
+            return source
+        if isinstance(source, np.ndarray):
+            return image_from_array(source, self.bits)
+        if isinstance(source, str | os.PathLike):
+            return self._from_file(Path(source))
+        pillow = sys.modules.get("PIL.Image")
+        if pillow is not None and isinstance(source, pillow.Image):
+            with _translated("the PIL image"):
+                return _from_pil(source, "the PIL image", Reading(self.bits))
+        if hasattr(source, "__cuda_array_interface__"):
+            raise InputError(
+                "expected an image in the host's memory, found an array on a GPU, which only an engine takes: copy it "
+                "to the host"
+            )
+        raise InputError(
+            "expected an image as a path, a PIL image or a uint8 BGR array (H, W, 3), "
+            f"found {type(source).__module__}.{type(source).__qualname__}"
+        )
+
+    def image_from_bytes(self, content: bytes, name: str) -> Image:
+        """Return the image whose file has this content, as `image` does; `name` stands in the messages.
+
+        Raises:
+            InputError: it is no image that is read here, is damaged or too large.
+        """
+        if not 0 < len(content) <= MAX_FILE_BYTES:
+            raise InputError(f"{name}: expected an image of 1 to {MAX_FILE_BYTES} bytes, found {len(content)} or more")
+        with _translated(name):
+            return _from_open_file(io.BytesIO(content), name, self)
+
+    def _from_file(self, path: Path) -> Image:
+        """Decode one file; only regular files of a bounded size are opened."""
+        check_file(path, "an image file", MAX_FILE_BYTES)
+        with _translated(str(path)), path.open("rb") as stream:
+            return _from_open_file(stream, str(path), self)
+
+
+IN_FULL = Reading()
 
 
 def image_from(source: "ImageSource", bits: int | None = None) -> NDArray[np.uint8]:
@@ -61,28 +130,26 @@ def image_from(source: "ImageSource", bits: int | None = None) -> NDArray[np.uin
         source: a path; a PIL image (its EXIF orientation is applied where it still carries one); or a uint8
             or uint16 array, (H, W, 3) BGR, (H, W, 4) BGRA, (H, W) or (H, W, 1) gray. A BGR array of uint8 may be given
             back as it is, uncopied.
-        bits: how many a 16-bit image holds; None goes by its file, else takes all. Those of 8 bits are as they are.
+        bits: as for `Reading`.
 
     Raises:
         InputError: `source` is none of these, is damaged, or is larger than `MAX_PIXELS` or `MAX_FILE_BYTES`.
     """
-    if isinstance(source, np.ndarray):
-        return _from_array(source, bits)
-    if isinstance(source, str | os.PathLike):
-        return _from_file(Path(source), bits)
-    pillow = sys.modules.get("PIL.Image")
-    if pillow is not None and isinstance(source, pillow.Image):
-        with _translated("the PIL image"):
-            return _from_pil(source, "the PIL image", bits)
-    if hasattr(source, "__cuda_array_interface__"):
-        raise InputError(
-            "expected an image in the host's memory, found an array on a GPU, which only an engine takes: copy it to "
-            "the host"
-        )
-    raise InputError(
-        "expected an image as a path, a PIL image or a uint8 BGR array (H, W, 3), "
-        f"found {type(source).__module__}.{type(source).__qualname__}"
-    )
+    return _whole(Reading(bits).image(source))
+
+
+def image_from_bytes(content: bytes, name: str, bits: int | None = None) -> NDArray[np.uint8]:
+    """Return the image whose file has this content, as `image_from` does; `name` stands in the messages.
+
+    Raises:
+        InputError: as `image_from`.
+    """
+    return _whole(Reading(bits).image_from_bytes(content, name))
+
+
+def _whole(image: Image) -> NDArray[np.uint8]:
+    assert isinstance(image, np.ndarray), "nobody asked for less"
+    return image
 
 
 def kept_source(source: Any) -> "ImageSource | None":
@@ -101,94 +168,72 @@ def check_pixels(height: int, width: int) -> None:
         raise InputError(f"expected an image of 1 to {MAX_PIXELS} pixels, found {width}x{height}")
 
 
-def _from_array(array: NDArray[Any], bits: int | None) -> NDArray[np.uint8]:
-    """Check and convert an (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array."""
-    import cv2
-
-    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size and array.flags.c_contiguous:
-        return array  # what nearly all are: the words for the others take longer than everything else here
-    found = f"found {array.dtype} {array.shape}"
-    is_deep = array.dtype.kind == "u" and array.dtype.itemsize == 2
-    if array.dtype != np.uint8 and not is_deep:
-        raise InputError(f"expected a uint8 image array (H, W, 3) with values 0-255, or a uint16 one, {found}")
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
-        raise InputError(f"expected an image array (H, W, 3), {found}, which looks like CHW: use .transpose(1, 2, 0)")
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
-        raise InputError(f"expected an image array (H, W, 3) BGR, (H, W, 4) BGRA or (H, W) gray, {found}")
-    if is_deep:
-        array = to_bytes(array, levels_of("the array", (0, int(array.max())), bits=bits))
-    array = np.ascontiguousarray(array)
-    if array.shape[2] == 3:
-        return array
-    code = cv2.COLOR_BGRA2BGR if array.shape[2] == 4 else cv2.COLOR_GRAY2BGR
-    return np.asarray(cv2.cvtColor(array, code), dtype=np.uint8)
-
-
-def _from_file(path: Path, bits: int | None) -> NDArray[np.uint8]:
-    """Decode one file; only regular files of a bounded size are opened."""
-    check_file(path, "an image file", MAX_FILE_BYTES)
-    with _translated(str(path)), path.open("rb") as stream:
-        return _from_open_file(stream, str(path), bits)
-
-
-def image_from_bytes(content: bytes, name: str, bits: int | None = None) -> NDArray[np.uint8]:
-    """Return the image whose file has this content, as `image_from` does; `name` stands in the messages.
-
-    Raises:
-        InputError: it is no image that is read here, is damaged or too large.
-    """
-    if not 0 < len(content) <= MAX_FILE_BYTES:
-        raise InputError(f"{name}: expected an image of 1 to {MAX_FILE_BYTES} bytes, found {len(content)} or more")
-    with _translated(name):
-        return _from_open_file(io.BytesIO(content), name, bits)
-
-
-def _from_open_file(stream: BinaryIO, name: str, bits: int | None) -> NDArray[np.uint8]:
+def _from_open_file(stream: BinaryIO, name: str, reading: Reading) -> Image:
     with _quiet():
         image = opened_image(stream)
-    bgr = _from_pil(image, name, bits)
+    decoded = _from_pil(image, name, reading, stream)
     if problem := early_end(stream):
         raise InputError(f"expected a whole image, found one that was cut short ({problem})")
-    return bgr
+    return decoded
 
 
-def _from_pil(image: "Image", name: str, bits: int | None) -> NDArray[np.uint8]:
-    """Decode an opened PIL image; the size is checked before any pixel is."""
+def _from_pil(image: "PilImage", name: str, reading: Reading, stream: BinaryIO | None = None) -> Image:
+    """Decode an opened PIL image, by its file where that is given; the size is checked before any pixel is."""
     width, height = image.size
     check_pixels(height, width)
     if image.format in _DEAR_FORMATS and height * width > MAX_PIXELS // 2:
         raise InputError(f"expected a {image.format} image of at most {MAX_PIXELS // 2} pixels, found {width}x{height}")
-    if height * width <= _BAND_PIXELS:
-        return _decoded(image, name, bits)
-    with _LARGE_IMAGES.share(height * width):
-        return _decoded(image, name, bits)
+    with _LARGE_IMAGES.share(height * width) if height * width > _BAND_PIXELS else nullcontext():
+        decoded = None
+        if stream is not None and image.format in _JPEGS:
+            decoded = _from_jpeg(image, stream, reading.scale_of)
+        return _decoded(image, name, reading.bits) if decoded is None else decoded
 
 
-def _decoded(image: "Image", name: str, bits: int | None) -> NDArray[np.uint8]:
+def _from_jpeg(image: "PilImage", stream: BinaryIO, scale_of: ScaleOf | None) -> Image | None:
+    """Return an ordinary JPEG upright, reduced as far as it will be looked at; None of another one."""
+    width, height = image.size
+    orientation = _orientation(image)
+    whole_hw = (width, height) if orientation in ON_ITS_SIDE else (height, width)
+    factor = 1 if scale_of is None else factor_for(scale_of(whole_hw))
+    stream.seek(0)
+    stored = ordinary_jpeg(stream.read(), (height, width), factor)
+    if stored is None:
+        return None
+    bgr = upright(stored, orientation)
+    if factor == 1:
+        return bgr
+    region = region_upright((0, 0, width / factor, height / factor), (stored.shape[0], stored.shape[1]), orientation)
+    return ReducedImage(bgr, whole_hw, region)
+
+
+def _decoded(image: "PilImage", name: str, bits: int | None) -> NDArray[np.uint8]:
     """Return a PIL image upright; a large one band by band, so that no second copy of all of it is made."""
     levels, deep_bgr = FULL, None
     if image.format in ("PNG", "TIFF") or image.mode[0] in "IF":  # others have 8 bits
         levels, deep_bgr = _deep(image, name, bits)
     image.load()
-    with _quiet():
-        orientation = image.getexif().get(_EXIF_ORIENTATION)
+    orientation = _orientation(image)
     if deep_bgr is not None:
-        return np.ascontiguousarray(UPRIGHT.get(orientation, as_stored)(deep_bgr))
+        return upright(deep_bgr, orientation)
     width, height = image.size
     rows = _BAND_PIXELS // width
     if rows >= height:
-        return np.ascontiguousarray(UPRIGHT.get(orientation, as_stored)(_bgr_from_pil(image, levels)))
+        return upright(bgr_from_pil(image, levels), orientation)
     bgr = np.empty((width, height, 3) if orientation in ON_ITS_SIDE else (height, width, 3), np.uint8)
-    stored = UPRIGHT.get(UNDONE_BY.get(orientation, orientation), as_stored)(bgr)  # a view of it, as the file has it
+    stored = stored_view(bgr, orientation)
     for top in range(0, height, max(rows, 1)):
         bottom = min(top + max(rows, 1), height)
-        stored[top:bottom] = _bgr_from_pil(image.crop((0, top, width, bottom)), levels)
+        stored[top:bottom] = bgr_from_pil(image.crop((0, top, width, bottom)), levels)
     return bgr
 
 
-def _deep(image: "Image", name: str, bits: int | None) -> tuple[Levels, NDArray[np.uint8] | None]:
+def _orientation(image: "PilImage") -> int | None:
+    with _quiet():
+        return image.getexif().get(_EXIF_ORIENTATION)
+
+
+def _deep(image: "PilImage", name: str, bits: int | None) -> tuple[Levels, NDArray[np.uint8] | None]:
     """Return what is black and white in a 16-bit image and, where Pillow has not all bits that count, all of it."""
     refuse_samples(image)
     is_colour = has_deep_colours(image)
@@ -213,28 +258,6 @@ def _deep(image: "Image", name: str, bits: int | None) -> tuple[Levels, NDArray[
     numbers = deep_colours(stream, (height, width))
     levels = levels_of(name, (0, int(numbers.max())), stated, bits)
     return levels, to_bytes(numbers, levels)
-
-
-def _bgr_from_pil(image: "Image", levels: Levels) -> NDArray[np.uint8]:
-    import cv2
-
-    pixels = _pixels_from_pil(image, levels)
-    code = cv2.COLOR_GRAY2BGR if pixels.ndim == 2 else cv2.COLOR_RGB2BGR
-    return np.asarray(cv2.cvtColor(pixels, code), dtype=np.uint8)
-
-
-def _pixels_from_pil(image: "Image", levels: Levels) -> NDArray[np.uint8]:
-    """Return the pixels as (H, W) gray or (H, W, 3) RGB uint8."""
-    mode = image.mode
-    if mode in ("L", "RGB"):
-        return np.asarray(image)
-    if mode == "I" or mode.startswith("I;16"):
-        return to_bytes(np.asarray(image), levels)
-    if mode in ("P", "PA"):
-        return np.asarray(image.convert("RGBA").convert("RGB"))  # P to RGB at once warns where tRNS is a table
-    if mode in ("1", "LA", "La", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"):
-        return np.asarray(image.convert("RGB"))
-    raise InputError(f"expected 8 or 16 bits per channel in gray, RGB, CMYK or a palette, found Pillow's mode {mode!r}")
 
 
 _LARGE_IMAGES = Shares(MAX_PIXELS)
