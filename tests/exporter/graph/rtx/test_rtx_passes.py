@@ -172,9 +172,3 @@ def test_a_pass_that_fails_is_named_with_those_before_it():
 
     with pytest.raises(GraphError, match=r"the pass broken failed after dilate_pointwise \(no such node\); --no-simpl"):
         run_passes(half(HEAD, **HEAD_WEIGHTS), (dilate_pointwise, broken))
-
-
-def test_yolov12n_takes_fewer_than_150_kernels(seeded_n, rtx):
-    assert seeded_n.facts.kernels == 148
-    assert (seeded_n.facts.moving_kernels, seeded_n.facts.attentions_fused) == (19, 8)
-    assert seeded_n.facts.bytes_moved < 145e6
