@@ -18,6 +18,7 @@ from label_files import make_yolo as make_yolo
 from y12.exporter.checkpoint.load import detector_from_checkpoint, read_checkpoint
 from y12.exporter.engine.build_engine import BuildOptions, BuiltEngine, bindings_for_build, engine_from_onnx
 from y12.exporter.engine.inspect import EngineFacts, facts_of
+from y12.exporter.graph.rtx.write_for_rtx import write_for_rtx
 from y12.exporter.graph.simplify import OWN_PASSES, quiet_native_output, simplify
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.detector import Detector
@@ -66,13 +67,20 @@ class Stages:
     def typed(self) -> onnx.ModelProto:
         return self.cast[0]
 
+    @cached_property
+    def for_rtx(self) -> onnx.ModelProto:
+        model = onnx.ModelProto()
+        model.CopyFrom(self.typed)
+        write_for_rtx(model)
+        return model
+
     def build(self, model: onnx.ModelProto | None = None) -> BuiltEngine:
-        model = self.typed if model is None else model
+        model = self.for_rtx if model is None else model
         return engine_from_onnx(model.SerializeToString(), BuildOptions(self.profile), bindings_for_build("rtx"))
 
     @cached_property
     def facts(self) -> EngineFacts:
-        return facts_of(self.build().layers, self.typed)
+        return facts_of(self.build().layers, self.for_rtx)
 
 
 @pytest.fixture(scope="session", autouse=True)

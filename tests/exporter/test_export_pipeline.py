@@ -14,6 +14,7 @@ from y12 import Runtime
 from y12.errors import InconclusiveError, OptionsError, VerificationError
 from y12.exporter.export_config import ExportConfig, Int8Options, ShapeOptions
 from y12.exporter.export_pipeline import export
+from y12.exporter.graph.passes import JOINT
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.verify_images import scenes_dir
 from y12.exporter.verify.verify_options import VerifyOptions
@@ -66,6 +67,23 @@ def test_the_manifest_is_in_the_plan_beside_it_and_in_the_graph(demo):
     assert (graph.precision, graph.model, graph.strides) == ("fp16", "yolov12n", (8, 16, 32))
     assert graph.profile.opt_hw == (160, 192)
     assert open_artefact(folder / "yolov12n_fp16.engine").manifest == inside
+
+
+def test_only_a_graph_that_tensorrt_rtx_builds_is_written_for_it(demo, tmp_path):
+    folder, engine, _ = demo
+    written = onnx.load(folder / "yolov12n_fp16.onnx").graph.node
+    assert ops_for_rtx(written) == (8, 3)
+    assert len(engine.report.engine.convolutions) == 122 == 3 + sum(node.op_type == "Conv" for node in written)
+    assert {row.engine for row in engine.report.layers if row.operator == "Conv"} == {"fp16"}
+    config = ExportConfig("yolov12n", random_weights=True, shapes=SMALL, precision="fp16", verify=None)
+    for name, other in {"onnx": config, "as_it_is": replace(config, format="engine", simplify=False)}.items():
+        export(replace(other, output=tmp_path / name), silent)
+        assert ops_for_rtx(onnx.load(tmp_path / name / "yolov12n_fp16.onnx").graph.node) == (0, 0)
+
+
+def ops_for_rtx(nodes):
+    """How many convolutions are bounded, and how many were made of several."""
+    return sum(node.name.endswith("Conv/Max") for node in nodes), sum(JOINT in node.name for node in nodes)
 
 
 def test_the_report_says_what_was_verified(demo):

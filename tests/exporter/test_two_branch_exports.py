@@ -206,8 +206,8 @@ def test_their_training_is_refused_in_one_line(model):
         network_from(NetworkChoice(model))
 
 
-# Kernels that y12 makes of the same networks' .onnx of another exporter; end to end four more.
-KERNELS = {"yolo26n": (2, 136, 140), "yolov10n": (1, 114, 118), "yolo26n-seg": (2, 159, 159)}
+# Three to seven less than y12 makes of the same networks' .onnx of another exporter; end to end three or four more.
+KERNELS = {"yolo26n": (2, 125, 129), "yolov10n": (1, 104, 108), "yolo26n-seg": (2, 142, 145)}
 
 
 @pytest.mark.exhaustive  # per commit: the small networks above

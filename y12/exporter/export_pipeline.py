@@ -20,6 +20,7 @@ from y12.exporter.evaluate.speed import speeds
 from y12.exporter.export_config import ExportConfig, with_local_model
 from y12.exporter.graph.best_rows import with_best_rows
 from y12.exporter.graph.nms.nms import with_nms
+from y12.exporter.graph.rtx.write_for_rtx import write_for_rtx
 from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, cpu_passes, simplify
 from y12.exporter.input_profile import with_profile
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
@@ -147,11 +148,14 @@ def _for_builder(config: ExportConfig) -> ExportConfig:
     """Leave depthwise convolutions in FP16 where TensorRT-RTX is to build INT8 ones (decision 13), if it can at all."""
     if config.int8 is None or config.format != "engine":
         return config
-    bindings = bindings_for_build(config.target.tensorrt)
-    check_int8(bindings)
-    if bindings.flavour != "rtx":
+    check_int8(bindings_for_build(config.target.tensorrt))
+    if not _is_for_rtx(config):
         return config
     return replace(config, int8=replace(config.int8, quantize=replace(config.int8.quantize, depthwise=False)))
+
+
+def _is_for_rtx(config: ExportConfig) -> bool:
+    return config.format == "engine" and bindings_for_build(config.target.tensorrt).flavour == "rtx"
 
 
 def _stem(config: ExportConfig, source: Source) -> str:
@@ -197,13 +201,17 @@ def _simplified(
 def _typed(
     config: ExportConfig, images: Int8Images | None, simplified: onnx.ModelProto, manifest: Manifest, clock: Clock
 ) -> Typed:
+    if config.precision == "fp32":
+        return Typed(simplified)
     if config.int8 is not None and images is not None:
-        return int8_from_fp32(simplified, manifest, images, config.int8, clock)
-    if config.precision == "fp16":
+        typed = int8_from_fp32(simplified, manifest, images, config.int8, clock)
+    else:
         with clock("precision"):
             graph, cast = cast_to_fp16(simplified)
-        return Typed(graph, cast=cast)
-    return Typed(simplified)
+        typed = Typed(graph, cast=cast)
+    if config.simplify and _is_for_rtx(config):
+        write_for_rtx(typed.graph)
+    return typed
 
 
 def _measured(
@@ -253,9 +261,8 @@ def _engine(
 
 def _half_of(config: ExportConfig, simplified: onnx.ModelProto, manifest: Manifest) -> EngineFacts | None:
     """Return what FP16's engine would be: building it alone tells."""
-    return engine_for(
-        config.target, _final(Typed(cast_to_fp16(simplified)[0]), manifest, Clock(silent)), manifest
-    ).facts
+    typed = _typed(replace(config, precision="fp16", int8=None), None, simplified, manifest, Clock(silent))
+    return engine_for(config.target, _final(typed, manifest, Clock(silent)), manifest).facts
 
 
 def _notes(

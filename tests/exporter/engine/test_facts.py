@@ -63,9 +63,10 @@ def test_the_trained_network_at_640(rtx, armor):
 
 
 def test_kernels_of_turbo_n_at_640(rtx, seeded_n):
-    """The published graph needs 216; 163 is near what its convolutions and attentions need."""
-    assert seeded_n.facts.kernels <= 163
-    assert seeded_n.facts.moving_kernels <= 30
+    """The published graph needs 223; what is left is in docs/decisions/0052-fewer-launches.md."""
+    assert seeded_n.facts.kernels <= 148
+    assert seeded_n.facts.moving_kernels <= 19
+    assert seeded_n.facts.bytes_moved <= 144e6
     assert (seeded_n.facts.attentions_fused, seeded_n.facts.attentions_expected) == (8, 8)
 
 

@@ -100,7 +100,7 @@ def test_free_anchors(rtx, make_profile):
 
 def test_a_network_stays_as_it_was(rtx, seeded_n):
     """Its attentions stay fused, its convolutions FP16; NMS adds its kernels and changes nothing before it."""
-    typed = with_nms(seeded_n.typed, packed(1024, max_det=300), OutputLayout("detect", 80))
+    typed = with_nms(seeded_n.for_rtx, packed(1024, max_det=300), OutputLayout("detect", 80))
     before, after = seeded_n.facts, facts_of(seeded_n.build(typed).layers, typed)
     assert (after.attentions_fused, after.attentions_expected) == (8, 8)
     assert after.convolutions_by_precision == before.convolutions_by_precision

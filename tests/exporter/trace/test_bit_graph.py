@@ -203,7 +203,7 @@ def test_fp16_arithmetic_stays_finite_and_within_a_step():
 
 def test_the_engine_fuses_attention_and_rounds_in_one_kernel_each(stages, rtx):
     built = stages.build()
-    facts, rounded = facts_of(built.layers, stages.typed), token_roundings(stages.typed)
+    facts, rounded = facts_of(built.layers, stages.for_rtx), token_roundings(stages.typed)
     assert (facts.attentions_expected, facts.attentions_fused) == (2, 2)
     assert facts.fp32_convolutions == ()
     rounding = [layer for layer in built.layers if any(origin.endswith("Round") for origin in layer.origins)]

@@ -6,10 +6,12 @@ from dataclasses import replace
 import mutations as m
 import numpy as np
 import pytest
+from onnx import numpy_helper
 from PIL import Image
 from text_models import copy_of
 
 from y12.errors import InconclusiveError, VerificationError
+from y12.exporter.graph.passes import JOINT
 from y12.exporter.model.build import seeded_detector
 from y12.exporter.model.spec import spec_from_name
 from y12.exporter.verify.backends import TorchExecutor
@@ -150,6 +152,29 @@ def test_one_changed_weight_of_the_fp16_graph_is_named(small, fault):
 def test_every_weight_of_the_typed_graphs_is_checked(small):
     assert check_weights(small.simplified, small.typed) == len(small.typed.graph.initializer) > 250
     assert check_weights(small.simplified, small.simplified) == len(small.simplified.graph.initializer)
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [((0, 0), "is not the model's"), ((-1, -1), "is not the model's"), ((0, -1), "holds more than the model's")],
+)
+def test_a_changed_number_of_a_joined_weight_is_named(small, place, says):
+    typed = copy_of(small.for_rtx)
+    assert check_weights(small.simplified, typed) == len(typed.graph.initializer)
+    joined = next(w for w in typed.graph.initializer if JOINT in w.name and len(w.dims) == 4)
+    values = numpy_helper.to_array(joined).copy()
+    values[place] += 1
+    joined.CopyFrom(numpy_helper.from_array(values, joined.name))
+    with pytest.raises(VerificationError, match=rf"the weight '.* & .*' of the typed graph {says}"):
+        check_weights(small.simplified, typed)
+
+
+def test_a_joined_weight_that_lacks_a_part_is_named(small):
+    typed = copy_of(small.for_rtx)
+    joined = next(w for w in typed.graph.initializer if JOINT in w.name)
+    joined.name = joined.name.partition(JOINT)[0] + JOINT + "stranger"
+    with pytest.raises(VerificationError, match="stranger' of the typed graph is not in the model"):
+        check_weights(small.simplified, typed)
 
 
 def test_a_weight_from_elsewhere_is_named(small):

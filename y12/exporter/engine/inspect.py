@@ -8,6 +8,7 @@ import onnx
 
 from y12.exporter.engine.layers import Layer
 from y12.exporter.graph.attention import Attention, attentions_of
+from y12.exporter.graph.passes import JOINT
 
 __all__ = ["EngineFacts", "facts_of"]
 
@@ -87,7 +88,7 @@ def _convolution_precisions(model: onnx.ModelProto, layers: tuple[Layer, ...]) -
     """Return the precision in which the engine computes each convolution of the graph.
 
     Of the layers that name a convolution as their origin it is the one that holds constants of its weights' size;
-    others cast, pad or reshape for it. What cannot be told is "unknown".
+    others cast, pad or reshape for it. One that was made of several stands for each. What cannot be told is "unknown".
     """
     sizes = {w.name: _size(w) for w in model.graph.initializer}
     # A quantised weight is read through the node that dequantises it.
@@ -96,11 +97,12 @@ def _convolution_precisions(model: onnx.ModelProto, layers: tuple[Layer, ...]) -
     for layer in layers:
         for origin in set(layer.origins):
             by_origin.setdefault(origin, []).append(layer)
-    precisions = {}
+    precisions: dict[str, str] = {}
     for node in model.graph.node:
         if node.op_type in ("Conv", "ConvTranspose"):
             weights = sizes.get(stored.get(node.input[1], node.input[1]), 1)
-            precisions[node.name] = _precision_of(by_origin.get(node.name, []), weights)
+            precision = _precision_of(by_origin.get(node.name, []), weights)
+            precisions |= dict.fromkeys(node.name.split(JOINT), precision)
     return precisions
 
 

@@ -1,6 +1,6 @@
 """What a graph pass is: a function that changes a model in place and reports what it did."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +8,21 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from y12.exporter.graph.index import names_read
+from y12.errors import GraphError
+from y12.exporter.graph.index import GraphIndex, names_read
 
-__all__ = ["Pass", "PassReport", "constant", "label", "replace_nodes"]
+__all__ = [
+    "JOINT",
+    "Pass",
+    "PassReport",
+    "constant",
+    "is_plain_pointwise",
+    "label",
+    "replace_nodes",
+    "run_passes",
+]
+
+JOINT = " & "  # between the names of which a node or a weight was made one
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,40 @@ def constant(name: str, values: NDArray[np.generic]) -> onnx.NodeProto:
     return helper.make_node("Constant", [], [name], name=name, value=numpy_helper.from_array(values, name))
 
 
+def is_plain_pointwise(index: GraphIndex, node: onnx.NodeProto) -> bool:
+    """Return whether a node is a 1x1 Conv of one group, stride 1, dilation 1, no padding, and constant weights."""
+    if node.op_type != "Conv" or any(name not in index.weights for name in node.input[1:]):
+        return False
+    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return (
+        tuple(index.weights[node.input[1]].dims[2:]) == (1, 1)
+        and attributes.get("group", 1) == 1
+        and set(attributes.get("strides", [1])) == set(attributes.get("dilations", [1])) == {1}
+        and not any(attributes.get("pads", [0]))
+    )
+
+
 Pass = Callable[[onnx.ModelProto], PassReport]
+
+
+def run_passes(model: onnx.ModelProto, passes: Sequence[Pass], ran: Sequence[PassReport] = ()) -> list[PassReport]:
+    """Run passes on a model, in place, and return the reports of those that ran before and of these.
+
+    Raises:
+        GraphError: one failed, or left a graph that is none.
+    """
+    reports = list(ran)
+    for one in passes:
+        name = getattr(one, "__name__", str(one))
+        try:
+            reports.append(one(model))
+            onnx.checker.check_model(model)
+        # A pass that fails is a fault of ours, whatever it raises; the export must stop and name it.
+        except Exception as error:
+            before = ", ".join(report.name for report in reports)
+            after = f" after {before}" if before else ""
+            raise GraphError(f"the pass {name} failed{after} ({error}); --no-simplify leaves it out") from error
+    return reports
 
 
 def replace_nodes(

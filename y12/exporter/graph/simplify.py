@@ -18,7 +18,7 @@ from y12.exporter.graph.cpu.expectation import power_expectations
 from y12.exporter.graph.expectation import sum_expectations
 from y12.exporter.graph.foreign.attention import fuse_attention
 from y12.exporter.graph.foreign.softmax import write_softmax
-from y12.exporter.graph.passes import Pass, PassReport
+from y12.exporter.graph.passes import Pass, PassReport, run_passes
 from y12.exporter.graph.split_convs import split_convs
 from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.onnx_runtime import OrtExecutor, refuse_telemetry
@@ -113,16 +113,8 @@ def simplify(
     started = time.perf_counter()
     nodes_before = len(model.graph.node)
     current = _simplified_by_onnxsim(model)
-    reports = [PassReport("onnxsim", nodes_before - len(current.graph.node))]
-    for own_pass in OWN_PASSES if passes is None else passes:
-        name = getattr(own_pass, "__name__", str(own_pass))
-        try:
-            reports.append(own_pass(current))
-            onnx.checker.check_model(current)
-        # A pass that fails is a fault of ours, whatever it raises; the export must stop and name it.
-        except Exception as error:
-            ran = ", ".join(r.name for r in reports)
-            raise GraphError(f"the pass {name} failed after {ran} ({error}); --no-simplify leaves it out") from error
+    onnxsim = PassReport("onnxsim", nodes_before - len(current.graph.node))
+    reports = run_passes(current, OWN_PASSES if passes is None else passes, [onnxsim])
     seconds = time.perf_counter() - started
     difference = check_same_result(model, current, profile) if check else None
     return current, SimplifyReport(nodes_before, len(current.graph.node), tuple(reports), difference, seconds)

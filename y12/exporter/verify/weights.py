@@ -7,6 +7,7 @@ from onnx import TensorProto, numpy_helper
 
 from y12.errors import VerificationError
 from y12.exporter.graph.index import GraphIndex
+from y12.exporter.graph.passes import JOINT
 from y12.exporter.precision.cast import HALF_SUFFIX
 from y12.exporter.precision.qdq.nodes import INT8_SUFFIX, SCALE_SUFFIX
 from y12.exporter.precision.qdq.plan import CONVOLUTIONS
@@ -22,8 +23,8 @@ def check_weights(simplified: onnx.ModelProto, typed: onnx.ModelProto) -> int:
     """Compare every weight of a typed graph with the FP32 graph it was made from; return their number.
 
     A weight in FP16 must be the FP32 weight rounded to nearest, one in INT8 the nearest step of its channel's scale, a
-    bias in INT32 likewise, any other must be equal. Scales and zero points have no counterpart: running the graph
-    judges them.
+    bias in INT32 likewise, any other must be equal. One made of several holds each on its diagonal, and else zeros.
+    Scales and zero points have no counterpart: running the graph judges them.
 
     Raises:
         VerificationError: one is not; the message names it.
@@ -48,6 +49,9 @@ def check_weights(simplified: onnx.ModelProto, typed: onnx.ModelProto) -> int:
             scale = stored[f"{base}_bias{SCALE_SUFFIX}"]
             _check_bias(weight.name, index.constant(biases.get(base, "")), values, numpy_helper.to_array(scale))
             continue
+        if JOINT in name:
+            _check_joined(name, [index.constant(part.removesuffix(HALF_SUFFIX)) for part in name.split(JOINT)], values)
+            continue
         if name.endswith(BIAS_SUFFIX) and name.removesuffix(BIAS_SUFFIX) in biases:
             name, values = biases[name.removesuffix(BIAS_SUFFIX)], values.reshape(-1)
         elif weight.data_type == TensorProto.FLOAT16 and index.constant(name) is None:
@@ -58,6 +62,22 @@ def check_weights(simplified: onnx.ModelProto, typed: onnx.ModelProto) -> int:
         if expected.shape != values.shape or not np.array_equal(expected.astype(values.dtype), values):
             raise VerificationError(f"the weight '{weight.name}' of the typed graph is not the model's")
     return len(typed.graph.initializer)
+
+
+def _check_joined(name: str, expected: list[NDArray[np.generic] | None], values: NDArray[np.generic]) -> None:
+    """Check weights (O, I, 1, 1) that are several of them along a diagonal, or biases (O,) one after the other."""
+    at = [0] * min(values.ndim, 2)
+    rest = values.copy()
+    for part in expected:
+        if part is None or part.ndim != values.ndim:
+            raise VerificationError(f"the weight '{name}' of the typed graph is not in the model")
+        block = tuple(slice(start, start + size) for start, size in zip(at, part.shape, strict=False))
+        if rest[block].shape != part.shape or not np.array_equal(part.astype(values.dtype), rest[block]):
+            raise VerificationError(f"the weight '{name}' of the typed graph is not the model's")
+        rest[block] = 0
+        at = [one.stop for one in block]
+    if rest.any() or at != list(values.shape[: len(at)]):
+        raise VerificationError(f"the weight '{name}' of the typed graph holds more than the model's")
 
 
 def _check_steps(
