@@ -6,7 +6,7 @@ from y12.runtime.backends.tensorrt.executor import Bindings
 __all__ = ["KERNELS", "check_int8", "newer_note"]
 
 # Kernels an inference of FP16 at 640x640, by release, the newest last: of yolov12n and of yolo11n.
-KERNELS = {"1.4.0.76": (187, 158), "1.5.0.114": (194, 160), "1.6.1.120": (194, 160), "1.7.1.116": (148, 108)}
+KERNELS = {"1.4.0.76": (197, 159), "1.5.0.114": (197, 159), "1.6.1.120": (197, 159), "1.7.1.116": (148, 108)}
 # These build no INT8 convolution of any network that was tried: they want FP16, BF16 or FP8 there.
 _WITHOUT_INT8 = (1, 6)
 
