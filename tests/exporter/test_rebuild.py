@@ -63,6 +63,7 @@ def test_a_graph_is_rebuilt_to_the_same_bytes_from_its_manifest_alone(tmp_path, 
     assert rebuilt(moved, None).kind == "identical"
 
 
+@pytest.mark.exhaustive
 def test_a_rebuild_under_other_settings_of_process_and_processor_says_identical_by_its_exit_code(fp32):
     others = {
         "ATEN_CPU_CAPABILITY": "default",
@@ -177,6 +178,7 @@ def test_an_engine_of_fixed_shape_is_rebuilt_to_the_same_bytes(rtx, tmp_path):
     assert rebuilt(engine, None).kind == "identical"
 
 
+@pytest.mark.exhaustive
 def test_an_engine_of_several_outputs_is_rebuilt_to_the_same_bytes_but_for_their_order(rtx, tmp_path):
     engine = made(replace(ONNX, format="engine", precision="fp16", target=EngineOptions("rtx")), tmp_path)
     found = rebuilt(engine, None)

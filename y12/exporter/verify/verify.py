@@ -115,11 +115,10 @@ def verify(inputs: VerificationInput, options: VerifyOptions) -> Verification:
         tolerance = ROUNDED
     if inputs.trained is not None:
         reference = _ran("the model as trained, with its rounding,", TorchExecutor(inputs.trained), images, batch=1)
-    executor = OrtExecutor(inputs.typed.SerializeToString(), "cpu", integers=manifest.target == "cpu")
-    typed = _ran(f"{precision.upper()} ONNX", executor, images, batch)
+    typed = _ran(f"{precision.upper()} ONNX", _typed_executor(inputs.typed, manifest), images, batch)
     verification.comparisons.append(_compared(inputs, reference, typed, images, tolerance, options))
     if manifest.nms is not None:
-        final = _ran("", OrtExecutor(inputs.final.SerializeToString(), "cpu"), images, batch).outputs
+        final = _ran("", _typed_executor(inputs.final, manifest), images, batch).outputs
         if manifest.output == "end2end":
             verification.rows_checked = check_best_rows(typed.outputs, final, manifest)
         else:
@@ -152,8 +151,7 @@ def _exactly(
 ) -> Comparison:
     """Compare the typed graph with the model, both without the rounding of activations."""
     manifest, name = plain.manifest, f"{plain.manifest.precision.upper()} ONNX without its rounding of activations"
-    executor = OrtExecutor(plain.typed.SerializeToString(), "cpu")
-    typed = _ran(name, executor, images, manifest.profile.batch.opt)
+    typed = _ran(name, _typed_executor(plain.typed, manifest), images, manifest.profile.batch.opt)
     return _compared(plain, reference, typed, images, TOLERANCES[manifest.precision], options)
 
 
@@ -194,6 +192,11 @@ def _ran(name: str, executor: Executor, images: tuple[TestImage, ...], batch: in
     ran = Ran(f"{name} in {executor.description}", outputs_of(executor, images, batch))
     executor.close()
     return ran
+
+
+def _typed_executor(graph: onnx.ModelProto, manifest: Manifest) -> Executor:
+    """Return what runs a graph of the artefact: INT8 in one way, with NMS and without, as it rounds to whole steps."""
+    return OrtExecutor(graph.SerializeToString(), "cpu", integers=manifest.target == "cpu")
 
 
 def _reference(inputs: VerificationInput, images: tuple[TestImage, ...]) -> Ran:
