@@ -1,9 +1,11 @@
 """What shows that a command is at work: on a terminal, and where there is none."""
 
+import contextlib
 import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ import pytest
 
 from tests.runtime.cli.test_saving import write_video
 from y12.runtime.cli import progress as progress_module
+from y12.runtime.cli.common import EXIT_INTERRUPTED, run_command
 from y12.runtime.cli.progress import Progress, stage, told
 from y12.runtime.cli.sources import frames_from
 
@@ -87,6 +90,33 @@ def test_a_share_tells_the_rest_where_no_count_does(monkeypatch, capsys):
             clock.now += 1
             progress(done, None, share=done / 40)
     assert capsys.readouterr().err.splitlines()[0] == "work: 5 pictures, 1.0 a second, 35 s left …"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("next_step", [lambda: stage("next"), lambda: Progress("images")(1, 2)])
+def test_an_interrupt_that_a_library_drops_ends_the_command_at_its_next_step(number, next_step):
+    """Torch drops what is raised while its C++ asks Python for an attribute, as here while an export was traced."""
+    done = []
+
+    def body():
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(number)
+        next_step()
+        done.append(number)
+        return 0
+
+    assert run_command(body) == EXIT_INTERRUPTED
+    assert not done
+    assert run_command(lambda: bool(stage("another command")) - 1) == 0
+
+
+def test_an_interrupt_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run_command(lambda: signal.raise_signal(signal.SIGINT) or 0) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_stage_is_named_at_once(capsys):

@@ -33,6 +33,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
 TORCH_MIB = 768  # of address space, without which torch may end the process while it is loaded
 TRACEBACK_VARIABLE = "Y12_TRACEBACK"
 DATA_LINE = 5000  # characters of a line of data at most: a long path, or many classes, and no more
+_asked_to_end = threading.Event()
 # How Python, numpy, OpenCV, torch and the loader of libraries say that they were given no memory, or no thread.
 _NO_MEMORY = re.compile(
     r"(out of|not enough|insufficient|allocate) memory|bad.?alloc|map segment|start new thread|thread failed", re.I
@@ -44,7 +45,7 @@ def run_command(body: Callable[[], int]) -> int:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # a command's standard error is for its own messages; -W shows them
     before = lost_runs()  # not this command's: whoever calls a command from Python may have lost some of its own
-    with _sigterm_as_ctrl_c():
+    with _interrupts_noted():
         code = _code_of(body)
     if lost_runs() - before:  # the interpreter would wait for it, or take its libraries from under it
         os._exit(code)
@@ -141,16 +142,40 @@ def _written() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: files are whole or not there, and what is half made is removed."""
+def _interrupts_noted() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: files are whole or not there, and what is half made is removed.
+
+    That one came is noted, as it may be lost: torch and others drop what is raised while C asks Python for something.
+    """
+    _asked_to_end.clear()
     if threading.current_thread() is not threading.main_thread():  # only there can it be said
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] is signal.SIG_IGN:  # as a shell starts what it runs in the background
+        del before[signal.SIGINT]
+    for number in before:
+        signal.signal(number, _end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _end(_number: int, _frame: object) -> None:
+    _asked_to_end.set()
+    raise KeyboardInterrupt
+
+
+def check_interrupted() -> None:
+    """Obey Ctrl-C or SIGTERM that came and was lost; whatever takes long calls it from step to step.
+
+    Raises:
+        KeyboardInterrupt: one did.
+    """
+    if _asked_to_end.is_set() and threading.current_thread() is threading.main_thread():
+        raise KeyboardInterrupt
 
 
 def _drop_output() -> None:

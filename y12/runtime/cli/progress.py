@@ -1,7 +1,7 @@
 """What shows that a command is at work, on standard error: a bar on a terminal, elsewhere a line every few seconds.
 
-Both say how much is done, at which rate, and how long the rest will take. In the first second nothing is drawn, and
-what draws is not even loaded.
+Both say how much is done, at which rate, and how long the rest will take, and obey an interrupt that was lost. In the
+first second nothing is drawn, and what draws is not even loaded.
 """
 
 import os
@@ -11,7 +11,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from y12.runtime.cli.common import say
+from y12.runtime.cli.common import check_interrupted, say
 
 __all__ = ["Advance", "Progress", "stage", "told"]
 
@@ -40,6 +40,7 @@ class Progress:
     """
 
     def __init__(self, name: str, unit: str = "", *, at_once: bool = False) -> None:
+        check_interrupted()
         self._name, self._unit, self._at_once = name, unit, at_once
         self.is_live = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._began = self._said = perf_counter()
@@ -61,6 +62,7 @@ class Progress:
 
     def __call__(self, done: int, total: int | None, words: str = "", *, share: float | None = None) -> None:
         """Take note of how far it is, and show it where it is time to."""
+        check_interrupted()
         now = perf_counter()
         if share is None:
             share = done / total if total else None
