@@ -21,7 +21,7 @@ __all__ = ["DRAWS", "ClassMatches", "average_precision", "draws_of", "interval_o
 
 DRAWS = 400
 _LEVEL = 90  # percent, of the interval: 5 % of the draws lie below it, 5 % above
-_AT_A_TIME = 1 << 22  # numbers: draws x thresholds x results, 32 MiB
+_AT_A_TIME = 1 << 20  # numbers: draws x results, 8 MiB
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _of_class(one: ClassMatches, draws: NDArray[np.float64], labels: NDArray[np.
     one = _up_to_the_last_hit(one)
     if not one.images.size:
         return np.zeros(len(draws))
-    rows = max(1, _AT_A_TIME // one.hits.size)
+    rows = max(1, _AT_A_TIME // one.images.size)
     parts = range(0, len(draws), rows)
     return np.concatenate([_of_draws(one, draws[at : at + rows], labels[at : at + rows]) for at in parts])
 
@@ -105,15 +105,17 @@ def _up_to_the_last_hit(one: ClassMatches) -> ClassMatches:
 
 def _of_draws(one: ClassMatches, draws: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the area below the envelope of precision over recall, at COCO's 101 recalls, (B,)."""
-    often = draws[:, None, one.images]
-    hits = np.cumsum(often * one.hits, axis=-1)  # (B, T, D), as the two that follow
-    found = hits + np.cumsum(often * one.misses, axis=-1)
-    precision = np.divide(hits, found, out=np.zeros_like(hits), where=found > 0)
-    envelope = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
-    reached = np.searchsorted(_RECALLS, hits / labels[:, None, None], "right")  # how many of the 101 recalls are
-    gained = np.diff(reached, axis=-1, prepend=0)
-    area: NDArray[np.float64] = (gained * envelope).sum(axis=-1).mean(axis=-1) / len(_RECALLS)
-    return area
+    often = draws[:, one.images]
+    areas = np.zeros(len(draws))
+    for hits, misses in zip(one.hits, one.misses, strict=True):  # of the T thresholds
+        at = np.flatnonzero(hits)  # H of the D results; recall grows nowhere else, and precision falls
+        right = np.cumsum(often[:, at], axis=-1)  # (B, H), as what follows
+        found = np.cumsum(often * (hits | misses), axis=-1)[:, at]
+        precision = np.divide(right, found, out=np.zeros_like(right), where=found > 0)
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=-1)[:, ::-1]
+        reached = np.searchsorted(_RECALLS, right / labels[:, None], "right")  # how many of the 101 recalls are
+        areas += (np.diff(reached, axis=-1, prepend=0) * envelope).sum(axis=-1)
+    return areas / (len(one.hits) * len(_RECALLS))
 
 
 _RECALLS = np.linspace(0, 1, 101)

@@ -93,7 +93,7 @@ def outcome_of(
         evaluation_set: the images.
         used: return the results as used, too; the network runs once for both.
         every_kind: return masks and keypoints also where the labels have none, for agreement between graphs.
-        wanted: the categories to return results of, by image: masks of others are not drawn. None returns all.
+        wanted: the objects that figures are about, as `CocoResults` has it; None returns and draws all.
         progress: called as images are done with how many are, and how many there are.
 
     Raises:

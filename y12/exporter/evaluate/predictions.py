@@ -4,13 +4,15 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from y12.exporter.data.classes import ClassMap
 from y12.exporter.data.dataset import Sample
 from y12.runtime.results.detections import Detections
 
 __all__ = ["CocoResults", "Wanted"]
 
-Wanted = Mapping[int, Set[int]]  # an image's id → category ids
+Wanted = Mapping[int, Set[int]]  # an image's id → the ids of the categories that it has objects of
 
 _NO_CATEGORY = -1  # of a class that the data does not know
 
@@ -22,7 +24,8 @@ class CocoResults:
     Attributes:
         classes: the data's categories, by the model's classes.
         kinds: what results have to tell; masks are drawn for "segm" only.
-        wanted: the categories to keep results of, by image; None keeps all.
+        wanted: the objects that figures are about: results of categories that no image has any of are dropped, and of
+            an image the masks of its own categories are drawn; others overlap nothing. None keeps and draws all.
         results, sizes_hw: so far.
         truncated: images in which the graph's NMS saw only the best of the candidates.
         without_masks: images for which the model gave no masks.
@@ -46,8 +49,12 @@ class CocoResults:
             detections = replace(detections, masks=None)  # they are drawn only when they are asked for
         ids = [_NO_CATEGORY if category is None else category for category in self.classes.category_ids]
         if self.wanted is not None:
+            anywhere = frozenset().union(*self.wanted.values())
+            detections = detections[[ids[class_id] in anywhere for class_id in detections.class_id]]
             own = self.wanted.get(sample.image_id, frozenset())
-            detections = detections[[ids[class_id] in own for class_id in detections.class_id]]
+            far = np.array([ids[class_id] not in own for class_id in detections.class_id], np.bool_)
+            if detections.masks is not None:
+                detections = replace(detections, masks=detections.masks.emptied(far))
         results = detections.to_coco(sample.image_id, ids)
         if detections.xywhr is not None:
             for result, xywhr in zip(results, detections.xywhr.tolist(), strict=True):

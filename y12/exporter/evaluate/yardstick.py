@@ -48,13 +48,8 @@ class Yardstick:
         return self._truth.words
 
     @property
-    def categories(self) -> frozenset[int]:
-        """The categories that any object is of: results of others change no figure."""
-        return frozenset(annotation["category_id"] for annotation in self._truth.coco["annotations"])
-
-    @property
     def categories_by_image(self) -> dict[int, set[int]]:
-        """The same of each image that has objects: results of others are not near to any."""
+        """The categories that each image has objects of, by its id."""
         by_image: dict[int, set[int]] = {}
         for annotation in self._truth.coco["annotations"]:
             by_image.setdefault(annotation["image_id"], set()).add(annotation["category_id"])

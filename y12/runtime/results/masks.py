@@ -125,6 +125,12 @@ class Masks:
         part._crops = None if self._crops is None else [self._crops[i] for i in picked]
         return part
 
+    def emptied(self, rows: NDArray[np.bool_]) -> Self:
+        """Return as many masks, of which those that `rows`, (N,), tells are empty and take no time."""
+        nothing = Crop(0, 0, np.empty((0, 0), np.bool_))
+        made = _Made(np.arange(len(self)), self.image_hw, lambda i: nothing if rows[i] else self[[i]].crops[0])
+        return type(self)(made)
+
     @property
     def crops(self) -> list[Crop]:
         """Each mask within its box."""

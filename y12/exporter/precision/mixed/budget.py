@@ -156,8 +156,9 @@ class _Search:
         self._fp32 = self._outcome(network.fp32, evaluation_set)
         self._measured: dict[frozenset[str], tuple[Loss, ...]] = {}
         self.yardsticks = _yardsticks(evaluation_set, self._fp32)
-        named = frozenset().union(*(one.categories for one in self.yardsticks))
-        self._wanted = {sample.image_id: named for sample in evaluation_set.samples}  # no figure is about others
+        self._wanted: dict[int, set[int]] = {}
+        for image_id, own in (pair for one in self.yardsticks for pair in one.categories_by_image.items()):
+            self._wanted.setdefault(image_id, set()).update(own)
 
     def costs(self) -> tuple[BlockCost, ...]:
         """Return what each block costs that alone is in INT8; the most costly first."""
