@@ -7,6 +7,7 @@ import onnx
 import pytest
 from text_models import model_of, noise, run, weights_of
 
+from y12.exporter.precision.qdq import cpu as qdq_cpu
 from y12.exporter.precision.qdq.qdq import QuantizeOptions, quantize, tensors_to_calibrate
 from y12.exporter.precision.ranges import Range, Ranges
 from y12.runtime.backends.onnx_runtime import import_onnxruntime
@@ -105,6 +106,40 @@ def test_what_moves_data_shares_its_inputs_scale():
     assert steps == {"z_scale"}
 
 
+def test_a_concatenation_s_parts_share_its_grid_and_are_copied():
+    """Whichever of them a convolution reads: here the sum's parts have 8 bits by themselves, and 7 with the others."""
+    nodes = SILU + "[b] p = Conv(z, u) m = Add(z, p) c = Concat<axis=1>(z, m) [d] out = Conv(c, wide)"
+    graph = graph_of(nodes)
+    ranges = {n: Range(-1.0, 1.0) for n in tensors_to_calibrate(graph, CPU)} | {"m": Range(-2.0, 0.5)}
+    typed, _ = quantize(graph, Ranges(ranges, "given", 1), CPU)
+    weights = weights_of(typed)
+    for name in "zmc":
+        assert (weights[f"{name}_scale"], weights[f"{name}_zero_point"]) == (np.float32(3 / 127), 85)
+    assert weights["p_scale"] == np.float32(2 / 255)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4, 8])
+def test_a_few_groups_are_written_as_one(groups, monkeypatch):
+    """The products with zeros change nothing."""
+    graph = model_of(
+        "(float[1,16,8,8] x) => (float[1,16,8,8] out)"
+        f" {{ y = Conv(x, w) z = Conv<group={groups}, pads=[1,1,1,1]>(y, u, b) out = Softmax<axis=2>(z) }}",
+        w=noise(16, 16, 1, 1), u=noise(16, 16 // groups, 3, 3, seed=1), b=noise(16, seed=2),
+    )  # fmt: skip
+    ranges = Ranges({"y": Range(-12.0, 12.0), "z": Range(-40.0, 40.0)}, "given", 1)
+    typed, _ = quantize(graph, ranges, CPU)
+    (conv,) = (n for n in typed.graph.node if n.output[0] == "z")
+    group = next((a.i for a in conv.attribute if a.name == "group"), 1)
+    assert group == (1 if groups <= 4 else groups)
+    monkeypatch.setattr(qdq_cpu, "_FEW_GROUPS", 1)
+    as_they_were, _ = quantize(graph, ranges, CPU)
+    assert sum(n.op_type == "Conv" for n in as_they_were.graph.node) == 2
+    for made in (typed, as_they_were):
+        made.graph.output[0].name = "z_dequantized"
+    x = np.abs(noise(1, 16, 8, 8))
+    np.testing.assert_array_equal(run(typed, x)["z_dequantized"], run(as_they_were, x)["z_dequantized"])
+
+
 def test_a_convolution_reads_seven_bits_and_others_have_eight():
     """Two products of 8 bits by 8 bits overflow the 16 bits that processors without VNNI add them up in."""
     typed, _ = quantized(graph_of(SILU + "[b] out = Conv(z, u)"), -1.0, 3.0)
@@ -178,10 +213,12 @@ def test_few_last_convolutions_among_many_stay_fp32():
     ends = "[d] p = Conv(t39, u) [e] q = Conv(t39, v) [f] r = Conv(t39, s) a = Add(p, q) out = Add(a, r)"
     graph = model_of(f"{IO} {{ {chain} {ends} }}", **{n: WEIGHTS[n] for n in "wuvs"})
     typed, report = quantized(graph)
-    assert dict(report.left) == dict.fromkeys("de", "last before the decode")  # 2 of 43 are 5 %
+    assert list(report.left) == ["d", "t0"]  # 2 of 43 are 5 %, of which the image's convolution is one
+    assert report.left["d"] == "last before the decode"
+    assert report.left["t0"].startswith("reads the image")
     assert (report.quantized, report.convolutions) == (41, 43)
     kinds = {n.name: n.op_type for n in typed.graph.node}
-    assert [kinds[name] for name in "def"] == ["Conv", "Conv", "ConvInteger"]
+    assert [kinds[name] for name in "def"] == ["Conv", "ConvInteger", "ConvInteger"]
 
 
 HEAD = """[s] p = Conv(t39, u) [b] q = Conv(t39, v) [e] r = Conv(m, u) [f] o = Conv(m, v)
@@ -203,9 +240,9 @@ def head_of(more="", convolutions=40):
 
 def test_scores_are_told_from_distances_by_their_channels():
     """A softmax is reachable from each of the head's convolutions, since all are concatenated; two it does not read."""
-    _, report = quantized(head_of())
-    assert dict(report.left) == dict.fromkeys("se", "last before the decode")  # 2 of 44 are 5 %
-    assert report.quantized == 42
+    _, report = quantized(head_of(convolutions=56))
+    assert set(report.left) == {"s", "e", "c0"}  # 3 of 60 are 5 %
+    assert report.quantized == 57
 
 
 def test_of_scores_those_of_the_larger_map_are_spared_first():
@@ -215,9 +252,9 @@ def test_of_scores_those_of_the_larger_map_are_spared_first():
     assert (report.left["s"], kinds["s"], kinds["e"]) == ("last before the decode", "Conv", "ConvInteger")
 
 
-def test_the_convolution_that_reads_the_image_is_spared_where_there_is_room():
-    _, report = quantized(head_of(convolutions=56))
-    assert set(report.left) == {"s", "e", "c0"}  # 3 of 60
+def test_the_convolution_that_reads_the_image_is_spared_before_smaller_maps():
+    _, report = quantized(head_of())
+    assert set(report.left) == {"s", "c0"}  # 2 of 44
     assert report.left["c0"].startswith("reads the image")
 
 

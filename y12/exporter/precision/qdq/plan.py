@@ -111,7 +111,8 @@ def plan_of(model: onnx.ModelProto, options: QuantizeOptions) -> Plan:
         return Plan(index, tuple(quantized), left, attention=attention)
     forced = sum(reason != _KEPT for reason in left.values())  # what a budget keeps is not part of the allowance
     ends = _ends(model, index, quantized)
-    reasons = dict.fromkeys(ends, _LAST) | {i: _IMAGE for i in quantized if _reads_image(index, i)}
+    images = {i: _IMAGE for i in quantized if _reads_image(index, i)}
+    reasons = dict.fromkeys(ends[:1], _LAST) | images | dict.fromkeys(ends[1:], _LAST)  # those that gain most first
     spared = list(reasons)[: max(0, int(_FLOAT_SHARE * len(convolutions)) - forced)]
     left |= {label(model.graph.node[i]): reasons[i] for i in spared}
     return Plan(index, tuple(i for i in quantized if i not in spared), left, frozenset(ends) - set(spared))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from y12.exporter.precision.ranges import INT8_MAX
 
-__all__ = ["QuantizedWeight", "quantize_weight", "round_to_nearest", "weight_scales"]
+__all__ = ["QuantizedWeight", "quantize_weight", "round_to_nearest", "ungrouped", "weight_scales"]
 
 # FP16's smallest number. A channel whose weights are all 0, as padding is, has it.
 _LEAST_SCALE = float(np.finfo(np.float16).smallest_subnormal)
@@ -46,6 +46,15 @@ def quantize_weight(
     """
     scales = weight_scales(weights, axis, least_scales)
     return QuantizedWeight(round_to_nearest(weights, _along(scales, axis, weights.ndim)), scales, axis)
+
+
+def ungrouped(weight: QuantizedWeight, groups: int) -> QuantizedWeight:
+    """Return a Conv's weight in groups, (O, C/groups, ...), as (O, C, ...), with zeros where a group does not look."""
+    outs, ins, *kernel = weight.integers.shape
+    whole = np.zeros((groups, outs // groups, groups, ins, *kernel), np.int8)
+    of_group = weight.integers.reshape(groups, outs // groups, ins, *kernel)
+    whole[np.arange(groups), :, np.arange(groups)] = of_group
+    return QuantizedWeight(whole.reshape(outs, groups * ins, *kernel), weight.scales, weight.axis)
 
 
 def weight_scales(
