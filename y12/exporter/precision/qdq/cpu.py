@@ -34,7 +34,7 @@ _MOVES = {"Flatten", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Squeeze"
 _COMPUTES = {"Add", "Concat", "Mul", "Sigmoid"}
 _SILU_LEAST = -1.2784645  # where x sigmoid(x) is least
 _FLOOR_STEP = 1 / 16
-# ONNX Runtime's fast integer kernel has no groups: without it, four groups take twice the time of four times the products.
+# Without groups, which ONNX Runtime's fast integer kernel has not, four take twice the time of four times the products.
 _FEW_GROUPS = 4
 _LARGEST_BIAS = float(np.iinfo(np.int32).max // 2)  # leaves the other half of the accumulator to the products
 
