@@ -41,6 +41,7 @@ def cases(models: Path, images: Path, foreign: Path) -> dict[str, tuple[Path, li
         "detect INT8, --max-drop": (detect, [*int8, "--max-drop", "50"]),
         "detect FP16, --val": (detect, [*half, "--val", str(images)]),
         "an .onnx of another exporter, FP16": (foreign, half),
+        "classify FP16": (models.parent / "untrained" / "yolov12n-cls.pt", half),
         "pose FP16 engine": (pose, [*engine, *half]),
         "segment FP16 engine": (segment, [*engine, *half]),
         "pose INT8 engine": (pose, [*engine, *int8]),
