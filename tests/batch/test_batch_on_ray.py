@@ -1,8 +1,10 @@
 """Real runs on Ray: what y12-infer says, each input once, whatever is killed; and an end, however few processors."""
 
+import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -125,8 +127,6 @@ def test_what_all_failed_is_3_and_a_stranger_s_cluster_is_never_joined(colours, 
 
 def test_sigterm_ends_it_soon_and_leaves_nothing_of_ray(colours, tmp_path, start):
     images, output = write_images(tmp_path / "images", 96, hw=LARGE), tmp_path / "out"
-    temporary = tmp_path / "t"
-    temporary.mkdir()
     run = start(colours, images, "--output", output, "--num-cpus", "1")
     wait_for(lambda: under_way(output), run)
     run.process.terminate()
@@ -135,3 +135,26 @@ def test_sigterm_ends_it_soon_and_leaves_nothing_of_ray(colours, tmp_path, start
     assert code == 130, err
     assert time.monotonic() - began < 60
     assert run.workers() == []
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 2.0])
+def test_sigterm_while_ray_starts_leaves_nothing_of_it(colours, tmp_path, start, seconds):
+    """Ray sets handlers of its own then, and forgets what it has started so far."""
+    images, output = write_images(tmp_path / "images", 4), tmp_path / "out"
+    with tempfile.TemporaryDirectory(prefix="y12-", dir="/tmp") as short:  # Ray's sockets are in it
+        run = start(colours, images, "--output", output, "--num-cpus", "1", TMPDIR=short)
+        (folder,) = wait_for(lambda: list(Path(short).glob("y12-ray-*")), run)
+        time.sleep(seconds)
+        run.process.terminate()
+        code, _, err = run.ended()
+        assert code == 130, err
+        assert not folder.exists()
+        told = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(folder).encode() in read(path)]
+        assert told == []
+
+
+def read(path):
+    """Return a file's bytes, none of a process that has ended."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return b""

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 from y12.batch.plan import Wanted
 from y12.errors import ExecutorError
+from y12.interrupts import interrupts_held_back
 from y12.text import one_line
 
 __all__ = ["OWN_THREAD", "Cluster", "connected"]
@@ -24,7 +25,7 @@ OWN_THREAD = "y12-batch-ray"
 EXECUTING = (OWN_THREAD, "StreamingExecutor")  # the threads of an execution: ours, and Ray Data's
 OBJECT_STORE = 128 << 20  # parts are told by number: nothing large goes through it
 _SHORT = 24
-_ENDING_S = 20.0
+_ENDING_S, _TURN_S = 20.0, 0.005
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,23 @@ def connected(cluster: Cluster) -> Iterator[None]:
             try:
                 yield
             finally:
-                with _signals_kept(), suppress(Exception):
-                    ray.shutdown()
+                _shut_down()
                 _await_end()
     finally:
+        _end_left(folder)  # or it would go on to write there
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _shut_down() -> None:
+    """Leave Ray, whose library lets SIGTERM end the process outright while it goes."""
+    import ray
+
+    leaving = threading.Thread(target=ray.shutdown, daemon=True)
+    with interrupts_held_back() as hold:
+        leaving.start()
+        while leaving.is_alive():
+            hold()
+            leaving.join(_TURN_S)
 
 
 def _await_end() -> None:
@@ -86,12 +99,23 @@ def _await_end() -> None:
 
 
 def _end_left(folder: str) -> None:
-    """End what a start that failed has left: children of this process that were told our folder; Ray forgets them."""
+    """End what a start that failed, or was interrupted, has left, which Ray forgets: whatever was told our folder."""
+    until = monotonic() + _ENDING_S
+    while monotonic() < until and (left := _told(folder)):
+        for number in left:
+            with suppress(OSError):  # it has ended, or is another's
+                os.kill(number, signal.SIGKILL)
+        sleep(_TURN_S)
+
+
+def _told(folder: str) -> list[int]:
+    """Return the processes whose command lines have a folder in them."""
+    found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError, IndexError):
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and folder.encode() in (entry / "cmdline").read_bytes():
-                os.kill(int(entry.name), signal.SIGKILL)
+        with suppress(OSError):
+            if folder.encode() in (entry / "cmdline").read_bytes():  # empty of one that has ended
+                found.append(int(entry.name))
+    return found
 
 
 def _session_folder() -> str:
@@ -122,9 +146,13 @@ def _init(cluster: Cluster, folder: str) -> None:
                 logging_level=logging.CRITICAL,
                 **(own if cluster.address is None else {}),
             )
-        except Exception as error:  # of many kinds, and without a parent
+        except BaseException as error:  # of many kinds, and without a parent
             with suppress(Exception):
                 ray.shutdown()
+            if isinstance(error, SystemExit):  # Ray makes that of SIGTERM
+                raise KeyboardInterrupt from None
+            if not isinstance(error, Exception):
+                raise
             _end_left(folder)
             if not attempts_left:
                 place = "on this machine" if cluster.address is None else f"at {cluster.address}"

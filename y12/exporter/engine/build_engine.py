@@ -1,7 +1,5 @@
 """Typed ONNX to a TensorRT plan. Precision is in the graph already: building is a plain compile step."""
 
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from y12.errors import EngineBuildError, ExecutorError, MissingPackageError
 from y12.exporter.engine.layers import Layer, UnreadLayersError, layers_from_inspector, layers_from_log
+from y12.interrupts import interrupts_held_back
 from y12.runtime.artefact.manifest import InputProfile
 from y12.runtime.backends.tensorrt.executor import Bindings, capture, load_bindings, process_logger
 from y12.runtime.gpu.cuda import Gpu
@@ -124,7 +123,8 @@ def engine_from_onnx(model: bytes, options: BuildOptions, bindings: Bindings) ->
         EngineBuildError: TensorRT refused the graph or an option, or logged an error and went on.
     """
     started = time.perf_counter()
-    with _interrupts_held_back(), capture(bindings) as messages, _vendor_errors(bindings):
+    # Raised while TensorRT calls its logger, an interrupt would be lost.
+    with interrupts_held_back(), capture(bindings) as messages, _vendor_errors(bindings):
         builder: tensorrt.Builder = bindings.trt.Builder(process_logger(bindings))
         network = _network(bindings, builder, model, options, messages)
         config = _config(bindings, builder, options)
@@ -136,24 +136,6 @@ def engine_from_onnx(model: bytes, options: BuildOptions, bindings: Bindings) ->
         seconds = time.perf_counter() - started
         layers, unread = _final_layers(bindings, plan, messages)
     return BuiltEngine(plan, bindings.product, layers, seconds, unread)
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until TensorRT is done: raised while it calls the logger, they would be lost."""
-    if threading.current_thread() is not threading.main_thread():  # only there are signals handled
-        yield
-        return
-    held: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM)
-    handlers = [(n, signal.signal(n, lambda number, _: held.append(number))) for n in signals]
-    try:
-        yield
-    finally:
-        for number, handler in handlers:
-            signal.signal(number, handler or signal.SIG_DFL)
-        if held:
-            signal.raise_signal(held[0])
 
 
 @contextmanager

@@ -9,13 +9,12 @@ Whatever is written goes through `say`, `put` or `put_json`: none of them writes
 import contextlib
 import os
 import re
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 from y12.errors import MissingPackageError, OutputError, Y12Error
+from y12.interrupts import interrupts_noted
 from y12.runtime.runs import lost_runs
 from y12.text import LINE, one_line, printable_json, visible
 
@@ -33,7 +32,6 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED = 1, 2, 130, 141
 TORCH_MIB = 768  # of address space, without which torch may end the process while it is loaded
 TRACEBACK_VARIABLE = "Y12_TRACEBACK"
 DATA_LINE = 5000  # characters of a line of data at most: a long path, or many classes, and no more
-_asked_to_end = threading.Event()
 # How Python, numpy, OpenCV, torch and the loader of libraries say that they were given no memory, or no thread.
 _NO_MEMORY = re.compile(
     r"(out of|not enough|insufficient|allocate) memory|bad.?alloc|map segment|start new thread|thread failed", re.I
@@ -45,7 +43,7 @@ def run_command(body: Callable[[], int]) -> int:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # a command's standard error is for its own messages; -W shows them
     before = lost_runs()  # not this command's: whoever calls a command from Python may have lost some of its own
-    with _interrupts_noted():
+    with interrupts_noted():
         code = _code_of(body)
     if lost_runs() - before:  # the interpreter would wait for it, or take its libraries from under it
         os._exit(code)
@@ -139,43 +137,6 @@ def _written() -> Iterator[None]:
     except OSError as error:
         _drop_output()
         raise OutputError(f"standard output cannot be written ({error.strerror or error})") from error
-
-
-@contextlib.contextmanager
-def _interrupts_noted() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: files are whole or not there, and what is half made is removed.
-
-    That one came is noted, as it may be lost: torch and others drop what is raised while C asks Python for something.
-    """
-    _asked_to_end.clear()
-    if threading.current_thread() is not threading.main_thread():  # only there can it be said
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    if before[signal.SIGINT] is signal.SIG_IGN:  # as a shell starts what it runs in the background
-        del before[signal.SIGINT]
-    for number in before:
-        signal.signal(number, _end)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
-
-
-def _end(_number: int, _frame: object) -> None:
-    _asked_to_end.set()
-    raise KeyboardInterrupt
-
-
-def check_interrupted() -> None:
-    """Obey Ctrl-C or SIGTERM that came and was lost; whatever takes long calls it from step to step.
-
-    Raises:
-        KeyboardInterrupt: one did.
-    """
-    if _asked_to_end.is_set() and threading.current_thread() is threading.main_thread():
-        raise KeyboardInterrupt
 
 
 def _drop_output() -> None:

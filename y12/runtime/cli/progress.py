@@ -11,7 +11,8 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from y12.runtime.cli.common import check_interrupted, say
+from y12.interrupts import check_interrupted
+from y12.runtime.cli.common import say
 
 __all__ = ["Advance", "Progress", "stage", "told"]
 
