@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from y12.exporter.parallel import in_order, threads_at_hand
+from y12.exporter.parallel import in_order
+from y12.runtime.backends.onnx_runtime import threads_at_hand
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

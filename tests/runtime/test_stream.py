@@ -193,6 +193,29 @@ def test_nothing_in_gives_nothing_out_and_starts_nothing(open_fake):
     assert threads() == []
 
 
+def test_several_images_are_run_at_a_time_and_come_in_their_order(make_onnx, make_manifest, fake_executor):
+    """Each run waits until the other has begun, or it has waited long enough."""
+    both = threading.Barrier(2, timeout=PATIENCE_S)
+
+    def meet(blob):
+        both.wait()
+        return one_box(blob)
+
+    executor = fake_executor(meet)
+    executor.at_a_time = 2
+    with Runtime(make_onnx(manifest=make_manifest()), executor) as runtime:
+        assert len(list(runtime.stream(SEVEN[:6], ahead=1))) == 6
+
+
+def test_for_throughput_results_are_those_of_infer(make_onnx, make_manifest, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    path = make_onnx(manifest=make_manifest())
+    with Runtime(path, provider="cpu") as one, Runtime(path, provider="cpu", throughput=True) as several:
+        assert "3 images at a time" in several.description
+        found = [detections.class_name for detections in several.stream(SEVEN)]
+        assert found == [one.infer(image).class_name for image in SEVEN]
+
+
 def test_the_three_places_work_at_a_time(open_fake):
     """Each waits for what only overlapping can bring; one after the other, the first would wait in vain."""
     loaded, ran = ([threading.Event() for _ in range(6)] for _ in range(2))

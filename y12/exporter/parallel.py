@@ -4,26 +4,15 @@ A network of this size keeps two threads busy for some 80 % of the time, and wha
 an image to each thread all of it runs side by side: NumPy, OpenCV and ONNX Runtime let go of the interpreter.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from y12.runtime.backends.onnx_runtime import threads_of_environment
-
-__all__ = ["in_order", "threads_at_hand"]
-
-_MOST = 8  # as each image has a network's activations in memory
+__all__ = ["in_order"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def threads_at_hand() -> int:
-    """Return how many images to work on at a time: $OMP_NUM_THREADS, or the processors at hand; at most eight."""
-    at_hand = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(threads_of_environment() or at_hand, _MOST))
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:

@@ -22,20 +22,23 @@ if TYPE_CHECKING:
 __all__ = ["backend_for", "input_size_of", "pipeline_for", "reading_for", "reduced_on_gpu"]
 
 
-def backend_for(artefact: Artefact, provider: str, gpu: GpuOptions) -> "Executor | DeviceNetwork":
+def backend_for(
+    artefact: Artefact, provider: str, gpu: GpuOptions, throughput: bool = False
+) -> "Executor | DeviceNetwork":
     """Open what runs an artefact: ONNX Runtime or TensorRT.
 
     Args:
         artefact: what is to be run.
         provider: for an .onnx: "auto", "cpu" or "cuda"; an engine runs on the GPU only.
         gpu: for an engine, which GPU.
+        throughput: for an .onnx on the CPU, several images at a time.
 
     Raises:
         ArtefactError: the file is damaged.
         ExecutorError: it cannot be run on this machine.
         InputError: `provider` is unknown, or not one of an engine's.
     """
-    return _BACKENDS[artefact.kind](artefact, provider, gpu)
+    return _BACKENDS[artefact.kind](artefact, provider, gpu, throughput)
 
 
 def pipeline_for(
@@ -123,17 +126,19 @@ def _input_hw(profile: InputProfile, stride: int, imgsz: int | tuple[int, int] |
     return height, width
 
 
-def _onnx_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> Executor:
+def _onnx_backend(artefact: Artefact, provider: str, gpu: GpuOptions, throughput: bool) -> Executor:
     from y12.runtime.backends.onnx_runtime import OrtExecutor
 
     check_graph(artefact.path)
     integers = artefact.manifest.target == "cpu" or artefact.manifest.recipe is None  # else y12 placed it for TensorRT
-    executor = OrtExecutor(artefact.path, provider, device=gpu.device, integers=integers)
+    executor = OrtExecutor(artefact.path, provider, device=gpu.device, throughput=throughput, integers=integers)
     check_agreement(artefact, executor.input_shape)
     return executor
 
 
-def _engine_backend(artefact: Artefact, provider: str, gpu: GpuOptions) -> "Executor | DeviceNetwork":
+def _engine_backend(
+    artefact: Artefact, provider: str, gpu: GpuOptions, _throughput: bool
+) -> "Executor | DeviceNetwork":
     if provider not in ("auto", "cuda"):
         raise InputError(
             f"{artefact.path}: an engine runs on an NVIDIA GPU only, found provider {provider!r}{_other_way(artefact)}"
@@ -155,7 +160,7 @@ def _other_way(artefact: Artefact) -> str:
     return f"; {onnx} runs without a GPU" if onnx.is_file() else ""
 
 
-_BACKENDS: dict[str, Callable[[Artefact, str, GpuOptions], "Executor | DeviceNetwork"]] = {
+_BACKENDS: dict[str, Callable[[Artefact, str, GpuOptions, bool], "Executor | DeviceNetwork"]] = {
     "onnx": _onnx_backend,
     "engine": _engine_backend,
 }

@@ -76,11 +76,10 @@ class HostPipeline:
         reading: how images are read.
     """
 
-    workers = 1
-
     def __init__(self, executor: Executor, task: Task, least: int, input_size: InputSize, reading: Reading) -> None:
         self._executor, self._task, self._least, self._input_size = executor, task, least, input_size
         self.on_gpu = bool(getattr(executor, "on_gpu", False))
+        self.workers = int(getattr(executor, "at_a_time", 1))
         self.load: Callable[[Any], Image] = reading.image
         self.close = executor.close
         self.interrupt: Callable[[int], None] | None = None

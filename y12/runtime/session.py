@@ -58,6 +58,8 @@ class Runtime:
         provider: for an .onnx: "auto", "cpu" or "cuda"; an engine runs on the GPU only.
         task: the task that the artefact must have, such as "segment"; None takes any.
         gpu: on a GPU: which one, and with how many workers; None takes the defaults.
+        throughput: of an .onnx on the CPU, run up to four images at a time, each in its share of the threads: streams
+            are faster, a single image takes longer.
         timeout: seconds that a run of the network may take; None sets no limit. An .onnx is stopped at the end of the
             node under way. An engine cannot be: the call ends with an error, and the runtime is closed.
         fetch: how what is given by its address is fetched; its `sha256` is also that of a file. None takes the
@@ -89,6 +91,7 @@ class Runtime:
         provider: str = "auto",
         task: str | None = None,
         gpu: GpuOptions | None = None,
+        throughput: bool = False,
         timeout: float | None = None,
         fetch: "FetchOptions | None" = None,
     ) -> None:
@@ -105,7 +108,7 @@ class Runtime:
         self.timings = Timings()
         self._streams = Streams()
         gpu = gpu or GpuOptions()
-        backend = executor if executor is not None else backend_for(self.artefact, provider, gpu)
+        backend = executor if executor is not None else backend_for(self.artefact, provider, gpu, throughput)
         self._pipeline = pipeline_for(backend, self.manifest, self.input_size, gpu, self.reading)
         self._runs = Runs(timeout, self._pipeline.interrupt)
         self._is_inherited = False
@@ -229,8 +232,8 @@ class Runtime:
                 first of them is given back. An array must not be written to before its result has come.
             options: None takes the artefact's own, `Runtime.options`.
             batch: images per run of the network; None takes the fewest that it takes. More may be faster on a GPU.
-            ahead: runs that are prepared beyond the one whose results are given; 0 for a live source, whose
-                results would otherwise come `ahead` x `batch` images late.
+            ahead: runs that are prepared beyond the one whose results are given, at least as many as are done at a
+                time; 0 for a live source, whose results would otherwise come `ahead` x `batch` images late.
             changes: single options, as for `infer`.
 
         Raises:
@@ -270,8 +273,8 @@ class Runtime:
         size = self._batch_size(batch, self.manifest.profile.batch.min)
         if ahead < 0:
             raise InputError(f"ahead: expected 0 or more batches, found {ahead}")
-        stages = self._stages(load, options or self.options)
-        return outcomes_streamed(items, stages, self._streams, size, ahead, self._pipeline.workers, announced)
+        stages, workers = self._stages(load, options or self.options), self._pipeline.workers
+        return outcomes_streamed(items, stages, self._streams, size, ahead and max(ahead, workers), workers, announced)
 
     def _detections(self, outcomes: Generator[Outcome[Any], None, None]) -> Generator[Detections, None, None]:
         with closing(outcomes):  # an error's traceback would keep it open

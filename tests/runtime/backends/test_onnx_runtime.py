@@ -70,6 +70,16 @@ def test_threads_are_those_of_the_argument_else_of_the_environment(make_onnx, mo
     assert session.get_session_options().intra_op_num_threads == used
 
 
+@pytest.mark.parametrize(("variable", "at_a_time", "each"), [("1", 1, 1), ("2", 2, 1), ("3", 3, 1), ("11", 4, 2)])
+def test_for_throughput_the_threads_are_shared_out(make_onnx, monkeypatch, variable, at_a_time, each):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    executor = OrtExecutor(make_onnx(), "cpu", throughput=True)
+    assert executor.at_a_time == at_a_time
+    assert executor._session.get_session_options().intra_op_num_threads == each
+    assert (f"{at_a_time} images at a time" in executor.description) == (at_a_time > 1)
+    assert OrtExecutor(make_onnx(), "cpu").at_a_time == 1
+
+
 def test_damaged_model(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"this is no model")
     for model in (tmp_path / "bad.onnx", b"this is no model", b"", tmp_path / "missing.onnx"):

@@ -57,6 +57,15 @@ def test_one_line_per_image(make_onnx, images, capsys):
     assert len(err) == 1  # what runs where
 
 
+def test_many_images_are_run_side_by_side_and_one_in_all_threads(make_onnx, images, capsys, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    path = str(make_onnx())
+    for sources, told in (([str(images)], True), ([str(images / "a.jpg")], False)):
+        assert main([path, *sources]) == 0
+        _, err = lines(capsys)
+        assert ("2 images at a time" in err[0]) == told, err
+
+
 def test_json_lines(make_onnx, images, capsys):
     assert main([str(make_onnx()), str(images / "*.jpg"), "--json", "--provider", "cpu"]) == 0
     out, _ = lines(capsys)

@@ -19,9 +19,9 @@ from y12.exporter.evaluate.evaluation_set import EvaluationSet, classes_of
 from y12.exporter.evaluate.fit import detect_options, kinds_for
 from y12.exporter.evaluate.predictions import CocoResults, Wanted
 from y12.exporter.graph.measurable import measurable
-from y12.exporter.parallel import in_order, threads_at_hand
+from y12.exporter.parallel import in_order
 from y12.runtime.artefact.manifest import ONNX_KEY, Manifest
-from y12.runtime.backends.onnx_runtime import OrtExecutor
+from y12.runtime.backends.onnx_runtime import OrtExecutor, threads_at_hand
 from y12.runtime.executor import Executor
 from y12.runtime.options import DetectOptions
 from y12.runtime.results.detections import Detections

@@ -197,14 +197,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _infer(asked: Infer) -> int:
     _check_together(asked)
     from y12.runtime.cli.infer_files import Output, infer_files
-    from y12.runtime.cli.sources import sources_from
+    from y12.runtime.cli.sources import is_live, is_moving, sources_from
 
     sources: Sequence[Source] = sources_from(asked.sources, asked.recursive)
     if asked.shard is not None:
         sources = share_of(sources, asked.shard)
     masks, tolerance = asked.masks and asked.masks.value, asked.tolerance or 0.0
     with ExitStack() as stack:
-        runtimes = asked.open_each(stack)
+        many = (len(sources) > 1 or any(map(is_moving, sources))) and not any(map(is_live, sources))
+        runtimes = asked.open_each(stack, throughput=many)
         runtime = runtimes[0]
         check_batch(asked.batch, runtime.manifest.profile.batch)
         wanted = _wanted(asked, runtime)

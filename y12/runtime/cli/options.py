@@ -275,23 +275,23 @@ class RuntimeOptions(ByAddress):
             )
         return self.devices[0]
 
-    def open(self) -> "Runtime":
+    def open(self, *, throughput: bool = False) -> "Runtime":
         """Open the artefact as was asked.
 
         Raises:
             Y12Error: whatever `Runtime` refuses.
         """
-        return _noted(self._opened(self.fetched(self.artefact), self.device))
+        return _noted(self._opened(self.fetched(self.artefact), self.device, throughput))
 
-    def open_each(self, stack: ExitStack) -> "list[Runtime]":
-        """Open the artefact on each of the GPUs asked for; `stack` closes what is open.
+    def open_each(self, stack: ExitStack, *, throughput: bool = False) -> "list[Runtime]":
+        """Open the artefact on each of the GPUs asked for, or for `throughput`; `stack` closes what is open.
 
         Raises:
             InputError: there are not so many.
             Y12Error: whatever `Runtime` refuses.
         """
         if len(self.devices) == 1:
-            return [stack.enter_context(self.open())]
+            return [stack.enter_context(self.open(throughput=throughput))]
         self._check_gpus()
         artefact = self.fetched(self.artefact)
         runtimes = [stack.enter_context(self._opened(artefact, device)) for device in self.devices]
@@ -311,7 +311,7 @@ class RuntimeOptions(ByAddress):
             there = ", ".join(f"{i}: {name}" for i, name in enumerate(names)) or "none that CUDA finds"
             raise InputError(f"--device: expected the GPUs {wanted} on this machine, found {there}")
 
-    def _opened(self, artefact: str, device: int) -> "Runtime":
+    def _opened(self, artefact: str, device: int, throughput: bool = False) -> "Runtime":
         from y12.runtime.options import GpuOptions
         from y12.runtime.session import Runtime
 
@@ -323,6 +323,7 @@ class RuntimeOptions(ByAddress):
             bits=self.bits,
             reduced_decode=self.reduced_decode,
             provider=self.provider.value,
+            throughput=throughput,
             task=None if self.task is None else self.task.value,
             timeout=self.timeout,
         )

@@ -202,6 +202,11 @@ def is_moving(source: Source) -> bool:
     return isinstance(source, Stream) or (isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES)
 
 
+def is_live(source: Source) -> bool:
+    """Return whether its frames come when they come: what is late is old."""
+    return isinstance(source, Stream)
+
+
 def _ms_since(started: float) -> float:
     return (perf_counter() - started) * 1e3
 

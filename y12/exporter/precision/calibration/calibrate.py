@@ -15,13 +15,13 @@ import numpy as np
 import onnx
 
 from y12.errors import CalibrationError
-from y12.exporter.parallel import threads_at_hand
 from y12.exporter.precision.calibration.activations import Values, activations
 from y12.exporter.precision.calibration.clipping import least_error_range, max_range, mse_range, percentile_range
 from y12.exporter.precision.calibration.histograms import Histogram
 from y12.exporter.precision.quantization_options import METHODS, CalibrationOptions
 from y12.exporter.precision.ranges import Range, Ranges
 from y12.runtime.artefact.manifest import InputProfile
+from y12.runtime.backends.onnx_runtime import threads_at_hand
 
 __all__ = [
     "METHODS",

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from y12.exporter.data.image_lists import evenly
 from y12.exporter.graph.measurable import measurable
-from y12.exporter.parallel import threads_at_hand
 from y12.exporter.precision.calibration.activations import Values, activations
 from y12.exporter.precision.ranges import Ranges
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.output_layout import output_layout
+from y12.runtime.backends.onnx_runtime import threads_at_hand
 from y12.runtime.postprocess.predictions import predictions_from
 
 __all__ = ["ScoreError", "best_ranges"]
