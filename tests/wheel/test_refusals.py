@@ -32,7 +32,7 @@ NEEDS = {  # the command, and what it needs in the order in which it asks: the e
     ("y12-val", "found.json", "truth.json", "--plots", "x"): ("plots", {"draw": "jinja2"}, "matplotlib"),
     ("y12-tune", "shapes", "--tensorboard"): ("tensorboard", {}, "tensorboard"),
     ("y12-tune", "shapes", "--mlflow"): ("mlflow", {}, "mlflow-skinny"),
-    ("y12-serve", "model.onnx"): ("serve", {}, "fastapi"),
+    ("y12-serve", "model.onnx"): ("serve", {"mlflow": "httptools"}, "fastapi"),
     ("y12-bundle", "triton", "model.onnx", "--check", "."): ("triton", {}, "tritonclient"),
     ("y12-batch", "model.onnx", "photos", "--output", "x"): ("ray", {}, "ray"),
     ("y12-inspect", "s3://bucket/model.onnx"): ("remote", {}, "s3fs"),
