@@ -242,7 +242,7 @@ def _check_start(artefact: Artefact, config: ExportConfig) -> None:
         OptionsError: its precision, or how it picks objects, leaves nothing to do.
     """
     path, manifest, is_foreign = artefact.path, artefact.manifest, artefact.found is not None
-    if manifest.target == "cpu" and not config.is_for_cpu:
+    if manifest.is_for_cpu and not config.is_for_cpu:
         raise OptionsError(
             f"{path}: expected a graph in the form that TensorRT fuses, found one for CPUs; export from the original, "
             "or add --target cpu"

@@ -209,6 +209,11 @@ class Manifest:
         return "end2end" if self.nms is not None and self.nms.is_end_to_end else "raw"
 
     @property
+    def is_for_cpu(self) -> bool:
+        """Whether it is written for a CPU, where ONNX Runtime computes what is quantised in integers."""
+        return self.target == "cpu"
+
+    @property
     def max_stride(self) -> int:
         """The number that H and W must be multiples of."""
         return max(self.strides, default=1)
