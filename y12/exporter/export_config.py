@@ -13,7 +13,8 @@ from y12.exporter.verify.verify_options import VerifyOptions
 from y12.remote.address import file_name, is_address
 from y12.remote.local import local_path
 from y12.remote.options import FetchOptions
-from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputProfile, NmsSettings
+from y12.runtime.artefact.manifest import PRECISIONS, TASKS, AxisRange, InputProfile
+from y12.runtime.artefact.nms_settings import NmsSettings
 
 if TYPE_CHECKING:
     from torch import nn

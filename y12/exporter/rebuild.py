@@ -20,7 +20,8 @@ from y12.exporter.recipe import versions
 from y12.exporter.source import demo_weights
 from y12.exporter.stages import Progress, silent
 from y12.runtime.artefact.difference import Difference, difference, with_whole_recipe
-from y12.runtime.artefact.manifest import OWN_NMS_FORMS, TARGETS, InputProfile, Manifest
+from y12.runtime.artefact.manifest import TARGETS, InputProfile, Manifest
+from y12.runtime.artefact.nms_settings import OWN_NMS_FORMS
 from y12.runtime.artefact.onnx_header import read_onnx_header
 from y12.runtime.artefact.opened import Artefact, onnx_beside, open_artefact, sidecar_of
 from y12.runtime.artefact.recipe import RANGES_KEY, Recipe, sha256_of

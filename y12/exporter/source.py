@@ -22,7 +22,8 @@ from y12.exporter.model.spec import models_dir
 from y12.exporter.precision.qat.learned import LearnedRanges
 from y12.exporter.precision.quantization_options import LEAST_OPSET
 from y12.exporter.verify.verify_images import scenes_dir
-from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile, NmsSettings, end_to_end
+from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile
+from y12.runtime.artefact.nms_settings import NmsSettings, end_to_end
 from y12.runtime.artefact.opened import Artefact, open_artefact
 
 __all__ = ["Source", "choice_of", "demo_weights", "source_from_config", "with_nms_where_needed"]

@@ -9,7 +9,7 @@ import pytest
 from tests.foreign_graphs import EXTRAS, NAMES, Ends, foreign_model, raw_of
 from y12 import DetectOptions, Runtime
 from y12.errors import ArtefactError, ExecutorError
-from y12.runtime.artefact.manifest import NmsSettings, end_to_end
+from y12.runtime.artefact.nms_settings import NmsSettings, end_to_end
 from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.postprocess.boxes import detections_from_output
 from y12.runtime.postprocess.candidates import picked_from_predictions

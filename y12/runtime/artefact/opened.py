@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Literal
 from y12.errors import ArtefactError
 from y12.files import check_file
 from y12.runtime.artefact.class_count import check_class_count
-from y12.runtime.artefact.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest, NmsSettings
+from y12.runtime.artefact.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.onnx_header import OnnxHeader, TensorHeader, read_onnx_header
 from y12.runtime.artefact.plan import PlanHeader, network_name_in_plan, plan_problem, read_plan_header
 from y12.runtime.artefact.ultralytics_metadata import is_foreign_metadata, manifest_from_metadata

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import Picked, picked_from_predictions
