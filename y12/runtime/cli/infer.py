@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from y12.runtime.cli.sources import Source
     from y12.runtime.options import DetectOptions
     from y12.runtime.session import Runtime
-    from y12.runtime.several import Several
 
 JSON_HELP = (
     "print JSON Lines: one object per image or video frame with source, frame, time_s (from the video's beginning), "
@@ -226,14 +225,6 @@ def _infer(asked: Infer) -> int:
     if failed:
         say(f"error: {failed} of {len(sources)} files could not be used")
     return EXIT_FAILED if failed else 0
-
-
-def _together(runtimes: "list[Runtime]") -> "Runtime | Several":
-    if len(runtimes) == 1:
-        return runtimes[0]
-    from y12.runtime.several import Several
-
-    return Several(runtimes)
 
 
 def _wanted(asked: Infer, runtime: "Runtime") -> "DetectOptions":
