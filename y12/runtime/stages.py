@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 from y12.runtime.results.detections import Detections
 
-__all__ = ["Stages", "Timings"]
+__all__ = ["Stages", "Timings", "ms_since"]
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,8 @@ class Timings:
             self.execute_ms + other.execute_ms,
             self.postprocess_ms + other.postprocess_ms,
         )
+
+
+def ms_since(began: float) -> float:
+    """Return the milliseconds since a time of `perf_counter`."""
+    return (perf_counter() - began) * 1e3

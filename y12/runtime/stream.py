@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from y12.errors import ExecutorError
 from y12.runtime.results.detections import Detections
-from y12.runtime.stages import Stages, Timings
+from y12.runtime.stages import Stages, Timings, ms_since
 
 __all__ = ["AHEAD", "BEGUN", "Outcome", "Streams", "detections_at_once", "outcomes_streamed"]
 
@@ -144,23 +144,23 @@ def _prepared(items: Sequence[Item], stages: Stages) -> _Prepared[Item]:
         began = perf_counter()
         try:
             image = stages.load(item)
-            load_ms = _ms_since(began)
+            load_ms = ms_since(began)
             image, frame = stages.preprocess(image)
         except Exception as error:  # whatever it is, it belongs to this item: it is raised where its result would be
-            reads.append(_Read(item, -1, None, error, Timings(_ms_since(began))))
+            reads.append(_Read(item, -1, None, error, Timings(ms_since(began))))
         else:
-            reads.append(_Read(item, len(fitted), frame, None, Timings(load_ms, _ms_since(began) - load_ms)))
+            reads.append(_Read(item, len(fitted), frame, None, Timings(load_ms, ms_since(began) - load_ms)))
             fitted.append(image)
     began = perf_counter()
     joined = stages.join(fitted) if fitted else None
-    return _Prepared(reads, len(fitted), joined, _ms_since(began))
+    return _Prepared(reads, len(fitted), joined, ms_since(began))
 
 
 def _executed(batch: _Prepared[Any], stages: Stages) -> _Executed:
     """Run the network on what could be read of a batch."""
     began = perf_counter()
     results = stages.execute(batch.joined) if batch.count else ()
-    return results, _ms_since(began)
+    return results, ms_since(began)
 
 
 def _postprocessed(
@@ -170,12 +170,8 @@ def _postprocessed(
     results, execute_ms = executed
     began = perf_counter()
     detections = stages.postprocess(results[read.row], read.frame)
-    share = Timings(0.0, batch.join_ms / batch.count, execute_ms / batch.count, _ms_since(began))
+    share = Timings(0.0, batch.join_ms / batch.count, execute_ms / batch.count, ms_since(began))
     return detections, read.timings + share
-
-
-def _ms_since(began: float) -> float:
-    return (perf_counter() - began) * 1e3
 
 
 class _Source(Generic[Item]):
