@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from a checkout
 
+from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.options import DetectOptions
-from y12.runtime.postprocess.boxes import detections_from_output
+from y12.runtime.postprocess.boxes import decode_boxes
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import blob_from, letterbox
 
@@ -69,7 +70,7 @@ def measure(path: Path, output0: NDArray[np.float32]) -> NDArray[np.float64]:
         marks.append(perf_counter())
         blob_from([padded])
         marks.append(perf_counter())
-        detections_from_output(output0, frame, NAMES, DetectOptions())
+        decode_boxes({"output0": output0}, frame, DetectOptions(), OutputLayout("detect", len(NAMES)), NAMES)
         marks.append(perf_counter())
         if i >= WARMUP:
             rows.append([*np.diff(marks), marks[-1] - marks[0]])

@@ -22,7 +22,8 @@ from y12.exporter.precision.quantization_options import METHODS, TARGETS
 from y12.exporter.train.losses.terms.classes import CLASS_LOSSES
 from y12.exporter.train.losses.terms.iou import IOU_KINDS
 from y12.exporter.train.options import PRECISIONS
-from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, OWN_NMS_FORMS, TASKS
+from y12.runtime.artefact.manifest import TASKS
+from y12.runtime.artefact.nms_settings import MAX_NMS_CANDIDATES, OWN_NMS_FORMS
 from y12.runtime.cli.app import command_line, run
 from y12.runtime.cli.infer import Keep
 from y12.runtime.cli.options import Task

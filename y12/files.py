@@ -1,5 +1,6 @@
 """Files at the border: refuse what is no plain file before opening it, and never leave half a file behind."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable, Sequence
@@ -68,6 +69,16 @@ def first_of(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(visible(name, NAME) for name in names[:_SHOWN]) + more
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hash of a file's bytes, in hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_file(path: Path, what: str, max_bytes: int, error_type: type[Y12Error] = InputError) -> None:

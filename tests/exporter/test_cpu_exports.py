@@ -13,7 +13,7 @@ from y12.exporter.export_pipeline import export
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.verify_images import photos_dir
 from y12.exporter.verify.verify_options import VerifyOptions
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 
 SMALL = ShapeOptions(imgsz=((96, 128),))
 ONE = VerifyOptions(max_images=1, allow_inconclusive=True)

@@ -15,7 +15,8 @@ from y12.exporter.graph.nms.nms import PREFIX
 from y12.exporter.model.spec import models_dir
 from y12.exporter.verify.verify_images import photos_dir
 from y12.exporter.verify.verify_options import VerifyOptions
-from y12.runtime.artefact.manifest import ONNX_KEY, Manifest, NmsSettings
+from y12.runtime.artefact.manifest import ONNX_KEY, Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings
 
 SMALL = ShapeOptions(imgsz=((192, 256),))
 ONE = VerifyOptions(max_images=1)

@@ -14,7 +14,7 @@ from y12.exporter.precision.calibration.calibrate import CalibrationOptions
 from y12.exporter.precision.qdq.qdq import QuantizeOptions
 from y12.exporter.verify.verify_images import photos_dir
 from y12.exporter.verify.verify_options import VerifyOptions
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 
 SMALL = ShapeOptions(imgsz=((192, 256),))
 FREE = ShapeOptions(imgsz=((160, 192), (192, 256), (256, 320)), batch=(1, 2, 4))

@@ -14,7 +14,8 @@ from y12.exporter.model.build import detector_from_spec
 from y12.exporter.model.spec import spec_from_name
 from y12.exporter.source import demo_weights, source_from_config
 from y12.exporter.verify.verify_images import scenes_dir
-from y12.runtime.artefact.manifest import ONNX_KEY, TASKS, AxisRange, InputProfile, Manifest, NmsSettings
+from y12.runtime.artefact.manifest import ONNX_KEY, TASKS, AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.options import DetectOptions
 
 PROFILE = InputProfile(AxisRange(1, 1, 1), AxisRange(64, 64, 64), AxisRange(96, 96, 96))

@@ -22,7 +22,8 @@ from y12.exporter.model.spec import spec_from_name
 from y12.exporter.train.initial import NetworkChoice, network_from
 from y12.exporter.verify.verify_images import photos_dir
 from y12.exporter.verify.verify_options import VerifyOptions
-from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest, NmsSettings, end_to_end
+from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings, end_to_end
 from y12.runtime.options import DetectOptions
 from y12.runtime.tasks import task_for
 

@@ -5,6 +5,7 @@ Full TensorRT where it is installed, else TensorRT-RTX, which does not run on ev
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from y12.errors import ExecutorError, InputError
 from y12.exporter.cli.export import main
 from y12.exporter.verify.verify_images import photos_dir
 from y12.runtime.artefact.opened import open_artefact
-from y12.runtime.backends.tensorrt.executor import TrtExecutor, TrtNetwork, read_engine_name
+from y12.runtime.artefact.plan import network_name_in_plan
+from y12.runtime.backends.tensorrt.engine import LoadedEngine
+from y12.runtime.backends.tensorrt.executor import TrtExecutor, TrtNetwork
 from y12.runtime.gpu.cuda import Gpu
 from y12.runtime.gpu.device import StagedArray
 from y12.runtime.options import GpuOptions
@@ -176,7 +179,8 @@ def test_graphs_change_nothing(engine: Path) -> None:
 
 
 def test_the_name_is_the_one_the_bytes_tell(plan: bytes) -> None:
-    assert read_engine_name(plan).startswith("y12:")
+    with closing(LoadedEngine(plan, "auto", 0, Gpu)) as engine:
+        assert engine.name == network_name_in_plan(plan)
 
 
 def test_rtx_keeps_what_it_compiled(

@@ -8,7 +8,8 @@ from cost import refused
 from graphs import FIXED, PROFILE, ROWS, SIDE, manifest, write_model
 from onnx import TensorProto, helper
 
-from y12.runtime.artefact.manifest import AxisRange, InputProfile, NmsSettings
+from y12.runtime.artefact.manifest import AxisRange, InputProfile
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.options import DetectOptions
 from y12.runtime.session import Runtime
 

@@ -6,7 +6,8 @@ from PIL import Image
 
 from y12 import DetectOptions, Runtime
 from y12.errors import ArtefactError, ExecutorError, InputError, Y12Error
-from y12.runtime.artefact.manifest import AxisRange, NmsSettings
+from y12.runtime.artefact.manifest import AxisRange
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.opened import sidecar_of
 
 

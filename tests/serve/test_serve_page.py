@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.runtime.conftest import colour_manifest
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.options import DetectOptions
 from y12.serve.page.contents import INDEX, model_facts, page_files
 

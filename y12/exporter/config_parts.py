@@ -10,7 +10,7 @@ from y12.exporter.precision.mixed.budget_options import BudgetOptions
 from y12.exporter.precision.quantization_options import CalibrationOptions, QuantizeOptions
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.remote.address import file_name
-from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, NmsSettings
+from y12.runtime.artefact.nms_settings import MAX_NMS_CANDIDATES, NmsSettings
 from y12.runtime.options import DetectOptions
 
 __all__ = ["DEFAULT_NMS_CANDIDATES", "int8_of", "nms_of", "precision_of", "verify_of"]

@@ -1,8 +1,6 @@
 """The whole story of an export: source → trace → simplify → precision → NMS → engine → verification → files."""
 
 from dataclasses import dataclass, replace
-from importlib import metadata
-from pathlib import Path
 
 import onnx
 from torch import nn
@@ -24,7 +22,15 @@ from y12.exporter.graph.rtx.write_for_rtx import write_for_rtx
 from y12.exporter.graph.simplify import FOREIGN_PASSES, OWN_PASSES, SimplifyReport, cpu_passes, simplify
 from y12.exporter.input_profile import with_profile
 from y12.exporter.int8 import Int8Images, Typed, as_trained, int8_from_fp32, int8_images
-from y12.exporter.output import ExportedArtefact, files_of, left_behind, output_folder, what_is_replaced, write_files
+from y12.exporter.output import (
+    ExportedArtefact,
+    files_of,
+    left_behind,
+    output_folder,
+    stem_of,
+    what_is_replaced,
+    write_files,
+)
 from y12.exporter.precision.cast import cast_to_fp16
 from y12.exporter.recipe import engine_options, graph_recipe
 from y12.exporter.report.layers import layer_rows
@@ -32,7 +38,7 @@ from y12.exporter.report.pictures import Picture, pictures_of
 from y12.exporter.report.provenance import made_now
 from y12.exporter.report.report import ExportReport
 from y12.exporter.report.words import choice_in_words, profile_in_words
-from y12.exporter.source import Source, choice_of, source_from_config, with_nms_where_needed
+from y12.exporter.source import Source, manifest_of, source_from_config, with_nms_where_needed
 from y12.exporter.stages import Clock, Progress, silent
 from y12.exporter.trace.deploy import deploy_from_detector
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET, TraceOptions, onnx_from_deploy
@@ -40,10 +46,9 @@ from y12.exporter.verify.engine_precision import check_engine_precision, engine_
 from y12.exporter.verify.verify import Verification, VerificationInput, verify
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
-from y12.runtime.artefact.manifest import ONNX_KEY, TARGETS, InputProfile, Manifest
+from y12.runtime.artefact.manifest import ONNX_KEY, InputProfile, Manifest
 from y12.runtime.artefact.output_layout import OutputLayout, output_layout
 from y12.runtime.artefact.recipe import RANGES_KEY
-from y12.text import visible
 
 __all__ = ["ExportResult", "export"]
 
@@ -73,24 +78,23 @@ def export(config: "ExportConfig | nn.Module | str", progress: Progress = silent
             source = source_from_config(config)
             images = None if config.int8 is None else int8_images(config.int8, source.learned)
         config = with_nms_where_needed(config, source)
-        stem = _stem(config, source)
+        stem = stem_of(config, source.stem, given=source.graph is not None)
         replaces = what_is_replaced(config, stem)
         source, profile = with_profile(config, source)
-        manifest = _manifest(config, source, profile)
+        manifest = manifest_of(config, source, profile)
         evaluation_set = _evaluation_set(config, source, clock)
         simplified, simplification = _simplified(config, source, manifest.profile, clock)
         typed = _typed(config, images, simplified, manifest, clock)
         accuracy, pictures = _measured(evaluation_set, simplified, typed, manifest, clock)
         calibration = () if images is None else images.calibration
         thresholds = config.thresholds if accuracy is None else accuracy.thresholds
-        recipe = graph_recipe(config, typed.ranges, calibration)
-        manifest = replace(manifest, thresholds=thresholds, recipe=recipe)
+        manifest = replace(manifest, thresholds=thresholds, recipe=graph_recipe(config, typed.ranges, calibration))
         final = _final(typed, manifest, clock)
         engine = _engine(config, typed, final, manifest, clock)
-        if engine is not None and config.precision == "int8" and engine.flavour == "rtx":
-            with clock("compare with FP16"):
-                engine = replace(engine, half=_half_of(config, simplified, manifest))
         if engine is not None:
+            if config.precision == "int8" and engine.flavour == "rtx":
+                with clock("compare with FP16"):
+                    engine = replace(engine, half=_half_of(config, simplified, manifest))
             manifest = engine.manifest
         built = None if engine is None else engine.built
         verification, weights_checked = None, None
@@ -158,27 +162,12 @@ def _is_for_rtx(config: ExportConfig) -> bool:
     return config.format == "engine" and bindings_for_build(config.target.tensorrt).flavour == "rtx"
 
 
-def _stem(config: ExportConfig, source: Source) -> str:
-    """Return what the artefacts' names begin with.
-
-    Raises:
-        OptionsError: an artefact would take the place of the file it is made from.
-    """
-    suffix = ("" if config.precision == "fp32" else f"_{config.precision}") + "_cpu" * config.is_for_cpu
-    stem = source.stem.removesuffix(suffix).removesuffix("_cpu" * config.is_for_cpu) + suffix
-    own = config.output / f"{stem}.onnx"
-    if source.graph is not None and isinstance(config.model, str) and own.resolve() == Path(config.model).resolve():
-        raise OptionsError(f"--output: '{stem}.onnx' would overwrite the file it is made from; name another folder")
-    return stem
-
-
 def _evaluation_set(config: ExportConfig, source: Source, clock: Clock) -> EvaluationSet | None:
     """Return the images that the accuracy is measured on, where any are named."""
     if config.val is None:
         return None
     with clock("load images"):
-        found = open_evaluation_set(config.val, source.task, source.names, source.kpt_shape)
-        return replace(found, bits=config.bits)
+        return replace(open_evaluation_set(config.val, source.task, source.names, source.kpt_shape), bits=config.bits)
 
 
 def _simplified(
@@ -282,10 +271,7 @@ def _notes(
 
 
 def _runs_here(typed: Typed, verification: Verification | None) -> bool:
-    """Return whether this machine can run what the artefact is for, so that its time says something.
-
-    A graph for TensorRT says nothing of TensorRT's speed when ONNX Runtime runs it.
-    """
+    """Return whether this machine can run what the artefact is for: ONNX Runtime tells nothing of TensorRT's speed."""
     executed = verification is not None and verification.engine_executed.startswith("executed")
     return executed or (typed.quantization is not None and typed.quantization.target == "cpu")
 
@@ -299,25 +285,6 @@ def _verify_options(images: Int8Images | None, source: Source, options: VerifyOp
     return replace(options, images=tuple(evenly(images.calibration, options.max_images)))
 
 
-def _manifest(config: ExportConfig, source: Source, profile: InputProfile) -> Manifest:
-    return Manifest(
-        task=source.task,
-        names=source.names,
-        strides=source.strides,
-        profile=profile,
-        precision=config.precision,
-        producer=f"y12 {metadata.version('y12')}",
-        model=visible(source.model),
-        source=visible(source.file),
-        source_sha256=source.sha256,
-        licence=source.licence,
-        kpt_shape=source.kpt_shape,
-        nms=choice_of(config, source, profile),
-        localisation=source.localisation,
-        target="cpu" if config.is_for_cpu else TARGETS[0],
-    )
-
-
 def _layout(manifest: Manifest) -> OutputLayout:
     """Return where a graph without NMS has what NMS needs.
 
@@ -326,6 +293,7 @@ def _layout(manifest: Manifest) -> OutputLayout:
     """
     layout = output_layout(manifest.of_predictions)
     if layout is None:
-        found = f"{manifest.model}, a classifier"
-        raise OptionsError(f"--nms: expected a model that finds boxes, found {found}; drop --nms")
+        raise OptionsError(
+            f"--nms: expected a model that finds boxes, found {manifest.model}, a classifier; drop --nms"
+        )
     return layout

@@ -29,7 +29,16 @@ from y12.exporter.report.report import ExportReport
 from y12.runtime.artefact.manifest import Manifest
 from y12.text import visible
 
-__all__ = ["ExportedArtefact", "Outputs", "files_of", "left_behind", "output_folder", "what_is_replaced", "write_files"]
+__all__ = [
+    "ExportedArtefact",
+    "Outputs",
+    "files_of",
+    "left_behind",
+    "output_folder",
+    "stem_of",
+    "what_is_replaced",
+    "write_files",
+]
 
 
 PREFIX = ".y12-"
@@ -199,6 +208,20 @@ def files_of(stem: str, *, engine: bool, curve: bool) -> list[str]:
     """Return the names of an export's files, the artefact asked for first."""
     endings = [".engine", ".engine.json"] * engine + [".onnx"] + [".curve.svg"] * curve
     return [stem + ending for ending in (*endings, ".report.html", ".report.json", ".provenance.json")]
+
+
+def stem_of(config: ExportConfig, own_stem: str, *, given: bool) -> str:
+    """Return what the artefacts' names begin with: `own_stem` is the source's, which is `given` where it is an .onnx.
+
+    Raises:
+        OptionsError: an artefact would take the place of the file it is made from.
+    """
+    suffix = ("" if config.precision == "fp32" else f"_{config.precision}") + "_cpu" * config.is_for_cpu
+    stem = own_stem.removesuffix(suffix).removesuffix("_cpu" * config.is_for_cpu) + suffix
+    own = config.output / f"{stem}.onnx"
+    if given and isinstance(config.model, str) and own.resolve() == Path(config.model).resolve():
+        raise OptionsError(f"--output: '{stem}.onnx' would overwrite the file it is made from; name another folder")
+    return stem
 
 
 def what_is_replaced(config: ExportConfig, stem: str) -> Replaced | None:

@@ -1,6 +1,5 @@
 """An artefact made again from its manifest and its source, in a scratch folder, and compared with what it was."""
 
-import hashlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +18,10 @@ from y12.exporter.precision.quantization_options import QuantizeOptions
 from y12.exporter.recipe import versions
 from y12.exporter.source import demo_weights
 from y12.exporter.stages import Progress, silent
+from y12.files import file_sha256
 from y12.runtime.artefact.difference import Difference, difference, with_whole_recipe
-from y12.runtime.artefact.manifest import OWN_NMS_FORMS, TARGETS, InputProfile, Manifest
+from y12.runtime.artefact.manifest import TARGETS, InputProfile, Manifest
+from y12.runtime.artefact.nms_settings import OWN_NMS_FORMS
 from y12.runtime.artefact.onnx_header import read_onnx_header
 from y12.runtime.artefact.opened import Artefact, onnx_beside, open_artefact, sidecar_of
 from y12.runtime.artefact.recipe import RANGES_KEY, Recipe, sha256_of
@@ -122,20 +123,15 @@ def _source(artefact: Artefact, recipe: Recipe, given: Path | None) -> Path | No
         )
     beside = artefact.path.with_name(Path(name).name)
     for path in (beside, demo_weights()):
-        if path.is_file() and _sha256(path) == recipe.options.get("model_sha256", manifest.source_sha256):
+        if path.is_file() and file_sha256(path) == recipe.options.get("model_sha256", manifest.source_sha256):
             return path
     raise OptionsError(f"--source: expected the file it was made from, {visible(name, 80)}, found none; name it")
 
 
 def _other_source(manifest: Manifest, recipe: Recipe, given: Path | None) -> Difference | None:
     expected = recipe.options.get("model_sha256", manifest.source_sha256)
-    found = "" if given is None else _sha256(given)
+    found = "" if given is None else file_sha256(given)
     return None if found == expected else Difference("source", "sha256", expected, found)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _config(artefact: Artefact, recipe: Recipe, given: Path | None, scratch: Path) -> ExportConfig:

@@ -10,6 +10,7 @@ from y12.exporter.export_config import NAMED, ExportConfig, Int8Options
 from y12.exporter.precision.qat.learned import LearnedRanges
 from y12.exporter.precision.quantization_options import QuantizeOptions
 from y12.exporter.trace.to_onnx import DEFAULT_OPSET
+from y12.files import file_sha256
 from y12.runtime.artefact.manifest import TARGETS
 from y12.runtime.artefact.recipe import Recipe, sha256_of
 
@@ -82,7 +83,7 @@ def _model(config: ExportConfig) -> dict[str, str]:
         return {}
     named = {"model": Path(config.model).name}
     if config.suffix:
-        named["model_sha256"] = hashlib.sha256(Path(config.model).read_bytes()).hexdigest()
+        named["model_sha256"] = file_sha256(Path(config.model))
     ratios = config.ratios
     asked = {"scale": config.scale, "depth": ratios.depth, "width": ratios.width, "max_channels": ratios.max_channels}
     return named | {name: str(value) for name, value in asked.items() if value is not None}

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 import onnx
@@ -22,10 +23,12 @@ from y12.exporter.model.spec import models_dir
 from y12.exporter.precision.qat.learned import LearnedRanges
 from y12.exporter.precision.quantization_options import LEAST_OPSET
 from y12.exporter.verify.verify_images import scenes_dir
-from y12.runtime.artefact.manifest import LOCALISATIONS, InputProfile, NmsSettings, end_to_end
+from y12.runtime.artefact.manifest import LOCALISATIONS, TARGETS, InputProfile, Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings, end_to_end
 from y12.runtime.artefact.opened import Artefact, open_artefact
+from y12.text import visible
 
-__all__ = ["Source", "choice_of", "demo_weights", "source_from_config", "with_nms_where_needed"]
+__all__ = ["Source", "demo_weights", "manifest_of", "source_from_config", "with_nms_where_needed"]
 
 _END2END_NOTE = (
     "exported end to end: of its branches that predict each object once the best rows are chosen in the graph, which "
@@ -131,7 +134,7 @@ def with_nms_where_needed(config: ExportConfig, source: Source) -> ExportConfig:
     return replace(config, nms=nms_of({}, {}, wanted=True))
 
 
-def choice_of(config: ExportConfig, source: Source, profile: InputProfile) -> NmsSettings | None:
+def _choice_of(config: ExportConfig, source: Source, profile: InputProfile) -> NmsSettings | None:
     """Return how the graph is to choose among its predictions; None where they stay raw."""
     if not source.end2end:
         return config.nms
@@ -139,6 +142,26 @@ def choice_of(config: ExportConfig, source: Source, profile: InputProfile) -> Nm
         return end_to_end(row_count(profile, source.strides))
     strides = tuple(8 << i for i in range(8) if 8 << i <= max(source.strides))  # a given file tells the largest alone
     return end_to_end(row_count(profile, strides, source.given.nms.candidates))
+
+
+def manifest_of(config: ExportConfig, source: Source, profile: InputProfile) -> Manifest:
+    """Return what an export says of itself, as far as it is known before its work."""
+    return Manifest(
+        task=source.task,
+        names=source.names,
+        strides=source.strides,
+        profile=profile,
+        precision=config.precision,
+        producer=f"y12 {metadata.version('y12')}",
+        model=visible(source.model),
+        source=visible(source.file),
+        source_sha256=source.sha256,
+        licence=source.licence,
+        kpt_shape=source.kpt_shape,
+        nms=_choice_of(config, source, profile),
+        localisation=source.localisation,
+        target="cpu" if config.is_for_cpu else TARGETS[0],
+    )
 
 
 def _source(config: ExportConfig) -> Source:
@@ -242,7 +265,7 @@ def _check_start(artefact: Artefact, config: ExportConfig) -> None:
         OptionsError: its precision, or how it picks objects, leaves nothing to do.
     """
     path, manifest, is_foreign = artefact.path, artefact.manifest, artefact.found is not None
-    if manifest.target == "cpu" and not config.is_for_cpu:
+    if manifest.is_for_cpu and not config.is_for_cpu:
         raise OptionsError(
             f"{path}: expected a graph in the form that TensorRT fuses, found one for CPUs; export from the original, "
             "or add --target cpu"

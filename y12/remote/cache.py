@@ -24,12 +24,12 @@ from typing import Any
 
 from y12.disk_cache import check_private, user_cache
 from y12.errors import AddressError
-from y12.files import write_atomically
+from y12.files import file_sha256, write_atomically
 from y12.remote.address import Address
 from y12.remote.reply import Validator
 from y12.text import is_text
 
-__all__ = ["Kept", "Part", "Place", "sha256_of"]
+__all__ = ["Kept", "Part", "Place"]
 
 LOG = logging.getLogger("y12.cache")
 MAX_CACHE_BYTES = 16 << 30
@@ -110,7 +110,7 @@ class Place:
         path = self._folder / wanted / self._address.name
         try:
             self._check_own()
-            found = sha256_of(path)
+            found = file_sha256(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -163,16 +163,6 @@ class Place:
             f"{self._folder}: expected a folder of one's own to keep models in ({error.strerror or error}); "
             "XDG_CACHE_HOME names another"
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hash of a file's bytes, in hex.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _record(path: Path) -> dict[str, str]:

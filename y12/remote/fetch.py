@@ -6,8 +6,9 @@ from pathlib import Path
 from time import sleep
 
 from y12.errors import AddressError
+from y12.files import file_sha256
 from y12.remote.address import Address
-from y12.remote.cache import Kept, Place, sha256_of
+from y12.remote.cache import Kept, Place
 from y12.remote.options import FetchOptions
 from y12.remote.reply import BrokenOffError, Have, Origin, Reply, StaleError, Validator
 
@@ -145,7 +146,7 @@ def _check_size(address: Address, place: Place, reply: Reply, options: FetchOpti
 
 def _checked(address: Address, place: Place, reply: Reply, options: FetchOptions) -> Path:
     """Keep what has come; where it is not what was asked for, leave nothing of it."""
-    found = sha256_of(place.part_file)
+    found = file_sha256(place.part_file)
     try:
         check_hash(str(address), found, options)
     except AddressError:

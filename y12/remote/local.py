@@ -47,9 +47,8 @@ def local_path(
 
 def _check_local(path: Path, options: "FetchOptions") -> None:
     from y12.errors import AddressError
-    from y12.files import check_file
-    from y12.remote.cache import sha256_of
+    from y12.files import check_file, file_sha256
     from y12.remote.fetch import check_hash
 
     check_file(path, "a file", _MOST_LOCAL, AddressError)
-    check_hash(str(path), sha256_of(path), options)
+    check_hash(str(path), file_sha256(path), options)

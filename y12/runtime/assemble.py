@@ -130,7 +130,7 @@ def _onnx_backend(artefact: Artefact, provider: str, gpu: GpuOptions, throughput
     from y12.runtime.backends.onnx_runtime import OrtExecutor
 
     check_graph(artefact.path)
-    integers = artefact.manifest.target == "cpu" or artefact.manifest.recipe is None  # else y12 placed it for TensorRT
+    integers = artefact.manifest.is_for_cpu or artefact.manifest.recipe is None  # else y12 placed it for TensorRT
     executor = OrtExecutor(artefact.path, provider, device=gpu.device, throughput=throughput, integers=integers)
     check_agreement(artefact, executor.input_shape)
     return executor

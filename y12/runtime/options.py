@@ -72,13 +72,13 @@ class DetectOptions:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise InputError(f"{name}: expected a number from 0 to 1, found {value!r}")
-        if not _is_whole(self.max_det) or not 1 <= self.max_det <= MAX_DETECTIONS:
+        if not is_whole(self.max_det) or not 1 <= self.max_det <= MAX_DETECTIONS:
             raise InputError(f"max_det: expected a whole number from 1 to {MAX_DETECTIONS}, found {self.max_det!r}")
         if self.keep is not None:
             check_keep(self.keep)
         if self.classes is None:
             return
-        if not isinstance(self.classes, tuple) or not self.classes or not all(map(_is_whole, self.classes)):
+        if not isinstance(self.classes, tuple) or not self.classes or not all(map(is_whole, self.classes)):
             raise InputError(f"classes: expected None or a tuple of one or more class ids, found {self.classes!r}")
         if min(self.classes) < 0:
             raise InputError(f"classes: expected ids of 0 or more, found {min(self.classes)}")
@@ -174,5 +174,6 @@ def _near(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {shown(by_lower[close[0]])}?)" if close else ""
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Return whether a value is an int and no bool."""
     return isinstance(value, int) and not isinstance(value, bool)

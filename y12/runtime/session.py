@@ -24,8 +24,8 @@ from y12.runtime.preprocess.depth import check_bits
 from y12.runtime.preprocess.images import kept_source
 from y12.runtime.results.detections import Detections
 from y12.runtime.runs import Runs
-from y12.runtime.stages import Stages, Timings
-from y12.runtime.stream import AHEAD, Outcome, Streams, detections_at_once, outcomes_streamed
+from y12.runtime.stages import Stages, Timings, detections_at_once
+from y12.runtime.stream import AHEAD, Outcome, Streams, outcomes_streamed
 from y12.runtime.tasks import default_options, notes_on_options, resolved_options
 
 if TYPE_CHECKING:

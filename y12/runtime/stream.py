@@ -1,4 +1,4 @@
-"""One batch from images to Detections, at once or as a stream whose stages overlap.
+"""Batches from images to Detections, as a stream whose stages overlap.
 
 A stream's batches pass three places, each in the order of the images:
 
@@ -18,14 +18,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter, sleep
+from time import sleep
 from typing import Any, Generic, TypeVar
 
 from y12.errors import ExecutorError
 from y12.runtime.results.detections import Detections
-from y12.runtime.stages import Stages, Timings
+from y12.runtime.stages import Batch, Executed, Stages, Timings, execute, postprocess, prepare
 
-__all__ = ["AHEAD", "BEGUN", "Outcome", "Streams", "detections_at_once", "outcomes_streamed"]
+__all__ = ["AHEAD", "BEGUN", "Outcome", "Streams", "outcomes_streamed"]
 
 AHEAD = 2  # batches: one in the network, one ready for it
 _TOLD_AGAIN_S = 0.005  # a run that had not begun when it was told to stop does not know of it
@@ -45,48 +45,7 @@ class Outcome(Generic[Item]):
 
 
 BEGUN: Outcome[Any] = Outcome(None, ExecutorError("nothing was run yet"), Timings())  # no outcome, but their beginning
-
-
-@dataclass(frozen=True)
-class _Read(Generic[Item]):
-    """One item made to fit: its place in the batch and where the image lies in it; or the error that prevented that."""
-
-    item: Item
-    row: int
-    frame: Any
-    error: Exception | None
-    timings: Timings
-
-
-_Executed = tuple[Sequence[Any], float]  # what the network gave for each image, and its milliseconds
-
-
-@dataclass(frozen=True)
-class _Prepared(Generic[Item]):
-    """A batch: its items, how many of them could be read, the network's input, and the milliseconds it took to join."""
-
-    reads: list[_Read[Item]]
-    count: int
-    joined: Any
-    join_ms: float
-
-
-_Started = tuple[Future[_Prepared[Item]], Future[_Executed]]  # a batch on its way through the threads
-
-
-def detections_at_once(images: Sequence[Any], stages: Stages) -> tuple[list[Detections], Timings]:
-    """Take one batch through all stages in the calling thread; give its Detections and what they took together.
-
-    Raises:
-        Exception: what an item, the network or its outputs raise; an item's before the network runs.
-    """
-    batch = _prepared(images, stages)
-    for read in batch.reads:
-        if read.error is not None:
-            raise read.error
-    executed = _executed(batch, stages)
-    done = [_postprocessed(read, batch, executed, stages) for read in batch.reads]
-    return [detections for detections, _ in done], sum((timings for _, timings in done), Timings())
+_Started = tuple[Future[Batch[Item]], Future[Executed]]  # a batch on its way through the threads
 
 
 def outcomes_streamed(
@@ -133,49 +92,7 @@ def _outcomes(started: _Started[Item], stages: Stages) -> Iterator[Outcome[Item]
         if read.error is not None:
             yield Outcome(read.item, read.error, read.timings)
         else:
-            yield Outcome(read.item, *_postprocessed(read, batch, _result(started[1]), stages))
-
-
-def _prepared(items: Sequence[Item], stages: Stages) -> _Prepared[Item]:
-    """Read a batch's items and put their images together; what an item raises is kept with it."""
-    reads: list[_Read[Item]] = []
-    fitted: list[Any] = []
-    for item in items:
-        began = perf_counter()
-        try:
-            image = stages.load(item)
-            load_ms = _ms_since(began)
-            image, frame = stages.preprocess(image)
-        except Exception as error:  # whatever it is, it belongs to this item: it is raised where its result would be
-            reads.append(_Read(item, -1, None, error, Timings(_ms_since(began))))
-        else:
-            reads.append(_Read(item, len(fitted), frame, None, Timings(load_ms, _ms_since(began) - load_ms)))
-            fitted.append(image)
-    began = perf_counter()
-    joined = stages.join(fitted) if fitted else None
-    return _Prepared(reads, len(fitted), joined, _ms_since(began))
-
-
-def _executed(batch: _Prepared[Any], stages: Stages) -> _Executed:
-    """Run the network on what could be read of a batch."""
-    began = perf_counter()
-    results = stages.execute(batch.joined) if batch.count else ()
-    return results, _ms_since(began)
-
-
-def _postprocessed(
-    read: _Read[Any], batch: _Prepared[Any], executed: _Executed, stages: Stages
-) -> tuple[Detections, Timings]:
-    """Turn the outputs of one image into Detections; of what its batch took as a whole, its share is added."""
-    results, execute_ms = executed
-    began = perf_counter()
-    detections = stages.postprocess(results[read.row], read.frame)
-    share = Timings(0.0, batch.join_ms / batch.count, execute_ms / batch.count, _ms_since(began))
-    return detections, read.timings + share
-
-
-def _ms_since(began: float) -> float:
-    return (perf_counter() - began) * 1e3
+            yield Outcome(read.item, *postprocess(read, batch, _result(started[1]), stages))
 
 
 class _Source(Generic[Item]):
@@ -230,21 +147,21 @@ class _Threads:
         """Send a batch on its way."""
         try:
             self._interrupt = stages.interrupt
-            prepared = self._readers.submit(_prepared, items, stages)
+            prepared = self._readers.submit(prepare, items, stages)
             return prepared, self._runners.submit(self._run, prepared, stages)
         except RuntimeError as error:
             if self._stopped:  # by Runtime.close in another thread
                 raise _closed() from error
             raise
 
-    def _run(self, prepared: "Future[_Prepared[Item]]", stages: Stages) -> _Executed:
+    def _run(self, prepared: "Future[Batch[Item]]", stages: Stages) -> Executed:
         thread = threading.get_ident()
         self._running.add(thread)  # first: `stop` looks there after it has said that it stops
         try:
             batch = prepared.result()
             if self._stopped:
                 raise _closed()
-            return _executed(batch, stages)
+            return execute(batch, stages)
         finally:
             self._running.discard(thread)
 

@@ -16,6 +16,7 @@ from y12.runtime.cli.common import say
 from y12.runtime.preprocess.images import MAX_PIXELS
 from y12.runtime.preprocess.reduced import Image
 from y12.runtime.session import MAX_CHUNK, Runtime
+from y12.runtime.stages import ms_since
 from y12.serve.metrics import Metrics
 from y12.serve.options import ServeOptions
 from y12.serve.queue import Found, Job, JobQueue
@@ -116,7 +117,7 @@ class Batcher:
             except Exception as error:  # whatever it is, it belongs to this image
                 _fail(job, error)
                 continue
-            loaded.append((job, image, (perf_counter() - began) * 1e3))
+            loaded.append((job, image, ms_since(began)))
             pixels += image.nbytes // 3
             if pixels > MAX_PIXELS // 2:
                 yield loaded

@@ -14,7 +14,8 @@ import pytest
 from tests.runtime.conftest import colour_manifest, constant_model
 from y12.bundle.cli import main
 from y12.bundle.deepstream.make import APP, BUILD, CHECK, SHAPES
-from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange, NmsSettings
+from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.opened import sidecar_of
 from y12.runtime.options import DetectOptions
 

@@ -9,7 +9,8 @@ from tests.bundle.web.driven import mask_of
 from tests.bundle.web.host import hosted
 from tests.runtime.conftest import colour_manifest, constant_model
 from y12.bundle.web.write import facts_of
-from y12.runtime.artefact.manifest import ONNX_KEY, NmsSettings
+from y12.runtime.artefact.manifest import ONNX_KEY
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.options import DetectOptions
 from y12.runtime.preprocess.letterbox import Letterbox, blob_from, letterbox

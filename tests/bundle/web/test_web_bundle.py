@@ -14,7 +14,8 @@ from tests.bundle.web.host import hosted
 from tests.runtime.conftest import colour_manifest, colour_model, constant_model
 from y12.bundle.cli import main
 from y12.bundle.web import onnxruntime_web as package
-from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange, NmsSettings
+from y12.runtime.artefact.manifest import ONNX_KEY, AxisRange
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.options import DetectOptions
 
 NMS = NmsSettings("packed", 4, DetectOptions(max_det=4))

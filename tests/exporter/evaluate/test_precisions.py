@@ -18,7 +18,7 @@ from y12.exporter.evaluate.confidence_table import confidence_table_between
 from y12.exporter.evaluate.graph_results import Outcome
 from y12.exporter.evaluate.precisions import measured
 from y12.exporter.evaluate.scoring import Truth
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.options import DetectOptions
 
 SLIGHTLY, BADLY = (dict.fromkeys(convolutions(), amount) for amount in (0.02, 0.15))

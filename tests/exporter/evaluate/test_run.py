@@ -10,7 +10,8 @@ from tiny_data import ClassExecutor, ScriptedBox, ScriptedExecutor, coco_data
 from y12.errors import DatasetError, InputError, Y12Error
 from y12.exporter.evaluate.evaluate_options import ValOptions
 from y12.exporter.evaluate.run import validate, validate_results
-from y12.runtime.artefact.manifest import AxisRange, InputProfile, NmsSettings
+from y12.runtime.artefact.manifest import AxisRange, InputProfile
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.options import DetectOptions
 
 CAT = (0, (16.0, 16.0, 48.0, 48.0))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from text_models import model_of, run
 
 from y12.exporter.graph.nms.nms import with_nms
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import xyxy_from_xywh

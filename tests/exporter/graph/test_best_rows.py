@@ -11,7 +11,8 @@ from y12.exporter.graph.best_rows import MAX_ROWS, row_count, with_best_rows
 from y12.exporter.verify.check_best_rows import check_best_rows, compare_best_rows
 from y12.exporter.verify.compare import Ran
 from y12.exporter.verify.verify_options import TOLERANCES, VerifyOptions
-from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest, end_to_end
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.nms_settings import end_to_end
 
 
 def predictions(raw, batch=1, anchors=60, seed=0):

@@ -9,7 +9,7 @@ from text_models import model_of, noise
 from y12.exporter.engine.build_engine import BuildOptions, BuiltEngine, engine_from_onnx
 from y12.exporter.engine.inspect import facts_of
 from y12.exporter.graph.nms.nms import with_nms
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.output_layout import OutputLayout
 
 BATCHES = {"one": (1, 1, 1), "fixed": (8, 8, 8), "free": (1, 4, 8)}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.runtime.postprocess.one_output import detections_from_output
 from y12.exporter.verify.backends import TorchExecutor
 from y12.exporter.verify.compare import Ran, compare, outputs_of
 from y12.exporter.verify.verify_images import load_images
@@ -10,7 +11,6 @@ from y12.exporter.verify.verify_options import TOLERANCES, VerifyOptions
 from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.options import DetectOptions
-from y12.runtime.postprocess.boxes import detections_from_output
 from y12.runtime.preprocess.images import image_from
 from y12.runtime.preprocess.letterbox import letterbox
 

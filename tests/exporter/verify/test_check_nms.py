@@ -12,7 +12,8 @@ from y12.exporter.verify.check_nms import check_nms, compare_after_nms
 from y12.exporter.verify.compare import Ran, outputs_of
 from y12.exporter.verify.verify_images import load_images
 from y12.exporter.verify.verify_options import TOLERANCES, VerifyOptions
-from y12.runtime.artefact.manifest import Manifest, NmsSettings
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.output_layout import OutputLayout, output_layout
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.options import DetectOptions

@@ -33,7 +33,8 @@ from y12.exporter.data.open import labelled_dataset
 from y12.exporter.evaluate.results_json import read_results
 from y12.exporter.graph.foreign.read import graph_from_file
 from y12.exporter.model.spec import spec_from_name
-from y12.runtime.artefact.manifest import NAME_PREFIX, NmsSettings
+from y12.runtime.artefact.manifest import NAME_PREFIX
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.cli import infer, inspect
 from y12.runtime.cli.sources import frames_from

@@ -9,7 +9,8 @@ from onnx import TensorProto, helper
 
 from tests.foreign_graphs import EXTRAS, Ends, ended, foreign_model
 from y12.errors import ArtefactError
-from y12.runtime.artefact.manifest import Manifest, NmsSettings, end_to_end
+from y12.runtime.artefact.manifest import Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings, end_to_end
 from y12.runtime.artefact.onnx_graph import read_onnx_graph
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.artefact.ultralytics_metadata import manifest_from_metadata

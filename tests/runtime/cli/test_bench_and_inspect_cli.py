@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from y12 import DetectOptions, Runtime
-from y12.runtime.artefact.manifest import AxisRange, NmsSettings
+from y12.runtime.artefact.manifest import AxisRange
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.opened import sidecar_of
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 from y12.runtime.cli import bench, infer, inspect

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.foreign_graphs import Ends, foreign_model
 from y12.errors import InputError
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.cli.common import run_command
 from y12.runtime.cli.infer import main
 from y12.runtime.cli.infer_files import Output, infer_files

@@ -9,7 +9,8 @@ import pytest
 
 from y12 import DetectOptions, Runtime
 from y12.errors import ArtefactError, InputError
-from y12.runtime.artefact.manifest import NAME_LIMIT, Manifest, NmsSettings
+from y12.runtime.artefact.manifest import NAME_LIMIT, Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.cli import infer, inspect
 from y12.runtime.thresholds import MAX_ROWS, ConfidenceTable, ShiftRow

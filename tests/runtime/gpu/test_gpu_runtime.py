@@ -20,7 +20,7 @@ from tests.runtime.gpu.cases import (
 )
 from tests.runtime.gpu.host_device import HostNetwork
 from y12.errors import ArtefactError, ExecutorError, InputError
-from y12.runtime.artefact.manifest import NmsSettings, end_to_end
+from y12.runtime.artefact.nms_settings import NmsSettings, end_to_end
 from y12.runtime.gpu import worker as worker
 from y12.runtime.gpu.postprocess import Limits
 from y12.runtime.options import DetectOptions, GpuOptions

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.runtime.kernels.masks_cases import BORDER, CASES, LARGE, POISON, MaskCase, MaskRun
-from tests.runtime.kernels.references.masks import logits_of
+from tests.runtime.kernels.references.masks import logits_of, mask_words
 from tests.runtime.kernels.shim import ORDERS, compiled, compiled_source
 from y12.errors import InputError
 from y12.runtime.kernels.masks_layout import (
@@ -16,7 +16,6 @@ from y12.runtime.kernels.masks_layout import (
     MaskShape,
     mask_draw_grid,
     mask_plan,
-    mask_words,
 )
 from y12.runtime.kernels.sources import kernel_source
 from y12.runtime.preprocess.letterbox import boxes_to_original, scale_xy

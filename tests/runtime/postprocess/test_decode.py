@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from tests.runtime.postprocess.one_output import detections_from_output
 from y12.errors import ArtefactError, ExecutorError, InputError
 from y12.runtime.options import DetectOptions
-from y12.runtime.postprocess.boxes import detections_from_output
 from y12.runtime.preprocess.letterbox import Letterbox
 
 NAMES = ("cat", "dog")

@@ -8,7 +8,7 @@ import pytest
 
 from y12 import DetectOptions, Runtime
 from y12.errors import ArtefactError, ExecutorError, InputError, Y12Error
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 
 MAX_DET = 6
 BAKED = DetectOptions(conf=0.3, iou=0.6, max_det=MAX_DET)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.foreign_graphs import EXTRAS, NAMES, Ends, foreign_model, raw_of
+from tests.runtime.postprocess.one_output import detections_from_output
 from y12 import DetectOptions, Runtime
 from y12.errors import ArtefactError, ExecutorError
-from y12.runtime.artefact.manifest import NmsSettings, end_to_end
+from y12.runtime.artefact.nms_settings import NmsSettings, end_to_end
 from y12.runtime.artefact.output_layout import OutputLayout
-from y12.runtime.postprocess.boxes import detections_from_output
 from y12.runtime.postprocess.candidates import picked_from_predictions
 from y12.runtime.postprocess.in_graph import picked_from_graph
 from y12.runtime.postprocess.predictions import predictions_from

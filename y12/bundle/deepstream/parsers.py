@@ -10,7 +10,7 @@ all that there are, in this order.
 from dataclasses import dataclass
 
 from y12.errors import ArtefactError
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.opened import Artefact
 
 __all__ = ["Parser", "check", "parser_for"]

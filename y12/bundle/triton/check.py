@@ -13,7 +13,7 @@ from y12.bundle.triton.config import CONFIG, ModelConfig, Tensor
 from y12.bundle.triton.models import MODEL_PY, models_of
 from y12.bundle.triton.options import BACKENDS, TritonOptions
 from y12.errors import InputError, Y12Error
-from y12.files import check_file
+from y12.files import check_file, file_sha256
 from y12.runtime.artefact.manifest import Manifest
 from y12.runtime.artefact.opened import Artefact
 from y12.text import one_line, shown
@@ -206,6 +206,5 @@ def _network_problems(file: Path, artefact: Artefact) -> Iterator[str]:
             yield f"{file.name}: expected a plan of full TensorRT, found one of {header.product}"
         return
     wanted = {artefact.sha256(), hashlib.sha256(artefact.read_model()).hexdigest() if artefact.plan_offset else ""}
-    with file.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() not in wanted:
-            yield f"{file.parent.name}/{file.name}: expected the bytes of {artefact.path.name}, found another network"
+    if file_sha256(file) not in wanted:
+        yield f"{file.parent.name}/{file.name}: expected the bytes of {artefact.path.name}, found another network"

@@ -1,6 +1,5 @@
 """From a weights file to a detector: what the file is, which network it fits, and a strict load."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from y12.errors import CheckpointError, ModelSpecError
-from y12.exporter.checkpoint.metadata import metadata_from
+from y12.exporter.checkpoint.metadata import class_names, metadata_from
 from y12.exporter.checkpoint.pickles import read_pickled_zip
 from y12.exporter.checkpoint.published_state import for_training_only, published_state, unfolded, with_biases
 from y12.exporter.checkpoint.records import Record, check_total, modules_of, tensors_of
@@ -22,11 +21,10 @@ from y12.exporter.model.one_thread import one_thread
 from y12.exporter.model.published import spec_from_published_yaml
 from y12.exporter.model.rows import ModelSpec
 from y12.exporter.model.spec import spec_from_name, specs_at_scale
-from y12.text import is_text, shown
+from y12.files import file_sha256
+from y12.text import shown
 
 __all__ = ["Checkpoint", "detector_from_checkpoint", "read_checkpoint", "spec_from_checkpoint"]
-
-_MAX_NAMES = 100_000
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def _read_pt(path: Path) -> Checkpoint:
         model = model["state_dict"]
     if isinstance(model, dict) and model and all(isinstance(v, Tensor) for v in model.values()):
         check_total(model, path)
-        return Checkpoint(path, _sha256(path), _without_wrappers({str(k): v for k, v in model.items()}))
+        return Checkpoint(path, file_sha256(path), _without_wrappers({str(k): v for k, v in model.items()}))
     if not isinstance(model, Record):
         raise CheckpointError(
             f"{path}: expected a network under 'ema' or 'model', or a state dict; found {type(model).__name__}"
@@ -95,10 +93,10 @@ def _read_pt(path: Path) -> Checkpoint:
     yaml = model.get("yaml")
     return Checkpoint(
         path,
-        _sha256(path),
+        file_sha256(path),
         state,
         yaml=yaml if isinstance(yaml, dict) else None,
-        names=_names(model.get("names"), path),
+        names=class_names(model.get("names"), path),
         batch_norm_eps=_batch_norm_eps(model, path),
         architecture=shown(model.qualified_name, 80).strip("'"),
     )
@@ -124,31 +122,16 @@ def _read_safetensors(path: Path) -> Checkpoint:
     metadata = metadata_from(entries, path)
     return Checkpoint(
         path,
-        _sha256(path),
+        file_sha256(path),
         state,
         yaml=metadata.yaml,
         model=metadata.model,
-        names=_names(metadata.names, path),
+        names=metadata.names,
         batch_norm_eps=metadata.batch_norm_eps,
         ranges=metadata.ranges,
         side=metadata.side,
         licence=metadata.licence,
     )
-
-
-def _names(names: object, path: Path) -> tuple[str, ...]:
-    """Check class names: a list, or a mapping of ids 0..n-1."""
-    if isinstance(names, dict):
-        if any(type(key) is not int or not 0 <= key < len(names) for key in names):
-            raise CheckpointError(
-                f"{path}: expected class names for the ids 0 to {len(names) - 1}, found the ids {shown(list(names))}"
-            )
-        names = [names[i] for i in range(len(names))]
-    if names is None:
-        return ()
-    if not isinstance(names, list | tuple) or len(names) > _MAX_NAMES or not all(map(is_text, names)):
-        raise CheckpointError(f"{path}: expected class names as strings, found {shown(names)}")
-    return tuple(names)
 
 
 def _without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -157,11 +140,6 @@ def _without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def spec_from_checkpoint(checkpoint: Checkpoint) -> ModelSpec:

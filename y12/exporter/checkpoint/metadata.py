@@ -26,7 +26,7 @@ from y12.exporter.model.rows import LayerSpec, ModelSpec
 from y12.exporter.model.signature import MAX_CHANNELS
 from y12.exporter.model.signatures import SIGNATURES
 from y12.exporter.safe_yaml import mapping_from_yaml
-from y12.text import shown
+from y12.text import is_text, shown
 
 __all__ = [
     "LICENCE_KEY",
@@ -35,6 +35,7 @@ __all__ = [
     "SIDE_KEY",
     "UNKNOWN_LICENCE",
     "Metadata",
+    "class_names",
     "metadata_from",
     "metadata_of",
     "yaml_of_spec",
@@ -46,6 +47,7 @@ UNKNOWN_LICENCE = (
     "checkpoints are, stay under AGPL-3.0 in this file."
 )
 _MAX_TEXT = 1 << 22  # characters of one entry: 100,000 class names of forty
+_MAX_NAMES = 100_000
 _MAX_YAML = 1 << 18
 _MAX_YAML_DEPTH = 16
 _SHIPPED = re.compile(r"[a-z0-9-]{1,64}")  # no path: one would make us read any file
@@ -61,7 +63,7 @@ class Metadata:
     Attributes:
         model: the network's name; empty where the file tells none.
         yaml: its model YAML, if any.
-        names: class names as parsed, not yet checked.
+        names: class names by id.
         batch_norm_eps: of its BatchNorm modules; None where the file does not tell.
         ranges: of activations, as JSON text that nothing has looked at; empty where there are none.
         side: of the images that it was trained on, in pixels; None where the file does not tell.
@@ -70,7 +72,7 @@ class Metadata:
 
     model: str = ""
     yaml: Mapping[str, Any] | None = None
-    names: Any = ()
+    names: tuple[str, ...] = ()
     batch_norm_eps: float | None = None
     ranges: str = ""
     side: int | None = None
@@ -131,12 +133,31 @@ def metadata_from(entries: Mapping[str, str], path: Path) -> Metadata:
     return Metadata(
         model,
         network,
-        names,
-        _eps(entries, path),
-        entries.get(RANGES_KEY, ""),
-        _side(entries.get(SIDE_KEY), path),
-        _licence(entries.get(LICENCE_KEY, ""), path),
+        batch_norm_eps=_eps(entries, path),
+        ranges=entries.get(RANGES_KEY, ""),
+        side=_side(entries.get(SIDE_KEY), path),
+        licence=_licence(entries.get(LICENCE_KEY, ""), path),
+        names=class_names(names, path),
     )
+
+
+def class_names(names: object, path: Path) -> tuple[str, ...]:
+    """Return class names from a list, or a mapping of ids 0..n-1.
+
+    Raises:
+        CheckpointError: they are neither, too many, or no texts.
+    """
+    if isinstance(names, dict):
+        if any(type(key) is not int or not 0 <= key < len(names) for key in names):
+            raise CheckpointError(
+                f"{path}: expected class names for the ids 0 to {len(names) - 1}, found the ids {shown(list(names))}"
+            )
+        names = [names[i] for i in range(len(names))]
+    if names is None:
+        return ()
+    if not isinstance(names, list | tuple) or len(names) > _MAX_NAMES or not all(map(is_text, names)):
+        raise CheckpointError(f"{path}: expected class names as strings, found {shown(names)}")
+    return tuple(names)
 
 
 def _model(name: str, has_yaml: bool, path: Path) -> str:

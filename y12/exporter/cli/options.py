@@ -7,7 +7,8 @@ from typing import Annotated, NewType
 import typer
 
 from y12.exporter.cli.choices import Bits, Flavour, Format, Method, NmsForm, Target
-from y12.runtime.cli.options import NMS, OUTPUT, Numbers, Task, choice, number, option, reader, whole
+from y12.runtime.cli.options import NMS, OUTPUT, Numbers, Task, choice, number, option, whole
+from y12.runtime.cli.values import reader
 
 INPUT, ENGINE, PROOF, INT8 = "Model and input", "Engine", "Verification and accuracy", "INT8"
 

@@ -25,7 +25,6 @@ __all__ = [
     "check_place",
     "check_polygons",
     "check_segmentation",
-    "is_whole",
     "numbers",
 ]
 
@@ -59,11 +58,6 @@ def numbers(value: object, what: str, count: int | None = None) -> list[float]:
 
 def _is_number(value: object) -> bool:
     return type(value) in (int, float) and abs(value) <= _MAX_COORDINATE  # type: ignore[arg-type]  # False for NaN
-
-
-def is_whole(value: object) -> bool:
-    """Return whether a value is an int and no bool."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def check_box(value: object) -> None:

@@ -16,12 +16,12 @@ from y12.exporter.data.bounds import (
     check_keypoints,
     check_place,
     check_segmentation,
-    is_whole,
     numbers,
 )
 from y12.exporter.data.dataset import Dataset, GroundTruth, Sample, SizesHw
 from y12.exporter.data.files import read_json
 from y12.exporter.data.problems import LeftOut, Problems
+from y12.runtime.options import is_whole
 from y12.text import is_text, shown
 
 __all__ = ["coco_dataset", "coco_ground_truth", "ground_truth_kinds"]

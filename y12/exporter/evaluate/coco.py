@@ -108,7 +108,7 @@ def figures_in(evaluation: Any, kind: str) -> Figures:
 
 
 def evaluation_of(images: Any, annotations: list[dict[str, Any]], results: list[dict[str, Any]], kind: str) -> Any:
-    """Return pycocotools' evaluation, before it has run, of entries that another evaluation has prepared.
+    """Return pycocotools' evaluation of any size, before it has run, of entries that another evaluation has prepared.
 
     Args:
         images: COCO's `dataset` with the images and the categories.
@@ -116,17 +116,14 @@ def evaluation_of(images: Any, annotations: list[dict[str, Any]], results: list[
         results: the same.
         kind: as of `evaluate`.
     """
-    return _evaluation(_index(annotations, images), _index(results, images), kind)
+    return _evaluation(_index(annotations, images), _index(results, images), kind, by_size=False)
 
 
 def prepared(ground_truth: GroundTruth, results: Sequence[Result], kind: str, *, by_size: bool = True) -> Any:
     """Return pycocotools' evaluation before it has run; it prints as it goes."""
     require_pycocotools()
     truth = _index(list(_annotations(ground_truth, kind)), ground_truth)
-    evaluation = _evaluation(truth, _loaded_results(truth, results, kind), kind)
-    if not by_size:
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
-    return evaluation
+    return _evaluation(truth, _loaded_results(truth, results, kind), kind, by_size=by_size)
 
 
 def require_pycocotools() -> None:
@@ -141,18 +138,18 @@ def require_pycocotools() -> None:
         raise MissingPackageError("pycocotools", "val", "y12-val")
 
 
-def _evaluation(truth: Any, predictions: Any, kind: str) -> Any:
+def _evaluation(truth: Any, predictions: Any, kind: str, *, by_size: bool) -> Any:
     from pycocotools.cocoeval import COCOeval
 
-    if kind == "obb":
-        from y12.exporter.evaluate.oriented_eval import OrientedEval
+    from y12.exporter.evaluate.oriented_eval import OrientedEval
 
-        return OrientedEval(truth, predictions, "bbox")
-    evaluation = COCOeval(truth, predictions, kind)
+    evaluation = OrientedEval(truth, predictions, "bbox") if kind == "obb" else COCOeval(truth, predictions, kind)
     if kind == "keypoints":
         points = len(truth.dataset["annotations"][0]["keypoints"]) // 3
         if not coco_sigmas_exist(points):
             evaluation.params.kpt_oks_sigmas = np.full(points, 1 / points)
+    if not by_size:
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
     return evaluation
 
 

@@ -144,7 +144,6 @@ def _matched_across(
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
         across = evaluation_of(evaluation.cocoGt.dataset, truth, found, kind)
         across.params.catIds, across.params.iouThrs = [category], np.array([IOU])
-        across.params.areaRng, across.params.areaRngLbl = across.params.areaRng[:1], ["all"]
         across.params.maxDets = [_ALL]
         across.evaluate()
     return [

@@ -7,7 +7,7 @@ from y12.exporter.data.classes import ClassMap
 from y12.exporter.data.dataset import KINDS_OF_TASK, Dataset
 from y12.exporter.evaluate.coco import KIND_NAMES, coco_sigmas_exist
 from y12.exporter.evaluate.evaluate_options import ValOptions
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.options import DetectOptions
 
 __all__ = ["detect_options", "kinds_for"]

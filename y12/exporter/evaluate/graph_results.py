@@ -157,7 +157,7 @@ def _runtime(graph: onnx.ModelProto, manifest: Manifest, bits: int | None) -> It
     with tempfile.TemporaryDirectory(prefix="y12-") as folder:
         path = Path(folder, "evaluation set.onnx")
         path.write_bytes(described.SerializeToString())
-        executor = OrtExecutor(path, "cpu", threads=1, integers=manifest.target == "cpu")
+        executor = OrtExecutor(path, "cpu", threads=1, integers=manifest.is_for_cpu)
         with Runtime(path, _Once(executor), bits=bits) as runtime:
             yield runtime
 

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from y12.exporter.evaluate.bootstrap import average_precision, draws_of, interval_of, matches_of
 from y12.exporter.evaluate.closeness import points_apart
 from y12.exporter.evaluate.coco import KIND_NAMES
+from y12.exporter.evaluate.evaluation_set import EvaluationSet
 from y12.exporter.evaluate.graph_results import Outcome
 from y12.exporter.evaluate.results import Loss
-from y12.exporter.evaluate.scoring import Truth
+from y12.exporter.evaluate.scoring import Truth, truth_from
 
-__all__ = ["Yardstick"]
+__all__ = ["Yardstick", "yardsticks_of"]
 
 _Drawn = Mapping[str, NDArray[np.float64]]  # a figure's name → its value in each draw, 0 to 1
 
@@ -89,3 +90,16 @@ class Yardstick:
         told = {result["image_id"]: result["category_id"] for result in outcome.results}
         expected = self._truth.coco["annotations"]
         return np.array([told[label["image_id"]] == label["category_id"] for label in expected], np.float64)
+
+
+def yardsticks_of(evaluation_set: EvaluationSet, fp32: Outcome) -> tuple[Yardstick, ...]:
+    """Return labels, where there are any of objects, and agreement, where FP32 finds anything.
+
+    Raises:
+        DatasetError: there is neither.
+    """
+    yardsticks = [] if evaluation_set.labels is None else [Yardstick(truth_from(evaluation_set, fp32), fp32)]
+    yardsticks = [one for one in yardsticks if one.figures]
+    if fp32.sure or not yardsticks:
+        yardsticks.append(Yardstick(truth_from(evaluation_set, fp32, labels=False), fp32))
+    return tuple(yardsticks)

@@ -15,7 +15,8 @@ from onnx import helper
 
 from y12.errors import GraphError
 from y12.exporter.graph.nms.nms import rows_of
-from y12.runtime.artefact.manifest import MAX_NMS_CANDIDATES, InputProfile
+from y12.runtime.artefact.manifest import InputProfile
+from y12.runtime.artefact.nms_settings import MAX_NMS_CANDIDATES
 from y12.runtime.artefact.output_layout import PROTOS, OutputLayout, Rows
 
 __all__ = ["MAX_ROWS", "PREFIX", "row_count", "with_best_rows"]

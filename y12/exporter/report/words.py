@@ -3,7 +3,8 @@
 import math
 
 from y12.exporter.evaluate.results import CurvePoint
-from y12.runtime.artefact.manifest import InputProfile, Manifest, NmsSettings
+from y12.runtime.artefact.manifest import InputProfile, Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.text import percent
 
 __all__ = [

@@ -1,6 +1,5 @@
 """Data for a network: what it is trained on and what it is measured on, checked before the first step."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -28,8 +27,6 @@ _DRAWN = 128  # scenes to measure on, and to calibrate on; training cannot have 
 _DRAWN_SEEDS = {"held-out": 2**31 - 1, "calibration": 2**31 + 1}
 _CALIBRATION_IMAGES = 128
 _PLAIN_SHARE = 0.1  # of the epochs, the last ones, show whole images, as inference does (YOLOX, arXiv 2107.08430)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ def _ran(name: str, executor: Executor, images: tuple[TestImage, ...], batch: in
 
 def _typed_executor(graph: onnx.ModelProto, manifest: Manifest) -> Executor:
     """Return what runs a graph of the artefact: INT8 in one way, with NMS and without, as it rounds to whole steps."""
-    return OrtExecutor(graph.SerializeToString(), "cpu", integers=manifest.target == "cpu")
+    return OrtExecutor(graph.SerializeToString(), "cpu", integers=manifest.is_for_cpu)
 
 
 def _reference(inputs: VerificationInput, images: tuple[TestImage, ...]) -> Ran:

@@ -4,7 +4,6 @@ from collections.abc import Collection
 from typing import Any
 
 from y12.errors import ArtefactError
-from y12.runtime.options import MAX_DETECTIONS
 from y12.runtime.thresholds import MAX_ROWS, ConfidenceTable, ShiftRow
 from y12.text import is_text, shown
 
@@ -131,24 +130,6 @@ def check_input_size(batch: int, height: int, width: int) -> None:
             f"expected an input of at most {MAX_INPUT} numbers (1 GiB in FP32), found {batch} images of "
             f"{height}x{width}: {4 * numbers / 2**30:.3g} GiB"
         )
-
-
-def nms_option(key: str, value: object) -> Any:
-    """Return the value of an option of `DetectOptions`.
-
-    Raises:
-        ArtefactError: it is of another type, or out of range.
-    """
-    field = f"nms.options.{key}"
-    if key in ("agnostic", "multi_label"):
-        return flag(value, field)
-    if key in ("conf", "iou"):
-        return share(value, field)
-    if key == "max_det":
-        return whole(value, field, 1, MAX_DETECTIONS)
-    if key == "classes" and value is not None:
-        return tuple(whole(one, field, 0, MAX_CLASSES) for one in listed(value, field, 1, MAX_CLASSES))
-    return None if value is None else text(value, field)
 
 
 def confidence_table(value: object) -> ConfidenceTable | None:

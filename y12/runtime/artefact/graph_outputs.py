@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from y12.errors import ArtefactError
 from y12.runtime.artefact.fields import MAX_CLASSES
-from y12.runtime.artefact.manifest import NmsSettings, end_to_end
+from y12.runtime.artefact.nms_settings import NmsSettings, end_to_end
 from y12.runtime.artefact.onnx_graph import OnnxGraph, OnnxNode
 from y12.runtime.artefact.onnx_header import TensorHeader
 from y12.runtime.options import MAX_DETECTIONS, DetectOptions

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from y12.errors import ArtefactError, InputError
 from y12.runtime.artefact import fields
+from y12.runtime.artefact.nms_settings import NmsSettings, nms_settings_from
 from y12.runtime.artefact.recipe import Recipe
-from y12.runtime.options import MAX_DETECTIONS, DetectOptions
 from y12.runtime.thresholds import ConfidenceTable
 from y12.text import one_line
 
@@ -26,9 +26,6 @@ TASKS = ("detect", "segment", "pose", "obb", "classify", "multitask")
 LOCALISATIONS = ("distances", "heatmap", "anchors")
 PRECISIONS = ("fp32", "fp16", "int8")
 TARGETS = ("trt", "cpu")  # the form that TensorRT fuses, or the one that ONNX Runtime computes fastest on a CPU
-OWN_NMS_FORMS = ("packed", "split")  # that y12 writes
-NMS_FORMS = (*OWN_NMS_FORMS, "rows")
-MAX_NMS_CANDIDATES = 3840  # TensorRT's TopK takes no more
 MAX_KEYPOINTS = 1024
 MAX_SIDE = 65536  # of any axis of the input
 _MAX_LEVELS = 8
@@ -76,50 +73,6 @@ class InputProfile:
     def is_fixed(self) -> bool:
         """True where the input has one shape only."""
         return self.batch.is_fixed and self.height.is_fixed and self.width.is_fixed
-
-
-@dataclass(frozen=True)
-class NmsSettings:
-    """How the graph picks objects itself, so that its outputs are rows of them.
-
-    Attributes:
-        form: "packed" (outputs `detections`, `num`, `truncated`) or "split" (`num_dets`, `det_boxes`, `det_scores`,
-            `det_classes`, as Triton and DeepStream configurations expect): y12's own NMS. "rows" (`output0`, in which
-            rows of score 0 are padding): another exporter's NMS, or a network that needs none.
-        candidates: P, how many of the best-scored boxes it sees; of "rows" their number.
-        options: its thresholds, which cannot be changed when the artefact is run.
-    """
-
-    form: str
-    candidates: int
-    options: DetectOptions
-
-    def __post_init__(self) -> None:
-        if self.form not in NMS_FORMS:
-            raise ArtefactError(f"nms: form must be one of {', '.join(NMS_FORMS)}, found {self.form!r}")
-        if self.options.keep is not None:  # what a graph compares scores with is a number of its own
-            raise ArtefactError(f"nms: expected a conf of the artefact itself, found keep {self.options.keep!r}")
-        most = MAX_DETECTIONS if self.is_rows else MAX_NMS_CANDIDATES
-        if not 1 <= self.options.max_det <= self.candidates <= most:
-            raise ArtefactError(
-                f"nms: expected 1 <= max_det <= candidates <= {most}, "
-                f"found max_det {self.options.max_det} and {self.candidates} candidates"
-            )
-
-    @property
-    def is_rows(self) -> bool:
-        """Whether the graph has rows that y12's own NMS did not write."""
-        return self.form == "rows"
-
-    @property
-    def is_end_to_end(self) -> bool:
-        """Whether the rows are the best scores, of a network that was trained to need no NMS."""
-        return self.is_rows and self.options.iou == 1.0 and self.options.multi_label
-
-
-def end_to_end(rows: int) -> NmsSettings:
-    """Return how a network picks objects that needs no NMS: the best scores, a row each."""
-    return NmsSettings("rows", rows, DetectOptions(conf=0.0, iou=1.0, max_det=rows, multi_label=True))
 
 
 @dataclass(frozen=True)
@@ -207,6 +160,11 @@ class Manifest:
     def output(self) -> str:
         """Be "end2end" where the graph gives the best rows, of which none has to be suppressed; else "raw"."""
         return "end2end" if self.nms is not None and self.nms.is_end_to_end else "raw"
+
+    @property
+    def is_for_cpu(self) -> bool:
+        """Whether it is written for a CPU, where ONNX Runtime computes what is quantised in integers."""
+        return self.target == "cpu"
 
     @property
     def max_stride(self) -> int:
@@ -303,7 +261,7 @@ def _checked_fields(data: dict[str, Any]) -> dict[str, Any]:
         "profile": InputProfile(**{axis: _axis(sizes, f"profile.{axis}") for axis, sizes in profile.items()}),
         "engine": fields.texts_by_text(data.get("engine", {}), "engine"),
         "kpt_shape": _kpt_shape(data.get("kpt_shape")),
-        "nms": _nms_settings(data.get("nms")),
+        "nms": nms_settings_from(data.get("nms")),
         "thresholds": fields.confidence_table(data.get("thresholds")),
         "recipe": Recipe.from_data(data.get("recipe")),
     }
@@ -319,15 +277,3 @@ def _kpt_shape(value: object) -> tuple[int, int] | None:
         return None
     points, values = fields.listed(value, "kpt_shape", 2, 2)
     return fields.whole(points, "kpt_shape", 1, MAX_KEYPOINTS), fields.whole(values, "kpt_shape", 2, 3)
-
-
-def _nms_settings(value: object) -> NmsSettings | None:
-    if value is None:
-        return None
-    settings = fields.mapping(value, "nms", ("form", "candidates", "options"))
-    given = fields.mapping(
-        settings["options"], "nms.options", (), [one.name for one in dataclass_fields(DetectOptions)]
-    )
-    options = {key: fields.nms_option(key, option) for key, option in given.items()}
-    candidates = fields.whole(settings["candidates"], "nms.candidates", 1, MAX_DETECTIONS)
-    return NmsSettings(fields.text(settings["form"], "nms.form"), candidates, DetectOptions(**options))

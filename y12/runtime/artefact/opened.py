@@ -7,7 +7,6 @@ Where the manifest is looked for, first find wins:
              parted from it; else the sidecar file beside it.
 """
 
-import hashlib
 import json
 import mmap
 import os
@@ -18,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from y12.errors import ArtefactError
-from y12.files import check_file
+from y12.files import check_file, file_sha256
 from y12.runtime.artefact.class_count import check_class_count
-from y12.runtime.artefact.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest, NmsSettings
+from y12.runtime.artefact.manifest import MAX_JSON_BYTES, ONNX_KEY, Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.onnx_header import OnnxHeader, TensorHeader, read_onnx_header
 from y12.runtime.artefact.plan import PlanHeader, network_name_in_plan, plan_problem, read_plan_header
 from y12.runtime.artefact.ultralytics_metadata import is_foreign_metadata, manifest_from_metadata
@@ -74,8 +74,8 @@ class Artefact:
         Raises:
             ArtefactError: the file cannot be read any more.
         """
-        with _named(self.path), self.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        with _named(self.path):
+            return file_sha256(self.path)
 
 
 def open_artefact(path: str | Path) -> Artefact:

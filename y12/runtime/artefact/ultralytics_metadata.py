@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from y12.errors import ArtefactError
 from y12.runtime.artefact import fields
-from y12.runtime.artefact.manifest import TASKS, AxisRange, InputProfile, Manifest, NmsSettings, end_to_end
+from y12.runtime.artefact.manifest import TASKS, AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings, end_to_end
 from y12.runtime.options import MAX_DETECTIONS, DetectOptions
 from y12.text import shown
 

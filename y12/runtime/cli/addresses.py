@@ -2,12 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, overload
+from typing import TYPE_CHECKING, Annotated, overload
 
 import typer
 
 from y12.runtime.cli.app import Options
-from y12.text import shown
+from y12.runtime.cli.values import at_least, reader
 
 if TYPE_CHECKING:
     from y12.remote.options import FetchOptions
@@ -16,15 +16,7 @@ PANEL = "Models by address"
 _GIB = 1 << 30
 
 
-def _gibibytes(value: Any) -> float:
-    """Read a size; typer hands the default through it too, which is text no longer."""
-    try:
-        number = float(value)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < math.inf:
-        raise typer.BadParameter(f"expected a size in GiB, more than 0, found {shown(value)}")
-    return number
+_gibibytes = reader(at_least(math.ulp(0.0), float), "a size in GiB, more than 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,14 +27,13 @@ from y12.runtime.cli.options import (
     NamedClasses,
     RuntimeOptions,
     choice,
-    distance,
     given,
     option,
     positive,
-    reader,
 )
 from y12.runtime.cli.progress import Progress
 from y12.runtime.cli.sharing import Share, read_share, resumed_lines, share_of
+from y12.runtime.cli.values import at_least, reader
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from y12.runtime.cli.sources import Source
     from y12.runtime.options import DetectOptions
     from y12.runtime.session import Runtime
-    from y12.runtime.several import Several
 
 JSON_HELP = (
     "print JSON Lines: one object per image or video frame with source, frame, time_s (from the video's beginning), "
@@ -56,8 +54,6 @@ JSON_HELP = (
 SOURCES = "Sources"
 MASK_TASKS = ("segment", "multitask")
 
-
-share = reader(read_share, "which share, from 1, of how many, such as 2/8")
 Keep = StrEnum("Keep", ["PRECISION", "RECALL"])  # y12.runtime.thresholds.KEEPS
 MaskForm = StrEnum("MaskForm", ["RLE", "POLYGON"])
 CocoForm = StrEnum("CocoForm", ["DATASET", "RESULTS"])
@@ -84,7 +80,7 @@ class Infer(RuntimeOptions):
         Share | None,
         option(
             "--shard",
-            parser=share,
+            parser=reader(read_share, "which share, from 1, of how many, such as 2/8"),
             metavar="I/N",
             panel=SOURCES,
             help="look at a share only, every N-th source from the I-th on: 1/8 to 8/8 together are all",
@@ -174,7 +170,7 @@ class Infer(RuntimeOptions):
         float | None,
         option(
             "--tolerance",
-            parser=distance,
+            parser=reader(at_least(0, float), "a number of 0 or more"),
             metavar="PX",
             panel=OUTPUT,
             help="how far in pixels outlines may stray to have fewer points (default: 0)",
@@ -218,7 +214,9 @@ def _infer(asked: Infer) -> int:
         # It makes folders: what can be refused is refused before.
         takers = stack.enter_context(_outputs(asked, sources, runtime.manifest))
         say(f"{unsigned(asked.artefact)} on {'; '.join(dict.fromkeys(each.description for each in runtimes))}")
-        _tell_kept(runtime, wanted, options)
+        table = runtime.manifest.thresholds
+        if wanted.keep is not None and table is not None:
+            say(f"note: conf {wanted.conf:g} of {table.against} is {options.conf:.3g} here (keeps {wanted.keep})")
         for note in runtime.notes_on(options):
             say(f"note: {note}")
         output = Output(takers, asked.json, masks, tolerance, put_json if lines is None else lines.put)
@@ -227,14 +225,6 @@ def _infer(asked: Infer) -> int:
     if failed:
         say(f"error: {failed} of {len(sources)} files could not be used")
     return EXIT_FAILED if failed else 0
-
-
-def _together(runtimes: "list[Runtime]") -> "Runtime | Several":
-    if len(runtimes) == 1:
-        return runtimes[0]
-    from y12.runtime.several import Several
-
-    return Several(runtimes)
 
 
 def _wanted(asked: Infer, runtime: "Runtime") -> "DetectOptions":
@@ -268,13 +258,6 @@ def _outputs(
         as_results=asked.coco_form == CocoForm.RESULTS,
     )
     return opened_outputs(places, sources, manifest)
-
-
-def _tell_kept(runtime: "Runtime", asked: "DetectOptions", used: "DetectOptions") -> None:
-    """Return which confidence --keep led to."""
-    thresholds = runtime.manifest.thresholds
-    if asked.keep is not None and thresholds is not None:
-        say(f"note: conf {asked.conf:g} of {thresholds.against} is {used.conf:.3g} here (keeps {asked.keep})")
 
 
 def _check_together(asked: Infer) -> None:

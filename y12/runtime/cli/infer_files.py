@@ -12,6 +12,7 @@ from y12.runtime.cli.common import put, put_json, say
 from y12.runtime.cli.progress import Advance
 from y12.runtime.cli.sources import Frame, Source, frames_from, is_moving
 from y12.runtime.results.convert import words
+from y12.runtime.stages import ms_since
 
 if TYPE_CHECKING:
     from y12.runtime.cli.outputs import Taker
@@ -125,7 +126,7 @@ def masks_ms(found: "Detections") -> float:
     started = perf_counter()
     if found.masks is not None:
         _ = found.masks.crops
-    return (perf_counter() - started) * 1e3
+    return ms_since(started)
 
 
 def _report_failure(source: Source, message: str, output: Output) -> None:

@@ -1,7 +1,6 @@
-"""Options that several commands share, each declared once, and the values that they read from text."""
+"""Options that several commands share, each declared once."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +11,7 @@ import typer
 from y12.errors import InputError
 from y12.runtime.cli.addresses import ByAddress
 from y12.runtime.cli.common import say
-from y12.text import shown
+from y12.runtime.cli.values import at_least, gpu_numbers, image_size, member_of, reader, whole_numbers
 
 if TYPE_CHECKING:
     from y12.runtime.session import Runtime
@@ -39,93 +38,23 @@ def choice(
     kind: type[StrEnum], *names: str, help: str, panel: str, aliases: Mapping[str, StrEnum] | None = None
 ) -> Any:
     """Declare an option that takes one of the values of an enum, or another name for one of them."""
-    taken: dict[str, StrEnum] = {**{member.value: member for member in kind}, **(aliases or {})}
-
-    def parse(text: str) -> StrEnum:
-        if text not in taken:
-            raise typer.BadParameter(_expected_one_of(list(kind), list(aliases or ()), text))
-        return taken[text]
-
     return typer.Option(
         *names,
-        parser=parse,
+        parser=member_of(kind, aliases or {}),
         metavar="|".join(kind),
-        autocompletion=lambda: list(taken),
+        autocompletion=lambda: [*kind, *(aliases or ())],
         help=help,
         rich_help_panel=panel,
     )
 
 
-def _expected_one_of(values: list[str], aliases: list[str], found: str) -> str:
-    from difflib import get_close_matches  # takes a while to load: only where there is something to say
-
-    also = f" (or {', '.join(aliases)})" if aliases else ""
-    near = get_close_matches(found.lower(), [*values, *aliases], n=1)
-    remedy = f"; did you mean {near[0]}?" if near else ""
-    return f"expected {', '.join(values)}{also}, found {shown(found)}{remedy}"
-
-
-def reader(read: Callable[[str], Any], expected: str) -> Callable[[Any], Any]:
-    """Return what reads a value by a function that raises ValueError, and says what was expected instead.
-
-    typer hands a default through it too, which is text no longer.
-    """
-
-    def parse(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return read(value)
-        except ValueError as error:
-            raise typer.BadParameter(f"expected {expected}, found {shown(value)}") from error
-
-    return parse
-
-
-def _at_least_one(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
-
-
-def _bits(text: str) -> int:
-    if not 1 <= int(text) <= 16:
-        raise ValueError
-    return int(text)
-
-
-def _zero_or_more(text: str) -> float:
-    if not 0 <= float(text) < math.inf:
-        raise ValueError
-    return float(text)
-
-
-def _image_size(text: str) -> Numbers:
-    sides = _numbers(text.replace("x", ","))
-    if len(sides) > 2 or min(sides) < 1:
-        raise ValueError
-    return sides
-
-
-def _numbers(text: str) -> Numbers:
-    return Numbers(tuple(int(part) for part in text.split(",")))
-
-
-def _gpus(text: str) -> Numbers:
-    numbers = _numbers(text)
-    if min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise ValueError
-    return numbers
-
-
 whole = reader(int, "a whole number")
 number = reader(float, "a number")
-positive = reader(_at_least_one, "a whole number of 1 or more")
-image_bits = reader(_bits, "a whole number from 1 to 16")
-distance = reader(_zero_or_more, "a number of 0 or more")
-image_size = reader(_image_size, "640, or 480,640 as height,width")
-gpus = reader(_gpus, "the number of a GPU, or of several, such as 0 or 0,1 (--provider cpu runs an .onnx on the CPU)")
-class_ids = reader(_numbers, "class ids such as 0,2,5")
+positive = reader(at_least(1, int), "a whole number of 1 or more")
+_class_ids = reader(whole_numbers, "class ids such as 0,2,5")
+_gpus = reader(
+    gpu_numbers, "the number of a GPU, or of several, such as 0 or 0,1 (--provider cpu runs an .onnx on the CPU)"
+)
 
 Artefact = Annotated[
     str,
@@ -177,7 +106,7 @@ NamedClasses = Annotated[
     option("--classes", metavar="ID|NAME,...", panel=NMS, help="keep these classes only, by id or name: person,car"),
 ]
 Classes = Annotated[
-    Numbers | None, option("--classes", parser=class_ids, metavar="ID,ID", panel=NMS, help="keep these class ids only")
+    Numbers | None, option("--classes", parser=_class_ids, metavar="ID,ID", panel=NMS, help="keep these class ids only")
 ]
 AgnosticNms = Annotated[
     bool | None, option("--agnostic-nms", panel=NMS, help="let boxes suppress each other across classes")
@@ -187,7 +116,7 @@ Bits = Annotated[
     int | None,
     option(
         "--bits",
-        parser=image_bits,
+        parser=reader(at_least(1, int, below=17), "a whole number from 1 to 16"),
         metavar="N",
         panel=RUNNING,
         help="how many bits 16-bit images hold, such as 12; default: what each file says, else all",
@@ -203,7 +132,7 @@ class RuntimeOptions(ByAddress):
     imgsz: Annotated[
         Numbers | None,
         option(
-            parser=image_size,
+            parser=reader(image_size, "640, or 480,640 as height,width"),
             metavar="N|H,W",
             panel=RUNNING,
             help="input size; default: what the artefact was made for",
@@ -236,7 +165,7 @@ class RuntimeOptions(ByAddress):
         Numbers,
         option(
             "--device",
-            parser=gpus,
+            parser=_gpus,
             metavar="N",
             panel=RUNNING,
             help="which GPU, as CUDA counts them; for y12-infer and y12-serve several too: 0,1",

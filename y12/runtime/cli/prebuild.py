@@ -17,7 +17,8 @@ import typer
 from y12.errors import ExecutorError, InputError
 from y12.runtime.cli.app import Command, Options, main_of
 from y12.runtime.cli.common import put
-from y12.runtime.cli.options import Numbers, reader
+from y12.runtime.cli.options import Numbers
+from y12.runtime.cli.values import reader
 from y12.runtime.kernels.cache import keep_prebuilt
 from y12.runtime.kernels.nvrtc import cubin_parts, nvrtc_cubin, nvrtc_version
 from y12.runtime.kernels.sources import SMS, entry_points, kernel_names, kernel_source

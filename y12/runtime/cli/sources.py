@@ -18,6 +18,7 @@ from y12.runtime.preprocess.images import IN_FULL, MAX_FILE_BYTES, Reading
 from y12.runtime.preprocess.reduced import Image
 from y12.runtime.preprocess.streams import Stream, images_from_stream, stream_named
 from y12.runtime.preprocess.video import images_from_video, import_av
+from y12.runtime.stages import ms_since
 
 VIDEO_SUFFIXES = frozenset(
     (".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
@@ -207,13 +208,9 @@ def is_live(source: Source) -> bool:
     return isinstance(source, Stream)
 
 
-def _ms_since(started: float) -> float:
-    return (perf_counter() - started) * 1e3
-
-
 def _frames_from_video(source: Path | Stream, tell: Callable[[str], None]) -> Iterator[Frame]:
     started = perf_counter()
     images = images_from_stream(source, tell) if isinstance(source, Stream) else images_from_video(source)
     for number, image in enumerate(images):
-        yield Frame(source, number, image.image_bgr, _ms_since(started), image.time_s, image.share)
+        yield Frame(source, number, image.image_bgr, ms_since(started), image.time_s, image.share)
         started = perf_counter()

@@ -18,7 +18,6 @@ __all__ = [
     "MaskShape",
     "mask_draw_grid",
     "mask_plan",
-    "mask_words",
 ]
 
 MAX_COEFFICIENTS = 128
@@ -95,11 +94,6 @@ def mask_plan(shape: MaskShape, arena_words: int) -> NDArray[np.void]:
         raise InputError(f"arena_words: expected 1 or more, found {arena_words}")
     sizes = (shape.anchors, *shape.protos_mhw, *shape.input_hw, shape.room, 0)
     return np.array([(shape.coefficient_stride, arena_words, *sizes)], MASK_PLAN)
-
-
-def mask_words(height: int, width: int) -> int:
-    """Return the words that a mask of so many pixels takes: each of its rows begins a word."""
-    return height * -(-width // 32)
 
 
 def mask_draw_grid(batch: int) -> tuple[int, int]:

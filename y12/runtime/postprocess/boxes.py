@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import Picked, picked_from_predictions
@@ -47,26 +47,6 @@ def decode_boxes(
             check_scores(predictions.scores)
         picked = picked_from_predictions(predictions, options)
     return detections_from_picked(picked, frame, names, layout.kpt_shape)
-
-
-def detections_from_output(
-    output0: NDArray[np.float32], frame: Letterbox, names: tuple[str, ...], options: DetectOptions
-) -> Detections:
-    """Decode one image's raw output of a network that gives boxes and nothing else.
-
-    Args:
-        output0: (4 + nc, A): centre x, y, width, height in pixels of the network's input, then the classes'
-            scores, 0-1.
-        frame: where the image lies in the network's input.
-        names: the nc class names.
-        options: what to keep.
-
-    Raises:
-        ArtefactError: the output's shape does not fit the names.
-        ExecutorError: the output holds NaN, infinity, or a score that is none.
-        InputError: `options.classes` names a class that the model does not have.
-    """
-    return decode_boxes({"output0": output0}, frame, options, OutputLayout("detect", len(names)), names)
 
 
 def detections_from_picked(

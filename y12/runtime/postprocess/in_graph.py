@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from y12.errors import ArtefactError, ExecutorError, InputError
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.output_layout import OutputLayout, output
 from y12.runtime.options import DetectOptions
 from y12.runtime.postprocess.candidates import Picked

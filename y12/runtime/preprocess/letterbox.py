@@ -129,24 +129,3 @@ def scale_xy(frame: Letterbox) -> NDArray[np.float64]:
     """Return each axis' true factor from the original image to the network's input, (2,)."""
     factors = [resized / full for resized, full in zip(frame.resized_hw, frame.image_hw, strict=True)]
     return np.array(factors[::-1])
-
-
-def resize_bilinear(image: NDArray[np.uint8], out_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize (h, w, C) uint8 to `out_hw`, equal to OpenCV's INTER_LINEAR within one gray level.
-
-    Sample i of n lies at (i + 0.5) m / n - 0.5 in the m pixels of the source, clamped to the edge pixels.
-    """
-    rows = _blend_weights(image.shape[0], out_hw[0])
-    columns = _blend_weights(image.shape[1], out_hw[1])
-    (top, bottom, down), (left, right, across) = rows, columns
-    source = image.astype(np.float32)
-    wide = source[:, left] + (source[:, right] - source[:, left]) * across[None, :, None]  # (h, W, C)
-    tall = wide[top] + (wide[bottom] - wide[top]) * down[:, None, None]  # (H, W, C)
-    return np.rint(tall).astype(np.uint8)
-
-
-def _blend_weights(size: int, out_size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return for each output sample the two source indices and the second's weight, each (out_size,)."""
-    position = np.clip((np.arange(out_size) + 0.5) * size / out_size - 0.5, 0, size - 1)
-    low = np.floor(position).astype(np.intp)
-    return low, np.minimum(low + 1, size - 1), (position - low).astype(np.float32)

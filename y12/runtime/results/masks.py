@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from y12.errors import InputError
 from y12.runtime.preprocess.letterbox import Letterbox
 from y12.runtime.results.outlines import check_tolerance, outlines_of
-from y12.runtime.results.rle import compressed_counts
+from y12.runtime.results.rle import compressed_counts, run_edges
 
 CHUNK = 256  # columns drawn at once: a short stretch needs few prototypes, which keeps the matrix product small
 # Multiply-adds at once. OpenBLAS gives larger products to several threads; on a machine that is busy already they
@@ -177,24 +177,9 @@ class Masks:
         """Return each mask as COCO's compressed runs, {"size": [H, W], "counts": text}, column by column."""
         height, width = self.image_hw
         return [
-            {"size": [height, width], "counts": compressed_counts(_edges(crop, height), height * width)}
-            for crop in self.crops
+            {"size": [height, width], "counts": compressed_counts(run_edges(bitmap, left, top, height), height * width)}
+            for left, top, bitmap in self.crops
         ]
-
-
-def _edges(crop: Crop, height: int) -> NDArray[np.int64]:
-    """Return where runs of the mask begin and end, alternating, as indices into the columns laid end to end."""
-    rows, columns = crop.bitmap.shape
-    if not crop.bitmap.size:
-        return np.empty(0, dtype=np.int64)
-    # Rows are compared, and the few edges sorted: turning a whole mask on its side takes ten times as long.
-    row, column = np.divmod(np.flatnonzero(crop.bitmap[1:] != crop.bitmap[:-1]), columns)
-    begun, ended = np.flatnonzero(crop.bitmap[0]), np.flatnonzero(crop.bitmap[-1])
-    row = np.concatenate([np.zeros_like(begun), row + 1, np.full_like(ended, rows)])
-    column = np.concatenate([begun, column, ended])
-    edges = np.sort((crop.left + column) * height + crop.top + row)
-    touching = np.flatnonzero(edges[1:] == edges[:-1])  # a run that goes on at the top of the next column
-    return np.delete(edges, np.concatenate([touching, touching + 1])).astype(np.int64)
 
 
 class _Source(Protocol):

@@ -14,7 +14,7 @@ from y12.exporter.graph.foreign.attention import fuse_attention
 from y12.exporter.graph.foreign.read import normalised
 from y12.exporter.graph.foreign.softmax import write_softmax
 from y12.exporter.graph.index import GraphIndex
-from y12.runtime.artefact.manifest import end_to_end
+from y12.runtime.artefact.nms_settings import end_to_end
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.backends.onnx_runtime import OrtExecutor
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from y12 import Runtime
-from y12.runtime.artefact.manifest import end_to_end
+from y12.runtime.artefact.nms_settings import end_to_end
 from y12.runtime.artefact.opened import open_artefact
 
 # Trained weights; what else is told of a file by its name.

@@ -21,13 +21,8 @@ from y12.exporter.verify.check_rows import check_rows
 from y12.exporter.verify.compare import Ran
 from y12.exporter.verify.verify_options import VerifyOptions
 from y12.runtime.artefact.graph_outputs import GraphOutputs
-from y12.runtime.artefact.manifest import (
-    AxisRange,
-    InputProfile,
-    Manifest,
-    NmsSettings,
-    end_to_end,
-)
+from y12.runtime.artefact.manifest import AxisRange, InputProfile, Manifest
+from y12.runtime.artefact.nms_settings import NmsSettings, end_to_end
 from y12.runtime.artefact.opened import open_artefact
 from y12.runtime.artefact.output_layout import OutputLayout
 from y12.runtime.options import DetectOptions

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from y12.exporter.precision.calibration import clipping
 from y12.exporter.precision.calibration.calibrate import CalibrationError, CalibrationOptions, ranges_from_histograms
 from y12.exporter.precision.calibration.clipping import (
+    Moments,
     least_error_range,
     max_range,
     mse_range,
     percentile_range,
-    rounding_error,
 )
 from y12.exporter.precision.calibration.histograms import Histogram
 from y12.exporter.precision.quantization_options import CLIPPINGS
@@ -111,7 +111,7 @@ def test_the_error_of_a_grid_is_its_integral(origin, levels, power):
     counts = RNG.integers(0, 50, size=40)
     counts[7:12] = 0
     expected = slow_rounding_error(counts, origin, levels, power)
-    assert rounding_error(counts, origin, levels[None], power)[0] == pytest.approx(expected, rel=1e-6)
+    assert Moments(counts, origin, power).error(levels[None])[0] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["normal", "SiLU", "Laplace", "outliers"])
@@ -119,7 +119,7 @@ def test_the_error_of_a_grid_is_that_of_the_values(name):
     histogram = histogram_of(VALUES[name])
     clip = float(np.abs(VALUES[name]).max()) * 0.6
     levels = np.arange(128) * clip / 127 / histogram.width
-    error = rounding_error(histogram.magnitude_counts, 0, levels[None])[0] * histogram.width**2
+    error = Moments(histogram.magnitude_counts, 0, 2).error(levels[None])[0] * histogram.width**2
     expected = powered_error(VALUES[name], Range(-clip, clip), True)
     assert error == pytest.approx(expected, rel=0.02)
 

@@ -1,8 +1,7 @@
 """letterbox.cu in numpy, operation by operation: what the kernel must give, bit for bit.
 
-`preprocess.letterbox.resize_bilinear` computes positions in float64; here they are whole numbers over whole numbers,
-which is exact. A weight may thus differ in its last bit, and a level by one where it lies half way; of 7.5 million
-levels of photographs none did.
+Positions are whole numbers over whole numbers, which is exact. OpenCV blends with weights of 11 bits: a level may round
+the other way.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from y12.runtime.preprocess.letterbox import PAD_GRAY, Letterbox
 
-__all__ = ["letterboxed"]
+__all__ = ["letterboxed", "resized"]
 
 
 def letterboxed(
@@ -22,13 +21,13 @@ def letterboxed(
     height, width = frames[0].input_hw
     out = np.full((len(frames), 3, height, width), np.float32(PAD_GRAY) / np.float32(255), np.float32)
     for planes, image, frame in zip(out, images_bgr, frames, strict=True):
-        levels = _resized(image, frame.resized_hw)
+        levels = resized(image, frame.resized_hw)
         bottom, right = frame.top + frame.resized_hw[0], frame.left + frame.resized_hw[1]
         planes[:, frame.top : bottom, frame.left : right] = levels[:, :, ::-1].transpose(2, 0, 1) / np.float32(255)
     return out.astype(dtype)
 
 
-def _resized(image: NDArray[np.uint8], out_hw: tuple[int, int]) -> NDArray[np.float32]:
+def resized(image: NDArray[np.uint8], out_hw: tuple[int, int]) -> NDArray[np.float32]:
     """Resize (h, w, 3) to `out_hw`, levels as whole numbers in float32."""
     top, bottom, down = _taps(image.shape[0], out_hw[0])
     left, right, across = _taps(image.shape[1], out_hw[1])

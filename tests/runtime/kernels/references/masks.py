@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from y12.runtime.kernels.masks_layout import MASK_HEADER, MASK_PLACE, mask_words
+from y12.runtime.kernels.masks_layout import MASK_HEADER, MASK_PLACE
 from y12.runtime.preprocess.letterbox import Letterbox, boxes_to_original
 
-__all__ = ["Drawn", "drawn", "logits_of", "placed"]
+__all__ = ["Drawn", "drawn", "logits_of", "mask_words", "placed"]
 
 TILE_HW = (32, 128)
 
@@ -28,6 +28,11 @@ class Drawn:
 
     words: NDArray[np.uint32]
     nonfinite: bool
+
+
+def mask_words(height: int, width: int) -> int:
+    """Return the words that a mask of so many pixels takes: each of its rows begins a word."""
+    return height * -(-width // 32)
 
 
 def placed(

@@ -18,7 +18,7 @@ from y12.errors import GraphError
 from y12.exporter.graph.foreign.dead import drop_dead_nodes
 from y12.exporter.graph.index import names_read
 from y12.runtime.artefact.graph_outputs import BOXES, GraphOutputs
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.output_layout import PROTOS
 
 __all__ = ["Given", "with_raw_outputs"]

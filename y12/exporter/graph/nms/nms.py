@@ -31,7 +31,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from y12.errors import GraphError
 from y12.exporter.graph.nms.text import Equations, constants_of, outputs_of, text_of
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.artefact.output_layout import PROTOS, OutputLayout, Rows, heights_of
 
 __all__ = ["PREFIX", "prefix_names", "rows_of", "with_nms"]

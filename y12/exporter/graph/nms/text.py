@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from y12.exporter.graph.nms import equations as equation
-from y12.runtime.artefact.manifest import NmsSettings
+from y12.runtime.artefact.nms_settings import NmsSettings
 from y12.runtime.results.oriented import MIN_SIDE
 
 __all__ = ["STEPS", "Equations", "constants_of", "outputs_of", "text_of"]

@@ -14,11 +14,11 @@ from y12.exporter.precision.calibration.histograms import SIDE_BINS, Histogram
 from y12.exporter.precision.ranges import INT8_MAX, UINT8_MAX, Range
 
 __all__ = [
+    "Moments",
     "least_error_range",
     "max_range",
     "mse_range",
     "percentile_range",
-    "rounding_error",
 ]
 
 Array = NDArray[np.float64]
@@ -64,14 +64,14 @@ def least_error_range(histogram: Histogram, symmetric: bool, power: int) -> Rang
 
 def _least_error_symmetric(histogram: Histogram, low: float, high: float, power: int) -> Range:
     top = max(-low, high)
-    moments = _Moments(histogram.magnitude_counts, 0, power)
+    moments = Moments(histogram.magnitude_counts, 0, power)
     steps = np.arange(_INT8_LEVELS) / INT8_MAX  # the levels of |x| as fractions of the clip
     return _clipped(histogram, top * _best_fraction(lambda f: moments.error((top * f)[:, None] * steps)))
 
 
 def _least_error(histogram: Histogram, low: float, high: float, power: int) -> Range:
     """Search each end in turn, from the range of all values, in bins."""
-    moments = _Moments(histogram.counts, SIDE_BINS, power)
+    moments = Moments(histogram.counts, SIDE_BINS, power)
     best = [low, high]
     for _ in range(_ROUNDS):
         if high > 0:
@@ -81,23 +81,16 @@ def _least_error(histogram: Histogram, low: float, high: float, power: int) -> R
     return _within(histogram, *best)
 
 
-def rounding_error(counts: NDArray[np.int64], origin: int, levels: Array, power: int = 2) -> Array:
-    """Return the sum of |error|^power of rounding to the nearest level, for each of several grids.
-
-    Args:
-        counts: (bins,); bin j begins at j - origin.
-        origin: the bin that begins at 0.
-        levels: (grids, L), ascending, in bins.
-        power: of the error.
-    """
-    return _Moments(counts, origin, power).error(levels)
-
-
-class _Moments:
+class Moments:
     """The sums of 1, x, .. x^power over all values below a point, in units of a bin.
 
     In a bin that begins at a, F_k(t) = F_k(a) + h (t^(k+1) - a^(k+1)) / (k + 1): the values are spread evenly. Kept for
     each bin is what does not depend on t.
+
+    Args:
+        counts: (bins,); bin j begins at j - origin.
+        origin: the bin that begins at 0.
+        power: of the errors that are summed.
     """
 
     def __init__(self, counts: NDArray[np.int64], origin: int, power: int) -> None:

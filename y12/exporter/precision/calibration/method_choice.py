@@ -119,7 +119,7 @@ class ScoreError:
             take,
             self._bits,
             threads=threads_at_hand(),
-            integers=self._manifest.target == "cpu",
+            integers=self._manifest.is_for_cpu,
         )
         for _, scores in of_images:
             yield from scores

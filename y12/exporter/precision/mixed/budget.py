@@ -20,7 +20,7 @@ from y12.exporter.evaluate.graph_results import Outcome, outcome_of
 from y12.exporter.evaluate.predictions import Wanted
 from y12.exporter.evaluate.results import BlockCost, Budget, CurvePoint, Loss
 from y12.exporter.evaluate.scoring import truth_from
-from y12.exporter.evaluate.yardstick import Yardstick
+from y12.exporter.evaluate.yardstick import Yardstick, yardsticks_of
 from y12.exporter.precision.mixed.blocks import Block
 from y12.runtime.artefact.manifest import Manifest
 from y12.text import percent
@@ -155,7 +155,7 @@ class _Search:
         self._done = 0
         self._fp32 = self._outcome(network.fp32, evaluation_set)
         self._measured: dict[frozenset[str], tuple[Loss, ...]] = {}
-        self.yardsticks = _yardsticks(evaluation_set, self._fp32)
+        self.yardsticks = yardsticks_of(evaluation_set, self._fp32)
         self._wanted: dict[int, set[int]] = {}
         for image_id, own in (pair for one in self.yardsticks for pair in one.categories_by_image.items()):
             self._wanted.setdefault(image_id, set()).update(own)
@@ -225,19 +225,6 @@ class _Search:
         """Return how many images are looked at, at most: by FP32, to rank each block, and to measure divisions."""
         ranked = (2 + len(self._blocks)) * min(self._ranking_count, len(self._ranked_on.samples))
         return ranked + (1 + _most_points(len(self._blocks))) * len(self._evaluation_set.samples)
-
-
-def _yardsticks(evaluation_set: EvaluationSet, fp32: Outcome) -> tuple[Yardstick, ...]:
-    """Return labels, where there are any of objects, and agreement, where FP32 finds anything.
-
-    Raises:
-        DatasetError: there is neither.
-    """
-    yardsticks = [] if evaluation_set.labels is None else [Yardstick(truth_from(evaluation_set, fp32), fp32)]
-    yardsticks = [one for one in yardsticks if one.figures]
-    if fp32.sure or not yardsticks:
-        yardsticks.append(Yardstick(truth_from(evaluation_set, fp32, labels=False), fp32))
-    return tuple(yardsticks)
 
 
 def _fewest(high_of: Callable[[int], float], costs: Sequence[float], max_drop: float) -> None:

@@ -33,7 +33,6 @@ __all__ = [
     "capture",
     "load_bindings",
     "process_logger",
-    "read_engine_name",
 ]
 
 
@@ -245,18 +244,6 @@ class _StagedContext:
     def close(self) -> None:
         """Free it, once the stream is done."""
         self._resources.close()
-
-
-def read_engine_name(plan: bytes) -> str:
-    """Return the network's name as TensorRT reads it, on a GPU; `artefact.plan.network_name_in_plan` needs none.
-
-    Raises:
-        ArtefactError: the bytes are no whole plan.
-        ExecutorError: there is no driver or no GPU, or TensorRT cannot load the plan here.
-        MissingPackageError: TensorRT or cuda-core is not installed.
-    """
-    with contextlib.closing(LoadedEngine(plan, "auto", 0, Gpu)) as engine:
-        return engine.name
 
 
 def _tensor(device: Device, shape: tuple[int, ...], dtype: np.dtype[Any], memory: contextlib.ExitStack) -> DeviceTensor:
