@@ -225,6 +225,7 @@ def _opened(job: Job) -> "Runtime":
         bits=job.bits,
         reduced_decode=job.reduced_decode,
         provider=job.provider,
+        throughput=True,
         timeout=job.timeout,
     )
 
