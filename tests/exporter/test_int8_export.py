@@ -134,6 +134,20 @@ def test_a_changed_weight_is_named(quantised, target, index):
         check_weights(simplified, wrong)
 
 
+def test_a_weight_where_a_group_does_not_look_is_named(quantised):
+    """Convolutions of a few groups are written as one, with zeros."""
+    simplified, typed = quantised
+    wrong = onnx.ModelProto()
+    wrong.CopyFrom(typed["cpu"])
+    (weight,) = (w for w in wrong.graph.initializer if w.name == "model.1.0.weight_int8")
+    values = numpy_helper.to_array(weight).copy()
+    assert values[0, -1].any() == 0
+    values[0, -1, 0, 0] = 1
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    with pytest.raises(VerificationError, match="'model.1.0.weight_int8' of the typed graph is not the model's in INT8"):
+        check_weights(simplified, wrong)
+
+
 def facts(**convolutions):
     return EngineFacts(1, 0, {}, {}, convolutions, (), 0, 0, ())
 

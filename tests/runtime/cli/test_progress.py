@@ -92,6 +92,15 @@ def test_a_share_tells_the_rest_where_no_count_does(monkeypatch, capsys):
     assert capsys.readouterr().err.splitlines()[0] == "work: 5 pictures, 1.0 a second, 35 s left …"
 
 
+@pytest.fixture
+def heeded():
+    """Ctrl-C as at a terminal: what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("next_step", [lambda: stage("next"), lambda: Progress("images")(1, 2)])
 def test_an_interrupt_that_a_library_drops_ends_the_command_at_its_next_step(number, next_step):

@@ -89,7 +89,7 @@ def _check_steps(
     """
     if expected is None:
         raise VerificationError(f"the weight '{name}' of the typed graph is not in the model")
-    fp32 = np.asarray(expected, np.float64).reshape(len(expected), -1)  # (C, rest)
+    fp32 = _without_groups(np.asarray(expected, np.float64), integers.shape).reshape(len(expected), -1)  # (C, rest)
     steps = np.asarray(integers, np.float64).reshape(len(integers), -1)
     if fp32.shape != steps.shape:
         raise VerificationError(f"the weight '{name}' of the typed graph is not the model's in INT8")
@@ -97,6 +97,19 @@ def _check_steps(
     # And FP32's own rounding of the quotient.
     if (np.abs(fp32 - steps * step[:, None]) > step[:, None] * (0.5 + 1e-4)).any():
         raise VerificationError(f"the weight '{name}' of the typed graph is not the model's in INT8")
+
+
+def _without_groups(weights: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return weights (O, C/groups, ...) of a convolution in groups as (O, C, ...), where that is the shape."""
+    outs, ins = weights.shape[:2]
+    groups = shape[1] // ins if weights.ndim == len(shape) and ins else 0
+    if groups < 2 or outs % groups or shape != (outs, groups * ins, *weights.shape[2:]):
+        return weights
+    whole = np.zeros(shape)
+    for group in range(groups):
+        own = slice(group * outs // groups, (group + 1) * outs // groups)
+        whole[own, group * ins : (group + 1) * ins] = weights[own]
+    return whole
 
 
 def _check_bias(
