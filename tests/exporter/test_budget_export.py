@@ -225,6 +225,7 @@ def test_accuracy_of_fp32_and_of_fp16(make_config, photos, tmp_path):
         assert report.budget is None
 
 
+@pytest.mark.exhaustive
 def test_for_onnx_runtime_without_labels(make_config, unlabelled):
     """The remainder is FP32: with every block kept nothing is lost."""
     report = export(make_config(unlabelled, 40, target="cpu", shapes=TINY), silent).report

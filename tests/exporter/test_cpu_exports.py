@@ -27,7 +27,7 @@ MODELS = {
     "yolo11n": (1, 1),
     "yolov8n": (0, 1),
 }
-SLOW = ("yolov12n-v1-pose", "yolov12n-obb")
+SLOW = ("yolov12n-v1-pose", "yolov12n-obb", "yolo11n", "yolov8n")
 
 
 @contextmanager
@@ -60,6 +60,7 @@ def test_every_task_computes_what_torch_does(tmp_path, name):
         runtime.infer(PHOTO)
 
 
+@pytest.mark.exhaustive
 def test_batch_and_size_are_free_with_nms_inside(tmp_path):
     shapes = ShapeOptions(imgsz=((96, 128), (128, 192), (160, 256)), batch=(1, 2, 4))
     nms = NmsSettings("packed", 400, DetectOptions(conf=0.3, max_det=50))

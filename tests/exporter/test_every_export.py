@@ -42,7 +42,8 @@ def silent(_stage):
 
 
 # Keypoints are found by yolo11n too, and attention of the first layout is fused in engine/test_facts.py.
-TRIED = [pytest.param(name, marks=[pytest.mark.exhaustive] * (name == "yolov12n-v1-pose")) for name in MODELS]
+MORE = ("yolov12n-v1-pose", "yolov12n-p6", "yolov12n-hybrid-seg", "yolov12n-multitask")
+TRIED = [pytest.param(name, marks=[pytest.mark.exhaustive] * (name in MORE)) for name in MODELS]
 
 
 @pytest.fixture(scope="module", params=TRIED)

@@ -25,6 +25,7 @@ from y12.exporter.verify.verify_options import VerifyOptions
 from y12.exporter.verify.weights import check_weights
 from y12.runtime.artefact.manifest import Manifest
 
+OTHERS = [pytest.param(*row, marks=pytest.mark.exhaustive) for row in (("yolo11n-seg", "max"), ("yolov12n-cls", "mse"))]
 SMALL = ShapeOptions(imgsz=((96, 128),))
 PHOTOS = photos_dir()
 
@@ -38,7 +39,7 @@ def int8(target="trt", method="auto"):
     return Int8Options(PHOTOS, CalibrationOptions(method, symmetric=target == "trt"), QuantizeOptions(target))
 
 
-@pytest.mark.parametrize(("name", "method"), [("yolov12n", "auto"), ("yolo11n-seg", "max"), ("yolov12n-cls", "mse")])
+@pytest.mark.parametrize(("name", "method"), [("yolov12n", "auto"), *OTHERS])
 def test_an_engine(tmp_path, name, method):
     config = ExportConfig(
         name,
@@ -144,7 +145,7 @@ def test_a_weight_where_a_group_does_not_look_is_named(quantised):
     assert values[0, -1].any() == 0
     values[0, -1, 0, 0] = 1
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
-    with pytest.raises(VerificationError, match="'model.1.0.weight_int8' of the typed graph is not the model's in INT8"):
+    with pytest.raises(VerificationError, match=r"'model\.1\.0\.weight_int8' .* is not the model's"):
         check_weights(simplified, wrong)
 
 

@@ -55,7 +55,9 @@ def int8(tmp_path_factory):
     return made(INT8, tmp_path_factory.mktemp("int8"))
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.exhaustive] * (name in ("fp16", "dynamic"))) for name in MADE]
+)
 def test_a_graph_is_rebuilt_to_the_same_bytes_from_its_manifest_alone(tmp_path, name):
     moved = tmp_path / "with spaces" / "renamed.onnx"
     moved.parent.mkdir()

@@ -75,6 +75,7 @@ def test_an_index_of_torch_that_was_asked_for_is_not_replaced(tmp_path):
     assert done.stdout == ""
 
 
+@pytest.mark.exhaustive
 def test_an_environment_that_was_left_half_made_is_made_anew(tmp_path):
     folder = tmp_path / "venv"
     folder.mkdir()
@@ -112,6 +113,7 @@ def test_a_full_disk(small_disk):
     refused(set_up(folder), folder, "disk for a virtual environment, found none left", "do: free some")
 
 
+@pytest.mark.exhaustive
 def test_a_disk_that_is_too_small_for_torch(tmp_path, small_disk):
     """A CPU build, offered from a folder, is refused before it is downloaded to a disk that cannot hold it."""
     folder = tmp_path / "venv"

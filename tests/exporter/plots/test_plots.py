@@ -308,6 +308,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(files, tmp_path, capsys, mo
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_photographs(shared, tmp_path, capsys):
     """yolo11n on 128 photographs of COCO, at a small size: page, JSON and table have the same figures."""
     from y12.exporter.cli.export import main as export

@@ -41,7 +41,8 @@ def test_static_graphs_equal_the_published_outputs(shared, stages_of, make_profi
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param("yolov12n-turbo", marks=pytest.mark.exhaustive), "yolov12n-seg", "yolo12n-pose"]
+    "name",
+    [*(pytest.param(n, marks=pytest.mark.exhaustive) for n in ("yolov12n-turbo", "yolov12n-seg")), "yolo12n-pose"],
 )
 def test_a_dynamic_graph_equals_them_at_both_sizes(shared, stages_of, make_profile, name):
     detector = detector_from_checkpoint(read_checkpoint(shared / f"checkpoints/untrained/{name}.pt"))

@@ -188,6 +188,7 @@ def test_a_finished_run_resumes_to_its_end_at_once(scenes: Path, tuned: Path) ->
     assert rows_of(tuned / STEPS_FILE) == before
 
 
+@pytest.mark.exhaustive
 def test_two_processes_share_a_batch(scenes: Path, tmp_path: Path) -> None:
     """Each process is a copy of the program, hence the command itself; half a batch each."""
     import subprocess

@@ -93,6 +93,7 @@ def test_published_networks(name):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_really_trained_network(armor, shared):
     check_codes(armor.detector, 160, [shared / "images" / "armor_blue5.png"], fp16=0.98)
 
