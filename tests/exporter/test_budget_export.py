@@ -124,6 +124,7 @@ def test_a_budget_on_images_held_out_of_a_folder(make_config, photos, tmp_path):
     assert (tmp_path / "out" / "yolo11n_int8.curve.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.exhaustive
 def test_where_nothing_keeps_to_it_one_line_says_so_and_nothing_is_left(make_config, unlabelled, tmp_path):
     """Calibrated on darkness INT8 spoils the early blocks, each by itself; the others are kept by name."""
     (tmp_path / "dark").mkdir()

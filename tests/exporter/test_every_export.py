@@ -42,7 +42,7 @@ def silent(_stage):
 
 
 # Keypoints are found by yolo11n too, and attention of the first layout is fused in engine/test_facts.py.
-MORE = ("yolov12n-v1-pose", "yolov12n-p6", "yolov12n-hybrid-seg", "yolov12n-multitask")
+MORE = ("yolov12n-v1-pose", "yolov12n-p6", "yolov12n-hybrid-seg", "yolov12n-multitask", "yolov12n-obb", "yolo11n-pose")
 TRIED = [pytest.param(name, marks=[pytest.mark.exhaustive] * (name in MORE)) for name in MODELS]
 
 

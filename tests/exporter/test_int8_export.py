@@ -66,6 +66,7 @@ def test_an_engine(tmp_path, name, method):
         runtime.infer(sorted(PHOTOS.glob("*.jpg"))[0])
 
 
+@pytest.mark.exhaustive
 def test_tensorrt_rtx_gets_depthwise_convolutions_in_half_precision_from_an_older_graph_too(tmp_path):
     fp32 = export(
         ExportConfig("yolov12n", random_weights=True, opset=18, shapes=SMALL, verify=None, output=tmp_path), silent

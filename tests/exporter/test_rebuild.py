@@ -56,7 +56,7 @@ def int8(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.exhaustive] * (name in ("fp16", "dynamic"))) for name in MADE]
+    "name", [pytest.param(name, marks=[pytest.mark.exhaustive] * (name in ("fp16", "dynamic", "nms"))) for name in MADE]
 )
 def test_a_graph_is_rebuilt_to_the_same_bytes_from_its_manifest_alone(tmp_path, name):
     moved = tmp_path / "with spaces" / "renamed.onnx"

@@ -68,6 +68,7 @@ def test_no_index(tmp_path):
     refused(done, folder, "a package index that answers for torch, found none", "PIP_INDEX_URL")
 
 
+@pytest.mark.exhaustive
 def test_an_index_of_torch_that_was_asked_for_is_not_replaced(tmp_path):
     folder = tmp_path / "venv"
     done = set_up(folder, TORCH_INDEX=CLOSED)

@@ -20,13 +20,13 @@ from y12.exporter.precision.cast import cast_to_fp16
 
 FUSED = {"n": 8, "l": 16, "s": 8, "m": 8, "x": 16}
 MODELS = [
-    pytest.param(f"yolov12{scale}{layout}", count, marks=[pytest.mark.exhaustive] * (scale != "n"))
+    pytest.param(f"yolov12{scale}{layout}", count, marks=[pytest.mark.exhaustive] * (scale != "n" or layout != ""))
     for scale, count in FUSED.items()
     for layout in ("", "-v1")
 ]
 FREE = [
     pytest.param("yolov12n", {"batch": (1, 1, 8)}, marks=pytest.mark.exhaustive),
-    ("yolov12n-v1", {"batch": (1, 4, 16)}),
+    pytest.param("yolov12n-v1", {"batch": (1, 4, 16)}, marks=pytest.mark.exhaustive),
     ("yolov12n", {"batch": (1, 1, 8), "sides": 2}),
 ]
 

@@ -98,6 +98,7 @@ def test_free_anchors(rtx, make_profile):
         engine_from_onnx(typed.SerializeToString(), BuildOptions(profile), rtx)
 
 
+@pytest.mark.exhaustive
 def test_a_network_stays_as_it_was(rtx, seeded_n):
     """Its attentions stay fused, its convolutions FP16; NMS adds its kernels and changes nothing before it."""
     typed = with_nms(seeded_n.for_rtx, packed(1024, max_det=300), OutputLayout("detect", 80))

@@ -81,7 +81,11 @@ TASKS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.exhaustive] * name.endswith(("-pose", "-obb"))) for name in TASKS]
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.exhaustive] * name.endswith(("-pose", "-obb", "-multitask")))
+        for name in TASKS
+    ],
 )
 def test_every_task_passes_and_a_changed_weight_of_its_own_fails(stages_of, make_profile, name):
     stages = stages_of(seeded_detector(spec_from_name(name)), make_profile(160, 160), checked=False)

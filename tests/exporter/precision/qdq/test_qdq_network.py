@@ -76,6 +76,7 @@ def test_the_file_is_small(armor, armor_int8):
     assert cpu.ByteSize() <= 0.35 * armor.simplified.ByteSize()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["yolov12n-seg", "yolov8n-pose"])
 def test_rtx_computes_other_networks_in_int8_too(name, stages_of, make_profile, rtx):
     stages = stages_of(seeded_detector(spec_from_name(name)), make_profile(160, 160), checked=False)
