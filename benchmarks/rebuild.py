@@ -1,8 +1,9 @@
 """Which artefacts are rebuilt from their manifests, and to what: `python benchmarks/rebuild.py MODELS IMAGES FOREIGN`.
 
-MODELS is a folder with yolo11n.pt, yolo11n-seg.pt and yolov8n-pose.pt, IMAGES one to calibrate and measure on, FOREIGN
-an .onnx that another exporter wrote. Each artefact is exported and moved to a folder with spaces in its name, and
-rebuilt there by y12-inspect under other settings of processor and process, of which it must depend on none.
+MODELS is a folder with yolo11n.pt, yolo11n-seg.pt and yolov8n-pose.pt, and beside it untrained/yolov12n-cls.pt, IMAGES
+one to calibrate and measure on, FOREIGN an .onnx that another exporter wrote. Each artefact is exported and moved to a
+folder with spaces in its name, and rebuilt there by y12-inspect under other settings of processor and process, of which
+it must depend on none.
 """
 
 import argparse
