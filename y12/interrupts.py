@@ -48,10 +48,12 @@ def interrupts_held_back() -> Iterator[Callable[[], None]]:
         What to call from time to time where a library sets handlers of its own meanwhile.
     """
     held: list[int] = []
-    with _handled(_SIGNALS, lambda number, _: held.append(number)) as hold:
-        yield hold
-    if held:
-        signal.raise_signal(held[0])
+    try:
+        with _handled(_SIGNALS, lambda number, _: held.append(number)) as hold:
+            yield hold
+    finally:
+        if held:
+            signal.raise_signal(held[0])
 
 
 @contextlib.contextmanager

@@ -82,7 +82,11 @@ def _shut_down() -> None:
     """Leave Ray, whose library lets SIGTERM end the process outright while it goes."""
     import ray
 
-    leaving = threading.Thread(target=ray.shutdown, daemon=True)
+    def leave() -> None:
+        with suppress(Exception):
+            ray.shutdown()
+
+    leaving = threading.Thread(target=leave, daemon=True)
     with interrupts_held_back() as hold:
         leaving.start()
         while leaving.is_alive():

@@ -200,7 +200,7 @@ def frames_from(
 
 def is_moving(source: Source) -> bool:
     """Return whether it has frames: a video or a stream."""
-    return isinstance(source, Stream) or (isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES)
+    return is_live(source) or (isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES)
 
 
 def is_live(source: Source) -> bool:
